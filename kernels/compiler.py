@@ -1,0 +1,111 @@
+"""Compile the C++ source at first use, on the node that runs it, into a cache that ranks and users can share."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import fcntl
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+
+from kernels.problem import KernelError
+
+SOURCE = Path(__file__).parent / "src"
+# No -ffast-math: rounding by a magic constant must survive. Contraction to fused multiply-adds is wanted.
+FLAGS = ["-std=c++17", "-O3", "-march=native", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math"]
+FLAGS += ["-Wall", "-Wextra", "-Wno-unused", "-Wno-psabi", "-shared", "-fPIC"]
+
+
+def find_compiler() -> str:
+    """The C++ compiler: $CXX, else g++, clang++ or c++. Raises KernelError when there is none."""
+    wanted = os.environ.get("CXX")
+    for candidate in [wanted] if wanted else ["g++", "clang++", "c++"]:
+        if found := shutil.which(candidate):
+            return found
+    raise KernelError(f"no C++ compiler ({wanted or 'g++, clang++, c++'} not on PATH)")
+
+
+def cache_folder() -> Path:
+    """$RNNLIMITS_CACHE, else the user's cache folder, else (home missing or read-only) a private temporary one."""
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    folder = Path(os.environ.get("RNNLIMITS_CACHE") or os.path.join(base, "rnnlimits"))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if os.access(folder, os.W_OK):
+            return folder
+    except OSError:
+        pass
+    return _temporary_cache()
+
+
+@cache
+def _temporary_cache() -> Path:
+    return Path(tempfile.mkdtemp(prefix="rnnlimits-"))
+
+
+@cache
+def _processor() -> str:
+    """What -march=native depends on, so that a home folder shared by unlike nodes holds one library for each."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() + platform.machine()
+    return "\n".join(sorted({line for line in lines if line.startswith(("model name", "flags", "Features"))}))
+
+
+@cache
+def _version(compiler: str) -> str:
+    return subprocess.run([compiler, "--version"], capture_output=True, text=True, check=False).stdout
+
+
+def _key(compiler: str, arguments: list[str]) -> str:
+    digest = hashlib.sha256()
+    for text in (_version(compiler), _processor(), " ".join(arguments)):
+        digest.update(text.encode())
+    for path in sorted(SOURCE.iterdir()):
+        digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()[:20]
+
+
+@contextlib.contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """One rank of a node compiles while the others wait; without file locks all compile, which is slower but right."""
+    with open(path, "w") as lock:
+        with contextlib.suppress(OSError):
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _compile(compiler: str, source: str, arguments: list[str], target: Path) -> None:
+    partial = target.with_name(f"{target.name}.{platform.node()}.{os.getpid()}")
+    command = [compiler, *arguments, str(SOURCE / source), "-o", str(partial)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        partial.unlink(missing_ok=True)
+        errors = [line for line in done.stderr.splitlines() if "error" in line] or [done.stderr.strip()[:200]]
+        raise KernelError(f"{compiler} cannot compile {source}: {errors[0]}")
+    os.replace(partial, target)
+
+
+@cache
+def _library(source: str, defines: tuple[tuple[str, str], ...]) -> ctypes.CDLL:
+    compiler = find_compiler()
+    arguments = [*FLAGS, *(f"-D{name}={value}" for name, value in defines)]
+    target = cache_folder() / f"{Path(source).stem}-{_key(compiler, [source, *arguments])}.so"
+    if not target.exists():
+        with _alone(target.with_suffix(".lock")):
+            if not target.exists():
+                _compile(compiler, source, arguments, target)
+    return ctypes.CDLL(str(target))
+
+
+def load(source: str, defines: Mapping[str, object] | None = None) -> ctypes.CDLL:
+    """The compiled `source` of src/ under macros. Raises KernelError: no compiler, or its first error line."""
+    return _library(source, tuple((name, str(value)) for name, value in sorted((defines or {}).items())))

@@ -1,0 +1,146 @@
+"""What a kernel is asked to do: plain values, the same for every back end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+Replicas = NDArray[np.uint32]
+
+
+class KernelError(Exception):
+    """A kernel cannot be built or run; one line that says why."""
+
+
+@dataclass(frozen=True)
+class GaussianChain:
+    """H' = linear H + coupling (sin X, tanh Z) + noise xi with H = (X, Z), xi standard normal (docs/model.md, eq. 2).
+
+    Matrices are (size, size) with size = inputs + hidden; coupling is None for a linear chain.
+    Y = constant + sum sin_x sin(X) + sum x X + sum z Z; `target` lists constant, sin_x, x, z.
+    """
+
+    inputs: int
+    hidden: int
+    linear: Array
+    noise: Array
+    target: Array
+    coupling: Array | None = None
+
+    @property
+    def size(self) -> int:
+        """Number of components of H."""
+        return self.inputs + self.hidden
+
+
+@dataclass(frozen=True)
+class Training:
+    """One network's training: everything but its initial weights and its data (docs/model.md, "Training")."""
+
+    width: int
+    dimension: int
+    beta: float
+    steps_per_time: int
+    activation: str = "tanh"
+    alpha: float = 1.0
+    depth: int = 1
+    clip: float | None = None
+    update_b: bool = True
+    precision: str = "float64"
+    output_scale: float = field(init=False)  # N^-beta
+    rate: float = field(init=False)  # eta = alpha N^(2 beta - 1) / K
+    clip_level: float = field(init=False)  # N^gamma, or 0 without a clip
+
+    def __post_init__(self) -> None:
+        n = float(self.width)
+        object.__setattr__(self, "output_scale", n**-self.beta)
+        object.__setattr__(self, "rate", self.alpha * n ** (2 * self.beta - 1) / self.steps_per_time)
+        object.__setattr__(self, "clip_level", n**self.clip if self.clip is not None else 0.0)
+
+
+class Trainer(Protocol):
+    """An ensemble of `replicas` independent networks of one Training."""
+
+    def fill(self, replica: int, w: Array, b: Array, c: Array) -> None:
+        """Set initial weights of one replica: w (N, d), b (N,), c (N,)."""
+
+    def run(self, x: Array, y: Array) -> Array:
+        """Train on x (R, steps, d), y (R, steps); returns (Yhat - Y)^2, (R, steps). Calls continue one another."""
+
+    def settle(self) -> None:
+        """Apply the update still pending, so that weights are those of the current time."""
+
+    def probe(self, histories: Array) -> tuple[Array, Array]:
+        """Output and memory (R, P) of the frozen networks at the last step of histories (P, length, d)."""
+
+    def drift(self, replica: int) -> tuple[Array, Array, Array]:
+        """Drift since initialisation of one settled replica: w (N, d), b (N,), c (N,)."""
+
+
+class Backend(Protocol):
+    """Where kernels run. Counter-based draws: the same numbers on every back end up to the last places."""
+
+    name: str
+    device: str
+
+    def philox(self, counter: NDArray[np.uint32], key: tuple[int, int]) -> NDArray[np.uint32]:
+        """Philox4x32-10 of counters (count, 4)."""
+
+    def uniforms(
+        self, seed: int, stream: int, replicas: Replicas, count: int, step: int = 0, component: int = 0
+    ) -> Array:
+        """Uniforms in (0, 1), (R, count)."""
+
+    def normals(
+        self, seed: int, stream: int, replicas: Replicas, count: int, step: int = 0, component: int = 0
+    ) -> Array:
+        """Standard normals, (R, count)."""
+
+    def chain_path(
+        self,
+        chain: GaussianChain,
+        seed: int,
+        stream: int,
+        replicas: Replicas,
+        state: Array,
+        first_step: int,
+        steps: int,
+        keep: bool = True,
+    ) -> tuple[Array, Array]:
+        """Advance state (R, size) in place; returns H (R, steps, size) and Y (R, steps), empty unless keep."""
+
+    def finite_path(
+        self,
+        transition: Array,
+        seed: int,
+        stream: int,
+        replicas: Replicas,
+        state: NDArray[np.int32],
+        first_step: int,
+        steps: int,
+    ) -> NDArray[np.int32]:
+        """Advance states (R,) of a finite chain in place; returns them, (R, steps)."""
+
+    def memory_path(
+        self,
+        activation: str,
+        nodes: Array,
+        weight0: Array,
+        weight1: Array,
+        location: Array,
+        coordinates: Array,
+        slope: Array,
+        start: Array,
+    ) -> Array:
+        """Infinite-width memory (R, L + 1) along paths.
+
+        M_0 = start, M_{k+1} = sum_q (weight0_q + slope_k weight1_q) sigma(location_k + nodes_q . coordinates_k + M_k)
+        with nodes (Q, p), weights (Q,), location and slope (R, L), coordinates (R, L, p), start (R,).
+        """
+
+    def trainer(self, training: Training, replicas: int) -> Trainer:
+        """An ensemble with all weights zero."""

@@ -1,0 +1,216 @@
+"""The definition of every kernel, in plain NumPy double precision: slow, short, what the others are tested against."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kernels.activations import ACTIVATIONS
+from kernels.problem import Array, GaussianChain, Replicas, Training
+
+name = "numpy"
+device = "NumPy, double precision"
+
+_MULTIPLIERS = np.array([0xD2511F53, 0xCD9E8D57], dtype=np.uint64)
+_WEYL = np.array([0x9E3779B9, 0xBB67AE85], dtype=np.uint64)
+_LOW = np.uint64(0xFFFFFFFF)
+_HALF = np.uint64(32)
+
+
+def philox(counter: NDArray[np.uint32], key: tuple[int, int]) -> NDArray[np.uint32]:
+    """Philox4x32-10 of counters (..., 4) under one key (Salmon et al., SC 2011). Returns words of the same shape."""
+    c0, c1, c2, c3 = np.moveaxis(np.asarray(counter, dtype=np.uint64), -1, 0)
+    k = np.array(key, dtype=np.uint64)
+    for _ in range(10):
+        product0, product1 = c0 * _MULTIPLIERS[0], c2 * _MULTIPLIERS[1]
+        c0, c1 = (product1 >> _HALF) ^ c1 ^ k[0], product1 & _LOW
+        c2, c3 = (product0 >> _HALF) ^ c3 ^ k[1], product0 & _LOW
+        k = (k + _WEYL) & _LOW
+    return np.stack([c0, c1, c2, c3], axis=-1).astype(np.uint32)
+
+
+def _uniform_pairs(
+    seed: int, stream: int, lane: NDArray[np.int64], step: int, replica: Replicas, component: int
+) -> Array:
+    """Two uniforms (..., 2) per counter: midpoints of 2^52 equal cells, so never 0 or 1."""
+    counter = np.stack(np.broadcast_arrays(lane, step, replica, component), axis=-1).astype(np.uint32)
+    words = philox(counter, (seed, stream)).astype(np.uint64)
+    mantissa = (words[..., 0::2] << np.uint64(20)) | (words[..., 1::2] >> np.uint64(12))
+    return np.asarray((mantissa.astype(np.float64) + 0.5) * 2.0**-52)
+
+
+def _box_muller(u: Array) -> Array:
+    radius, angle = np.sqrt(-2.0 * np.log(u[..., 0])), 2.0 * np.pi * u[..., 1]
+    return np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=-1)
+
+
+def uniforms(seed: int, stream: int, replicas: Replicas, count: int, step: int = 0, component: int = 0) -> Array:
+    """See problem.Backend.uniforms: number i of a replica is half i % 2 of lane i // 2."""
+    lane = np.arange((count + 1) // 2)
+    pairs = _uniform_pairs(seed, stream, lane, step, np.asarray(replicas)[:, None], component)
+    return pairs.reshape(len(replicas), -1)[:, :count]
+
+
+def normals(seed: int, stream: int, replicas: Replicas, count: int, step: int = 0, component: int = 0) -> Array:
+    """See problem.Backend.normals: Box and Muller on the pairs of `uniforms`."""
+    u = uniforms(seed, stream, replicas, 2 * ((count + 1) // 2), step, component)
+    return _box_muller(u.reshape(len(replicas), -1, 2)).reshape(len(replicas), -1)[:, :count]
+
+
+def observe(chain: GaussianChain, h: Array) -> tuple[Array, Array]:
+    """The nonlinear part (sin X, tanh Z) of H (R, size), and the target Y (R,)."""
+    x, z = h[:, : chain.inputs], h[:, chain.inputs :]
+    constant, sin_x, linear_x, linear_z = np.split(chain.target, [1, 1 + chain.inputs, 1 + 2 * chain.inputs], axis=0)
+    y = constant[0] + np.sin(x) @ sin_x + x @ linear_x + z @ linear_z
+    return np.concatenate([np.sin(x), np.tanh(z)], axis=1), y
+
+
+def chain_path(
+    chain: GaussianChain,
+    seed: int,
+    stream: int,
+    replicas: Replicas,
+    state: Array,
+    first_step: int,
+    steps: int,
+    keep: bool = True,
+) -> tuple[Array, Array]:
+    """See problem.Backend.chain_path."""
+    kept = steps if keep else 0
+    history, y = np.empty((len(replicas), kept, chain.size)), np.empty((len(replicas), kept))
+    curved, _ = observe(chain, state)
+    for k in range(steps):
+        xi = normals(seed, stream, replicas, chain.size, step=first_step + k)
+        following = state @ chain.linear.T + xi @ chain.noise.T
+        if chain.coupling is not None:
+            following += curved @ chain.coupling.T
+        state[:] = following
+        curved, target = observe(chain, state)
+        if keep:
+            history[:, k], y[:, k] = state, target
+    return history, y
+
+
+def finite_path(
+    transition: Array,
+    seed: int,
+    stream: int,
+    replicas: Replicas,
+    state: NDArray[np.int32],
+    first_step: int,
+    steps: int,
+) -> NDArray[np.int32]:
+    """See problem.Backend.finite_path: inversion of the cumulative row with one uniform a step."""
+    history = np.empty((len(replicas), steps), dtype=np.int32)
+    cumulative = np.cumsum(transition, axis=1)[:, :-1]
+    for k in range(steps):
+        u = uniforms(seed, stream, replicas, 1, step=first_step + k)
+        state[:] = (u >= cumulative[state]).sum(axis=1)
+        history[:, k] = state
+    return history
+
+
+def memory_path(
+    activation: str,
+    nodes: Array,
+    weight0: Array,
+    weight1: Array,
+    location: Array,
+    coordinates: Array,
+    slope: Array,
+    start: Array,
+) -> Array:
+    """See problem.Backend.memory_path."""
+    sigma = ACTIVATIONS[activation].value
+    memory = np.empty((location.shape[0], location.shape[1] + 1))
+    memory[:, 0] = start
+    for k in range(location.shape[1]):
+        a = (location[:, k] + memory[:, k])[:, None] + coordinates[:, k] @ nodes.T
+        memory[:, k + 1] = ((weight0 + slope[:, k, None] * weight1) * sigma(a)).sum(axis=1)
+    return memory
+
+
+def smooth_clip(y: Array, level: float) -> Array:
+    """psi_N: the identity on [-level, level], bounded by 2 level, slope at most 1; level 0 means no clip."""
+    if level == 0.0:
+        return y
+    beyond = np.maximum(np.abs(y) - level, 0.0)
+    return np.asarray(np.sign(y) * np.where(beyond > 0.0, level + level * np.tanh(beyond / level), np.abs(y)))
+
+
+class ReferenceTrainer:
+    """Training as docs/model.md writes it, all right-hand sides at step k; replicas side by side in arrays (R, N)."""
+
+    def __init__(self, training: Training, replicas: int) -> None:
+        self.training = training
+        shape = (replicas, training.width)
+        self.w, self.b, self.c = np.zeros((*shape, training.dimension)), np.zeros(shape), np.zeros(shape)
+        self.start = (self.w.copy(), self.b.copy(), self.c.copy())
+        self.memory = np.zeros(replicas)
+        # S, sigma'(a) and X of steps k-1, k-2, ..., k-tau; zero before the beginning
+        self.past_value = [np.zeros(shape) for _ in range(training.depth)]
+        self.past_slope = [np.zeros(shape) for _ in range(training.depth)]
+        self.past_x = [np.zeros((replicas, training.dimension)) for _ in range(training.depth)]
+
+    def fill(self, replica: int, w: Array, b: Array, c: Array) -> None:
+        """See problem.Trainer.fill."""
+        for now, start, value in zip((self.w, self.b, self.c), self.start, (w, b, c), strict=True):
+            now[replica] = start[replica] = value
+
+    def step(self, x: Array, y: Array) -> Array:
+        """One step on x (R, d), y (R,); returns (Yhat - Y)^2, (R,)."""
+        t, sigma = self.training, ACTIVATIONS[self.training.activation]
+        a = np.einsum("rnd,rd->rn", self.w, x) + self.memory[:, None]
+        value, slope = sigma.value(a), sigma.slope(a)
+        output = t.output_scale * (self.c * value).sum(axis=1)
+        push = t.rate * (smooth_clip(output, t.clip_level) - y)
+        through_memory = t.output_scale * (self.c * slope).sum(axis=1)
+        change_w = (push * t.output_scale)[:, None, None] * (self.c * slope)[:, :, None] * x[:, None, :]
+        change_c = (push * t.output_scale)[:, None] * value
+        change_b = np.zeros_like(self.b)
+        for lag in range(t.depth):
+            share = push * through_memory / t.width
+            change_b += share[:, None] * self.past_value[lag]
+            if lag < t.depth - 1:
+                back = self.b * self.past_slope[lag]
+                change_w += share[:, None, None] * back[:, :, None] * self.past_x[lag][:, None, :]
+                through_memory = through_memory * back.mean(axis=1)
+        self._advance(x, value, slope, change_w, change_b if t.update_b else 0.0 * change_b, change_c)
+        return np.asarray((output - y) ** 2)
+
+    def _advance(self, x: Array, value: Array, slope: Array, w: Array, b: Array, c: Array) -> None:
+        self.w -= w
+        self.b -= b
+        self.c -= c
+        self.memory = (self.b * value).mean(axis=1)
+        for past, now in ((self.past_value, value), (self.past_slope, slope), (self.past_x, x)):
+            past.insert(0, now)
+            past.pop()
+
+    def run(self, x: Array, y: Array) -> Array:
+        """See problem.Trainer.run."""
+        return np.stack([self.step(x[:, k], y[:, k]) for k in range(y.shape[1])], axis=1)
+
+    def settle(self) -> None:
+        """Nothing is ever pending here."""
+
+    def probe(self, histories: Array) -> tuple[Array, Array]:
+        """See problem.Trainer.probe."""
+        sigma = ACTIVATIONS[self.training.activation].value
+        memory = np.zeros((len(self.b), len(histories)))
+        for k in range(histories.shape[1]):
+            value = sigma(np.einsum("rnd,pd->rpn", self.w, histories[:, k]) + memory[:, :, None])
+            last, memory = memory, np.einsum("rn,rpn->rp", self.b, value) / self.training.width
+        return self.training.output_scale * np.einsum("rn,rpn->rp", self.c, value), last
+
+    def drift(self, replica: int) -> tuple[Array, Array, Array]:
+        """See problem.Trainer.drift."""
+        w, b, c = (
+            now[replica] - start[replica] for now, start in zip((self.w, self.b, self.c), self.start, strict=True)
+        )
+        return w, b, c
+
+
+def trainer(training: Training, replicas: int) -> ReferenceTrainer:
+    """See problem.Backend.trainer."""
+    return ReferenceTrainer(training, replicas)

@@ -1,0 +1,150 @@
+// The host team: one member owns all N units of a replica, a vector of units (a tile) at a time.
+//
+// A replica is an array of tiles, each one Unit of vector lanes: all that a unit needs lies side by side, so a sweep
+// is a single forward stream through memory. Units past N in the last tile have zero weights, and a zero mask keeps
+// their hidden value at zero: they add nothing to any sum.
+#include "team.h"
+
+typedef REAL Real;
+typedef LanesOf<Real>::Type V;
+typedef Lane<V>::Int Int;
+
+static const int lanes = Lane<V>::count;
+static const long tiles_per_sum = 64;  // floats are added at most this often before the sum goes on in double
+
+KERNEL double total(V v) {
+    double sum = 0;
+    Real part[lanes];
+    __builtin_memcpy(part, &v, sizeof part);
+    for (int half = lanes / 2; half > 0; half /= 2)
+        for (int i = 0; i < half; ++i) part[i] += part[i + half];
+    return sum + double(part[0]);
+}
+
+KERNEL void add(Sums<double>& sums, const Sums<V>& part) {
+    sums.output += total(part.output);
+    sums.memory += total(part.memory);
+    sums.gain += total(part.gain);
+    if (UPDATE_B)
+        for (int l = 0; l < DEPTH; ++l) sums.overlap[l] += total(part.overlap[l]);
+    for (int l = 0; l < BACK; ++l) sums.back[l] += total(part.back[l]);
+}
+
+struct HostTeam {
+    Unit<V>* units;
+    long tiles;
+    V mask;  // of the last tile: 1 where there is a unit, 0 where there is none
+
+    static bool leads() { return true; }
+
+    template <bool last> KERNEL void step(Unit<V>& unit, const Pending<Real>& pending, const Input<Real>& input, Sums<V>& sums) {
+        V value, slope;
+        apply(unit, pending);
+        forward(unit, input, value, slope);
+        if (last) value *= mask;
+        accumulate(unit, value, slope, sums);
+        remember(unit, value, slope);
+    }
+
+    KERNEL Sums<double> pass(const Pending<Real>& pending, const Input<Real>& input) {
+        Sums<double> sums = {};
+        for (long first = 0; first < tiles; first += tiles_per_sum) {
+            const long full = smaller(first + tiles_per_sum, tiles - 1);
+            Sums<V> part = {};
+            for (long i = first; i < full; ++i) step<false>(units[i], pending, input, part);
+            if (first + tiles_per_sum >= tiles) step<true>(units[tiles - 1], pending, input, part);
+            add(sums, part);
+        }
+        return sums;
+    }
+};
+
+KERNEL long tiles_of(long width) { return (width + lanes - 1) / lanes; }
+
+static V last_mask(long width) {
+    V mask = {};
+    for (long i = 0; i < width - (tiles_of(width) - 1) * lanes; ++i) mask[i] = 1;
+    return mask;
+}
+
+static HostTeam team_of(Unit<V>* units, long width) { return {units, tiles_of(width), last_mask(width)}; }
+
+extern "C" {
+
+long unit_bytes(long width) { return tiles_of(width) * long(sizeof(Unit<V>)); }
+long state_bytes() { return sizeof(ReplicaState); }
+
+// Initial weights of one replica: w (width, DIMENSION), b (width), c (width).
+void fill_units(Unit<V>* units, long width, const double* w, const double* b, const double* c) {
+    std::memset(static_cast<void*>(units), 0, unit_bytes(width));
+    for (long i = 0; i < width; ++i) {
+        Unit<V>& unit = units[i / lanes];
+        for (int j = 0; j < DIMENSION; ++j) unit.w_start[j][i % lanes] = Real(w[i * DIMENSION + j]);
+        unit.b_start[i % lanes] = Real(b[i]);
+        unit.c_start[i % lanes] = Real(c[i]);
+    }
+}
+
+// Drift since initialisation, same shapes as the weights.
+void read_drift(const Unit<V>* units, long width, double* w, double* b, double* c) {
+    for (long i = 0; i < width; ++i) {
+        const Unit<V>& unit = units[i / lanes];
+        for (int j = 0; j < DIMENSION; ++j) w[i * DIMENSION + j] = unit.w_drift[j][i % lanes];
+        b[i] = unit.b_drift[i % lanes];
+        c[i] = unit.c_drift[i % lanes];
+    }
+}
+
+// `steps` training steps of one replica: x (steps, DIMENSION), y (steps), squared_error (steps).
+void train_replica(Unit<V>* units, ReplicaState* state, const Training* training, const Real* x, const Real* y,
+                   long steps, double* squared_error) {
+    HostTeam team = team_of(units, long(training->width));
+    train(team, *training, *state, x, y, steps, squared_error);
+}
+
+// Applies the update that the last step left pending, so that the weights are those of the current time.
+void settle(Unit<V>* units, ReplicaState* state, const Training* training) {
+    const Pending<Real> pending = rounded<Real>(*state);
+    for (long i = 0; i < tiles_of(long(training->width)); ++i) apply(units[i], pending);
+    const ReplicaState kept = *state;
+    *state = ReplicaState{};
+    state->memory = kept.memory;
+    __builtin_memcpy(state->x, kept.x, sizeof kept.x);
+}
+
+// The settled network, frozen, run over `count` histories (count, length, DIMENSION) from zero memory: its output and
+// memory at the last step of each. All histories advance together, so the weights are read once a step.
+void probe_replica(const Unit<V>* units, const Training* training, const Real* histories, long count, long length,
+                   Sums<V>* scratch, double* output, double* memory) {
+    const long width = long(training->width), tiles = tiles_of(width);
+    const V mask = last_mask(width);
+    for (long p = 0; p < count; ++p) output[p] = memory[p] = 0;
+    for (long k = 0; k < length; ++k) {
+        double next_output[count], next_memory[count];
+        for (long p = 0; p < count; ++p) next_output[p] = next_memory[p] = 0;
+        for (long first = 0; first < tiles; first += tiles_per_sum) {
+            const long end = smaller(first + tiles_per_sum, tiles);
+            std::memset(static_cast<void*>(scratch), 0, count * sizeof *scratch);
+            for (long i = first; i < end; ++i)
+                for (long p = 0; p < count; ++p) {
+                    Input<Real> input;
+                    for (int j = 0; j < DIMENSION; ++j) input.x[j] = histories[(p * length + k) * DIMENSION + j];
+                    input.memory = Real(memory[p]);
+                    V value, slope;
+                    forward(units[i], input, value, slope);
+                    if (i == tiles - 1) value *= mask;
+                    scratch[p].output += (units[i].c_start + units[i].c_drift) * value;
+                    scratch[p].memory += (units[i].b_start + units[i].b_drift) * value;
+                }
+            for (long p = 0; p < count; ++p) {
+                next_output[p] += total(scratch[p].output);
+                next_memory[p] += total(scratch[p].memory);
+            }
+        }
+        for (long p = 0; p < count; ++p) {
+            output[p] = training->output_scale * next_output[p];
+            if (k + 1 < length) memory[p] = next_memory[p] / training->width;
+        }
+    }
+}
+}

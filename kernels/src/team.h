@@ -1,0 +1,78 @@
+// Training of one replica, written for a team: members that share its N units and add up their sums.
+//
+// A Team offers   pass(pending, input) -> Sums<double>   one sweep over the units: apply, forward, sum, remember
+//                 leads()                                true for the one member that writes results
+// A host team has one member; on a GPU it is a block of threads. Every member carries the scalars below.
+#pragma once
+#include "unit.h"
+
+// The replica's state between segments, besides its units. Plain doubles: it is stored and restored as it is.
+struct ReplicaState {
+    double memory;                                     // M_k, formed from sums of step k-1
+    double x[AT_LEAST_ONE(BACK)][DIMENSION];           // X_{k-1}, X_{k-2}, ...
+    double pending_c, pending_w[DIMENSION];
+    double pending_w_back[AT_LEAST_ONE(BACK)][DIMENSION];
+    double pending_b[DEPTH];
+};
+
+struct Training {
+    double width, output_scale;  // N and N^-beta
+    double rate;                 // alpha N^(2 beta - 1) / K
+    double clip;                 // N^gamma, or 0 for none
+};
+
+// psi_N: the identity on [-L, L], bounded by 2 L, of slope at most 1.
+KERNEL double clipped(double y, double limit) {
+    const double size = y < 0 ? -y : y;
+    if (limit <= 0 || size <= limit) return y;
+    const double bounded = limit + limit * tanh_lanes((size - limit) / limit);
+    return y < 0 ? -bounded : bounded;
+}
+
+template <class Real> KERNEL Pending<Real> rounded(const ReplicaState& state) {
+    Pending<Real> pending;
+    pending.c = Real(state.pending_c);
+    for (int j = 0; j < DIMENSION; ++j) pending.w[j] = Real(state.pending_w[j]);
+    for (int l = 0; l < BACK; ++l)
+        for (int j = 0; j < DIMENSION; ++j) pending.w_back[l][j] = Real(state.pending_w_back[l][j]);
+    for (int l = 0; l < DEPTH; ++l) pending.b[l] = Real(state.pending_b[l]);
+    return pending;
+}
+
+// What step k does to the parameters, and the memory of step k+1, from the sums of step k alone.
+template <class Real>
+KERNEL void decide(ReplicaState& state, const Training& training, const Sums<double>& sums, const Real* x, double delta) {
+    const double push = training.rate * delta, direct = push * training.output_scale;
+    state.pending_c = direct;
+    for (int j = 0; j < DIMENSION; ++j) state.pending_w[j] = direct * x[j];
+    double through_memory = training.output_scale * sums.gain;  // mu_0
+    double next_memory = sums.memory;
+    for (int l = 0; l < DEPTH; ++l) {
+        const double share = push * through_memory / training.width;
+        state.pending_b[l] = UPDATE_B ? share : 0.0;
+        if (UPDATE_B) next_memory -= share * sums.overlap[l];
+        if (l < BACK) {
+            for (int j = 0; j < DIMENSION; ++j) state.pending_w_back[l][j] = share * state.x[l][j];
+            through_memory *= sums.back[l] / training.width;
+        }
+    }
+    state.memory = next_memory / training.width;
+    for (int l = BACK - 1; l > 0; --l)
+        for (int j = 0; j < DIMENSION; ++j) state.x[l][j] = state.x[l - 1][j];
+    for (int j = 0; j < DIMENSION; ++j) state.x[0][j] = x[j];
+}
+
+template <class Real, class Team>
+KERNEL void train(Team& team, const Training& training, ReplicaState& state, const Real* x, const Real* y, long steps,
+                  double* squared_error) {
+    for (long k = 0; k < steps; ++k, x += DIMENSION) {
+        Input<Real> input;
+        for (int j = 0; j < DIMENSION; ++j) input.x[j] = x[j];
+        input.memory = Real(state.memory);
+        const Sums<double> sums = team.pass(rounded<Real>(state), input);
+        const double output = training.output_scale * sums.output;
+        const double miss = output - double(y[k]);
+        if (team.leads()) squared_error[k] = miss * miss;
+        decide(state, training, sums, x, clipped(output, training.clip) - double(y[k]));
+    }
+}

@@ -1,0 +1,111 @@
+// The mathematics of one hidden unit in one training step (docs/model.md, "Training").
+//
+// Compile-time parameters: REAL (float or double), DIMENSION d of the input, DEPTH tau of the truncated
+// backpropagation, ACTIVATION (0 tanh, 1 erf, 2 logistic), UPDATE_B (1: B is trained, 0: B stays as drawn).
+// Every weight is kept as initial value + drift: updates are of size N^(beta-2) and would vanish beside an O(1)
+// weight in float, but not beside their own sum.
+#pragma once
+#include "functions.h"
+
+#define HISTORY (DEPTH + UPDATE_B)  // how many past hidden values a unit must remember
+#define BACK (DEPTH - 1)            // how many earlier steps the backpropagation reaches
+#define AT_LEAST_ONE(n) ((n) > 0 ? (n) : 1)
+
+#define STORES_SLOPE (ACTIVATION == 1)  // for tanh and logistic the slope is a function of the value
+
+// What every unit needs of step k, the same for all of them.
+template <class Real> struct Input {
+    Real x[DIMENSION];
+    Real memory;
+};
+
+// The update that step k-1 decided on, applied while step k passes over the units.
+template <class Real> struct Pending {
+    Real c;                                       // times S_{k-1}
+    Real w[DIMENSION];                            // times C sigma'(a_{k-1})
+    Real w_back[AT_LEAST_ONE(BACK)][DIMENSION];   // times B sigma'(a_{k-1-l}), l = 1..tau-1
+    Real b[DEPTH];                                // times S_{k-2-l}, l = 0..tau-1
+};
+
+// What a step sums over the units.
+template <class V> struct Sums {
+    V output;                       // C S
+    V memory;                       // B S
+    V gain;                         // C sigma'(a_k)
+    V overlap[DEPTH];               // S_{k-1-l} S_k
+    V back[AT_LEAST_ONE(BACK)];     // B sigma'(a_{k-1-l})
+};
+
+template <class V> struct Unit {
+    V w_start[DIMENSION], w_drift[DIMENSION];
+    V c_start, c_drift, b_start, b_drift;
+    V value[AT_LEAST_ONE(HISTORY)];  // S_{k-1}, S_{k-2}, ...
+#if STORES_SLOPE
+    V slope[DEPTH];                  // sigma'(a_{k-1}), ...: where it cannot be had from the value
+#endif
+};
+
+template <class V> KERNEL void activate(V a, V& value, V& slope) {
+    typedef typename Lane<V>::Scalar Scalar;
+#if ACTIVATION == 1
+    erf_lanes(a, value, slope);
+#elif ACTIVATION == 2
+    value = tanh_lanes(V(a * Scalar(0.5))) * Scalar(0.5) + Scalar(0.5);
+    slope = value - value * value;
+#else
+    value = tanh_lanes(a);
+    slope = Scalar(1) - value * value;
+#endif
+}
+
+template <class V> KERNEL V past_slope(const Unit<V>& unit, int l) {
+    typedef typename Lane<V>::Scalar Scalar;
+#if STORES_SLOPE
+    return unit.slope[l];
+#elif ACTIVATION == 2
+    return unit.value[l] - unit.value[l] * unit.value[l];
+#else
+    return Scalar(1) - unit.value[l] * unit.value[l];
+#endif
+}
+
+// theta_k from theta_{k-1}. W first: it uses C and B as they were before the update.
+template <class V, class Real> KERNEL void apply(Unit<V>& unit, const Pending<Real>& pending) {
+    const V gain = (unit.c_start + unit.c_drift) * past_slope(unit, 0);
+    for (int j = 0; j < DIMENSION; ++j) unit.w_drift[j] -= pending.w[j] * gain;
+    for (int l = 1; l <= BACK; ++l) {
+        const V through = (unit.b_start + unit.b_drift) * past_slope(unit, l);
+        for (int j = 0; j < DIMENSION; ++j) unit.w_drift[j] -= pending.w_back[l - 1][j] * through;
+    }
+    unit.c_drift -= pending.c * unit.value[0];
+#if UPDATE_B
+    for (int l = 0; l < DEPTH; ++l) unit.b_drift -= pending.b[l] * unit.value[l + 1];
+#endif
+}
+
+// S_k and its slope.
+template <class V, class Real> KERNEL void forward(const Unit<V>& unit, const Input<Real>& input, V& value, V& slope) {
+    V a = splat<V>(input.memory);
+    for (int j = 0; j < DIMENSION; ++j) a += (unit.w_start[j] + unit.w_drift[j]) * input.x[j];
+    activate(a, value, slope);
+}
+
+template <class V> KERNEL void accumulate(const Unit<V>& unit, V value, V slope, Sums<V>& sums) {
+    const V c = unit.c_start + unit.c_drift, b = unit.b_start + unit.b_drift;
+    sums.output += c * value;
+    sums.memory += b * value;
+    sums.gain += c * slope;
+#if UPDATE_B
+    for (int l = 0; l < DEPTH; ++l) sums.overlap[l] += unit.value[l] * value;
+#endif
+    for (int l = 0; l < BACK; ++l) sums.back[l] += b * past_slope(unit, l);
+}
+
+template <class V> KERNEL void remember(Unit<V>& unit, V value, V slope) {
+    for (int l = HISTORY - 1; l > 0; --l) unit.value[l] = unit.value[l - 1];
+    unit.value[0] = value;
+#if STORES_SLOPE
+    for (int l = DEPTH - 1; l > 0; --l) unit.slope[l] = unit.slope[l - 1];
+    unit.slope[0] = slope;
+#endif
+}

@@ -1,0 +1,24 @@
+"""The registry of random streams: what is drawn, never who draws it."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class Stream(IntEnum):
+    """Second half of the Philox key. Append only: a value is never reused, or old results change meaning."""
+
+    INITIAL_W = 1
+    INITIAL_C = 2
+    INITIAL_B = 3
+    CHAIN_NOISE = 4
+    CHAIN_START = 5
+    PROBE_NOISE = 6
+    PROBE_START = 7
+    DRAW_NOISE = 8
+    DRAW_START = 9
+    COUPLING_NOISE = 10
+    COUPLING_START = 11
+    BOOTSTRAP = 12
+    CHECK = 13
+    SCRAMBLE = 14
