@@ -1,0 +1,234 @@
+"""The chains of a study as sources of paths: stationary from the first step, the same for every chunking.
+
+Source: docs/model.md, "Data". A path is a function of (seed, stream, replica, step).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kernels.problem import Array, Backend, GaussianChain, Replicas
+from pipeline.errors import StudyError
+from pipeline.series import load_series
+from pipeline.streams import Stream
+from pipeline.study import Study
+from pipeline.study_chain import CoupledTanh, FiniteState, LinearGaussian, Recorded
+
+Stretch = tuple[Array, Array, Array]
+
+FORGOTTEN = 1e-16  # what a burn-in leaves of the starting point
+LONGEST_BURN_IN = 20_000  # for chains whose contraction is slow or not proved
+
+
+class Path(Protocol):
+    """Where the replicas of a chain are now."""
+
+    def take(self, steps: int) -> Stretch:
+        """The next steps: x (R, steps, d), z (R, steps, dz), y (R, steps), float64. Calls continue one another."""
+
+
+class Chain(Protocol):
+    """A chain with its target: X in R^d is seen, Z in R^dz is hidden, Y is to be learned."""
+
+    dimension: int
+    hidden: int
+    exact: bool  # stationary expectations need no drawing (pipeline/exact.py)
+
+    def paths(
+        self, be: Backend, seed: int, stream: Stream, replicas: Replicas, start: NDArray[np.generic] | None = None
+    ) -> Path:
+        """Independent paths, stationary from the first step; or from `start`, one state for each replica.
+
+        `stream` is a NOISE stream; the registry's next one is its START. A start is H (R, d + dz) for chains driven
+        by Gaussian noise, a state number (R,) for finite chains, a row (R,) for recorded series.
+        """
+
+
+def of(study: Study) -> Chain:
+    """The chain of a study. Raises StudyError for a recorded series that cannot be read."""
+    section = study.chain
+    if isinstance(section, FiniteState):
+        return FiniteChain(section, study)
+    if isinstance(section, Recorded):
+        return RecordedChain(section, study)
+    return NoiseDrivenChain(section, study)
+
+
+def lipschitz_matrix(section: LinearGaussian | CoupledTanh) -> Array:
+    """Entrywise bound on |dH'/dH|, (size, size): H contracts if its spectral radius is below 1."""
+    if isinstance(section, LinearGaussian):
+        return np.asarray(section.matrices()[0])
+    m = section.matrices()
+    return np.asarray(np.abs(np.block([[m.a, m.b], [m.e, m.c]])))
+
+
+def contraction(section: LinearGaussian | CoupledTanh) -> float:
+    """Spectral radius of the Lipschitz matrix."""
+    return float(np.abs(np.linalg.eigvals(lipschitz_matrix(section))).max())
+
+
+def _psd_root(q: Array) -> Array:
+    """R with R R^T = Q for a positive semidefinite Q. Raises StudyError for an indefinite one."""
+    values, vectors = np.linalg.eigh(q)
+    if values[0] < -1e-12 * max(values[-1], 1e-300):
+        raise StudyError(f"chain.q has the eigenvalue {values[0]:.3g}; allowed: a covariance, no negative eigenvalues")
+    return np.asarray(vectors * np.sqrt(np.maximum(values, 0.0)))
+
+
+def kernel_chain(study: Study) -> GaussianChain:
+    """The study's noise-driven chain and target as the kernels take them."""
+    section, d, dz = study.chain, study.dimension, study.hidden
+    assert study.target is not None
+    assert isinstance(section, LinearGaussian | CoupledTanh)
+    target = study.target.vectors(d, dz)
+    coefficients = np.concatenate([[target.constant], target.sin_x, target.x, target.z])
+    if isinstance(section, LinearGaussian):
+        a, q = section.matrices()
+        return GaussianChain(d, dz, linear=a, noise=_psd_root(q), target=coefficients)
+    m = section.matrices()
+    zero = np.zeros((d, d))
+    linear, coupling = np.block([[m.a, zero], [zero, m.c]]), np.block([[zero, m.b], [m.e, zero]])
+    return GaussianChain(d, dz, linear, np.diag(np.concatenate([m.s, m.r])), coefficients, coupling)
+
+
+class NoiseDrivenChain:
+    """linear-gaussian and coupled-tanh: started at zero, a burn-in before the first step that is given out."""
+
+    exact = False
+
+    def __init__(self, section: LinearGaussian | CoupledTanh, study: Study) -> None:
+        self.dimension, self.hidden = study.dimension, study.hidden
+        self.kernel = kernel_chain(study)
+        rate = contraction(section)
+        steps = math.log(FORGOTTEN) / math.log(rate) if 0.0 < rate < 1.0 else 0.0 if rate == 0.0 else math.inf
+        self.burn_in = int(min(LONGEST_BURN_IN, 64 + math.ceil(min(steps, LONGEST_BURN_IN))))
+
+    def paths(
+        self, be: Backend, seed: int, stream: Stream, replicas: Replicas, start: NDArray[np.generic] | None = None
+    ) -> NoiseDrivenPath:
+        """See Chain.paths."""
+        if start is not None:
+            return NoiseDrivenPath(self.kernel, be, seed, stream, replicas, np.array(start, dtype=np.float64), 0)
+        state = np.zeros((len(replicas), self.kernel.size))
+        be.chain_path(self.kernel, seed, stream, replicas, state, 0, self.burn_in, keep=False)
+        return NoiseDrivenPath(self.kernel, be, seed, stream, replicas, state, self.burn_in)
+
+
+class NoiseDrivenPath:
+    """See Path."""
+
+    def __init__(
+        self,
+        kernel: GaussianChain,
+        be: Backend,
+        seed: int,
+        stream: Stream,
+        replicas: Replicas,
+        state: Array,
+        step: int,
+    ) -> None:
+        self._kernel, self._be, self._key, self._replicas = kernel, be, (seed, int(stream)), replicas
+        self.state, self._step = state, step
+
+    def take(self, steps: int) -> Stretch:
+        """See Path.take."""
+        h, y = self._be.chain_path(self._kernel, *self._key, self._replicas, self.state, self._step, steps)
+        self._step += steps
+        d = self._kernel.inputs
+        return h[..., :d], h[..., d:], y
+
+
+def stationary_law(transition: Array) -> Array:
+    """pi with pi P = pi, sum 1, for P (states, states)."""
+    states = len(transition)
+    system = np.vstack([transition.T - np.eye(states), np.ones(states)])
+    return np.asarray(np.linalg.lstsq(system, np.append(np.zeros(states), 1.0), rcond=None)[0])
+
+
+class FiniteChain:
+    """A finite chain: states by inversion, started from the exact stationary law."""
+
+    exact = True
+
+    def __init__(self, section: FiniteState, study: Study) -> None:
+        self.dimension, self.hidden = study.dimension, study.hidden
+        self.transition, self.x, self.z = section.arrays()
+        self.law = stationary_law(self.transition)
+        assert study.target is not None
+        target = study.target.vectors(self.dimension, self.hidden)
+        self.y = target.constant + np.sin(self.x) @ target.sin_x + self.x @ target.x + self.z @ target.z
+
+    def paths(
+        self, be: Backend, seed: int, stream: Stream, replicas: Replicas, start: NDArray[np.generic] | None = None
+    ) -> FinitePath:
+        """See Chain.paths."""
+        if start is None:
+            u = be.uniforms(seed, Stream(stream + 1), replicas, 1)[:, 0]
+            start = np.searchsorted(np.cumsum(self.law)[:-1], u, side="right")
+        return FinitePath(self, be, seed, stream, replicas, np.array(start, dtype=np.int32))
+
+
+class FinitePath:
+    """See Path."""
+
+    def __init__(
+        self,
+        chain: FiniteChain,
+        be: Backend,
+        seed: int,
+        stream: Stream,
+        replicas: Replicas,
+        state: NDArray[np.int32],
+    ) -> None:
+        self._chain, self._be, self._key, self._replicas = chain, be, (seed, int(stream)), replicas
+        self.state, self._step = state, 0
+
+    def take(self, steps: int) -> Stretch:
+        """See Path.take."""
+        transition = self._chain.transition
+        states = self._be.finite_path(transition, *self._key, self._replicas, self.state, self._step, steps)
+        self._step += steps
+        return self._chain.x[states], self._chain.z[states], self._chain.y[states]
+
+
+class RecordedChain:
+    """A recorded series run through in a circle, each replica from a random row: mu is the series' empirical law."""
+
+    exact = True
+
+    def __init__(self, section: Recorded, study: Study) -> None:
+        self.dimension, self.hidden = study.dimension, 0
+        self.series = load_series(section, study.source)
+
+    def paths(
+        self, be: Backend, seed: int, stream: Stream, replicas: Replicas, start: NDArray[np.generic] | None = None
+    ) -> RecordedPath:
+        """See Chain.paths."""
+        if start is None:
+            u = be.uniforms(seed, Stream(stream + 1), replicas, 1)[:, 0]
+            start = np.floor(u * len(self.series.y))
+        return RecordedPath(self, np.array(start, dtype=np.int64))
+
+
+class RecordedPath:
+    """See Path."""
+
+    def __init__(self, chain: RecordedChain, row: NDArray[np.int64]) -> None:
+        self._series, self.state = chain.series, row
+
+    def take(self, steps: int) -> Stretch:
+        """See Path.take."""
+        rows = (self.state[:, None] + np.arange(steps)) % len(self._series.y)
+        self.state = (self.state + steps) % len(self._series.y)
+        return self._series.x[rows], np.empty((*rows.shape, 0)), self._series.y[rows]
+
+
+def probe_histories(study: Study, be: Backend) -> Array:
+    """Inputs of the study's probe histories, (probe, length, d): stationary stretches of the chain, oldest first."""
+    replicas = np.arange(study.probes.count, dtype=np.uint32)
+    path = of(study).paths(be, study.seed, Stream.PROBE_NOISE, replicas)
+    return np.ascontiguousarray(path.take(study.probes.length)[0])

@@ -1,0 +1,145 @@
+"""Work shared out over MPI ranks: blocks from a common counter, and all ranks stop together when one fails."""
+
+from __future__ import annotations
+
+import sys
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Any, TypeVar
+
+import numpy as np
+from mpi4py import MPI
+
+from kernels.problem import KernelError
+from pipeline.errors import StudyError
+from pipeline.progress import Progress
+
+Result = TypeVar("Result")
+Tick = Callable[[int], None]
+
+GRACE_SECONDS = 8.0  # how long the others may take to notice a failure before the whole job is aborted
+IDLE_SECONDS = 0.02  # between two looks of a rank that waits
+
+
+class RankFailed(Exception):
+    """A defect, not bad input, stopped a rank; the text is its traceback."""
+
+
+class _Stopped(Exception):
+    """Another rank failed: leave the work where it is."""
+
+
+class _Counters:
+    """A few integers on rank 0 that every rank reads and adds to, one-sided, while others compute."""
+
+    NEXT, DONE, FAILED, FINISHED = range(4)
+
+    def __init__(self, comm: MPI.Intracomm) -> None:
+        size = 4 * MPI.INT64_T.Get_size() if comm.rank == 0 else 0
+        self._window = MPI.Win.Allocate(size, MPI.INT64_T.Get_size(), comm=comm)
+        if comm.rank == 0:
+            np.frombuffer(self._window, dtype=np.int64)[:] = 0  # type: ignore[call-overload]
+        comm.Barrier()
+        self._window.Lock_all()
+
+    def add(self, slot: int, value: int) -> int:
+        """Add to a counter; returns what it was before."""
+        old, new = np.empty(1, dtype=np.int64), np.array([value], dtype=np.int64)
+        self._window.Fetch_and_op(new, old, 0, slot, MPI.SUM)
+        self._window.Flush(0)
+        return int(old[0])
+
+    def read(self, slot: int) -> int:
+        """The present value of a counter."""
+        return self.add(slot, 0)
+
+    def __enter__(self) -> _Counters:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._window.Unlock_all()
+        self._window.Free()
+
+
+def world() -> MPI.Intracomm:
+    """All ranks of this run; one rank when it was not started by mpiexec."""
+    return MPI.COMM_WORLD
+
+
+def on_root(comm: MPI.Intracomm, work: Callable[[], Result]) -> Result:
+    """What `work` returns on rank 0, on every rank; what it raises there, raised on every rank."""
+    outcome: tuple[Any, str | None, bool] = (None, None, False)
+    if comm.rank == 0:
+        outcome = _attempt(work)
+    result, error, is_defect = comm.bcast(outcome, root=0)
+    if error is not None:
+        raise RankFailed(error) if is_defect else StudyError(error)
+    return result  # type: ignore[no-any-return]
+
+
+def _attempt(work: Callable[[], Result]) -> tuple[Result | None, str | None, bool]:
+    try:
+        return work(), None, False
+    except (StudyError, KernelError) as error:
+        return None, str(error), False
+    except Exception:
+        return None, traceback.format_exc(), True
+
+
+def each_block(
+    comm: MPI.Intracomm, sizes: Sequence[int], work: Callable[[int, Tick], None], label: str, unit: str
+) -> None:
+    """Call work(index, tick) once for every block, on whichever rank is free, the largest first. Collective.
+
+    sizes: work of each block in `unit`s; `tick(amount)` reports progress from inside and must be called at least
+    every second or so: it is where a rank learns that another one failed. Raises on every rank what one rank raised.
+    """
+    order = sorted(range(len(sizes)), key=lambda index: -sizes[index])
+    with _Counters(comm) as counters:
+        progress = Progress(label, sum(sizes), unit) if comm.rank == 0 else None
+        outcome = _attempt(lambda: _take_blocks(counters, order, work, progress))
+        if outcome[1] is not None:
+            counters.add(counters.FAILED, 1)
+        counters.add(counters.FINISHED, 1)
+        _wait(comm, counters, progress, outcome[1])
+        failures = comm.allgather(outcome[1:])
+        if progress is not None and not any(error for error, _ in failures):
+            progress.finish(counters.read(counters.DONE))
+    for rank, (error, is_defect) in enumerate(failures):
+        if error is not None and is_defect:
+            raise RankFailed(f"rank {rank} of {comm.size} failed:\n{error}")
+        if error is not None:
+            raise StudyError(error)
+
+
+def _take_blocks(
+    counters: _Counters, order: Sequence[int], work: Callable[[int, Tick], None], progress: Progress | None
+) -> None:
+    def tick(amount: int) -> None:
+        done = counters.add(counters.DONE, amount) + amount
+        if counters.read(counters.FAILED):
+            raise _Stopped
+        if progress is not None:
+            progress.update(done)
+
+    try:
+        while (turn := counters.add(counters.NEXT, 1)) < len(order):
+            work(order[turn], tick)
+            tick(0)
+    except _Stopped:
+        return
+
+
+def _wait(comm: MPI.Intracomm, counters: _Counters, progress: Progress | None, error: str | None) -> None:
+    """Until all ranks have finished. The rank that failed aborts those that do not notice it in time."""
+    started = time.monotonic()
+    while counters.read(counters.FINISHED) < comm.size:
+        if progress is not None:
+            progress.update(counters.read(counters.DONE))
+        if error is not None and time.monotonic() - started > GRACE_SECONDS:
+            print(f"{error}\nother ranks did not stop within {GRACE_SECONDS:.0f} s and were aborted", file=sys.stderr)
+            sys.stderr.flush()
+            comm.Abort(1)
+        time.sleep(IDLE_SECONDS)

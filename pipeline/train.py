@@ -1,0 +1,253 @@
+"""The train stage: ensembles of independent trainings, one shard for each block of replicas."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+from mpi4py import MPI
+from numpy.typing import NDArray
+
+from kernels.problem import Array, Backend, Trainer, Training
+from pipeline import chains
+from pipeline.ensembles import build_ensemble
+from pipeline.errors import StudyError
+from pipeline.laws import ParameterLaw
+from pipeline.layout import Layout
+from pipeline.parallel import Tick, each_block, on_root
+from pipeline.plan import Block, Cell, blocks, cell_id, packs, unit_steps
+from pipeline.store import atomic_h5, open_complete, provenance, put
+from pipeline.streams import Stream
+from pipeline.study import Study
+
+MOST_STEPS = 1024  # of a segment: its path fits in cache, and progress is shown often enough
+MOST_UNIT_STEPS = 2**26  # of one replica in a segment: a fraction of a second, so that a failure is noticed in time
+
+DRIFTS = {
+    "drift_w_max": "largest |W_t - W_0| over units and components",
+    "drift_b_max": "largest |B_t - B_0| over units",
+    "drift_c_max": "largest |C_t - C_0| over units",
+    "drift_w_rms": "root mean square of |W_t - W_0| over units",
+    "drift_b_rms": "root mean square of B_t - B_0 over units",
+    "drift_c_rms": "root mean square of C_t - C_0 over units",
+}
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What one block's training leaves behind; arrays as docs/format.md describes them."""
+
+    output: Array  # (replica, time, probe)
+    memory: Array  # (replica, time, probe)
+    loss: Array  # (replica, loss_time)
+    drift: dict[str, Array]  # each (replica, time)
+    seconds: float
+
+
+def run(study: Study, layout: Layout, pack: str, comm: MPI.Intracomm, be: Backend) -> None:
+    """Train all cells of one pack and write their ensembles. Collective over `comm`.
+
+    Shards that are there already are checked and kept. Raises StudyError for an unknown pack, and for a shard that is
+    damaged or belongs to something else.
+    """
+    grouped = packs(study)
+    if pack not in grouped:
+        raise StudyError(f"{study.source}: there is no pack {pack}; allowed: {', '.join(grouped)}")
+    missing = on_root(comm, lambda: _missing(study, layout, grouped[pack]))
+    histories = chains.probe_histories(study, be)
+
+    def work(index: int, tick: Tick) -> None:
+        block = missing[index]
+        trained = train_block(study, be, block, histories, tick)
+        write_shard(study, be, block, trained, layout.shard(block, cell_id(study, block.cell)))
+
+    each_block(comm, [unit_steps(block, study) for block in missing], work, f"train {pack}", "unit-steps")
+    on_root(comm, lambda: _write_ensembles(study, layout, grouped[pack]))
+
+
+def _missing(study: Study, layout: Layout, cells: Sequence[Cell]) -> list[Block]:
+    """The blocks without a shard; a shard that is there must be whole and the right one."""
+    missing = []
+    for cell in cells:
+        identity = cell_id(study, cell)
+        for block in blocks(study, cell):
+            path = layout.shard(block, identity)
+            if not path.exists():
+                missing.append(block)
+                continue
+            with open_complete(path, "train-shard", cell_id=identity, first=block.first, count=block.count):
+                pass
+    return missing
+
+
+def kernel_training(study: Study, cell: Cell) -> Training:
+    """The cell as the kernels take it."""
+    section = study.training
+    return Training(
+        width=cell.width,
+        dimension=study.dimension,
+        beta=cell.beta,
+        steps_per_time=cell.steps_per_time,
+        activation=study.network.activation,
+        alpha=section.alpha,
+        depth=cell.depth,
+        clip=section.clip,
+        update_b=section.update_b,
+        precision=study.precision,
+    )
+
+
+def train_block(study: Study, be: Backend, block: Block, histories: Array, tick: Tick) -> Trained:
+    """Train the block's replicas to the horizon; `histories` (probe, length, d); tick(unit-steps) reports progress."""
+    started = time.perf_counter()
+    trainer = _initial(study, be, block)
+    path = _Paths(study, be, block)
+    times = [round(t * block.cell.steps_per_time) for t in study.training.checkpoints]
+    loss = _Loss(block.count, times[-1], study.training.loss_bins)
+    output, memory, drift = [], [], []
+    done = 0
+    for checkpoint in times:
+        for steps in _segments(checkpoint - done, block.cell.width):
+            loss.add(done, trainer.run(*path.take(steps)))
+            done += steps
+            tick(block.cell.width * steps * block.count)
+        trainer.settle()
+        outputs, memories = trainer.probe(histories)
+        output.append(outputs)
+        memory.append(memories)
+        drift.append([_drift_norms(*trainer.drift(r)) for r in range(block.count)])
+    norms = np.array(drift).transpose(2, 1, 0)
+    return Trained(
+        output=np.stack(output, axis=1),
+        memory=np.stack(memory, axis=1),
+        loss=loss.mean(),
+        drift=dict(zip(DRIFTS, norms, strict=True)),
+        seconds=time.perf_counter() - started,
+    )
+
+
+def _replicas(block: Block) -> NDArray[np.uint32]:
+    return np.arange(block.first, block.first + block.count, dtype=np.uint32)
+
+
+def _initial(study: Study, be: Backend, block: Block) -> Trainer:
+    """The block's networks at time 0, filled one by one: their weights in double precision never all exist at once."""
+    trainer = be.trainer(kernel_training(study, block.cell), block.count)
+    law, antithetic = ParameterLaw.of(study), study.training.antithetic
+    for row, replica in enumerate(_replicas(block)):
+        w, b, c = law.draw(be, study.seed, np.array([replica]), block.cell.width, antithetic)
+        trainer.fill(row, w[0], b[0], c[0])
+    return trainer
+
+
+class _Paths:
+    """The data of a block: the two networks of an antithetic pair see one path."""
+
+    def __init__(self, study: Study, be: Backend, block: Block) -> None:
+        index = _replicas(block)
+        pair = index // 2 if study.training.antithetic else index
+        unique, self._row = np.unique(pair, return_inverse=True)
+        self._path = chains.of(study).paths(be, study.seed, Stream.CHAIN_NOISE, unique)
+
+    def take(self, steps: int) -> tuple[Array, Array]:
+        """Inputs (R, steps, d) and targets (R, steps) of the next steps."""
+        x, _, y = self._path.take(steps)
+        return x[self._row], y[self._row]
+
+
+def _segments(steps: int, width: int) -> Iterator[int]:
+    """Cut a stretch of steps; a function of the cell alone, so that sums over segments never depend on the machine."""
+    longest = max(1, min(MOST_STEPS, MOST_UNIT_STEPS // width))
+    while steps > 0:
+        yield min(steps, longest)
+        steps -= longest
+
+
+class _Loss:
+    """Squared error along the path, averaged over bins of equal numbers of steps (to within one)."""
+
+    def __init__(self, replicas: int, steps: int, bins: int) -> None:
+        self._bin = np.arange(steps) * min(bins, steps) // max(steps, 1)
+        self._sum = np.zeros((replicas, min(bins, steps)))
+
+    def add(self, first: int, squared_error: Array) -> None:
+        """Squared errors (R, steps) of the steps from `first` on."""
+        bins = self._bin[first : first + squared_error.shape[1]]
+        present, starts = np.unique(bins, return_index=True)
+        self._sum[:, present] += np.add.reduceat(squared_error, starts, axis=1)
+
+    def mean(self) -> Array:
+        """(R, bins)."""
+        return np.asarray(self._sum / np.bincount(self._bin))
+
+
+def _drift_norms(w: Array, b: Array, c: Array) -> tuple[float, ...]:
+    """In the order of DRIFTS."""
+    largest = [float(np.abs(a).max()) for a in (w, b, c)]
+    return (*largest, *(float(np.sqrt((a**2).sum() / len(a))) for a in (w, b, c)))
+
+
+# --- files -------------------------------------------------------------------------------------------------
+
+
+def write_shard(study: Study, be: Backend, block: Block, trained: Trained, path: Path) -> None:
+    """Write the block's shard, complete or not at all (docs/format.md, "train-shard")."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    attrs = {
+        **_cell_attributes(study, block.cell),
+        "first": block.first,
+        "count": block.count,
+        "backend": be.name,
+        "device": be.device,
+    }
+    with atomic_h5(path, "train-shard", attrs) as shard:
+        _put_coordinates(shard, study, block, trained)
+        for name, what in (("output", "network output"), ("memory", "network memory")):
+            values = getattr(trained, name)
+            put(shard, name, values, ("replica", "time", "probe"), "1", f"{what} at the end of each probe history")
+        put(shard, "loss", trained.loss, ("replica", "loss_time"), "1", "mean of (Yhat_k - Y_k)^2 along the path")
+        for name, long_name in DRIFTS.items():
+            put(shard, name, trained.drift[name], ("replica", "time"), "1", long_name)
+        seconds = np.full(block.count, trained.seconds / block.count)
+        put(shard, "run_seconds", seconds, ("replica",), "s", "share of the block's run time", volatile=True)
+
+
+def _put_coordinates(shard: h5py.File, study: Study, block: Block, trained: Trained) -> None:
+    replica = _replicas(block).astype(np.int64)
+    antithetic = study.training.antithetic
+    bins, horizon = trained.loss.shape[1], study.training.horizon
+    centres = (np.arange(bins) + 0.5) * horizon / bins
+    put(shard, "replica", replica, ("replica",), "1", "index of the independent training")
+    put(shard, "time", np.array(study.training.checkpoints), ("time",), "1", "training time t")
+    put(shard, "probe", np.arange(study.probes.count), ("probe",), "1", "index of the probe history")
+    put(shard, "loss_time", centres, ("loss_time",), "1", "training time at the centre of the bin")
+    put(shard, "pair", replica // 2 if antithetic else replica, ("replica",), "1", "index of path, W and B")
+    sign = 1 - 2 * (replica % 2) if antithetic else np.ones_like(replica)
+    put(shard, "sign", sign, ("replica",), "1", "sign of C within an antithetic pair")
+
+
+def _cell_attributes(study: Study, cell: Cell) -> dict[str, object]:
+    return {
+        **provenance(study),
+        "cell_id": cell_id(study, cell),
+        "cell": asdict(cell),
+        "beta": cell.beta,
+        "width": cell.width,
+        "steps_per_time": cell.steps_per_time,
+        "depth": cell.depth,
+        "alpha": study.training.alpha,
+        "horizon": study.training.horizon,
+    }
+
+
+def _write_ensembles(study: Study, layout: Layout, cells: Sequence[Cell]) -> None:
+    for cell in cells:
+        identity = cell_id(study, cell)
+        shards = [layout.shard(block, identity) for block in blocks(study, cell)]
+        layout.ensemble(cell).parent.mkdir(parents=True, exist_ok=True)
+        attrs = _cell_attributes(study, cell)
+        build_ensemble(layout.root, shards, layout.ensemble(cell), "train-ensemble", attrs, {"cell_id": identity})
