@@ -1,0 +1,166 @@
+"""The study: one YAML file, loaded into frozen typed sections. Nothing is computed here."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import Field, PrivateAttr, ValidationError, model_validator
+
+from pipeline.errors import StudyError
+from pipeline.study_chain import Chain, Recorded, Target
+from pipeline.study_errors import one_line
+from pipeline.study_network import GaussianW, Network
+from pipeline.study_training import Training
+from pipeline.study_types import WHOLE, Allowed, Count, Found, Section, Several, Switch, refusal
+from pipeline.study_yaml import parse
+
+Features = Literal["gauss-hermite", "quasi-random"]
+Seed = Annotated[int, Field(strict=True, ge=0, le=2**32 - 1), WHOLE, Allowed("a whole number from 0 to 4294967295")]
+StudyName = Annotated[
+    str,
+    Field(strict=True, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"),
+    Allowed("a letter or digit, then up to 63 letters, digits, dots, dashes or underscores"),
+]
+
+
+class Probes(Section):
+    """Probe histories: stretches of the chain that every trained network is asked about."""
+
+    count: Count = Field(default=16, description="Number of probe histories")
+    length: Count = Field(default=40, description="Steps in each")
+
+
+class Draws(Section):
+    """Monte Carlo of the chain with the infinite-width memory."""
+
+    blocks: Several = Field(default=16, description="Independent blocks; their spread is the standard error")
+    chains: Count = Field(default=128, description="Chains in each block")
+    steps: Count = Field(default=500, description="Recorded draws of each chain")
+    couplings: Count = Field(default=64, description="Coupled pairs in each block")
+    coupling_steps: Several = Field(default=40, description="Steps of each coupled pair")
+    sample: Count = Field(default=4, description="Draws of each chain that are stored")
+
+    @model_validator(mode="after")
+    def _sample(self) -> Self:
+        if self.sample > self.steps:
+            raise refusal("sample", self.sample, f"allowed: at most draws.steps, {self.steps}")
+        return self
+
+
+class Limit(Section):
+    """The limit's quadrature over the law of (W, B)."""
+
+    nodes: Several = Field(default=64, description="Nodes of the quadrature")
+    features: Features | None = Field(
+        default=None,
+        description="Default: gauss-hermite for Gaussian W with d <= 2, else quasi-random",
+    )
+
+
+class Study(Section):
+    """A study: what is measured, and how precisely."""
+
+    name: StudyName = Field(description="Names the folder results/NAME")
+    seed: Seed = Field(default=20231108, description="Of every random number; another seed is another folder")
+    precision: Literal["float32", "float64"] = Field(default="float32", description="Arithmetic of the trainings")
+    allow_noncontracting: Switch = Field(default=False, description="Run although chain or memory may not contract")
+    chain: Chain = Field(description="The data: an ergodic Markov chain, or a recorded series")
+    target: Target | None = Field(default=None, description="What is learned; left out for a recorded series")
+    network: Network = Field(default=Network(), description="The network and its initial law")
+    training: Training = Field(description="The grid of trainings")
+    probes: Probes = Field(default=Probes(), description="Probe histories")
+    draws: Draws = Field(default=Draws(), description="Monte Carlo of the chain")
+    limit: Limit = Field(default=Limit(), description="Quadrature of the limit")
+
+    _source: Path = PrivateAttr(default=Path("study"))
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        self._check_target()
+        self.network.check(self.dimension)
+        if self.limit.features == "gauss-hermite" and not isinstance(self.network.w, GaussianW):
+            allowed = "allowed for a W that is not Gaussian: quasi-random"
+            raise refusal("limit.features", self.limit.features, allowed)
+        return self
+
+    def _check_target(self) -> None:
+        if isinstance(self.chain, Recorded):
+            if self.target is not None:
+                found = Found("is given beside a recorded series")
+                raise refusal("target", found, "leave it out: chain.target_column and chain.lead say it")
+        elif self.target is None:
+            raise refusal("target", Found("is missing"), f"a {self.chain.kind} chain needs one")
+        else:
+            self.target.check(self.dimension, self.hidden)
+
+    @property
+    def source(self) -> Path:
+        """The file that the study came from; a recorded series is looked up beside it."""
+        return self._source
+
+    @property
+    def dimension(self) -> int:
+        """d, the number of components of X."""
+        return self.chain.dimension
+
+    @property
+    def hidden(self) -> int:
+        """dz, the number of components of Z."""
+        return self.chain.hidden
+
+    @property
+    def features(self) -> Features:
+        """limit.features, with its default resolved."""
+        if self.limit.features is not None:
+            return self.limit.features
+        low = isinstance(self.network.w, GaussianW) and self.dimension <= 2
+        return "gauss-hermite" if low else "quasi-random"
+
+
+def load(path: Path | str) -> Study:
+    """Read and check one study file. Raises StudyError, one line, for whatever is wrong with it."""
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise StudyError(f"{path}: cannot be read: {error.strerror}; give a study file") from error
+    except UnicodeDecodeError as error:
+        raise StudyError(f"{path}: byte {error.start} is not UTF-8; a study file is UTF-8 text") from error
+    return loads(text, path)
+
+
+def loads(text: str, origin: Path | str) -> Study:
+    """Check the text of a study file; `origin` names it in errors and is where relative paths start."""
+    raw = parse(text, str(origin))
+    if raw is None:
+        raise StudyError(f"{origin}: is empty; a study has at least name, chain and training")
+    try:
+        study = Study.model_validate(raw)
+    except ValidationError as error:
+        raise StudyError(one_line(error, raw, str(origin))) from error
+    study._source = Path(origin)
+    return study
+
+
+def to_yaml(study: Study, folder: Path | None = None) -> str:
+    """The study with every default written out; `loads` gives an equal study back.
+
+    folder: where the text will lie, if not beside the study's own file; a recorded series is found from there.
+    """
+    values: dict[str, Any] = study.model_dump(mode="json", exclude_none=True)
+    if folder is not None and isinstance(study.chain, Recorded):
+        values["chain"]["file"] = os.path.relpath(study.source.parent / study.chain.file, folder)
+    return yaml.safe_dump(values, sort_keys=False, default_flow_style=None, width=100)
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON schema of study files, for editors; config/schema.json is a copy of it."""
+    schema = Study.model_json_schema()
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Study file of rnnlimits",
+        **{key: value for key, value in schema.items() if key != "title"},
+    }

@@ -1,0 +1,20 @@
+"""Renew config/schema.json: python -m pipeline.study_schema."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from pipeline.study import json_schema
+
+SCHEMA = Path(__file__).resolve().parent.parent / "config" / "schema.json"
+RENEW = "python -m pipeline.study_schema"
+
+
+def schema_text() -> str:
+    """What config/schema.json must hold."""
+    return json.dumps(json_schema(), indent=2) + "\n"
+
+
+if __name__ == "__main__":
+    SCHEMA.write_text(schema_text(), encoding="utf-8")

@@ -1,0 +1,172 @@
+"""The `training` section of a study: grid, schedule, replicas. Source: docs/model.md section 3."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Annotated, Literal, NamedTuple, Self
+
+from pydantic import Field, ValidationInfo, field_validator, model_validator
+
+from pipeline.study_types import (
+    FINITE,
+    WHOLE,
+    Allowed,
+    Count,
+    Found,
+    NonNegative,
+    Positive,
+    Section,
+    Switch,
+    refusal,
+    show,
+)
+
+Beta = Annotated[float, FINITE, Field(gt=0.5, lt=1), Allowed("strictly between 1/2 and 1")]
+Steps = Annotated[
+    Annotated[int, Field(strict=True, ge=1, le=2**30), WHOLE] | Literal["width"],
+    Allowed("a whole number from 1 to 2^30, or the word width"),
+]
+Replicas = Annotated[
+    Annotated[int, Field(strict=True, ge=1, le=2**30), WHOLE]
+    | Annotated[tuple[Annotated[int, Field(strict=True, ge=1, le=2**30), WHOLE], ...], Field(min_length=1)],
+    Allowed("a whole number from 1 to 2^30, or a list of them as long as width"),
+]
+Betas = Annotated[tuple[Beta, ...], Field(min_length=1)]
+Widths = Annotated[tuple[Count, ...], Field(min_length=1)]
+StepsList = Annotated[tuple[Steps, ...], Field(min_length=1)]
+Depths = Annotated[tuple[Count, ...], Field(min_length=1)]
+
+WHOLE_STEPS_TOLERANCE = 1e-9
+MOST_STEPS = 2**31  # the step is one 32-bit word of the random counter
+
+
+class Product(NamedTuple):
+    """One full product of the grid; replicas[i] belongs to width[i]; `key` says where it was written."""
+
+    key: str
+    beta: tuple[float, ...]
+    width: tuple[int, ...]
+    steps_per_time: tuple[int | Literal["width"], ...]
+    depth: tuple[int, ...]
+    replicas: tuple[int, ...]
+
+    def steps(self) -> set[int]:
+        """Every K of the product, with the word width replaced by the widths."""
+        return {width if k == "width" else k for k in self.steps_per_time for width in self.width}
+
+
+class Ladder(Section):
+    """A further product: what is given replaces the training's own list."""
+
+    beta: Betas | None = Field(default=None, description="Instead of training.beta")
+    width: Widths | None = Field(default=None, description="Instead of training.width")
+    steps_per_time: StepsList | None = Field(default=None, description="Instead of training.steps_per_time")
+    depth: Depths | None = Field(default=None, description="Instead of training.depth")
+    replicas: Replicas | None = Field(default=None, description="Instead of training.replicas")
+
+
+class Training(Section):
+    """One pass along the chain for each replica, with one update for each data point."""
+
+    beta: Betas = Field(description="Exponents of the output scaling N^-beta, each strictly in (1/2, 1)")
+    width: Widths = Field(description="Widths N")
+    steps_per_time: StepsList = Field(
+        default=("width",), description="K, steps per unit of training time; the word width means K = N"
+    )
+    depth: Depths = Field(default=(1,), description="Depths tau of truncated backpropagation through time")
+    replicas: Replicas = Field(default=64, description="Independent trainings: a number, or one for each width")
+    ladders: tuple[Ladder, ...] = Field(default=(), description="Further products: a ladder in K at one width")
+    alpha: Positive = Field(default=1.0, description="Learning rate of the limit; the step is alpha N^(2 beta - 1)/K")
+    horizon: Positive = Field(default=2.0, description="Training time T")
+    checkpoints: tuple[NonNegative, ...] = Field(
+        default=(),
+        validate_default=True,
+        description="Times of record, the last is T; default: 0, T/4, T/2, T",
+    )
+    clip: Positive | None = Field(default=None, description="gamma of the smooth clip of the output at N^gamma")
+    update_b: Switch = Field(default=True, description="Train B too")
+    replicas_per_block: Count = Field(default=16, description="Size of the unit of work and of restart")
+    antithetic: Switch = Field(default=True, description="Replicas 2p and 2p+1 share all but the sign of C")
+    loss_bins: Count = Field(default=32, description="Bins of the loss along the path")
+
+    @field_validator("checkpoints")
+    @classmethod
+    def _default_checkpoints(cls, given: tuple[float, ...], info: ValidationInfo) -> tuple[float, ...]:
+        horizon = info.data.get("horizon")  # absent if it was refused itself
+        if given or horizon is None:
+            return given
+        return (0.0, horizon / 4, horizon / 2, horizon)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        self._check_blocks()
+        self._check_checkpoints()
+        for product in self.products():
+            self._check_product(product)
+        return self
+
+    def products(self) -> tuple[Product, ...]:
+        """The main product and the ladders, everything filled in."""
+        return (self._product("", Ladder()), *self._ladder_products())
+
+    def _ladder_products(self) -> tuple[Product, ...]:
+        return tuple(self._product(f"ladders[{i}].", ladder) for i, ladder in enumerate(self.ladders))
+
+    def _product(self, key: str, ladder: Ladder) -> Product:
+        width = self.width if ladder.width is None else ladder.width
+        return Product(
+            key,
+            self.beta if ladder.beta is None else ladder.beta,
+            width,
+            self.steps_per_time if ladder.steps_per_time is None else ladder.steps_per_time,
+            self.depth if ladder.depth is None else ladder.depth,
+            _one_each(key, self.replicas if ladder.replicas is None else ladder.replicas, width),
+        )
+
+    def _check_blocks(self) -> None:
+        if self.antithetic and self.replicas_per_block % 2:
+            raise refusal("replicas_per_block", self.replicas_per_block, "allowed: even (antithetic pairs)")
+
+    def _check_checkpoints(self) -> None:
+        times = self.checkpoints
+        if any(late <= early for early, late in itertools.pairwise(times)):
+            raise refusal("checkpoints", times, "allowed: increasing times")
+        if times[-1] != self.horizon:
+            raise refusal("checkpoints", times, f"allowed: times that end at the horizon, {self.horizon}")
+
+    def _check_product(self, product: Product) -> None:
+        for name in ("beta", "width", "steps_per_time", "depth"):
+            _check_distinct(product.key + name, getattr(product, name))
+        for replicas in product.replicas:
+            if replicas % self.replicas_per_block:
+                allowed = f"allowed: multiples of training.replicas_per_block, {self.replicas_per_block}"
+                raise refusal(product.key + "replicas", Found(f"has {replicas}"), allowed)
+        for steps in sorted(product.steps()):
+            self._check_steps(product.key + "steps_per_time", steps)
+
+    def _check_steps(self, key: str, steps: int) -> None:
+        found = Found(f"has K = {steps}")
+        for time in self.checkpoints:
+            if abs(time * steps - round(time * steps)) > WHOLE_STEPS_TOLERANCE * max(1.0, time * steps):
+                # A rounded time would be a bias of order 1/K, the size of what is measured.
+                raise refusal(key, found, f"allowed: a whole number of steps at checkpoint {show(time)}")
+        total = round(self.horizon * steps)
+        if not self.loss_bins <= total < MOST_STEPS:
+            raise refusal(
+                key, found, f"allowed: {self.loss_bins} (training.loss_bins) to {MOST_STEPS - 1} steps in all"
+            )
+
+
+def _one_each(key: str, replicas: int | tuple[int, ...], width: tuple[int, ...]) -> tuple[int, ...]:
+    if isinstance(replicas, int):
+        return (replicas,) * len(width)
+    if len(replicas) != len(width):
+        found = Found(f"has {len(replicas)} entries")
+        raise refusal(key + "replicas", found, f"allowed: a number, or {len(width)} (one for each width)")
+    return replicas
+
+
+def _check_distinct(key: str, values: tuple[object, ...]) -> None:
+    for index, value in enumerate(values):
+        if value in values[:index]:
+            raise refusal(f"{key}[{index}]", value, "allowed: each value once")
