@@ -1,17 +1,40 @@
-"""Progress with a rate and the time left: one moving line on a terminal, plain lines in a log."""
+"""Progress with a rate and the time left: one moving line on a terminal, plain lines in logs."""
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
+from pathlib import Path
 from typing import TextIO
 
 TERMINAL_SECONDS = 0.2
 LOG_SECONDS = 10.0
 
+_log = logging.getLogger("rnnlimits")
+
+
+def log_to(path: Path | None) -> None:
+    """Send progress lines to the file `path`, if given, and to stderr where that is not a terminal."""
+    _log.setLevel(logging.INFO)
+    if not sys.stderr.isatty():
+        _log.addHandler(logging.StreamHandler(sys.stderr))
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handler = logging.FileHandler(path)
+        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+        _log.addHandler(handler)
+
+
+def note(line: str) -> None:
+    """A line for the logs: the command, what was found."""
+    _log.info(line)
+
 
 def readable_time(seconds: float) -> str:
-    """Seconds as people say them: 42 s, 3 min 20 s, 5 h 04 min."""
+    """Seconds as people say them: 0.4 s, 42 s, 3 min 20 s, 5 h 04 min."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
@@ -20,37 +43,41 @@ def readable_time(seconds: float) -> str:
 
 
 class Progress:
-    """Shows how much of `total` is done. Quiet work: a log gets a line every ten seconds and one at the end."""
+    """Shows how much of `total` is done. Logs get a line every ten seconds, and one at the end."""
 
-    def __init__(self, label: str, total: int, unit: str, stream: TextIO | None = None) -> None:
+    def __init__(self, label: str, total: int, unit: str, terminal: TextIO | None = None) -> None:
         self.label, self.total, self.unit = label, total, unit
-        self.stream = stream if stream is not None else sys.stderr
-        self._started = self._shown = time.monotonic()
-        self._terminal = self.stream.isatty()
+        self._terminal = terminal if terminal is not None else sys.stderr
+        self._moving = self._terminal.isatty()
+        self._started = self._shown = self._logged = time.monotonic()
         self._width = 0
 
     def update(self, done: int) -> None:
-        """Show `done` of the total if the last line is old enough."""
+        """Show `done` of the total where the last line is old enough."""
         now = time.monotonic()
-        if now - self._shown >= (TERMINAL_SECONDS if self._terminal else LOG_SECONDS):
+        if self._moving and now - self._shown >= TERMINAL_SECONDS:
             self._shown = now
-            self._write(self._line(done, now - self._started), end="" if self._terminal else "\n")
+            self._show(self._line(done, now - self._started), "")
+        if now - self._logged >= LOG_SECONDS:
+            self._logged = now
+            _log.info(self._line(done, now - self._started))
 
     def finish(self, done: int) -> None:
         """The last line: what was done and how long it took."""
         seconds = time.monotonic() - self._started
         rate = f", {done / seconds:.3g} {self.unit}/s" if done and seconds > 0 else ""
-        self._write(f"{self.label}: {done:.4g} {self.unit} in {readable_time(seconds)}{rate}", end="\n")
+        line = f"{self.label}: {done:.4g} {self.unit} in {readable_time(seconds)}{rate}"
+        _log.info(line)
+        if self._moving:
+            self._show(line, "\n")
 
     def _line(self, done: int, seconds: float) -> str:
         share = done / self.total if self.total else 1.0
-        left = readable_time(seconds / share - seconds) if share > 0 else "unknown"
+        left = readable_time(seconds / share - seconds) if share > 0 else "unknown time"
         rate = done / seconds if seconds > 0 else 0.0
         return f"{self.label}: {share:4.0%}, {rate:.3g} {self.unit}/s, {left} left"
 
-    def _write(self, line: str, end: str) -> None:
-        start = "\r" if self._terminal else ""
-        padding = " " * max(0, self._width - len(line))
-        self.stream.write(start + line + padding + end)
-        self.stream.flush()
-        self._width = len(line) if end == "" else 0
+    def _show(self, line: str, end: str) -> None:
+        self._terminal.write("\r" + line.ljust(self._width) + end)
+        self._terminal.flush()
+        self._width = len(line)

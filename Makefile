@@ -1,0 +1,37 @@
+# Everything a newcomer needs:  make demo   and   make test
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STUDY ?= config/demo.yaml
+
+.PHONY: demo run test lint bench clean
+
+demo: $(VENV)/.installed  ## the demonstration study, end to end
+	@$(BIN)/rnnlimits run config/demo.yaml
+
+run: $(VENV)/.installed  ## another study: make run STUDY=config/recorded.yaml
+	@$(BIN)/rnnlimits run $(STUDY)
+
+test: $(VENV)/.installed-test  ## all tests that this machine can run
+	@$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed-test
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/snakefmt --check workflow
+
+bench: $(VENV)/.installed-test  ## speed beside JAX and NumPy
+	@$(BIN)/python benchmarks/train_cpu.py
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "make: no virtual environment; on Debian: apt-get install python3-venv" >&2; exit 2; }
+
+$(VENV)/.installed: $(BIN)/python pyproject.toml
+	@echo "installing into $(VENV) (half a minute) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable . && touch $@
+
+$(VENV)/.installed-test: $(VENV)/.installed
+	@echo "installing what the tests need ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]' && touch $@
+
+clean:  ## removes the environment and caches, never results
+	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,249 @@
+"""The command line: `rnnlimits VERB`, one verb for each stage. Results on stdout, everything else on stderr.
+
+Exit codes: 0 done; 1 a defect or a failed rank; 2 bad input, one line that says what to do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline import __version__
+from pipeline.errors import StudyError
+
+# The stages, MPI and plotting are imported by the verbs that need them: `--help` and `check` start at once.
+if TYPE_CHECKING:
+    from kernels.problem import Backend
+    from pipeline.layout import Layout
+    from pipeline.study import Study
+
+Stage = Callable[["Study", "Layout", argparse.Namespace], None]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb; returns the exit code."""
+    from kernels.problem import KernelError
+
+    options = _parser().parse_args(arguments)
+    try:
+        options.verb(options)
+    except (StudyError, KernelError) as error:
+        _say(f"rnnlimits: {error}")
+        return 2
+    except KeyboardInterrupt:
+        _say("rnnlimits: interrupted; the same command continues where it stopped")
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of our output has left, which is its right
+        return 0
+    return 0
+
+
+def _say(line: str) -> None:
+    """A line on stderr, from one rank only: a failed stage raises the same error on all of them."""
+    mpi = sys.modules.get("mpi4py.MPI")
+    if mpi is None or mpi.COMM_WORLD.rank == 0:
+        print(line, file=sys.stderr, flush=True)
+
+
+# --- verbs -------------------------------------------------------------------------------------------------
+
+
+def _load(options: argparse.Namespace) -> Study:
+    from pipeline import study
+
+    return study.load(options.study)
+
+
+def _layout(options: argparse.Namespace, study: Study) -> Layout:
+    from pipeline.layout import Layout
+
+    return Layout.of(study, options.results)
+
+
+def _backend(options: argparse.Namespace) -> Backend:
+    from kernels import backend
+
+    return backend(options.backend, warn=_say)
+
+
+def _check(options: argparse.Namespace) -> None:
+    from pipeline import durable
+    from pipeline.checks import check
+    from pipeline.study import to_yaml
+
+    study = _load(options)
+    for finding in check(study):
+        print(finding)
+    print(f"{options.study}: good")
+    if options.resolved is not None:
+        durable.write_bytes(options.resolved, to_yaml(study, options.resolved.parent).encode())
+
+
+def _plan(options: argparse.Namespace) -> None:
+    from pipeline import plan
+    from pipeline.calibration import ns_per_unit_step
+
+    study = _load(options)
+    print(plan.summary(study, ns_per_unit_step(study, _backend(options))))
+
+
+def _schema(_: argparse.Namespace) -> None:
+    from pipeline.study import json_schema
+
+    print(json.dumps(json_schema(), indent=2))
+
+
+def _parallel_stage(options: argparse.Namespace) -> None:
+    """draw and train: every rank comes here; rank 0 reads the study and holds the lock."""
+    from pipeline import stages
+
+    stages.distributed(options.name, options.study, options.results, options.backend, options.pack, options.log, _say)
+
+
+def _serial_stage(options: argparse.Namespace) -> None:
+    """limit, rates and figures: one process."""
+    from pipeline import stages
+
+    stages.serial(options.name, options.study, options.results, options.backend, _say)
+
+
+def _summary(options: argparse.Namespace) -> None:
+    from pipeline.summary import summary
+
+    print(summary(options.results_folder))
+
+
+def _run(options: argparse.Namespace) -> None:
+    from pipeline import workflow
+
+    study = _load(options)
+    code = workflow.run(study, options.study, options.results, options.cores, options.snakemake)
+    if code != 0:
+        raise SystemExit(code)
+
+
+def _pack(options: argparse.Namespace) -> None:
+    from pipeline.packing import pack
+
+    pack(options.results_folder, options.output)
+
+
+def _validate(options: argparse.Namespace) -> None:
+    from pipeline.inspection import validate
+
+    faults = validate(options.path)
+    for fault in faults:
+        print(fault)
+    if faults:
+        raise StudyError(f"{options.path}: {len(faults)} fault{'s' * (len(faults) > 1)} found")
+    print(f"{options.path}: valid")
+
+
+def _inspect(options: argparse.Namespace) -> None:
+    from pipeline.inspection import inspect
+
+    print(inspect(options.path))
+
+
+def _digest(options: argparse.Namespace) -> None:
+    from pipeline.inspection import digest
+
+    print(digest(options.path))
+
+
+# --- words -------------------------------------------------------------------------------------------------
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="rnnlimits",
+        description="Measure how fast wide recurrent networks, trained online, converge to their kernel limit.",
+        epilog="Start with: rnnlimits run config/demo.yaml",
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
+    _study_verbs(verbs)
+    _stage_verbs(verbs)
+    _file_verbs(verbs)
+    return parser
+
+
+def _study_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    check = _verb(verbs, "check", _check, "check a study file", "rnnlimits check config/demo.yaml")
+    plan = _verb(verbs, "plan", _plan, "what a study will cost", "rnnlimits plan config/full.yaml")
+    run = _verb(verbs, "run", _run, "run the whole workflow", "rnnlimits run config/demo.yaml --cores 4")
+    for verb in (check, plan, run):
+        verb.add_argument("study", type=Path, metavar="STUDY", help="study file (YAML)")
+    check.add_argument("--resolved", type=Path, metavar="FILE", help="also write the study with every default")
+    _backend_option(plan)
+    _results_option(run)
+    run.add_argument("--cores", type=_whole, default=None, help="cores to use (default: all)")
+    run.add_argument("snakemake", nargs=argparse.REMAINDER, help="after --: further options for Snakemake")
+    _verb(verbs, "schema", _schema, "the JSON schema of study files", "rnnlimits schema > schema.json")
+
+
+def _stage_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    stages = {
+        "draw": ("Monte Carlo of the chain with the infinite-width memory", "mpiexec -n 2 rnnlimits draw STUDY"),
+        "train": ("train the ensembles", "mpiexec -n 2 rnnlimits train STUDY --pack N00064-K00064"),
+        "limit": ("solve the limit", "rnnlimits limit STUDY"),
+        "rates": ("estimate the rates", "rnnlimits rates STUDY"),
+        "figures": ("draw the figures", "rnnlimits figures STUDY"),
+    }
+    for name, (words, example) in stages.items():
+        in_parallel = name in ("draw", "train")
+        verb = _verb(verbs, name, _parallel_stage if in_parallel else _serial_stage, words, example)
+        verb.set_defaults(name=name, pack=None, log=None)
+        verb.add_argument("study", type=Path, metavar="STUDY", help="study file (YAML)")
+        _results_option(verb)
+        _backend_option(verb)
+        if in_parallel:
+            verb.add_argument("--log", type=Path, help="also write progress to this file, in plain lines")
+        if name == "train":
+            verb.add_argument("--pack", help="one pack of cells, as listed by `rnnlimits plan` (default: all)")
+
+
+def _file_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    summary = _verb(verbs, "summary", _summary, "the table of rates of a study", "rnnlimits summary results/demo")
+    summary.add_argument("results_folder", type=Path, metavar="RESULTS", help="results folder of a study")
+    pack = _verb(verbs, "pack", _pack, "one self-contained file of a study", "rnnlimits pack results/demo demo.h5")
+    pack.add_argument("results_folder", type=Path, metavar="RESULTS", help="results folder of a study")
+    pack.add_argument("output", type=Path, metavar="OUTPUT", help="HDF5 file to write")
+    for name, act, words in (
+        ("validate", _validate, "check files against the format and their digests"),
+        ("inspect", _inspect, "a readable tree of an HDF5 file"),
+        ("digest", _digest, "digests of contents, whatever the time stamps"),
+    ):
+        verb = _verb(verbs, name, act, words, f"rnnlimits {name} results/demo/rates.h5")
+        verb.add_argument("path", type=Path, metavar="PATH", help="HDF5 file or results folder")
+
+
+def _verb(
+    verbs: argparse._SubParsersAction[argparse.ArgumentParser],
+    name: str,
+    act: Callable[[argparse.Namespace], None],
+    words: str,
+    example: str,
+) -> argparse.ArgumentParser:
+    verb = verbs.add_parser(name, help=words, description=words[0].upper() + words[1:], epilog=f"example: {example}")
+    verb.set_defaults(verb=act)
+    return verb
+
+
+def _results_option(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--results", type=Path, default=Path("results"), help="folder of all results (default: results)")
+
+
+def _backend_option(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--backend", default="auto", help="auto, host or numpy (default: auto)")
+
+
+def _whole(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)

@@ -1,0 +1,46 @@
+"""One run at a time for one part of a results folder."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from pipeline.errors import StudyError
+
+
+@contextmanager
+def exclusive(folder: Path, name: str) -> Iterator[None]:
+    """Hold the lock `name` in `folder` (made if need be); it ends with the process, even a killed one.
+
+    Raises StudyError if another process holds it, saying which, or if the folder cannot be written.
+    """
+    path = folder / f"{name}.lock"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = open(path, "a+")
+    except OSError as error:
+        raise StudyError(f"{folder}: cannot be written: {error.strerror}; choose another --results folder") from error
+    with lock:
+        _take(lock.fileno(), path)
+        lock.truncate(0)
+        lock.write(f"process {os.getpid()} on {platform.node()}\n")
+        lock.flush()
+        yield
+
+
+def _take(descriptor: int, path: Path) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        holder = "another process"
+        with suppress(OSError):
+            holder = path.read_text().strip() or holder
+        raise StudyError(
+            f"{path.parent.parent}: {path.stem} is being run by {holder}; wait for it or stop it"
+        ) from error
+    except OSError:
+        return  # a file system without locks: files still appear whole, by rename, so two runs only waste work
