@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,7 +22,10 @@ if TYPE_CHECKING:
     from pipeline.layout import Layout
     from pipeline.study import Study
 
-Stage = Callable[["Study", "Layout", argparse.Namespace], None]
+# Ranks are the parallelism. A linear-algebra library that starts threads of its own would fight them for cores, and
+# its sums would depend on how many it got. Set, not defaulted: Snakemake exports other values. Read by NumPy's import.
+for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ[_variable] = "1"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -153,7 +157,7 @@ def _inspect(options: argparse.Namespace) -> None:
 def _digest(options: argparse.Namespace) -> None:
     from pipeline.inspection import digest
 
-    print(digest(options.path))
+    print("\n".join(digest(options.path)))
 
 
 # --- words -------------------------------------------------------------------------------------------------

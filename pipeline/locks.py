@@ -21,7 +21,7 @@ def exclusive(folder: Path, name: str) -> Iterator[None]:
     path = folder / f"{name}.lock"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = open(path, "a+")
+        lock = path.open("a+")  # closed below: held for as long as the caller works
     except OSError as error:
         raise StudyError(f"{folder}: cannot be written: {error.strerror}; choose another --results folder") from error
     with lock:

@@ -27,8 +27,10 @@ def log_to(path: Path | None) -> None:
 
 
 def note(line: str) -> None:
-    """A line for the logs: the command, what was found."""
-    _log.info(line)
+    """A line for the log file alone: the command, the ranks."""
+    for handler in _log.handlers:
+        if isinstance(handler, logging.FileHandler):
+            handler.handle(_log.makeRecord(_log.name, logging.INFO, __name__, 0, line, (), None))
 
 
 def readable_time(seconds: float) -> str:

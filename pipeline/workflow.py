@@ -15,7 +15,8 @@ from pipeline.layout import Layout
 from pipeline.locks import exclusive
 from pipeline.study import Study
 
-SNAKEFILE = Path(__file__).parent.parent / "workflow" / "Snakefile"
+HOME = Path(__file__).parent.parent
+SNAKEFILE = HOME / "workflow" / "Snakefile"
 
 
 def run(study: Study, path: Path, results: Path, cores: int | None, further: Sequence[str]) -> int:
@@ -24,22 +25,25 @@ def run(study: Study, path: Path, results: Path, cores: int | None, further: Seq
     Raises StudyError before anything starts: a study that fails its checks, no mpiexec, results folder in use.
     """
     check(study)
-    environment = with_our_programs(dict(os.environ))
-    require_mpiexec(environment)
+    os.environ.update(environment())
+    require_mpiexec()
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(SNAKEFILE), "--configfile", str(path)]
     command += ["--cores", str(cores) if cores else "all", "--config", f"results={results}"]
     command += [word for word in further if word != "--"]
     with exclusive(Layout.of(study, results).locks, "run"):
-        return subprocess.run(command, env=environment, check=False).returncode
+        return subprocess.run(command, check=False).returncode
 
 
-def with_our_programs(environment: dict[str, str]) -> dict[str, str]:
-    """The environment with the folder of this Python first on PATH: rnnlimits and mpiexec live there."""
+def environment() -> dict[str, str]:
+    """Variables under which jobs find this Python, its mpiexec, and this package also from another environment."""
     ours = str(Path(sys.executable).parent)
-    return {**environment, "PATH": os.pathsep.join([ours, environment.get("PATH", "")])}
+    return {
+        "PATH": os.pathsep.join([ours, os.environ.get("PATH", "")]),
+        "PYTHONPATH": os.pathsep.join([str(HOME), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep),
+    }
 
 
-def require_mpiexec(environment: dict[str, str]) -> None:
+def require_mpiexec() -> None:
     """Raises StudyError if there is no mpiexec on PATH."""
-    if shutil.which("mpiexec", path=environment["PATH"]) is None:
+    if shutil.which("mpiexec") is None:
         raise StudyError("mpiexec: not found on PATH; install MPI, for instance with: python -m pip install mpich")

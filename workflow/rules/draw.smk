@@ -3,11 +3,15 @@ rule draw:
         LAYOUT.draw,
     log:
         LAYOUT.logs / "draw.log",
-    params:
-        identity=plan.draw_id(STUDY),
+    conda:
+        ENVIRONMENT
     threads: 1024
     resources:
         mpi="mpiexec",
         tasks=lambda wildcards, threads: threads,
+    params:
+        study=STUDY_FILE,
+        results=lambda wildcards: RESULTS,
+        identity=plan.draw_id(STUDY),
     shell:
-        "{resources.mpi} -n {resources.tasks} rnnlimits draw {STUDY_FILE:q} --results {RESULTS:q} --log {log:q}"
+        "{resources.mpi} -n {resources.tasks} python -m pipeline draw {params.study:q} --results {params.results:q} --log {log:q}"

@@ -5,7 +5,11 @@ rule limit:
         LAYOUT.limit,
     log:
         LAYOUT.logs / "limit.log",
+    conda:
+        ENVIRONMENT
     params:
+        study=STUDY_FILE,
+        results=lambda wildcards: RESULTS,
         identity=plan.limit_id(STUDY),
     shell:
-        "rnnlimits limit {STUDY_FILE:q} --results {RESULTS:q} 2>&1 | tee {log:q}"
+        "python -m pipeline limit {params.study:q} --results {params.results:q} 2>&1 | tee {log:q}"

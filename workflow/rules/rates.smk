@@ -8,7 +8,11 @@ rule rates:
         LAYOUT.rates_csv,
     log:
         LAYOUT.logs / "rates.log",
+    conda:
+        ENVIRONMENT
     params:
+        study=STUDY_FILE,
+        results=lambda wildcards: RESULTS,
         identity=plan.study_id(STUDY),
     shell:
-        "rnnlimits rates {STUDY_FILE:q} --results {RESULTS:q} 2>&1 | tee {log:q}"
+        "python -m pipeline rates {params.study:q} --results {params.results:q} 2>&1 | tee {log:q}"

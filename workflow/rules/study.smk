@@ -3,7 +3,10 @@ rule study:
         LAYOUT.study_yaml,
     log:
         LAYOUT.logs / "study.log",
+    conda:
+        ENVIRONMENT
     params:
+        study=STUDY_FILE,
         identity=plan.study_id(STUDY),
     shell:
-        "rnnlimits check {STUDY_FILE:q} --resolved {output:q} 2>&1 | tee {log:q}"
+        "python -m pipeline check {params.study:q} --resolved {output:q} 2>&1 | tee {log:q}"

@@ -9,13 +9,17 @@ for PACK, CELLS in PACKS.items():
             [LAYOUT.ensemble(cell) for cell in CELLS],
         log:
             LAYOUT.logs / f"train-{PACK}.log",
-        params:
-            pack=PACK,
-            identity=[(plan.cell_id(STUDY, cell), cell.replicas) for cell in CELLS],
+        conda:
+            ENVIRONMENT
         threads: 1024
         resources:
             mpi="mpiexec",
             tasks=lambda wildcards, threads: threads,
+        params:
+            study=STUDY_FILE,
+            results=lambda wildcards: RESULTS,
+            pack=PACK,
+            identity=[(plan.cell_id(STUDY, cell), cell.replicas) for cell in CELLS],
         shell:
-            "{resources.mpi} -n {resources.tasks} rnnlimits train {STUDY_FILE:q} --pack {params.pack}"
-            " --results {RESULTS:q} --log {log:q}"
+            "{resources.mpi} -n {resources.tasks} python -m pipeline train {params.study:q} --pack {params.pack}"
+            " --results {params.results:q} --log {log:q}"

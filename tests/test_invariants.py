@@ -1,0 +1,171 @@
+"""The same results for every number of ranks and every chunking, and whatever is killed on the way."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from runs import ENVIRONMENT, MPIEXEC, PROGRAM, digests, run, write_study
+
+pytestmark = pytest.mark.needs_mpi
+
+# d = 3 with correlated weights goes through every matrix product; erf stores slopes; depth 2 has a longer history.
+WIDE = {
+    "chain": {"kind": "coupled-tanh", "dimension": 3},
+    "network": {
+        "activation": "erf",
+        "w": {"kind": "gaussian", "covariance": [[1.0, 0.3, 0.0], [0.3, 1.0, 0.2], [0.0, 0.2, 0.5]]},
+        "b": {"offset": 0.1, "slope": 0.3},
+    },
+}
+# Long enough to be killed several times: about ten seconds on one core.
+LONG = {"width": [256, 511], "replicas": 16, "replicas_per_block": 2, "horizon": 100.0, "checkpoints": [0.0, 100.0]}
+
+
+def train(study: Path, results: Path, ranks: int, **options: object) -> dict[str, str]:
+    run("train", study, "--results", results, ranks=ranks, **options)
+    return digests(results / "tiny")
+
+
+@pytest.mark.parametrize("changes", [{}, WIDE], ids=["d1", "d3-erf"])
+def test_ranks_chunks_and_threads_change_nothing(tmp_path: Path, changes: dict[str, object]) -> None:
+    training = {"depth": [1, 2]}
+    study = write_study(tmp_path, training=training, **changes)
+    wanted = train(study, tmp_path / "r1", 1)
+    assert len(wanted) == 4
+    assert train(study, tmp_path / "r2", 2) == wanted
+    assert train(study, tmp_path / "r3", 3) == wanted
+    chunks = write_study(tmp_path, training={**training, "replicas_per_block": 8}, **changes)
+    assert train(chunks, tmp_path / "c8", 2) == wanted
+    threads = {**ENVIRONMENT, "OMP_NUM_THREADS": "2", "OPENBLAS_NUM_THREADS": "2"}
+    assert train(study, tmp_path / "t2", 1, env=threads) == wanted
+
+
+def test_the_seed_changes_everything(tmp_path: Path) -> None:
+    one = train(write_study(tmp_path), tmp_path / "one", 1)
+    other = train(write_study(tmp_path, seed=8), tmp_path / "other", 1)
+    assert one.keys() == other.keys()
+    assert not set(one.values()) & set(other.values())
+
+
+def test_draws_do_not_depend_on_ranks(tmp_path: Path) -> None:
+    study = write_study(tmp_path)
+    found = []
+    for ranks in (1, 2, 3):
+        run("draw", study, "--results", tmp_path / str(ranks), ranks=ranks)
+        found.append(run("digest", tmp_path / str(ranks) / "tiny" / "draw.h5").stdout.split()[0])
+    assert len(set(found)) == 1
+
+
+def start(study: Path, results: Path) -> subprocess.Popen[bytes]:
+    command = [MPIEXEC, "-n", "2", *PROGRAM, "train", str(study), "--results", str(results)]
+    quiet = subprocess.DEVNULL
+    return subprocess.Popen(command, env=ENVIRONMENT, stdout=quiet, stderr=quiet, start_new_session=True)
+
+
+def processes(results: Path) -> list[int]:
+    """The ranks at work on `results`, without the launcher; they have sessions of their own."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            words = (entry / "cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if str(results).encode() in words and b"mpiexec" not in words[0] and b"hydra" not in words[0]:
+            found.append(int(entry.name))
+    return found
+
+
+def kill_all(job: subprocess.Popen[bytes], results: Path) -> None:
+    """SIGKILL for the launcher and all ranks: a node that goes down."""
+    for process in (job.pid, *processes(results)):
+        with suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
+    job.wait()
+
+
+def shards(results: Path) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in results.glob("tiny/shards/*/*.h5")}
+
+
+def test_killed_at_random_moments_and_run_again(tmp_path: Path) -> None:
+    study = write_study(tmp_path, training=LONG)
+    wanted = train(study, tmp_path / "calm", 2)
+    results, rng = tmp_path / "killed", random.Random(5)
+    for _ in range(5):
+        before = shards(results)
+        job = start(study, results)
+        time.sleep(rng.uniform(0.7, 1.6))
+        kill_all(job, results)
+        # What was finished stays as it was: not even written again.
+        assert before.items() <= shards(results).items()
+    assert train(study, results, 2) == wanted
+
+
+def test_a_killed_rank_ends_the_job_and_costs_nothing(tmp_path: Path) -> None:
+    study = write_study(tmp_path, training=LONG)
+    wanted = train(study, tmp_path / "calm", 2)
+    results = tmp_path / "killed"
+    job = start(study, results)
+    while len(shards(results)) < 2:
+        time.sleep(0.02)
+    os.kill(processes(results)[0], signal.SIGKILL)
+    started = time.monotonic()
+    assert job.wait(timeout=10) != 0
+    assert time.monotonic() - started < 10
+    assert train(study, results, 2) == wanted
+
+
+FAILING = """
+import sys, time
+from pipeline import parallel
+from pipeline.errors import StudyError
+comm = parallel.world()
+def work(index, tick):
+    for _ in range(200):
+        time.sleep(0.01)
+        tick(1)
+    if index == 1 and sys.argv[1] == "bad-input":
+        raise StudyError("block 1 is bad")
+    if index == 1 and sys.argv[1] == "defect":
+        raise ZeroDivisionError("a defect")
+    if sys.argv[1] == "deaf" and index == 1:
+        raise StudyError("block 1 is bad")
+    if sys.argv[1] == "deaf":
+        time.sleep(60)
+try:
+    parallel.each_block(comm, [200] * 50, work, "test", "units")
+except StudyError as error:
+    if comm.rank == 0:
+        print(error, file=sys.stderr)
+    sys.exit(2)
+"""
+
+
+@pytest.mark.parametrize(
+    ("how", "code", "says"),
+    [("bad-input", 2, "block 1 is bad"), ("defect", 1, "a defect"), ("deaf", 1, "did not stop within")],
+)
+def test_one_rank_raises_and_all_end(tmp_path: Path, how: str, code: int, says: str) -> None:
+    script = tmp_path / "failing.py"
+    script.write_text(FAILING)
+    started = time.monotonic()
+    command = [MPIEXEC, "-n", "3", PROGRAM[0], str(script), how]
+    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=60)
+    # 2 s until the failure, then 10 s at most
+    assert time.monotonic() - started < 13
+    assert done.returncode == code
+    assert says in done.stderr
+
+
+def test_results_can_be_moved(tmp_path: Path) -> None:
+    wanted = train(write_study(tmp_path), tmp_path / "here", 1)
+    shutil.move(tmp_path / "here", tmp_path / "there")
+    assert digests(tmp_path / "there" / "tiny") == wanted

@@ -1,0 +1,17 @@
+rule figures:
+    input:
+        LAYOUT.rates_h5,
+        LAYOUT.limit,
+        ENSEMBLES,
+    output:
+        directory(LAYOUT.figures),
+    log:
+        LAYOUT.logs / "figures.log",
+    conda:
+        ENVIRONMENT
+    params:
+        study=STUDY_FILE,
+        results=lambda wildcards: RESULTS,
+        identity=plan.study_id(STUDY),
+    shell:
+        "python -m pipeline figures {params.study:q} --results {params.results:q} 2>&1 | tee {log:q}"
