@@ -12,7 +12,7 @@ from pathlib import Path
 from mpi4py import MPI
 
 from kernels import backend
-from kernels.problem import Backend
+from kernels.problem import Backend, KernelError
 from pipeline import checks, draw, parallel, plan, progress, study, train
 from pipeline.errors import StudyError
 from pipeline.layout import Layout
@@ -61,7 +61,7 @@ def _distributed(
             progress.note(f"{shlex.join(sys.argv)}, {comm.size} ranks")
 
         parallel.on_root(comm, begin)
-        be = _same_backend(comm, backend(be_name, warn=say))
+        be = _same_backend(comm, be_name, say)
         if name == "draw":
             draw.run(wanted, layout, comm, be)
             return
@@ -75,12 +75,20 @@ def _checked(path: Path) -> Study:
     return wanted
 
 
-def _same_backend(comm: MPI.Intracomm, be: Backend) -> Backend:
-    names = comm.allgather(be.name)
-    if len(set(names)) > 1:
-        raise StudyError(
-            f"ranks have different back ends ({', '.join(names)}); give --backend numpy, or a compiler to all"
-        )
+def _same_backend(comm: MPI.Intracomm, name: str, say: Say) -> Backend:
+    """The back end called `name`, the same on every rank. Raises StudyError on all ranks if one cannot have it."""
+    be, error = None, None
+    try:
+        be = backend(name, warn=say)
+    except KernelError as raised:
+        error = str(raised)
+    found = comm.allgather((be.name if be else None, error))
+    if errors := [error for _, error in found if error is not None]:
+        raise StudyError(errors[0])
+    if len(set(found)) > 1:
+        names = ", ".join(str(name) for name, _ in found)
+        raise StudyError(f"--backend: ranks found different ones ({names}); give all a compiler, or --backend numpy")
+    assert be is not None
     return be
 
 

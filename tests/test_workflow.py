@@ -1,0 +1,154 @@
+"""The workflow, run for real; and the rerun contract: what Snakemake says it would do after an edit."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from runs import ENVIRONMENT, ROOT, run, write_study
+
+pytestmark = [pytest.mark.workflow, pytest.mark.needs_mpi]
+
+SNAKEMAKE = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "workflow" / "Snakefile")]
+STUDY = {"training": {"width": [16, 24, 33, 48], "replicas": 16, "replicas_per_block": 4}}
+ALWAYS = {"all"}
+
+
+def snakemake(folder: Path, study: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    command = [*SNAKEMAKE, "--configfile", str(study), *words]
+    return subprocess.run(command, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, timeout=300)
+
+
+def planned(folder: Path, study: Path, *words: str) -> set[str]:
+    """The rules that a dry run would run."""
+    done = snakemake(folder, study, "--dry-run", "--quiet", "host", *(words or ("--cores", "2")))
+    assert done.returncode == 0, done.stderr
+    return set(re.findall(r"^(?:local)?rule (\w+):$", done.stdout + done.stderr, flags=re.MULTILINE))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A folder in which the tiny study has run to its end, and its study file."""
+    folder = tmp_path_factory.mktemp("workflow")
+    study = write_study(folder, **STUDY)
+    done = run("run", study, "--cores", 2, cwd=folder)
+    assert "where to look" in done.stdout + done.stderr
+    return folder, study
+
+
+def test_everything_is_there_and_valid(finished: tuple[Path, Path]) -> None:
+    folder, _ = finished
+    results = folder / "results" / "tiny"
+    names = {path.name for path in results.iterdir()}
+    assert {"draw.h5", "limit.h5", "rates.h5", "rates.csv", "figures", "train", "shards", "study.yaml", "logs"} <= names
+    run("validate", results)
+    # Snakemake keeps its own notes in the folder it was started in; everything else is in the results folder.
+    assert {path.name for path in folder.iterdir()} == {"tiny.yaml", "results", ".snakemake"}
+
+
+def test_the_resolved_study_is_the_study(finished: tuple[Path, Path]) -> None:
+    folder, study = finished
+    resolved = folder / "results" / "tiny" / "study.yaml"
+    first, second = (run("plan", path, "--backend", "numpy").stdout for path in (study, resolved))
+    assert first.split("study tiny")[1] == second.split("study tiny")[1]
+
+
+def test_nothing_to_do_the_second_time(finished: tuple[Path, Path]) -> None:
+    assert planned(*finished) == set()
+
+
+@pytest.mark.parametrize("words", [("--cores", "1"), ("--cores", "2", "--set-resources", "draw:tasks=3")])
+def test_ranks_rerun_nothing(finished: tuple[Path, Path], words: tuple[str, ...]) -> None:
+    assert planned(*finished, *words) == set()
+
+
+def test_comments_and_formatting_rerun_nothing(finished: tuple[Path, Path]) -> None:
+    folder, study = finished
+    kept = study.read_text()
+    try:
+        study.write_text("# a remark\n" + yaml.safe_dump(yaml.safe_load(kept), default_flow_style=True))
+        assert planned(folder, study) == set()
+    finally:
+        study.write_text(kept)
+
+
+@pytest.mark.parametrize(
+    ("changes", "rules"),
+    [
+        ({"width": [16, 24, 33, 48, 60]}, {"train_N00060_K00060", "rates", "figures", "study"}),
+        ({"replicas_per_block": 8}, set()),
+        (
+            {"beta": [0.75, 0.8]},
+            {f"train_N000{n}_K000{n}" for n in (16, 24, 33, 48)} | {"rates", "figures", "study"},
+        ),
+    ],
+    ids=["another width", "chunk size", "another beta"],
+)
+def test_an_edit_reruns_what_it_touches(
+    finished: tuple[Path, Path], changes: dict[str, object], rules: set[str]
+) -> None:
+    folder, study = finished
+    kept = study.read_text()
+    try:
+        write_study(folder, training={**STUDY["training"], **changes})
+        assert planned(folder, study) - ALWAYS == rules
+    finally:
+        study.write_text(kept)
+
+
+def test_another_seed_reruns_all(finished: tuple[Path, Path]) -> None:
+    folder, study = finished
+    kept = study.read_text()
+    try:
+        write_study(folder, seed=8, **STUDY)
+        trains = {f"train_N000{n}_K000{n}" for n in (16, 24, 33, 48)}
+        assert planned(folder, study) - ALWAYS == trains | {"draw", "limit", "rates", "figures", "study"}
+    finally:
+        study.write_text(kept)
+
+
+def test_a_second_run_on_the_same_folder_is_refused(tmp_path: Path) -> None:
+    study = write_study(tmp_path, training={"width": [512], "replicas": 16, "horizon": 100.0, "checkpoints": [100.0]})
+    command = [sys.executable, "-m", "pipeline", "run", str(study)]
+    quiet = subprocess.DEVNULL
+    first = subprocess.Popen(command, cwd=tmp_path, env=ENVIRONMENT, stdout=quiet, stderr=quiet, start_new_session=True)
+    try:
+        while not (tmp_path / "results" / "tiny" / ".locks" / "run.lock").exists():
+            time.sleep(0.05)
+        time.sleep(0.2)
+        second = run("run", study, check=False, cwd=tmp_path)
+        assert second.returncode == 2
+        assert "run is being run by process" in second.stderr
+        assert len(second.stderr.splitlines()) == 1
+    finally:
+        os.killpg(first.pid, signal.SIGINT)
+        first.wait(timeout=60)
+
+
+def test_lint_and_format() -> None:
+    lint = subprocess.run(
+        [*SNAKEMAKE, "--configfile", str(ROOT / "config" / "demo.yaml"), "--lint"],
+        env=ENVIRONMENT, cwd=ROOT, capture_output=True, text=True,
+    )  # fmt: skip
+    assert lint.returncode == 0, lint.stdout + lint.stderr
+    assert "Congratulations" in lint.stdout + lint.stderr
+    form = subprocess.run(
+        ["snakefmt", "--check", "workflow"], env=ENVIRONMENT, cwd=ROOT, capture_output=True, text=True
+    )
+    assert form.returncode == 0, form.stderr
+
+
+def test_a_bad_study_is_one_line_before_anything_starts(tmp_path: Path) -> None:
+    study = write_study(tmp_path, training={"beta": [0.5]})
+    done = snakemake(tmp_path, study, "--cores", "1")
+    assert done.returncode != 0
+    assert "training.beta[0] is 0.5" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "results").exists()
