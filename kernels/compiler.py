@@ -103,9 +103,12 @@ def _library(source: str, defines: tuple[tuple[str, str], ...]) -> ctypes.CDLL:
         with _alone(target.with_suffix(".lock")):
             if not target.exists():
                 _compile(compiler, source, arguments, target)
-    return ctypes.CDLL(str(target))
+    try:
+        return ctypes.CDLL(str(target))
+    except OSError as error:  # a damaged file, or a file system that may not hold programs
+        raise KernelError(f"cannot load a compiled kernel ({error}); delete it or set RNNLIMITS_CACHE") from error
 
 
 def load(source: str, defines: Mapping[str, object] | None = None) -> ctypes.CDLL:
-    """The compiled `source` of src/ under macros. Raises KernelError: no compiler, or its first error line."""
+    """The compiled `source` of src/ under macros. Raises KernelError: no compiler, its first error line, no loading."""
     return _library(source, tuple((name, str(value)) for name, value in sorted((defines or {}).items())))

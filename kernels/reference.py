@@ -156,6 +156,9 @@ class ReferenceTrainer:
         """See problem.Trainer.fill."""
         for now, start, value in zip((self.w, self.b, self.c), self.start, (w, b, c), strict=True):
             now[replica] = start[replica] = value
+        self.memory[replica] = 0.0
+        for past in (*self.past_value, *self.past_slope, *self.past_x):
+            past[replica] = 0.0
 
     def step(self, x: Array, y: Array) -> Array:
         """One step on x (R, d), y (R,); returns (Yhat - Y)^2, (R,)."""
@@ -183,7 +186,7 @@ class ReferenceTrainer:
         self.b -= b
         self.c -= c
         self.memory = (self.b * value).mean(axis=1)
-        for past, now in ((self.past_value, value), (self.past_slope, slope), (self.past_x, x)):
+        for past, now in ((self.past_value, value), (self.past_slope, slope), (self.past_x, x.copy())):
             past.insert(0, now)
             past.pop()
 

@@ -41,7 +41,7 @@ template <class V> KERNEL void tanh_fraction(V r, V& p, V& q, double) {
 template <class V> KERNEL V tanh_lanes(V x) {
     typedef typename Lane<V>::Scalar Scalar;
     const Scalar limit = sizeof(Scalar) == 4 ? Scalar(10) : Scalar(20);  // tanh rounds to 1 there
-    x = smaller(larger(x, splat<V>(-limit)), splat<V>(limit));
+    x = smaller(splat<V>(limit), larger(splat<V>(-limit), x));  // in this order not-a-number stays what it is
     const V rounded = x * Scalar(2.8853900817779268) + Round<Scalar>::magic;
     const V n = rounded - Round<Scalar>::magic;
     V p, q;
@@ -54,7 +54,7 @@ template <class V> KERNEL V tanh_lanes(V x) {
 template <class V> KERNEL V exp_negative(V x) {
     typedef typename Lane<V>::Scalar Scalar;
     const bool single = sizeof(Scalar) == 4;
-    x = larger(x, splat<V>(single ? Scalar(-80) : Scalar(-700)));
+    x = larger(splat<V>(single ? Scalar(-80) : Scalar(-700)), x);
     const V rounded = x * Scalar(1.4426950408889634) + Round<Scalar>::magic;
     const V n = rounded - Round<Scalar>::magic;
     const V r = x - n * Scalar(0.69314718055994531);
@@ -78,7 +78,7 @@ template <class V> KERNEL void erf_lanes(V x, V& value, V& slope) {
     const double low8[] = {1.0, 2.97032164526460039, 4.0475412019550482, 3.32921196018592627, 1.82696398972312363,
                            0.696136256153424934, 0.184986970523049345, 0.0332435289022622828, 0.00369344049594978064,
                            0.000195358723574024904};
-    const V size = smaller(magnitude(x), splat<V>(single ? Scalar(4) : Scalar(6)));
+    const V size = smaller(splat<V>(single ? Scalar(4) : Scalar(6)), magnitude(x));
     const V decay = exp_negative(V(-(x * x)));
     const V scaled = single ? polynomial(top4, size) / polynomial(low4, size)
                             : polynomial(top8, size) / polynomial(low8, size);

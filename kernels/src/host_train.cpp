@@ -12,14 +12,20 @@ typedef Lane<V>::Int Int;
 static const int lanes = Lane<V>::count;
 static const long tiles_per_sum = 64;  // floats are added at most this often before the sum goes on in double
 
-KERNEL double total(V v) {
-    double sum = 0;
-    Real part[lanes];
-    __builtin_memcpy(part, &v, sizeof part);
-    for (int half = lanes / 2; half > 0; half /= 2)
-        for (int i = 0; i < half; ++i) part[i] += part[i + half];
-    return sum + double(part[0]);
+template <int n> struct Part { typedef Real Type __attribute__((vector_size(n * sizeof(Real)))); };
+
+// The sum of the lanes, halves added to halves: a chain of log2(n) additions that never leaves the registers.
+template <int n> KERNEL Real folded(typename Part<n>::Type v) {
+    if constexpr (n == 2) {
+        return v[0] + v[1];
+    } else {
+        typename Part<n / 2>::Type half[2];
+        __builtin_memcpy(half, &v, sizeof v);
+        return folded<n / 2>(half[0] + half[1]);
+    }
 }
+
+KERNEL double total(V v) { return double(folded<lanes>(v)); }
 
 KERNEL void add(Sums<double>& sums, const Sums<V>& part) {
     sums.output += total(part.output);

@@ -39,24 +39,26 @@ template <class Real> KERNEL Pending<Real> rounded(const ReplicaState& state) {
     return pending;
 }
 
-// What step k does to the parameters, and the memory of step k+1, from the sums of step k alone.
+// What step k does to the parameters, and the memory of step k+1, from the sums of step k alone. Narrow networks wait
+// for this chain at every step, so it divides by nothing: share is 1/N.
 template <class Real>
-KERNEL void decide(ReplicaState& state, const Training& training, const Sums<double>& sums, const Real* x, double delta) {
+KERNEL void decide(ReplicaState& state, const Training& training, double share, const Sums<double>& sums, const Real* x,
+                   double delta) {
     const double push = training.rate * delta, direct = push * training.output_scale;
     state.pending_c = direct;
     for (int j = 0; j < DIMENSION; ++j) state.pending_w[j] = direct * x[j];
-    double through_memory = training.output_scale * sums.gain;  // mu_0
+    double through_memory = training.output_scale * share * sums.gain;  // mu_0 / N
     double next_memory = sums.memory;
     for (int l = 0; l < DEPTH; ++l) {
-        const double share = push * through_memory / training.width;
-        state.pending_b[l] = UPDATE_B ? share : 0.0;
-        if (UPDATE_B) next_memory -= share * sums.overlap[l];
+        const double change = push * through_memory;
+        state.pending_b[l] = UPDATE_B ? change : 0.0;
+        if (UPDATE_B) next_memory -= change * sums.overlap[l];
         if (l < BACK) {
-            for (int j = 0; j < DIMENSION; ++j) state.pending_w_back[l][j] = share * state.x[l][j];
-            through_memory *= sums.back[l] / training.width;
+            for (int j = 0; j < DIMENSION; ++j) state.pending_w_back[l][j] = change * state.x[l][j];
+            through_memory *= sums.back[l] * share;
         }
     }
-    state.memory = next_memory / training.width;
+    state.memory = next_memory * share;
     for (int l = BACK - 1; l > 0; --l)
         for (int j = 0; j < DIMENSION; ++j) state.x[l][j] = state.x[l - 1][j];
     for (int j = 0; j < DIMENSION; ++j) state.x[0][j] = x[j];
@@ -65,6 +67,7 @@ KERNEL void decide(ReplicaState& state, const Training& training, const Sums<dou
 template <class Real, class Team>
 KERNEL void train(Team& team, const Training& training, ReplicaState& state, const Real* x, const Real* y, long steps,
                   double* squared_error) {
+    const double share = 1.0 / training.width;
     for (long k = 0; k < steps; ++k, x += DIMENSION) {
         Input<Real> input;
         for (int j = 0; j < DIMENSION; ++j) input.x[j] = x[j];
@@ -73,6 +76,6 @@ KERNEL void train(Team& team, const Training& training, ReplicaState& state, con
         const double output = training.output_scale * sums.output;
         const double miss = output - double(y[k]);
         if (team.leads()) squared_error[k] = miss * miss;
-        decide(state, training, sums, x, clipped(output, training.clip) - double(y[k]));
+        decide(state, training, share, sums, x, clipped(output, training.clip) - double(y[k]));
     }
 }

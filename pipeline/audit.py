@@ -1,0 +1,164 @@
+"""Is an HDF5 file safe to read? Looked at before any value of it is read.
+
+Files travel between people, and HDF5 can point outside itself (external links, external storage, virtual
+sources) or declare arrays that no memory holds. Only what this software writes is let through.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+import h5py
+
+MAX_DEPTH = 16
+MAX_OBJECTS = 100_000
+MAX_ATTRIBUTE_BYTES = 1 << 20
+# Deflate cannot do better than 1032:1, so more than this is not data that anybody compressed.
+MAX_RATIO = 1100
+FILTERS = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32}
+# What h5py raises, besides OSError, on a file whose bytes were damaged or forged.
+DAMAGE = (OSError, RuntimeError, LookupError, ValueError, TypeError, OverflowError, MemoryError)
+
+
+class Unsafe(Exception):
+    """What in the file this software neither writes nor reads; the message is a clause without a subject."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A block of consecutive rows of a virtual dataset, and where its values are."""
+
+    file: str
+    dataset: str
+    rows: int
+
+
+def scalar(group: h5py.Group, name: str) -> str | int | float | None:
+    """The scalar attribute `name` as a plain Python value; None if there is none. Raises Unsafe."""
+    if name not in group.attrs:
+        return None
+    attribute = group.attrs.get_id(name)
+    if attribute.shape != () or attribute.get_storage_size() > MAX_ATTRIBUTE_BYTES:
+        raise Unsafe(f"attribute {name} is not a scalar")
+    value = group.attrs[name]
+    value = value.item() if hasattr(value, "item") else value
+    if not isinstance(value, str | int | float):
+        raise Unsafe(f"attribute {name} is neither text nor a number")
+    return value
+
+
+def require_safe(file: h5py.File) -> list[h5py.Dataset]:
+    """Walk every object of an open file without following a link out of it. Returns its virtual datasets.
+
+    Raises Unsafe at the first link, type, filter, storage or declared size that this software does not write;
+    on damaged metadata h5py raises one of DAMAGE.
+    """
+    datasets = list(_datasets(file))
+    size = os.stat(file.filename).st_size
+    for dataset in datasets:
+        _require_known_type(dataset)
+        _require_stored(dataset, size)
+    declared = sum(_declared_bytes(dataset) for dataset in datasets)
+    if declared > _memory_bytes():
+        raise Unsafe(f"declares {declared / 2**30:.0f} GiB of data, more than this machine's memory")
+    return [dataset for dataset in datasets if dataset.is_virtual]
+
+
+def sources(dataset: h5py.Dataset) -> list[Source]:
+    """The row blocks of a virtual dataset in order. Raises Unsafe unless they cover it exactly once."""
+    found = [_source(dataset, mapping) for mapping in dataset.virtual_sources()]
+    if sum(source.rows for source in found) != dataset.shape[0]:
+        raise Unsafe(f"{dataset.name} has rows without a source")
+    rows = 0
+    for source, mapping in zip(found, dataset.virtual_sources(), strict=True):
+        first, last = mapping.vspace.get_select_bounds()
+        rest = tuple(n - 1 for n in dataset.shape[1:])
+        if first != (rows, *(0 for _ in rest)) or last != (rows + source.rows - 1, *rest):
+            raise Unsafe(f"{dataset.name} is not made of consecutive blocks of rows")
+        rows += source.rows
+    return found
+
+
+def _source(dataset: h5py.Dataset, mapping: h5py.VDSmap) -> Source:
+    """One mapping as a block of rows; its file must be a relative path, its source a whole dataset."""
+    file = mapping.file_name
+    # '%' would be a pattern that HDF5 expands into many file names, '.' the file itself.
+    if not file or file == "." or "%" in file or PurePosixPath(file).is_absolute():
+        raise Unsafe(f"{dataset.name} takes values from {file!r}, which is not a relative path")
+    if mapping.src_space.get_select_type() != h5py.h5s.SEL_ALL:
+        raise Unsafe(f"{dataset.name} takes a part of {file!r}, not the whole")
+    row = math.prod(dataset.shape[1:])
+    return Source(file, mapping.dset_name, mapping.vspace.get_select_npoints() // max(1, row))
+
+
+def _datasets(file: h5py.File) -> Iterator[h5py.Dataset]:
+    """Every dataset, by hard links only; each object once, so that a cycle of groups ends."""
+    seen: set[int] = set()
+    stack: list[tuple[h5py.Group, int]] = [(file["/"], 0)]
+    while stack:
+        group, depth = stack.pop()
+        for name in group:
+            found = _member(group, name)
+            address = h5py.h5o.get_info(found.id).addr
+            if address in seen or depth > MAX_DEPTH or len(seen) > MAX_OBJECTS:
+                raise Unsafe(f"{found.name} is linked twice, or too deep, or one of too many objects")
+            seen.add(address)
+            if isinstance(found, h5py.Dataset):
+                yield found
+            else:
+                stack.append((found, depth + 1))
+
+
+def _member(group: h5py.Group, name: str) -> h5py.Group | h5py.Dataset:
+    """A member reached by a hard link: the kind of link is asked first, so nothing outside is opened."""
+    where = f"{group.name.rstrip('/')}/{name}"
+    if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+        raise Unsafe(f"{where} is a soft or external link")
+    found = group[name]
+    if not isinstance(found, h5py.Group | h5py.Dataset):
+        raise Unsafe(f"{where} is neither a group nor a variable")
+    return found
+
+
+def _require_known_type(dataset: h5py.Dataset) -> None:
+    """Numbers of at most eight bytes and UTF-8 strings; no references, compounds, sequences or bare objects."""
+    text = h5py.check_string_dtype(dataset.dtype)
+    number = dataset.dtype.kind in "iuf" and dataset.dtype.itemsize <= 8 and not dataset.dtype.subdtype
+    if dataset.shape is None or not (number or (text is not None and text.length is None)):
+        raise Unsafe(f"{dataset.name} has the type {dataset.dtype}, neither a number nor text")
+
+
+def _require_stored(dataset: h5py.Dataset, file_size: int) -> None:
+    """Its values lie in this file, all of them, or in virtual sources (checked by `sources`)."""
+    properties = dataset.id.get_create_plist()
+    if properties.get_external_count():
+        raise Unsafe(f"{dataset.name} keeps its values in another file")
+    if dataset.is_virtual:
+        return
+    if any(properties.get_filter(i)[0] not in FILTERS for i in range(properties.get_nfilters())):
+        raise Unsafe(f"{dataset.name} is stored through a filter other than gzip, shuffle and fletcher32")
+    stored = dataset.id.get_storage_size()
+    if dataset.chunks is None:
+        # Text takes more room on disk (a length and an address) than the pointer that its type declares.
+        whole = stored >= _declared_bytes(dataset) and stored + (dataset.id.get_offset() or 0) <= file_size
+    else:
+        whole = dataset.id.get_num_chunks() == _chunk_count(dataset) and stored <= file_size
+    if not whole or _declared_bytes(dataset) > MAX_RATIO * stored:
+        shape = " x ".join(map(str, dataset.shape))
+        raise Unsafe(f"{dataset.name} declares {shape} values but {stored} bytes are stored")
+
+
+def _chunk_count(dataset: h5py.Dataset) -> int:
+    return math.prod(-(-n // chunk) for n, chunk in zip(dataset.shape, dataset.chunks, strict=True))
+
+
+def _declared_bytes(dataset: h5py.Dataset) -> int:
+    return int(math.prod(dataset.shape) * dataset.id.get_type().get_size())
+
+
+def _memory_bytes() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

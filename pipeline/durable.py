@@ -1,0 +1,79 @@
+"""Bytes onto a disk so that a file appears whole or not at all, whatever dies meanwhile."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from uuid import uuid4
+
+from pipeline.errors import StudyError
+
+NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+def require_folder(path: Path) -> None:
+    """Make the folder of `path`, and refuse before any work is done if nothing can be written there.
+
+    Raises StudyError naming the folder and the reason.
+    """
+    folder = path.parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise refusal(folder, error) from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise StudyError(f"{folder}: folder is not writable; make it writable, or write the results elsewhere")
+
+
+def write_bytes(path: Path, *pieces: bytes) -> None:
+    """Write the pieces, one after the other, under a temporary name beside `path`, sync it, rename it to `path`.
+
+    A reader sees the old file or the new one, never part of one. Raises StudyError with path and reason
+    (disk full, not writable); the temporary is removed whatever happens.
+    """
+    temporary = path.with_name(f".{path.name}.part-{uuid4().hex[:12]}")
+    try:
+        _write_synced(temporary, pieces)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise refusal(path, error) from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
+    _sync_folder(path.parent)
+
+
+def refusal(path: Path, error: OSError) -> StudyError:
+    """One line for an error of the operating system: the path, its reason, and what to do."""
+    if error.errno in NO_SPACE:
+        advice = "free some space and run the same command again (finished files are kept)"
+    else:
+        advice = "make the folder writable, or write the results elsewhere"
+    return StudyError(f"{path}: cannot be written: {error.strerror or error}; {advice}")
+
+
+def _write_synced(path: Path, pieces: Iterable[bytes]) -> None:
+    """Create `path` (it must not exist) with the user's umask, and return once its bytes are on the disk."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    try:
+        for piece in pieces:
+            left = memoryview(piece)
+            while left:
+                left = left[os.write(descriptor, left) :]
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the rename itself durable."""
+    # Some network file systems cannot sync a folder; the file is complete and in place by now.
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

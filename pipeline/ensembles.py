@@ -1,0 +1,231 @@
+"""Ensembles: one file for a cell, a virtual dataset over its shards in global order."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline import digests
+from pipeline.errors import StudyError
+from pipeline.reading import AGAIN, attribute_of, open_complete
+from pipeline.store import atomic_h5
+from pipeline.variables import describe, dims_of, put, values_of, variables
+
+# Provenance that may differ between the shards of one ensemble; it lists what occurs, as shard_<name>.
+SHARD_PROVENANCE = ("backend", "device", "software_version", "git_commit")
+
+
+@dataclass(frozen=True)
+class Variable:
+    """What a shard says of one variable; digest None: volatile."""
+
+    dims: tuple[str, ...]
+    units: str
+    long_name: str
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    digest: str | None
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One shard as far as an ensemble needs it: its rows first .. first + count - 1 and its variables."""
+
+    path: Path
+    first: int
+    count: int
+    variables: Mapping[str, Variable]
+    provenance: Mapping[str, str] = field(default_factory=dict)
+
+
+def build_ensemble(
+    root: Path,
+    shards: Sequence[Path],
+    path: Path,
+    kind: str,
+    attrs: Mapping[str, object],
+    expected: Mapping[str, object],
+    dimension: str = "replica",
+) -> None:
+    """Write the ensemble of `shards` to `path`, complete or not at all; an older one is replaced.
+
+    root: the study's results folder, which holds all of them, so that it can be moved; shards: in the order of
+    `dimension` (first axis of the variables that are joined), whose coordinate must count 0, 1, 2, ... through them;
+    kind: "train-ensemble" wants shards of kind "train-shard", "draw" wants "draw-shard"; attrs: root attributes of
+    the ensemble; expected: root attributes that every shard must have (cell_id). Values are read once, to compare them
+    with the shards' digests and to compute the ensemble's.
+    Raises StudyError naming the shard that is missing, not complete, from another study, out of order or damaged.
+    """
+    if not shards:
+        raise StudyError(f"{path}: is an ensemble without shards; run the command that makes the shards first")
+    shard_kind = f"{kind.removesuffix('-ensemble')}-shard"
+    parts = [_examined(Path(shard), shard_kind, expected, dimension) for shard in shards]
+    _require_consecutive(path, parts, dimension)
+    _require_alike(parts, dimension)
+    links = _links(root, path, parts)
+    found = _digests(parts, dimension)
+    with atomic_h5(path, kind, {**attrs, **_summary(parts, dimension)}) as file:
+        for name, variable in parts[0].variables.items():
+            if (values := _copied(name, parts, dimension)) is None:
+                _link(file, name, variable, links, found.get(name))
+            else:
+                volatile = variable.digest is None
+                put(file, name, values, variable.dims, variable.units, variable.long_name, volatile)
+
+
+@contextmanager
+def open_ensemble(path: Path, kind: str = "train-ensemble", **expected: object) -> Iterator[h5py.File]:
+    """Yield an ensemble like `store.open_complete`, after every shard of it was found in place and complete.
+
+    Raises StudyError naming the ensemble or the shard at fault.
+    """
+    with open_complete(path, kind, **expected) as file:
+        yield file
+
+
+def _examined(path: Path, kind: str, expected: Mapping[str, object], dimension: str) -> Shard:
+    """Open a shard, refuse it unless it is complete and the one wanted, and note what it holds."""
+    with open_complete(path, kind, **expected) as file:
+        found = {
+            name: Variable(
+                dims_of(dataset),
+                dataset.attrs["units"],
+                dataset.attrs["long_name"],
+                dataset.dtype,
+                dataset.shape,
+                dataset.attrs.get("digest"),
+            )
+            for name, dataset in variables(file).items()
+        }
+        if dimension not in found:
+            raise StudyError(f"{path}: has no variable {dimension}; {AGAIN}")
+        rows = file[dimension][()]
+        first = int(rows[0]) if len(rows) else 0
+        if not len(rows) or not np.array_equal(rows, first + np.arange(len(rows))):
+            raise StudyError(f"{path}: its {dimension} numbers are not consecutive; {AGAIN}")
+        provenance = {name: str(attribute_of(file, name) or "") for name in SHARD_PROVENANCE}
+    return Shard(path, first, len(rows), found, provenance)
+
+
+def _require_consecutive(path: Path, parts: Sequence[Shard], dimension: str) -> None:
+    """The shards count 0, 1, 2, ... without a gap; a virtual dataset would fill it silently."""
+    wanted = 0
+    for part in parts:
+        if part.first != wanted:
+            raise StudyError(
+                f"{path}: expected {dimension} {wanted} next but {part.path} starts at {part.first}; a shard is "
+                "missing or out of order; run the command that makes the shards again"
+            )
+        wanted += part.count
+
+
+def _require_alike(parts: Sequence[Shard], dimension: str) -> None:
+    """The same variables everywhere, and equal values where they do not run along the joined dimension."""
+    for part in parts[1:]:
+        for name in {**parts[0].variables, **part.variables}:
+            here, there = part.variables.get(name), parts[0].variables.get(name)
+            if here is None or there is None or _signature(here, dimension) != _signature(there, dimension):
+                raise StudyError(f"{part.path}: its variable {name} differs from {parts[0].path}'s; {AGAIN}")
+
+
+def _signature(variable: Variable, dimension: str) -> tuple[object, ...]:
+    joined = _joined(variable, dimension)
+    shape = variable.shape[1:] if joined else variable.shape
+    digest = variable.digest is None if joined else variable.digest
+    return variable.dims, variable.units, variable.long_name, variable.dtype, shape, digest
+
+
+def _joined(variable: Variable, dimension: str) -> bool:
+    """Does it run along the joined dimension?"""
+    if dimension in variable.dims[1:]:
+        raise ValueError(f"{dimension} must be the first of the dimensions {variable.dims}")
+    return variable.dims[:1] == (dimension,)
+
+
+def _digests(parts: Sequence[Shard], dimension: str) -> dict[str, str]:
+    """Digest of each joined variable that has one; every value read is checked against its shard's digest."""
+    count = sum(part.count for part in parts)
+    running = {
+        name: digests.RunningDigest(variable.dtype, (count, *variable.shape[1:]))
+        for name, variable in parts[0].variables.items()
+        if _joined(variable, dimension) and variable.digest is not None
+    }
+    for part in parts:
+        with open_complete(part.path, None) as file:
+            for name, variable in part.variables.items():
+                if variable.digest is not None:
+                    _digest_part(part, file[name], variable, running.get(name))
+    return {name: digest.hexdigest() for name, digest in running.items()}
+
+
+def _digest_part(part: Shard, dataset: h5py.Dataset, variable: Variable, whole: digests.RunningDigest | None) -> None:
+    own = digests.RunningDigest(dataset.dtype, dataset.shape)
+    for piece in digests.slabs(dataset):
+        own.update(piece)
+        if whole is not None:
+            whole.update(piece)
+    if own.hexdigest() != variable.digest:
+        raise StudyError(f"{part.path}: its variable {dataset.name} is damaged (digest differs); {AGAIN}")
+
+
+def _summary(parts: Sequence[Shard], dimension: str) -> dict[str, object]:
+    """Root attributes about the shards: how many, joined along what, written by which back ends."""
+    occurring = {
+        f"shard_{name}": ", ".join(sorted({part.provenance[name] for part in parts} - {""}))
+        for name in SHARD_PROVENANCE
+    }
+    return {"joined_along": dimension, "shard_count": len(parts), **occurring}
+
+
+def _links(root: Path, path: Path, parts: Sequence[Shard]) -> list[tuple[str, int]]:
+    """For each shard its path relative to the ensemble's folder, and its number of rows."""
+    below = (Path(root) / "shards").resolve()
+    for part in parts:
+        if not part.path.resolve().is_relative_to(below):
+            raise StudyError(f"{part.path}: is not below {below}, where the shards of an ensemble must be")
+    return [(os.path.relpath(part.path, Path(path).parent), part.count) for part in parts]
+
+
+def _copied(name: str, parts: Sequence[Shard], dimension: str) -> NDArray[Any] | None:
+    """Values to copy into the ensemble, or None for a variable to link.
+
+    Copied: what does not depend on the shard; text, of which virtual datasets are no good; and the joined coordinate,
+    so that a reader who finds fill values can tell whose they are.
+    """
+    variable = parts[0].variables[name]
+    joined = _joined(variable, dimension)
+    if joined and name != dimension and variable.dtype.kind != "O":
+        return None
+    pieces = []
+    for part in parts if joined else parts[:1]:
+        with open_complete(part.path, None) as file:
+            pieces.append(values_of(file[name]))
+    return np.concatenate(pieces) if joined else pieces[0]
+
+
+def _link(file: h5py.File, name: str, variable: Variable, links: Sequence[tuple[str, int]], digest: str | None) -> None:
+    """A virtual dataset over the shards' variables of the same name."""
+    shape = (sum(count for _, count in links), *variable.shape[1:])
+    layout = h5py.VirtualLayout(shape, variable.dtype)
+    first = 0
+    for source, count in links:
+        layout[first : first + count] = h5py.VirtualSource(source, name, (count, *shape[1:]), variable.dtype)
+        first += count
+    dataset = file.create_virtual_dataset(name, layout, fillvalue=_fill_value(variable.dtype))
+    describe(dataset, variable.dims, variable.units, variable.long_name, digest)
+
+
+def _fill_value(dtype: np.dtype[Any]) -> float | int:
+    """What a reader sees who did not check for a missing shard: NaN, or the most absurd whole number."""
+    if dtype.kind == "f":
+        return float("nan")
+    limits = np.iinfo(dtype)
+    return int(limits.min if dtype.kind == "i" else limits.max)

@@ -1,0 +1,329 @@
+"""What is estimated from an ensemble: a registry of quantities, each a few lines.
+
+To add a quantity, write a function from `Trainings` to a `Sample` (per-unit statistics and how their mean becomes an
+estimate), and an entry in QUANTITIES. Everything else, resampling, fit, refusal, table, figure, follows.
+Source: docs/model.md, "Predictions".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from pipeline.resampling import Array, Sample
+
+ExpectedKind = Literal["theorem", "heuristic", "exact", ""]
+
+
+# --- samples: statistics of independent units ------------------------------------------------------------------
+
+
+def rms(error: Array) -> Sample:
+    """Root mean square of error (unit, member, probe) over everything."""
+    return Sample(np.square(error).mean((1, 2))[:, None], _first, power=0.5)
+
+
+def average(value: Array) -> Sample:
+    """Mean of value (unit, member)."""
+    return Sample(value.mean(1)[:, None], _first)
+
+
+def spread(value: Array) -> Sample:
+    """S.d. over replicas, as the root mean square over probes; value (unit, member, probe). The variance is unbiased.
+
+    Members of a unit may depend on one another; units do not.
+    """
+    value = value - value.mean((0, 1))  # the variance does not change, its rounding error does
+    unit = value.mean(1)
+    statistics = [unit, np.square(unit).mean(1)[:, None], np.square(value).mean((1, 2))[:, None]]
+    return Sample(np.concatenate(statistics, axis=1), _variance, power=0.5)
+
+
+def bias(error: Array) -> Sample:
+    """Root mean square over probes of the mean of error (unit, probe), its square freed of the mean's noise."""
+    statistics = [error, np.square(error).mean(1)[:, None]]
+    return Sample(np.concatenate(statistics, axis=1), _debiased_square, power=0.5, signed=True)
+
+
+def _first(mean: Array, concentration: Array) -> Array:
+    return np.asarray(mean[..., 0])
+
+
+def _variance(mean: Array, concentration: Array) -> Array:
+    """Mean square less the square of the mean, plus the latter's expected excess, the variance of the mean."""
+    square = np.square(mean[..., :-2]).mean(-1)
+    excess = (mean[..., -2] - square) * concentration / (1 - concentration)
+    return np.asarray(mean[..., -1] - square + excess)
+
+
+def _debiased_square(mean: Array, concentration: Array) -> Array:
+    """Square of the mean less the variance of the mean."""
+    square = np.square(mean[..., :-1]).mean(-1)
+    return np.asarray(square - (mean[..., -1] - square) * concentration / (1 - concentration))
+
+
+# --- trainings and the registry --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Trainings:
+    """One cell at the final time, replicas arranged as (unit, member): a pair (C, -C), or a single training.
+
+    output, memory: errors against the limit (unit, member, probe), members in the order +C, -C; drift (unit, member).
+    output_slack, memory_slack: root mean square error of the limit itself over probes.
+    symmetric: C and -C have one law, so that every member is a training of the study's law; otherwise the first is.
+    """
+
+    output: Array
+    memory: Array
+    drift: Array
+    symmetric: bool
+    output_slack: float
+    memory_slack: float
+
+    @property
+    def antithetic(self) -> bool:
+        """Whether the units are pairs."""
+        return bool(self.output.shape[1] == 2)
+
+    def of_law(self, values: Array) -> Array:
+        """The members (unit, member, ...) whose C has the study's law."""
+        return values if self.symmetric else values[:, :1]
+
+
+@dataclass(frozen=True)
+class Design:
+    """What decides which estimators exist and what they should show."""
+
+    symmetric: bool
+    antithetic: bool
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """One quantity and one estimator of it.
+
+    variable: what goes to infinity (N along K = N, or K at fixed N). title, ordinate: of its figure.
+    sample: per-unit statistics of a cell. expected: exponent for (beta, design), of `expected_kind`.
+    slack: error of the reference (the limit) in the estimate's norm, 0 if none enters. leverage: how much of it moves
+    the estimate to first order.
+    exists: whether the design has such an estimator; refusal: why it would be wrong there, or "". remark: always noted.
+    """
+
+    name: str
+    estimator: str
+    variable: str
+    title: str
+    sample: Callable[[Trainings], Sample]
+    expected: Callable[[float, Design], float]
+    expected_kind: ExpectedKind = "heuristic"
+    ordinate: str = "root mean square over probes"
+    slack: Callable[[Trainings], float] = lambda _: 0.0
+    leverage: Callable[[Trainings], float] = lambda _: 1.0
+    exists: Callable[[Design], bool] = lambda _: True
+    refusal: Callable[[Design], str] = lambda _: ""
+    remark: Callable[[Design], str] = lambda _: ""
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Name and estimator, which identify the entry."""
+        return self.name, self.estimator
+
+
+def fluctuation_order(beta: float, design: Design) -> float:
+    """Initial field: a sum of N independent terms times N^-beta."""
+    return beta - 0.5
+
+
+def even_bias_order(beta: float, design: Design) -> float:
+    """Second order in the drift of the parameters, beside O(1/N)."""
+    return min(2 * (1 - beta), 1.0)
+
+
+def bias_order(beta: float, design: Design) -> float:
+    """First order in the drift is odd in C: it is there for a skewed law only."""
+    return even_bias_order(beta, design) if design.symmetric else min(1 - beta, 1.0)
+
+
+def rms_order(beta: float, design: Design) -> float:
+    """The slowest of fluctuation, bias, and the memory's and the data's N^-1/2."""
+    return min(fluctuation_order(beta, design), bias_order(beta, design), 0.5)
+
+
+def drift_order(beta: float, design: Design) -> float:
+    """KT updates of size N^(beta - 1) / K."""
+    return 1 - beta
+
+
+def square_root_order(beta: float, design: Design) -> float:
+    """Means of independent terms."""
+    return 0.5
+
+
+def _pairs(design: Design) -> bool:
+    return design.antithetic
+
+
+def _skewed_pair(design: Design) -> str:
+    return (
+        "" if design.symmetric else "C is skewed: -C has another law, so a pair mean has another bias than the study's"
+    )
+
+
+def _half(design: Design) -> str:
+    return "" if design.symmetric or not design.antithetic else "from the half of each pair that has the law of C"
+
+
+def _output_slack(trainings: Trainings) -> float:
+    return trainings.output_slack
+
+
+def _mean_share(error: Array) -> float:
+    """Size of the mean error over the rms error: only the mean responds, to first order, to a shifted limit."""
+    return float(np.sqrt(np.square(error.mean((0, 1))).mean() / np.square(error).mean()))
+
+
+def _half_difference(output: Array) -> Array:
+    """Odd part in C (unit, 1, probe) of output (unit, 2, probe)."""
+    return 0.5 * (output[:, :1] - output[:, 1:])
+
+
+def _noise_in_k(trainings: Trainings) -> Sample:
+    """Pair means where there are pairs: the initial field is odd in C and drops out."""
+    return spread(trainings.output.mean(1, keepdims=True))
+
+
+ENTRIES = (
+    Quantity(
+        "output_rms",
+        "plain",
+        "N",
+        "Output error against the limit",
+        lambda t: rms(t.of_law(t.output)),
+        rms_order,
+        slack=_output_slack,
+        leverage=lambda t: _mean_share(t.of_law(t.output)),
+        remark=_half,
+    ),
+    Quantity(
+        "output_fluctuation",
+        "plain",
+        "N",
+        "Fluctuation of the output around its mean",
+        lambda t: spread(t.of_law(t.output)),
+        fluctuation_order,
+        remark=_half,
+    ),
+    Quantity(
+        "output_fluctuation",
+        "half-difference",
+        "N",
+        "Fluctuation of the output, half-difference of pairs",
+        lambda t: spread(_half_difference(t.output)),
+        fluctuation_order,
+        exists=_pairs,
+    ),
+    Quantity(
+        "output_bias",
+        "plain",
+        "N",
+        "Bias of the output",
+        lambda t: bias(t.output[:, 0]),
+        bias_order,
+        slack=_output_slack,
+        remark=lambda design: "from the first of each pair" if design.antithetic else "",
+    ),
+    Quantity(
+        "output_bias",
+        "pair-mean",
+        "N",
+        "Bias of the output, mean of pairs",
+        lambda t: bias(t.output.mean(1)),
+        bias_order,
+        slack=_output_slack,
+        exists=_pairs,
+        refusal=_skewed_pair,
+    ),
+    Quantity(
+        "output_even_bias",
+        "pair-mean",
+        "N",
+        "Bias of the mean of pairs (even part in C)",
+        lambda t: bias(t.output.mean(1)),
+        even_bias_order,
+        slack=_output_slack,
+        exists=lambda design: design.antithetic and not design.symmetric,
+    ),
+    Quantity(
+        "memory_rms",
+        "plain",
+        "N",
+        "Memory error against the limit memory",
+        lambda t: rms(t.of_law(t.memory)),
+        square_root_order,
+        slack=lambda t: t.memory_slack,
+        leverage=lambda t: _mean_share(t.of_law(t.memory)),
+    ),
+    Quantity(
+        "drift",
+        "plain",
+        "N",
+        "Largest drift of an output weight",
+        lambda t: average(t.of_law(t.drift)),
+        drift_order,
+        ordinate="mean over replicas",
+    ),
+    Quantity(
+        "sgd_noise",
+        "pair-mean",
+        "K",
+        "Noise of one-pass training, mean of pairs",
+        _noise_in_k,
+        square_root_order,
+        exists=_pairs,
+    ),
+    Quantity(
+        "sgd_noise",
+        "plain",
+        "K",
+        "Noise of one-pass training",
+        _noise_in_k,
+        square_root_order,
+        exists=lambda design: not design.antithetic,
+        remark=lambda _: "no pairs: the initial field is in it, which does not shrink with K",
+    ),
+)
+QUANTITIES: dict[tuple[str, str], Quantity] = {entry.key: entry for entry in ENTRIES}
+
+
+# --- couplings -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Contraction:
+    """A geometric law seen in coupled paths of draw.h5; expected rates are those of the law of large numbers."""
+
+    name: str
+    distance: str
+    variable: str
+    title: str
+    ordinate: str = "geometric mean over pairs"
+
+
+CONTRACTIONS = (
+    Contraction(
+        "memory_contraction",
+        "memory_log_distance",
+        "hidden_updates",
+        "Two memories on one path approach one another",
+    ),
+    Contraction(
+        "chain_contraction",
+        "chain_log_distance",
+        "chain_steps",
+        "Two chains with the same noise approach one another",
+    ),
+)

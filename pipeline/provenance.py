@@ -1,0 +1,66 @@
+"""Where a file comes from: the study, the software, the machine, the command."""
+
+from __future__ import annotations
+
+import platform
+import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+import pipeline
+from pipeline.plan import study_id
+from pipeline.study import Study, to_yaml
+
+# Root attributes that every file has, beside format, format_version, kind and complete.
+SOFTWARE = ("software_version", "git_commit", "python", "numpy", "host", "command_line", "created")
+FIELDS = ("study", "study_id", "study_yaml", "precision", "seed", *SOFTWARE)
+
+
+def provenance(study: Study, command_line: Sequence[str] | None = None) -> dict[str, str | int]:
+    """Root attributes FIELDS of a file of `study` that is written now.
+
+    command_line: argument vector, by default this process's. The caller adds what only it knows (cell_id, block,
+    backend, device).
+    """
+    return {
+        "study": study.name,
+        "study_id": study_id(study),
+        "study_yaml": to_yaml(study),
+        "precision": study.precision,
+        "seed": study.seed,
+        **software(command_line),
+    }
+
+
+def software(command_line: Sequence[str] | None = None) -> dict[str, str | int]:
+    """The part of provenance that does not depend on the study; created is UTC, ISO 8601."""
+    return {
+        "software_version": pipeline.__version__,
+        "git_commit": git_commit(),
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "host": platform.node(),
+        "command_line": shlex.join(sys.argv if command_line is None else command_line),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+@cache
+def git_commit() -> str:
+    """Commit of this software, with "-dirty" if files were changed since; "unknown" outside a clone of it."""
+    folder = Path(__file__).parent.parent
+    # An installed copy may lie in somebody else's repository, whose commit means nothing here.
+    if not (folder / ".git").exists():
+        return "unknown"
+    command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        found = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+    return found.stdout.strip()

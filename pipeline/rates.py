@@ -1,0 +1,325 @@
+"""The rates stage: from ensembles, draws and the limit to exponents with intervals, verdicts, rates.h5 and rates.csv.
+
+Nothing here knows a particular quantity: those are in estimators.py; how a fit is made is in powerlaw.py.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import h5py
+import numpy as np
+
+from pipeline import plan, powerlaw, progress, store
+from pipeline.ensembles import open_ensemble
+from pipeline.errors import StudyError
+from pipeline.estimators import (
+    CONTRACTIONS,
+    ENTRIES,
+    Contraction,
+    Design,
+    ExpectedKind,
+    Quantity,
+    Trainings,
+    average,
+)
+from pipeline.laws import ParameterLaw
+from pipeline.plan import Cell
+from pipeline.powerlaw import Fit, Point, RateUndetermined, Slope
+from pipeline.ratefile import Rate, RatePoint, read, table, write_csv, write_h5
+from pipeline.resampling import Array, Bootstrap, Sample, degrees_of_freedom, quantile, standard_error
+from pipeline.streams import Stream
+from pipeline.study_chain import LinearGaussian
+
+if TYPE_CHECKING:
+    from kernels.problem import Backend
+    from pipeline.layout import Layout
+    from pipeline.study import Study
+
+__all__ = ["Rate", "RatePoint", "read", "run", "table"]
+
+MEANINGFUL = 0.15  # a wider half-interval that holds the expected exponent also holds its competitors: no verdict
+LIMIT_SHARE = 1 / 3  # the limit's own error may be at most this share of the error that is measured against it
+K_BELOW_N = 4  # K <= N / 4 counts as well below N: the kernel's own N^-1/2 noise is then some 6% of the variance
+UNRESOLVED = 1e-13  # log distances are NaN below this (draw stage)
+LOST = 0.01  # a step counts while at most this fraction of the coupled pairs has fallen below UNRESOLVED
+TRANSIENT = 1e-2  # contraction counts once distances have shrunk by this: before, they see finite differences
+MOST_COUPLINGS = 1024  # pairs are averaged into this many units: more would only cost memory
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What theory says: value and kind; if it was itself measured on the same units, its deviations and influence."""
+
+    value: float
+    kind: ExpectedKind
+    replicates: Array | None = None
+    influence: Array | None = None
+
+
+# --- the stage -------------------------------------------------------------------------------------------------
+
+
+def run(study: Study, layout: Layout, be: Backend) -> list[Rate]:
+    """Estimate every rate that the study's files allow; write rates.h5 and rates.csv. For one process.
+
+    be: back end, used for the bootstrap's uniforms only. Raises StudyError for a file that is missing, damaged or of
+    another study.
+    """
+    bootstrap = Bootstrap(
+        lambda units, count: be.uniforms(study.seed, Stream.BOOTSTRAP, units.astype(np.uint32), count)
+    )
+    cells = plan.cells(study)
+    found = list(training_rates(study, layout, cells, bootstrap))
+    with store.open_complete(layout.draw, "draw", draw_id=plan.draw_id(study)) as file:
+        found += contraction_rates(study, file, bootstrap)
+    attrs = {**store.provenance(study), "draw_id": plan.draw_id(study), "backend": be.name, "device": be.device}
+    write_h5(layout.rates_h5, attrs, found)
+    write_csv(layout.rates_csv, found)
+    progress.note(f"{layout.rates_csv}: {len(found)} rates")
+    return found
+
+
+def training_rates(study: Study, layout: Layout, cells: Sequence[Cell], bootstrap: Bootstrap) -> Iterator[Rate]:
+    """Every quantity of the registry along every ladder of cells that has one."""
+    law = ParameterLaw.of(study)
+    design = Design(law.symmetric_c, study.training.antithetic)
+    read = Reader(study, layout, design)
+    for quantity in ENTRIES:
+        if not quantity.exists(design):
+            continue
+        for at, members in ladders(quantity.variable, cells):
+            yield training_rate(study, quantity, at, members, design, read, bootstrap)
+
+
+def ladders(variable: str, cells: Sequence[Cell]) -> list[tuple[str, list[Cell]]]:
+    """Groups of cells along which `variable` goes to infinity, each with its fixed coordinates.
+
+    N: the diagonal K = N, for each beta and depth. K: at least 4 values of K at one N, beta and depth.
+    """
+    grouped: dict[str, list[Cell]] = {}
+    tell_depth = len({cell.depth for cell in cells}) > 1
+    for cell in sorted(cells, key=lambda cell: (cell.depth, cell.beta, cell.width, cell.steps_per_time)):
+        if variable == "N" and cell.steps_per_time != cell.width:
+            continue
+        fixed = [f"beta={cell.beta:g}"] + [f"depth={cell.depth}"] * tell_depth
+        grouped.setdefault(" ".join(fixed + [f"N={cell.width}"] * (variable == "K")), []).append(cell)
+    least = powerlaw.MINIMUM_POINTS if variable == "K" else 1
+    return [(at, members) for at, members in grouped.items() if len(members) >= least]
+
+
+def training_rate(
+    study: Study,
+    quantity: Quantity,
+    at: str,
+    cells: Sequence[Cell],
+    design: Design,
+    read: Callable[[Cell], Trainings],
+    bootstrap: Bootstrap,
+) -> Rate:
+    """One rate of one quantity, or its refusal."""
+    blank = Rate(study.name, quantity.name, quantity.estimator, quantity.variable, at)
+    if reason := quantity.refusal(design):
+        return replace(blank, note=f"refused: {reason}")
+    points = [training_point(quantity, cell, read(cell), bootstrap) for cell in cells]
+    expected = Expected(quantity.expected(cells[0].beta, design), quantity.expected_kind)
+    return judged(blank, points, expected, quantity.remark(design))
+
+
+def training_point(quantity: Quantity, cell: Cell, trainings: Trainings, bootstrap: Bootstrap) -> Point:
+    """The estimate of one cell, left out where the limit's own error or the cell's own K/N spoils it."""
+    variable = cell.width if quantity.variable == "N" else cell.steps_per_time
+    sample = replace(quantity.sample(trainings), replicas=trainings.drift.size)
+    point = powerlaw.measure(variable, sample, bootstrap)
+    if quantity.variable == "K" and cell.steps_per_time * K_BELOW_N > cell.width:
+        return point.drop(f"K is not well below N (K > N/{K_BELOW_N})")
+    share = quantity.slack(trainings) / point.estimate if point.estimate > 0 else 0.0
+    if share > LIMIT_SHARE:
+        return point.drop("the limit's own error is over a third of the estimate (more draws or nodes would help)")
+    return point.blur(bootstrap, share * quantity.leverage(trainings)) if share > 0 else point
+
+
+def judged(blank: Rate, points: Sequence[Point], expected: Expected, remark: str = "") -> Rate:
+    """Fit the points, compare with what is expected, and fill in the row."""
+    row = replace(blank, expected=expected.value, expected_kind=expected.kind)
+    geometric = blank.law == "geometric"
+    try:
+        found = powerlaw.fit(points, geometric)
+    except RateUndetermined as refusal:
+        note = "; ".join(filter(None, (f"refused: {refusal}", remark)))
+        return replace(fitted(row, refusal.estimate, refusal.points), verdict="undetermined", note=note)
+    verdict, reason = compare(found, expected)
+    note = "; ".join(filter(None, (reason, *found.notes, remark)))
+    return replace(fitted(row, found, found.points), verdict=verdict, note=note)
+
+
+def compare(found: Fit, expected: Expected) -> tuple[str, str]:
+    """(verdict, reason). An exclusion counts however wide the interval; an agreement only if it is narrow."""
+    slope, large = found.slope, found.halves[1]
+    if math.isnan(expected.value):
+        return "undetermined", "no expected value"
+    if not _agree(slope, expected):
+        gap = slope.value - expected.value
+        return (
+            "inconsistent",
+            f"off by {gap:+.3f}; over the larger half of the points {large.value:.3f} ± {large.half_width:.3f}",
+        )
+    if slope.half_width > MEANINGFUL:
+        return (
+            "undetermined",
+            f"half-width {slope.half_width:.2g} is over {MEANINGFUL:g}: more replicas, or a wider range",
+        )
+    return "consistent", ""
+
+
+def _agree(slope: Slope, expected: Expected) -> bool:
+    """Is the expected value inside the interval? If it was measured on the same units, zero inside the difference's."""
+    if expected.replicates is None or expected.influence is None:
+        return slope.low <= expected.value <= slope.high
+    scale = slope.stderr / max(standard_error(slope.replicates), 1e-300)  # widened or rounded like the slope
+    error = scale * standard_error(slope.replicates - expected.replicates)
+    influence = slope.influence - expected.influence
+    half = quantile(degrees_of_freedom(influence, len(influence))) * error
+    return abs(slope.value - expected.value) <= max(half, powerlaw.RESOLUTION)
+
+
+def fitted(row: Rate, found: Fit | None, points: Sequence[Point]) -> Rate:
+    """The row with a fit's numbers (none if there is no fit) and its points."""
+    if found is None:
+        cloud = tuple(RatePoint(p.variable, p.estimate, p.stderr, False, p.replicas) for p in points)
+        return replace(row, cloud=cloud, replicas=min((p.replicas for p in points), default=0))
+    return replace(
+        row,
+        exponent=found.slope.value,
+        stderr=found.slope.stderr,
+        ci_low=found.slope.low,
+        ci_high=found.slope.high,
+        prefactor=found.prefactor,
+        points=int(found.used.sum()),
+        replicas=min(point.replicas for point, used in zip(points, found.used, strict=True) if used),
+        chi2_p=found.chi2_p,
+        cloud=tuple(_cloud(found)),
+    )
+
+
+def _cloud(found: Fit) -> Iterator[RatePoint]:
+    local = iter(found.local)
+    for point, used in zip(found.points, found.used, strict=True):
+        slope = next(local, None) if used else None
+        three = (slope.value, slope.low, slope.high) if slope else (math.nan,) * 3
+        yield RatePoint(point.variable, point.estimate, point.stderr, bool(used), point.replicas, *three)
+
+
+# --- contraction -----------------------------------------------------------------------------------------------
+
+
+def contraction_rates(study: Study, file: h5py.File, bootstrap: Bootstrap) -> Iterator[Rate]:
+    """Geometric rates of the coupled paths in draw.h5."""
+    for entry in CONTRACTIONS:
+        if entry.distance not in file:
+            continue
+        blank = Rate(study.name, entry.name, "coupling", entry.variable, "N=infinity", law="geometric")
+        distance = file[entry.distance]
+        step = file[store.dims_of(distance)[-1]][()].astype(np.float64)
+        log_distance = distance[()].reshape(-1, len(step))
+        expected = _expected_contraction(study, file, entry, bootstrap)
+        yield contraction_rate(blank, step, log_distance, expected, bootstrap)
+
+
+def contraction_rate(blank: Rate, step: Array, log_distance: Array, expected: Expected, bootstrap: Bootstrap) -> Rate:
+    """Rate of decay of exp(mean log distance), log_distance (pair, step) with NaN where a distance is rounding."""
+    points = []
+    for index in resolved_steps(log_distance):
+        column = np.nan_to_num(log_distance[:, index], nan=math.log(UNRESOLVED))
+        point = _log_point(step[index], grouped(column), bootstrap)
+        points.append(replace(point, replicas=len(column)))
+    remark = (
+        ""
+        if len(points) >= powerlaw.MINIMUM_POINTS
+        else "distances fall below rounding, or to zero, within a few steps"
+    )
+    return judged(blank, points, expected, remark)
+
+
+def resolved_steps(log_distance: Array) -> list[int]:
+    """Indices of steps after the transient at which nearly all distances are still resolved."""
+    lost = np.isnan(log_distance).mean(0)
+    resolved = [index for index in range(log_distance.shape[1]) if lost[index] <= LOST]
+    mean = np.nanmean(log_distance[:, resolved], axis=0) if resolved else np.zeros(0)
+    late = [index for index, value in zip(resolved, mean, strict=True) if value <= mean[0] + math.log(TRANSIENT)]
+    return late if len(late) >= powerlaw.MINIMUM_POINTS else resolved
+
+
+def grouped(values: Array) -> Array:
+    """Values (pair,) averaged over consecutive pairs into at most MOST_COUPLINGS units of equal size."""
+    size = -(-len(values) // MOST_COUPLINGS)
+    return np.asarray(values[: len(values) // size * size].reshape(-1, size).mean(1))
+
+
+def _log_point(variable: float, logs: Array, bootstrap: Bootstrap) -> Point:
+    """The point whose logarithm is the mean of `logs` (unit,)."""
+    drawn = bootstrap.resample(average(logs[:, None]))
+    estimate, error = math.exp(drawn.value), standard_error(drawn.replicates)
+    significance = 1 / max(error, powerlaw.RESOLUTION)
+    return Point(
+        variable, estimate, estimate * error, significance, drawn.value, drawn.replicates, drawn.influence, len(logs)
+    )
+
+
+def _expected_contraction(study: Study, file: h5py.File, entry: Contraction, bootstrap: Bootstrap) -> Expected:
+    """E log|dF/dm| for the memory, on the same pairs; the spectral radius for a linear chain; none for others."""
+    if entry.name == "memory_contraction":
+        sample: Sample = average(grouped(file["log_slope"][()].reshape(-1))[:, None])
+        drawn = bootstrap.resample(sample)
+        return Expected(-drawn.value, "exact", drawn.value - drawn.replicates, -drawn.influence)
+    if isinstance(study.chain, LinearGaussian) and "mixing_rate" in file:
+        return Expected(-math.log(float(file["mixing_rate"][()])), "exact")
+    return Expected(math.nan, "")
+
+
+# --- reading ---------------------------------------------------------------------------------------------------
+
+
+class Reader:
+    """Trainings of a cell at the final time, as errors against the limit; each file is read once."""
+
+    def __init__(self, study: Study, layout: Layout, design: Design) -> None:
+        self.study, self.layout, self.design = study, layout, design
+        self._known: dict[Cell, Trainings] = {}
+        with store.open_complete(layout.limit, "limit", draw_id=plan.draw_id(study)) as file:
+            if not np.array_equal(file["time"][()], study.training.checkpoints):
+                raise StudyError(f"{layout.limit}: has other checkpoints than the study; run the limit stage again")
+            self.output, self.memory = file["output"][-1], file["memory"][()]
+            errors = (file["output_error_draws"][-1], file["output_error_nodes"][-1])
+            self.output_slack = float(np.sqrt(sum(np.square(error).mean() for error in errors)))
+            self.memory_slack = float(np.sqrt(np.square(file["memory_error_nodes"][()]).mean()))
+
+    def __call__(self, cell: Cell) -> Trainings:
+        """Read a cell's ensemble. Raises StudyError if it is missing or not this cell's."""
+        if cell not in self._known:
+            path = self.layout.ensemble(cell)
+            with open_ensemble(path, cell_id=plan.cell_id(self.study, cell)) as file:
+                self._known[cell] = self._trainings(path, file, cell)
+        return self._known[cell]
+
+    def _trainings(self, path: Path, file: h5py.File, cell: Cell) -> Trainings:
+        order = np.lexsort((-file["sign"][()], file["pair"][()]))
+        members = 2 if self.design.antithetic else 1
+        if len(order) < cell.replicas or len(order) % members:
+            raise StudyError(f"{path}: has {len(order)} replicas, expected {cell.replicas}; run the train stage again")
+
+        def arranged(values: Array) -> Array:
+            return np.asarray(values[order].reshape(-1, members, *values.shape[1:]), dtype=np.float64)
+
+        return Trainings(
+            output=arranged(file["output"][:, -1] - self.output),
+            memory=arranged(file["memory"][:, -1] - self.memory),
+            drift=arranged(file["drift_c_max"][:, -1]),
+            symmetric=self.design.symmetric,
+            output_slack=self.output_slack,
+            memory_slack=self.memory_slack,
+        )

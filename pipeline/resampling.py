@@ -1,0 +1,136 @@
+"""Joint bootstrap over replica indices: what every width's estimate does when the same replicas are drawn again.
+
+Replica r sees one chain path at every width (common random numbers), so estimates at two widths are correlated
+and have to be resampled together: one weight per replica index, of which a cell with R replicas uses the
+first R. The weights come from a counter-based generator, so a table of rates is the same on every machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtri
+from scipy.stats import poisson
+from scipy.stats import t as student
+
+Array = NDArray[np.float64]
+Uniforms = Callable[[NDArray[np.int64], int], Array]
+"""(units (U,), count) -> (U, count) uniforms in (0, 1), row u depending on units[u] only."""
+Combine = Callable[[Array, Array], Array]
+"""(weighted means (..., m), concentration (...)) -> value (...); concentration is sum p^2, 1/n for equal weights."""
+
+REPLICATES = 2000
+CHUNK = 256  # units weighted at a time: bounds the memory
+FLOOR = 0.05  # a resampled value is kept above this fraction of the estimate, so that its logarithm exists
+SHARED_UNIT = 2**31 - 1  # index of the draw that is common to all units: the error of the limit itself
+POISSON_TABLE: Array = poisson.cdf(np.arange(18), 1.0)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Per-unit statistics of one cell and the function that makes an estimate of their mean.
+
+    statistics: (unit, m), row u belonging to replica (or pair) index u. The estimate is value ** power.
+    signed: the value is a debiased square that chance can make negative, so it is judged on its own scale.
+    replicas: trainings behind the units.
+    """
+
+    statistics: Array
+    combine: Combine
+    power: float = 1.0
+    signed: bool = False
+    replicas: int = 0
+
+    def __len__(self) -> int:
+        return len(self.statistics)
+
+
+@dataclass(frozen=True)
+class Resampled:
+    """A value, its bootstrap replicates (count,) and the influence (unit,) of each unit on it (they sum to zero)."""
+
+    value: float
+    replicates: Array
+    influence: Array
+
+
+class Bootstrap:
+    """Poisson(1) weights per unit index: mean, variance and third cumulant 1, as for drawing with replacement.
+
+    uniforms: see `Uniforms`; count: number of replicates.
+    """
+
+    def __init__(self, uniforms: Uniforms, count: int = REPLICATES) -> None:
+        self.uniforms = uniforms
+        self.count = count
+        self._chunks: list[Array] = []
+
+    def chunk(self, index: int) -> Array:
+        """Weights (CHUNK, count) of the units index * CHUNK and following."""
+        while len(self._chunks) <= index:
+            first = len(self._chunks) * CHUNK
+            uniform = self.uniforms(np.arange(first, first + CHUNK, dtype=np.int64), self.count)
+            self._chunks.append(np.searchsorted(POISSON_TABLE, uniform).astype(np.float64))
+        return self._chunks[index]
+
+    def normal(self) -> Array:
+        """One standard normal per replicate (count,), shared by all cells."""
+        uniform = self.uniforms(np.array([SHARED_UNIT], dtype=np.int64), self.count)
+        return np.asarray(ndtri(uniform[0]), dtype=np.float64)
+
+    def means(self, statistics: Array) -> tuple[Array, Array]:
+        """Weighted means (count, m) of statistics (unit, m), and the concentration sum p^2 (count,)."""
+        total, square = np.zeros(self.count), np.zeros(self.count)
+        weighted = np.zeros((self.count, statistics.shape[1]))
+        for index in range(-(-len(statistics) // CHUNK)):
+            part = statistics[index * CHUNK : (index + 1) * CHUNK]
+            weight = self.chunk(index)[: len(part)]
+            total += weight.sum(0)
+            square += np.square(weight).sum(0)
+            weighted += weight.T @ part
+        # a replicate that left fewer than two units standing says nothing: it becomes the full sample
+        poor = square > 0.5 * total**2
+        total, square = np.where(poor, 1.0, total), np.where(poor, 1.0 / len(statistics), square)
+        means = np.where(poor[:, None], statistics.mean(0), weighted / total[:, None])
+        return means, square / total**2
+
+    def resample(self, sample: Sample) -> Resampled:
+        """Value, replicates and influence of one cell's sample.
+
+        Replicates are centred on the value and scaled by sqrt(n / (n - 1)): a debiased square is biased upwards
+        among replicates, and resampling n units shows only (n - 1) / n of their variance.
+        """
+        statistics, n = sample.statistics, len(sample)
+        mean = statistics.mean(0)
+        value = float(sample.combine(mean, np.array(1.0 / n)))
+        means, concentration = self.means(statistics)
+        drawn = sample.combine(means, concentration)
+        replicates = value + (drawn - drawn.mean()) * np.sqrt(n / (n - 1))
+        without = sample.combine((n * mean - statistics) / (n - 1), np.full(n, 1.0 / (n - 1)))
+        return Resampled(value, replicates, (without.mean() - without) * (n - 1) / n)
+
+
+def standard_error(replicates: Array) -> float:
+    """Standard deviation of bootstrap replicates."""
+    return float(np.std(replicates))
+
+
+def degrees_of_freedom(influence: Array, units: int) -> float:
+    """Degrees of freedom of a variance that is the sum of squared influences (Satterthwaite's approximation).
+
+    influence: (unit,), zero where a unit takes no part; units: number of units in the smallest cell. Heavy tails
+    and a few dominating replicas leave fewer degrees of freedom than replicas; at least 3, at most n - 1.
+    """
+    n = len(influence)
+    second, fourth = float(np.square(influence).sum()), float((influence**4).sum())
+    spread = fourth - second**2 / n
+    dof = 2.0 * second**2 / spread if spread > 1e-12 * second**2 else np.inf
+    return float(np.clip(dof, 3.0, max(3.0, max(n, units) - 1.0)))
+
+
+def quantile(dof: float, level: float = 0.95) -> float:
+    """Two-sided Student quantile: half-width of an interval in standard errors."""
+    return float(student.ppf(0.5 + level / 2, dof))

@@ -1,0 +1,58 @@
+"""HDF5 files of this project: written whole or not at all, read only when complete and safe.
+
+The format is documented field by field in docs/format.md. This module is the door: variables.py says how a value is
+stored, reading.py what is refused, durable.py how bytes reach the disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import uuid4
+
+import h5py
+
+from pipeline import durable
+from pipeline.provenance import provenance
+from pipeline.reading import FORMAT, FORMAT_VERSION, attribute_of, digest_of, open_complete
+from pipeline.seal import seal
+from pipeline.variables import attach_scales, dims_of, put, set_attributes
+
+__all__ = [
+    "FORMAT",
+    "FORMAT_VERSION",
+    "atomic_h5",
+    "attribute_of",
+    "digest_of",
+    "dims_of",
+    "open_complete",
+    "provenance",
+    "put",
+]
+
+# Metadata with checksums, readable by every HDF5 since 1.10 (of 2016).
+LIBVER = ("v110", "v110")
+
+
+@contextmanager
+def atomic_h5(path: Path, kind: str, attrs: Mapping[str, object]) -> Iterator[h5py.File]:
+    """Yield a new HDF5 file that appears at `path`, complete, when the block ends, and not at all if it raises.
+
+    kind: what the file holds ("train-shard", ...); attrs: further root attributes (text, numbers, lists of numbers;
+    mappings become JSON). Variables are added with `put`. Raises StudyError with path and reason if the folder
+    is not writable (before the block runs) or the disk is full.
+    """
+    path = Path(path)
+    durable.require_folder(path)
+    # Built in memory and written as plain bytes: HDF5 that meets a full disk fails a second time when it closes, from
+    # a destructor and with a text of its own, while os.write gives one ordinary error. Files are at most some
+    # hundred MB, and what a file holds was in memory anyway.
+    with h5py.File(uuid4().hex, "w", driver="core", backing_store=False, libver=LIBVER, track_order=True) as file:
+        set_attributes(file, {"format": FORMAT, "format_version": FORMAT_VERSION, "kind": kind, **attrs})
+        yield file
+        attach_scales(file)
+        set_attributes(file, {"complete": True})
+        file.flush()
+        image = file.id.get_file_image()
+    durable.write_bytes(path, image, seal(image))

@@ -1,0 +1,29 @@
+"""What a finished study says in the terminal: its table of rates, and where to look next."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from pipeline import ratefile
+from pipeline.layout import Layout
+
+
+def summary(root: Path) -> str:
+    """The rates in results folder `root` as a table, then the paths of figures, tables and data.
+
+    Raises StudyError if the rates are missing or not complete.
+    """
+    layout = Layout(root)
+    width = min(120, shutil.get_terminal_size((100, 24)).columns)
+    table = ratefile.table(ratefile.read(layout.rates_h5), width)
+    places = (
+        (layout.figures, "the figures, SVG and PNG"),
+        (layout.rates_csv, "this table, to the last digit"),
+        (layout.rates_h5, "every point behind it"),
+        (layout.limit, "the limit"),
+        (layout.root / "train", "the ensembles; rnnlimits inspect FILE shows what is in one"),
+    )
+    longest = max(len(str(path)) for path, _ in places)
+    lines = (f"  {str(path).ljust(longest)}  {words}" for path, words in places)
+    return "\n".join([table, "", "where to look:", *lines])

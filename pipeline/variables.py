@@ -1,0 +1,181 @@
+"""Variables of an HDF5 file: values, named dimensions, units, meaning, digest."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from pipeline import digests
+
+LABELS = "DIMENSION_LABELS"
+CHUNK_BYTES = 256 << 10
+COMPRESS_ABOVE = 64 << 10
+PAYS = 0.8
+# xarray turns a variable with one of these units into dates or durations; "s" stays a number.
+TIME_UNITS = {"days", "hours", "minutes", "seconds", "milliseconds", "microseconds", "nanoseconds"}
+TEXT = h5py.string_dtype()
+
+
+def put(
+    file: h5py.Group,
+    name: str,
+    data: ArrayLike,
+    dims: tuple[str, ...],
+    units: str,
+    long_name: str,
+    volatile: bool = False,
+) -> h5py.Dataset:
+    """Add a variable to a file (or group) opened by `atomic_h5`.
+
+    data: numbers, booleans (stored as uint8) or text, one axis for each of `dims`; a variable named as its only
+    dimension is that dimension's coordinate. volatile: differs from run to run (a timing), so it gets no digest.
+    Raises ValueError or TypeError on what is a mistake in the calling code.
+    """
+    values = _storable(data)
+    _check_dims(file, name, values.shape, dims)
+    text = {"dtype": TEXT} if values.dtype.kind == "O" else {}
+    dataset = file.create_dataset(name, data=values, **text, **_storage(values))
+    describe(dataset, dims, units, long_name, None if volatile else digests.of_array(values))
+    return dataset
+
+
+def describe(dataset: h5py.Dataset, dims: tuple[str, ...], units: str, long_name: str, digest: str | None) -> None:
+    """Name a dataset's dimensions and attach its attributes; digest None marks it volatile."""
+    if units in TIME_UNITS or not units or not long_name:
+        raise ValueError(f"{dataset.name}: units {units!r} (write s, or 1), long_name {long_name!r}")
+    for axis, dim in zip(dataset.dims, dims, strict=True):
+        axis.label = dim
+    attributes = {"units": units, "long_name": long_name}
+    set_attributes(dataset, attributes | ({"volatile": True} if digest is None else {"digest": digest}))
+
+
+def set_attributes(target: h5py.Group | h5py.Dataset, attrs: Mapping[str, object]) -> None:
+    """Write attributes in the types that HDF5, netCDF and xarray all read: text, int64, float64, uint8, 1-d."""
+    for name, value in attrs.items():
+        target.attrs[name] = _attribute(name, value)
+
+
+def _attribute(name: str, value: object) -> Any:
+    if isinstance(value, bool | np.bool_):
+        return np.uint8(value)
+    if isinstance(value, int | np.integer):
+        return np.int64(value)
+    if isinstance(value, float | np.floating):
+        return np.float64(value)
+    if isinstance(value, str | Path):
+        # A command line may hold bytes that are no UTF-8.
+        return str(value).encode("utf-8", "replace").decode()
+    if isinstance(value, Mapping):
+        return json.dumps(value, sort_keys=True)
+    array = np.asarray(value)
+    if array.dtype.kind not in "iuf" or array.ndim != 1:
+        raise TypeError(f"attribute {name}: {value!r} is neither text, a number nor a list of numbers")
+    return array
+
+
+def _storable(data: ArrayLike) -> NDArray[Any]:
+    """As it is stored: little-endian numbers, booleans as uint8, text as an object array of str."""
+    values = np.asarray(data)
+    if values.dtype.kind == "b":
+        return values.astype(np.uint8)
+    if values.dtype.kind in "UO" and all(isinstance(item, str) for item in values.ravel().tolist()):
+        return values.astype(object)
+    if values.dtype.kind not in "iuf" or values.dtype.itemsize > 8:
+        raise TypeError(f"values of type {values.dtype} cannot be stored: numbers of up to 8 bytes, or text")
+    return np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("<")).reshape(values.shape)
+
+
+def _check_dims(group: h5py.Group, name: str, shape: tuple[int, ...], dims: tuple[str, ...]) -> None:
+    """One name for each axis, none twice, and the length that other variables of the group give it."""
+    if len(dims) != len(shape) or len(set(dims)) != len(dims):
+        raise ValueError(f"{name}: dims {dims} do not name the axes of an array of shape {shape}")
+    known = _dimension_lengths(group)
+    for dim, length in zip(dims, shape, strict=True):
+        if known.setdefault(dim, length) != length:
+            raise ValueError(f"{name}: dimension {dim} has length {length} here, {known[dim]} elsewhere")
+
+
+def _storage(values: NDArray[Any]) -> dict[str, Any]:
+    """Chunks by the first dimension for arrays worth it, compressed if that pays (noise hardly shrinks)."""
+    if values.ndim == 0 or values.dtype.kind == "O" or values.nbytes <= COMPRESS_ABOVE:
+        return {}
+    rows = max(1, min(len(values), CHUNK_BYTES * len(values) // values.nbytes))
+    chunked = {"chunks": (rows, *values.shape[1:]), "fletcher32": True}
+    return chunked | ({"compression": "gzip", "shuffle": True} if _compresses(values) else {})
+
+
+def _compresses(values: NDArray[Any]) -> bool:
+    """Try it on a piece from the middle, with the bytes shuffled as HDF5 does."""
+    flat = values.ravel()
+    count = COMPRESS_ABOVE // values.itemsize
+    start = max(0, (flat.size - count) // 2)
+    piece = flat[start : start + count]
+    shuffled = piece.view(np.uint8).reshape(piece.size, -1).T.tobytes()
+    return len(zlib.compress(shuffled, 4)) < PAYS * len(shuffled)
+
+
+def dims_of(dataset: h5py.Dataset) -> tuple[str, ...]:
+    """The names of a variable's dimensions ("" for an axis without one)."""
+    if dataset.is_scale:
+        return (dataset.name.rsplit("/", 1)[-1],)
+    return tuple(axis.label or (axis[0].name.rsplit("/", 1)[-1] if len(axis) else "") for axis in dataset.dims)
+
+
+def values_of(dataset: h5py.Dataset) -> NDArray[Any]:
+    """All values of a variable as they were put: numbers, or an object array of str."""
+    return np.asarray(dataset.asstr()[()] if dataset.dtype.kind == "O" else dataset[()], dtype=dataset.dtype)
+
+
+def variables(group: h5py.Group) -> dict[str, h5py.Dataset]:
+    """The datasets directly in a group, in the order in which they were written."""
+    return {name: item for name, item in group.items() if isinstance(item, h5py.Dataset)}
+
+
+def groups(group: h5py.Group) -> Iterator[h5py.Group]:
+    """This group and every group below it."""
+    yield group
+    for item in group.values():
+        if isinstance(item, h5py.Group):
+            yield from groups(item)
+
+
+def _dimension_lengths(group: h5py.Group) -> dict[str, int]:
+    """Length of each dimension that the variables written so far have named."""
+    return {
+        dim: length
+        for dataset in variables(group).values()
+        for dim, length in zip(dims_of(dataset), dataset.shape, strict=True)
+    }
+
+
+def attach_scales(file: h5py.File) -> None:
+    """Turn the dimension names into HDF5 dimension scales, which is where netCDF and xarray look for them.
+
+    Done last, because variables may be put before the coordinates of their dimensions.
+    """
+    for group in groups(file):
+        for dim, length in _dimension_lengths(group).items():
+            if dim not in group:
+                put(group, dim, np.arange(length), (dim,), "1", f"index of {dim}")
+            if dims_of(group[dim]) != (dim,):
+                raise ValueError(f"{group[dim].name}: has the name of a dimension and other dimensions")
+            group[dim].make_scale(dim)
+        for dataset in variables(group).values():
+            _attach(group, dataset)
+
+
+def _attach(group: h5py.Group, dataset: h5py.Dataset) -> None:
+    if "digest" not in dataset.attrs and "volatile" not in dataset.attrs:
+        raise ValueError(f"{dataset.name}: was not written with put")
+    if not dataset.is_scale:
+        for axis, dim in zip(dataset.dims, dims_of(dataset), strict=True):
+            axis.attach_scale(group[dim])
+    if LABELS in dataset.attrs:  # netCDF knows no such attribute and would show it to users
+        del dataset.attrs[LABELS]

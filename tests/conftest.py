@@ -1,0 +1,92 @@
+"""What all tests share: the two back ends, and what is done about a tool that this machine does not have.
+
+A test says by a marker what it needs. Where that is missing the test is skipped and says why, unless the environment
+variable RNNLIMITS_REQUIRE names it (for instance RNNLIMITS_REQUIRE=compiler,jax,mpi,root): then it fails instead, so
+that a machine meant to run everything cannot quietly run less.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+import kernels
+from kernels import compiler
+from kernels.problem import Backend, KernelError
+
+
+def _no_compiler() -> str | None:
+    try:
+        compiler.find_compiler()
+    except KernelError as error:
+        return str(error)
+    return None
+
+
+def _no_jax() -> str | None:
+    return None if importlib.util.find_spec("jax") else "JAX is not installed (pip install '.[test]')"
+
+
+def _no_mpi() -> str | None:
+    beside = Path(sys.executable).parent / "mpiexec"
+    return None if beside.exists() or shutil.which("mpiexec") else "mpiexec is neither beside python nor on PATH"
+
+
+def _no_root() -> str | None:
+    if os.geteuid() != 0:
+        return "not root"
+    with tempfile.TemporaryDirectory() as folder:
+        mounted = subprocess.run(["mount", "-t", "tmpfs", "none", folder], capture_output=True, text=True, check=False)
+        if mounted.returncode != 0:
+            return f"root may not mount here: {mounted.stderr.strip()}"
+        subprocess.run(["umount", folder], check=True)
+    return None
+
+
+MISSING: dict[str, Callable[[], str | None]] = {
+    "compiler": _no_compiler,
+    "jax": _no_jax,
+    "mpi": _no_mpi,
+    "root": _no_root,
+}
+
+
+@cache
+def missing(need: str) -> str | None:
+    """Why this machine cannot offer `need`, or None where it can."""
+    return MISSING[need]()
+
+
+def required() -> set[str]:
+    """The needs that must be there, from RNNLIMITS_REQUIRE."""
+    named = {word.strip() for word in os.environ.get("RNNLIMITS_REQUIRE", "").split(",")} - {""}
+    if unknown := named - MISSING.keys():
+        raise pytest.UsageError(f"RNNLIMITS_REQUIRE: {', '.join(sorted(unknown))} not among {', '.join(MISSING)}")
+    return named
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    required()
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for need in MISSING:
+        if item.get_closest_marker(f"needs_{need}") and (reason := missing(need)):
+            if need in required():
+                pytest.fail(f"RNNLIMITS_REQUIRE asks for {need}: {reason}", pytrace=False)
+            pytest.skip(f"needs {need}: {reason}")
+
+
+@pytest.fixture(params=["numpy", pytest.param("host", marks=pytest.mark.needs_compiler)])
+def backend(request: pytest.FixtureRequest) -> Backend:
+    """Each back end in turn: the NumPy definition and the compiled host kernels."""
+    return kernels.backend(request.param)

@@ -1,0 +1,275 @@
+"""An ensemble is its shards in global order: never with a hole in it, wherever the folder lies."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import xarray
+from example_files import CELL, PROVENANCE, forge, outputs, shard_path, write_ensemble, write_shard, write_shards
+
+from pipeline import store
+from pipeline.ensembles import build_ensemble, open_ensemble
+from pipeline.errors import StudyError
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tmp_path / "results" / "demo"
+
+
+@pytest.fixture
+def ensemble(root: Path) -> Path:
+    return write_ensemble(root, write_shards(root))
+
+
+def refusal(call: Callable[[], object]) -> str:
+    with pytest.raises(StudyError) as caught:
+        call()
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def opened(path: Path) -> None:
+    with open_ensemble(path, cell_id=CELL["cell_id"]):
+        pass
+
+
+def test_values_in_global_order(ensemble: Path) -> None:
+    with open_ensemble(ensemble, cell_id=CELL["cell_id"]) as file:
+        np.testing.assert_array_equal(file["output"][()], outputs(0, 8))
+        np.testing.assert_array_equal(file["replica"][()], np.arange(8))
+        np.testing.assert_array_equal(file["pair"][()], np.arange(8) // 2)
+        assert list(file["note"].asstr()[()]) == [f"run {row} é" for row in range(8)]
+        assert file["floor"][()] == 0.25
+        assert file["output"].is_virtual
+        assert not file["replica"].is_virtual
+        assert file.attrs["shard_count"] == 4
+        assert file.attrs["shard_backend"] == "host"
+
+
+def test_xarray_opens_an_ensemble(ensemble: Path) -> None:
+    with xarray.open_dataset(ensemble, engine="h5netcdf") as found:
+        assert found.output.dims == ("replica", "time", "probe")
+        assert set(found.coords) == {"replica", "time", "probe"}
+        np.testing.assert_array_equal(found.output, outputs(0, 8))
+        assert found.output.attrs["units"] == "1"
+
+
+def test_an_ensemble_opens_while_xarray_has_its_shards(root: Path, ensemble: Path) -> None:
+    """HDF5 gives fill values for a source that the process has open with another way of locking."""
+    with xarray.open_dataset(shard_path(root, 2, 2), engine="h5netcdf"), open_ensemble(ensemble) as file:
+        np.testing.assert_array_equal(file["output"][()], outputs(0, 8))
+
+
+def test_digest_does_not_depend_on_the_blocks(tmp_path: Path) -> None:
+    digests = set()
+    for block in (1, 2, 4, 8):
+        root = tmp_path / str(block)
+        digests.add(store.digest_of(write_ensemble(root, write_shards(root, 8, block))))
+    assert len(digests) == 1
+
+
+def test_digest_is_that_of_one_ordinary_file(root: Path, ensemble: Path, tmp_path: Path) -> None:
+    """The same values written without shards."""
+    whole = write_shard(tmp_path / "whole", 0, 8)
+    assert store.digest_of(whole) == store.digest_of(ensemble)
+    with store.open_complete(whole, None) as one, store.open_complete(ensemble, None) as other:
+        for name in one:
+            assert one[name].attrs.get("digest") == other[name].attrs.get("digest")
+
+
+def test_the_results_folder_can_be_moved(root: Path, ensemble: Path, tmp_path: Path) -> None:
+    moved = tmp_path / "elsewhere"
+    shutil.move(root, moved)
+    with open_ensemble(moved / ensemble.relative_to(root)) as file:
+        np.testing.assert_array_equal(file["output"][()], outputs(0, 8))
+
+
+def test_another_working_folder_and_relative_paths(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(root.parent.parent)
+    relative = root.relative_to(Path.cwd())
+    path = write_ensemble(relative, write_shards(relative))
+    monkeypatch.chdir(root / "shards")
+    with open_ensemble(Path(os.path.relpath(root / path.relative_to(relative)))) as file:
+        np.testing.assert_array_equal(file["output"][()], outputs(0, 8))
+
+
+def test_building_again_changes_nothing(root: Path, ensemble: Path) -> None:
+    before = store.digest_of(ensemble)
+    write_ensemble(root, [shard_path(root, first, 2) for first in range(0, 8, 2)])
+    assert store.digest_of(ensemble) == before
+
+
+def test_more_replicas_replace_the_ensemble(root: Path, ensemble: Path) -> None:
+    shards = [shard_path(root, first, 2) for first in range(0, 8, 2)]
+    write_ensemble(root, [*shards, write_shard(root, 8, 4)])
+    with open_ensemble(ensemble) as file:
+        np.testing.assert_array_equal(file["output"][()], outputs(0, 12))
+
+
+def test_a_study_folder_whose_shards_are_on_another_disk(root: Path, ensemble: Path, tmp_path: Path) -> None:
+    scratch = tmp_path / "scratch"
+    shutil.move(root / "shards", scratch)
+    (root / "shards").symlink_to(scratch)
+    opened(ensemble)
+
+
+# ----------------------------------------------------------------------------------------- refused when built
+
+
+def test_no_shards(root: Path) -> None:
+    assert "ensemble without shards" in refusal(lambda: write_ensemble(root, []))
+    assert not root.exists()
+
+
+def test_a_missing_shard_is_named_and_the_old_ensemble_kept(root: Path, ensemble: Path) -> None:
+    before = ensemble.read_bytes()
+    shards = [shard_path(root, first, 2) for first in range(0, 8, 2)]
+    shards[2].unlink()
+    line = refusal(lambda: write_ensemble(root, shards))
+    assert f"{shards[2]}: is missing" in line
+    assert ensemble.read_bytes() == before
+
+
+@pytest.mark.parametrize("order", [(1, 0, 2, 3), (0, 2, 3), (1, 2, 3), (0, 1, 1, 2, 3)])
+def test_shards_with_a_gap_or_out_of_order(root: Path, order: tuple[int, ...]) -> None:
+    shards = write_shards(root)
+    line = refusal(lambda: write_ensemble(root, [shards[i] for i in order]))
+    assert "a shard is missing or out of order" in line
+
+
+def test_a_shard_of_another_cell(root: Path) -> None:
+    shards = write_shards(root)
+    write_shard(root, 2, 2, cell_id="000000000000")
+    assert f"{shards[1]}: is from another study" in refusal(lambda: write_ensemble(root, shards))
+
+
+def test_a_truncated_shard(root: Path) -> None:
+    shards = write_shards(root)
+    shards[3].write_bytes(shards[3].read_bytes()[:-1])
+    assert str(shards[3]) in refusal(lambda: write_ensemble(root, shards))
+
+
+def test_an_emptied_shard(root: Path) -> None:
+    shards = write_shards(root)
+    shards[0].write_bytes(b"")
+    assert f"{shards[0]}: is empty" in refusal(lambda: write_ensemble(root, shards))
+
+
+@pytest.mark.parametrize("variable", ["output", "time"])
+def test_a_shard_whose_values_do_not_have_their_digest(root: Path, variable: str) -> None:
+    shards = write_shards(root)
+    forge(shards[1], lambda file: file[variable].__setitem__(0, 5.0))
+    line = refusal(lambda: write_ensemble(root, shards))
+    assert f"{shards[1]}: its variable /{variable} is damaged" in line
+
+
+def test_shards_that_disagree_on_a_common_variable(root: Path, tmp_path: Path) -> None:
+    shards = write_shards(root)
+    with store.atomic_h5(shards[1], "train-shard", {**PROVENANCE, **CELL}) as file:
+        store.put(file, "replica", [2, 3], ("replica",), "1", "replica")
+        store.put(file, "time", [0.0, 1.0, 3.0], ("time",), "1", "training time t")
+    line = refusal(lambda: write_ensemble(root, shards))
+    assert f"{shards[1]}: its variable" in line
+    assert "differs" in line
+
+
+def test_a_shard_outside_the_study(root: Path, tmp_path: Path) -> None:
+    shards = [*write_shards(root), write_shard(tmp_path / "other", 8, 2)]
+    assert f"{shards[-1]}: is not below" in refusal(lambda: write_ensemble(root, shards))
+
+
+def test_another_dimension(root: Path) -> None:
+    """Draws are joined along blocks."""
+    shards = []
+    for block in range(3):
+        shards.append(root / "shards" / "draw_0123" / f"block-{block:04d}.h5")
+        with store.atomic_h5(shards[-1], "draw-shard", {"draw_id": "0123"}) as file:
+            store.put(file, "block", [block], ("block",), "1", "block")
+            store.put(file, "b", np.full((1, 4), block + 0.5), ("block", "feature"), "1", "first moment")
+    build_ensemble(root, shards, root / "draw.h5", "draw", {"draw_id": "0123"}, {"draw_id": "0123"}, "block")
+    with open_ensemble(root / "draw.h5", "draw", draw_id="0123") as file:
+        np.testing.assert_array_equal(file["b"][:, 0], [0.5, 1.5, 2.5])
+
+
+# ---------------------------------------------------------------------------------------- refused when opened
+
+
+def test_hdf5_itself_says_nothing_of_a_missing_shard(root: Path, ensemble: Path) -> None:
+    """Why `open_ensemble` looks, and why fill values are absurd ones."""
+    shard_path(root, 2, 2).unlink()
+    with h5py.File(ensemble) as file:
+        assert np.isnan(file["output"][2:4]).all()
+        assert (file["pair"][2:4] < -(2**62)).all()
+        assert not np.isnan(file["output"][4:]).any()
+
+
+def test_a_shard_that_went_away_is_named(root: Path, ensemble: Path) -> None:
+    shard_path(root, 2, 2).unlink()
+    line = refusal(lambda: opened(ensemble))
+    assert "replicas-00002-00003.h5: is missing" in line
+
+
+def test_all_shards_gone(root: Path, ensemble: Path) -> None:
+    shutil.rmtree(root / "shards")
+    assert "its shards are missing" in refusal(lambda: opened(ensemble))
+
+
+def test_a_shard_that_was_cut(root: Path, ensemble: Path) -> None:
+    shard = shard_path(root, 4, 2)
+    shard.write_bytes(shard.read_bytes()[:-2000])
+    assert "replicas-00004-00005.h5" in refusal(lambda: opened(ensemble))
+
+
+def test_a_shard_replaced_by_another_cells(root: Path, ensemble: Path) -> None:
+    write_shard(root, 4, 2, cell_id="000000000000")
+    assert "is from another study" in refusal(lambda: opened(ensemble))
+
+
+def test_a_shard_replaced_by_one_of_another_size(root: Path, ensemble: Path) -> None:
+    write_shard(root, 4, 3).rename(shard_path(root, 4, 2))
+    assert "does not fit the shard" in refusal(lambda: opened(ensemble))
+
+
+def test_an_ensemble_of_ensembles_ends(root: Path, ensemble: Path) -> None:
+    """A virtual source that is virtual itself could lead anywhere, or round in a circle."""
+    shard = shard_path(root, 4, 2)
+    layout = h5py.VirtualLayout((2, 3, 5), "f8")
+    layout[:] = h5py.VirtualSource(shard.name, "output", (2, 3, 5))
+
+    def circle(file: h5py.File) -> None:
+        del file["output"]
+        file.create_virtual_dataset("output", layout)
+
+    forge(shard, circle)
+    assert "does not fit the shard" in refusal(lambda: opened(ensemble))
+
+
+def test_an_ensemble_with_rows_from_nowhere(root: Path, ensemble: Path) -> None:
+    def shorten(file: h5py.File) -> None:
+        layout = h5py.VirtualLayout((8,), "i8")
+        source = os.path.relpath(shard_path(root, 0, 2), ensemble.parent)
+        layout[0:2] = h5py.VirtualSource(source, "pair", (2,))
+        del file["pair"]
+        file.create_virtual_dataset("pair", layout)
+
+    forge(ensemble, shorten)
+    assert "rows without a source" in refusal(lambda: opened(ensemble))
+
+
+def test_an_ensemble_that_takes_another_variable(root: Path, ensemble: Path) -> None:
+    def swap(file: h5py.File) -> None:
+        layout = h5py.VirtualLayout((8,), "f8")
+        for first in range(0, 8, 2):
+            source = os.path.relpath(shard_path(root, first, 2), ensemble.parent)
+            layout[first : first + 2] = h5py.VirtualSource(source, "run_seconds", (2,))
+        file.create_virtual_dataset("seconds", layout)
+
+    forge(ensemble, swap)
+    assert "does not fit the shard" in refusal(lambda: opened(ensemble))

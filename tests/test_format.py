@@ -1,0 +1,101 @@
+"""docs/format.md against files that the pipeline writes: names, dimensions, types, units; and its examples."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import runs
+
+from pipeline.inspection import ATTRIBUTES, validate
+from pipeline.provenance import FIELDS
+from pipeline.store import dims_of, open_complete
+from pipeline.variables import variables
+
+TEXT = (runs.ROOT / "docs" / "format.md").read_text(encoding="utf-8")
+ENSEMBLE = "train/N00016-K00016/beta0.75-depth1.h5"
+FILES = {
+    "train-shard": "shards/N00016-K00016_beta0.75-depth1_*/replicas-00000-00001.h5",
+    "train-ensemble": ENSEMBLE,
+    "draw-shard": "shards/draw_*/block-0000.h5",
+    "draw": "draw.h5",
+    "limit": "limit.h5",
+    "rates": "rates.h5",
+}
+SHORT = {"float64": "f8", "int64": "i8", "uint8": "u1", "object": "str"}
+
+Fields = dict[str, tuple[str, str, str]]
+
+
+def rows(kind: str) -> dict[str, list[str]]:
+    """Cells of the table below a heading, by name."""
+    section = re.search(rf"^### {kind}\n(.*?)(?=^##|\Z)", TEXT, re.M | re.S)
+    assert section, f"docs/format.md has no section {kind}"
+    cells = [
+        [cell.strip() for cell in line.strip().strip("|").split("|")]
+        for line in section[1].splitlines()
+        if line[:3] == "| `"
+    ]
+    return {name.strip("`"): rest for name, *rest in cells}
+
+
+def documented(kind: str) -> tuple[Fields, set[str]]:
+    """(dims, dtype, units) of each variable of a kind, and the names of those that may be absent."""
+    table = rows("draw-shard") | rows("draw") if kind == "draw" else rows(kind.replace("ensemble", "shard"))
+    optional = {name for name, row in table.items() if "optional" in row[-1]}
+    return {name: (row[0], row[1], row[2]) for name, row in table.items()}, optional
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All stages of a tiny study."""
+    folder = tmp_path_factory.mktemp("format")
+    study = runs.write_study(folder)
+    for stage in ("draw", "train", "limit", "rates"):
+        runs.run(stage, study, "--results", folder / "results")
+    return folder / "results" / "tiny"
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_the_tables_are_what_files_hold(results: Path, kind: str) -> None:
+    fields, optional = documented(kind)
+    (path,) = results.glob(FILES[kind])
+    with open_complete(path, kind) as file:
+        found = {
+            name: (", ".join(dims_of(data)), SHORT[data.dtype.name], data.attrs["units"])
+            for name, data in variables(file).items()
+            if data.attrs["long_name"] != f"index of {name}"
+        }
+    assert found.keys() - fields.keys() == set()
+    assert fields.keys() - found.keys() <= optional
+    assert found == {name: fields[name] for name in found}
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_the_tables_of_attributes_are_what_files_have(results: Path, kind: str) -> None:
+    (path,) = results.glob(FILES[kind])
+    known = set(re.findall(r"^\| `(\w+)` \|", TEXT, re.M))
+    with open_complete(path, kind) as file:
+        assert set(file.attrs) - known == set()
+        assert set(FIELDS) | set(ATTRIBUTES[kind]) <= set(file.attrs)
+
+
+def test_the_results_are_valid(results: Path) -> None:
+    assert validate(results) == []
+
+
+@pytest.mark.parametrize("code", re.findall(r"^```python\n(.*?)^```", TEXT, re.M | re.S))
+def test_the_examples_run(results: Path, code: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        cwd=results.parent.parent,
+        env={**os.environ, "PYTHONPATH": str(runs.ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
