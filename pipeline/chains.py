@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from kernels.problem import Array, Backend, GaussianChain, Replicas
 from pipeline.errors import StudyError
+from pipeline.exact import stationary_states, target_values
 from pipeline.series import load_series
 from pipeline.streams import Stream
 from pipeline.study import Study
@@ -26,6 +27,10 @@ LONGEST_BURN_IN = 20_000  # for chains whose contraction is slow or not proved
 
 class Path(Protocol):
     """Where the replicas of a chain are now."""
+
+    @property
+    def state(self) -> NDArray[np.generic]:
+        """The present states, as `Chain.paths` takes them for a start."""
 
     def take(self, steps: int) -> Stretch:
         """The next steps: x (R, steps, d), z (R, steps, dz), y (R, steps), float64. Calls continue one another."""
@@ -142,13 +147,6 @@ class NoiseDrivenPath:
         return h[..., :d], h[..., d:], y
 
 
-def stationary_law(transition: Array) -> Array:
-    """pi with pi P = pi, sum 1, for P (states, states)."""
-    states = len(transition)
-    system = np.vstack([transition.T - np.eye(states), np.ones(states)])
-    return np.asarray(np.linalg.lstsq(system, np.append(np.zeros(states), 1.0), rcond=None)[0])
-
-
 class FiniteChain:
     """A finite chain: states by inversion, started from the exact stationary law."""
 
@@ -157,10 +155,8 @@ class FiniteChain:
     def __init__(self, section: FiniteState, study: Study) -> None:
         self.dimension, self.hidden = study.dimension, study.hidden
         self.transition, self.x, self.z = section.arrays()
-        self.law = stationary_law(self.transition)
-        assert study.target is not None
-        target = study.target.vectors(self.dimension, self.hidden)
-        self.y = target.constant + np.sin(self.x) @ target.sin_x + self.x @ target.x + self.z @ target.z
+        self.law = stationary_states(self.transition)
+        self.y = target_values(study, self.x, self.z)
 
     def paths(
         self, be: Backend, seed: int, stream: Stream, replicas: Replicas, start: NDArray[np.generic] | None = None

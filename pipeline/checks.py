@@ -25,6 +25,8 @@ LYAPUNOV_STEPS = 2000
 STANDARD_ERRORS = 4.0  # an exponent is clearly negative if this many of them below -MARGIN
 MARGIN = 1e-3
 MEMORY_POINTS = 17  # memories m at which its slope is looked at
+MOST_FEATURES = 2000
+MOST_GIB = 0.5  # of all blocks' second moments together; merging them takes about four times as much
 ZERO = 1e-9  # below this a memory is rounding
 
 
@@ -44,12 +46,30 @@ def check(study: Study) -> list[str]:
     turns that refusal into a finding.
     """
     _refuse_covariances(study)
+    require_moderate(study)
     chain = check_chain(study)
     inputs = sample_inputs(study)
     law = ParameterLaw.of(study)
     check_some_memory(study, law, inputs)
     memory = memory_contraction(law, inputs)
     return [*chain, _accept(study, "network.b", memory, "use a smaller offset, slope or noise")]
+
+
+def require_moderate(study: Study) -> None:
+    """Raises StudyError for a study whose second moments of features would not fit in memory."""
+    size = 1 + study.dimension
+    features = study.limit.nodes * size
+    gib = 8 * features**2 * study.draws.blocks / 2**30
+    if features > MOST_FEATURES:
+        raise StudyError(
+            f"{study.source}: limit.nodes is {study.limit.nodes}, which makes {features} features of {gib:.2g} GiB;"
+            f" allowed: at most {MOST_FEATURES // size} nodes for inputs of dimension {study.dimension}"
+        )
+    if gib > MOST_GIB:
+        raise StudyError(
+            f"{study.source}: draws.blocks is {study.draws.blocks}, which makes {gib:.2g} GiB with {features} features;"
+            f" allowed: at most {int(MOST_GIB * 2**30) // (8 * features**2)} blocks"
+        )
 
 
 def check_chain(study: Study) -> list[str]:

@@ -6,89 +6,23 @@ and memories, thinned draws. Source: docs/model.md sections 4 to 6.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, cast
 
 import h5py
 import numpy as np
 from mpi4py import MPI
-from numpy.typing import NDArray
 
-from kernels.problem import Array, Backend, Replicas
+from kernels.problem import Array, Backend
 from pipeline import chains, exact, moments, parallel, plan, store, variables
-from pipeline.errors import StudyError
+from pipeline.couplings import Couplings, couplings
 from pipeline.laws import Nodes, ParameterLaw
 from pipeline.layout import Layout
 from pipeline.moments import Accumulator, Moments
 from pipeline.streams import Stream
 from pipeline.study import Study
-from pipeline.study_chain import Recorded
+from pipeline.walks import Stretch, Tick, Walk, burn_in
 
-MOST_FEATURES = 2000
-MOST_BYTES = 1 << 29  # of all blocks' second moments together; merging them takes about four times as much
-STRETCH_VALUES = 1 << 14  # chain states taken at a time; fixed, so that nothing depends on who works
-FORGOTTEN = 1e-14  # what is left of the memory's start, relative to its range, after the burn-in
-SLOWEST = 0.995  # a contraction closer to 1 is replaced by the steepest slope seen
-MOST_BURN_IN = 20_000
-RESOLVED = 1e-13  # distances below are rounding
-
-Tick = Callable[[int], None]
-
-
-class _HasState(Protocol):
-    state: NDArray[np.generic]
-
-
-@dataclass(frozen=True, eq=False)
-class Stretch:
-    """Consecutive steps: x (R, L, d), z (R, L, dz), y (R, L), m (R, L), the memory that goes with x."""
-
-    x: Array
-    z: Array
-    y: Array
-    m: Array
-
-
-class Walk:
-    """A path of the chain and its infinite-width memory, a stretch at a time."""
-
-    def __init__(self, path: chains.Path, law: ParameterLaw, be: Backend, replicas: int) -> None:
-        self._path, self._law, self._be = path, law, be
-        self.memory = np.zeros(replicas)
-        self._most = max(1, STRETCH_VALUES // replicas)
-
-    def lengths(self, steps: int) -> list[int]:
-        """Lengths of the stretches that make up `steps`, each small enough to hold."""
-        whole, rest = divmod(steps, self._most)
-        return [self._most] * whole + ([rest] if rest else [])
-
-    def take(self, steps: int) -> Stretch:
-        """The next `steps` steps."""
-        x, z, y = self._path.take(steps)
-        path = self._law.memory_path(self._be, x, self.memory)
-        self.memory = path[:, -1].copy()
-        return Stretch(x, z, y, path[:, :-1])
-
-    def skip(self, steps: int, tick: Tick) -> None:
-        """Go on `steps` steps and keep nothing."""
-        for length in self.lengths(steps):
-            self.take(length)
-            tick(0)
-
-
-@dataclass(frozen=True, eq=False)
-class Couplings:
-    """Along each pair: log_slope (P,), memory (P, S + 1) and chain (P, S) log distances; chain None if recorded.
-
-    A log distance is NaN from the step on at which the distance is zero or below 1e-13, where it is rounding.
-    """
-
-    log_slope: Array
-    memory: Array
-    chain: Array | None
+TAILS = ("", "_check")  # of the variables that belong to the nodes in use, and to those that judge them
 
 
 # --- running ---------------------------------------------------------------------------------------------------
@@ -97,9 +31,8 @@ class Couplings:
 def run(study: Study, layout: Layout, comm: MPI.Intracomm, be: Backend) -> None:
     """Draw every block that has no shard yet, on all ranks, then merge them into draw.h5. Collective.
 
-    Raises StudyError: too many features for memory, a shard that cannot be read.
+    Raises StudyError: a shard that is damaged or belongs to something else.
     """
-    require_moderate(study)
     identity = plan.draw_id(study)
     todo = parallel.on_root(comm, lambda: unfinished(study, layout, identity))
 
@@ -133,25 +66,6 @@ def unfinished(study: Study, layout: Layout, identity: str) -> list[int]:
     return todo
 
 
-def require_moderate(study: Study) -> None:
-    """Refuse moments that would not fit in memory."""
-    size = 1 + study.dimension
-    features = study.limit.nodes * size
-    total = 8 * features**2 * block_count(study)
-    if features > MOST_FEATURES:
-        raise StudyError(
-            f"limit.nodes: {study.limit.nodes} nodes make {features} features, whose second moments take"
-            f" {total / 2**30:.2g} GiB; allowed: {MOST_FEATURES} features, so lower limit.nodes to"
-            f" {MOST_FEATURES // size} or less"
-        )
-    if total > MOST_BYTES:
-        raise StudyError(
-            f"draws.blocks: {study.draws.blocks} blocks of {features} features take {total / 2**30:.2g} GiB;"
-            f" allowed: {MOST_BYTES / 2**30:.2g} GiB, so lower draws.blocks to"
-            f" {MOST_BYTES // (8 * features**2)} or less"
-        )
-
-
 def draw_block(study: Study, be: Backend, index: int, path: Path, tick: Tick = lambda _: None) -> None:
     """Compute one block and write its shard. What it holds depends on (study, index) only.
 
@@ -178,21 +92,6 @@ def draw_block(study: Study, be: Backend, index: int, path: Path, tick: Tick = l
 
 
 # --- stationary draws ------------------------------------------------------------------------------------------
-
-
-def burn_in(law: ParameterLaw, inputs: Array) -> int:
-    """Steps after which the memory has forgotten its start to 1e-14 of its range.
-
-    From the bound on |dF/dm| that holds everywhere, or, where that is no use, from the steepest slope at inputs
-    (n, d) that the chain visits. At most 20,000.
-    """
-    rate = law.contraction
-    if rate > SLOWEST:
-        m = np.linspace(-law.memory_bound, law.memory_bound, 17)
-        rate = float(np.abs(law.memory_slope(inputs[:, None, :], m[None, :])).max())
-    if rate > SLOWEST:
-        return MOST_BURN_IN
-    return max(1, math.ceil(math.log(FORGOTTEN) / math.log(max(rate, 1e-300))))
 
 
 def stationary_walk(study: Study, law: ParameterLaw, chain: chains.Chain, be: Backend, index: int, tick: Tick) -> Walk:
@@ -245,55 +144,6 @@ def exact_moments(law: ParameterLaw, atoms: exact.Atoms, sets: tuple[Nodes, ...]
         found.append(accumulator.result())
     return found
 
-
-# --- couplings -------------------------------------------------------------------------------------------------
-
-
-def couplings(study: Study, law: ParameterLaw, chain: chains.Chain, be: Backend, index: int, tick: Tick) -> Couplings:
-    """Pairs of chains with the same noise, and pairs of memories on one path, each from two starts.
-
-    The chains start from independent stationary states; the memories from 0, as a network does, and from the
-    end of their range, E|B|. log_slope is the mean of log|dF/dm| along the stationary memory of the same steps.
-    """
-    count, steps = study.draws.couplings, study.draws.coupling_steps
-    replicas = index * count + np.arange(count, dtype=np.uint32)
-    if isinstance(study.chain, Recorded):
-        path, distances = chain.paths(be, study.seed, Stream.COUPLING_NOISE, replicas), None
-    else:
-        path, distances = coupled_chains(study, chain, be, replicas)
-    walk = Walk(path, law, be, count)
-    walk.skip(burn_in(law, walk.take(1).x[:, 0]), tick)
-    part = walk.take(steps)
-    tick(0)
-    slope = np.abs(law.memory_slope(part.x, part.m))
-    starts = (np.zeros(count), np.full(count, law.memory_bound))
-    first, second = (law.memory_path(be, part.x, start) for start in starts)
-    return Couplings(
-        np.mean(np.log(np.maximum(slope, np.finfo(np.float64).tiny)), axis=1),
-        log_distance(np.abs(first - second)),
-        distances,
-    )
-
-
-def coupled_chains(study: Study, chain: chains.Chain, be: Backend, replicas: Replicas) -> tuple[chains.Path, Array]:
-    """The first chain of each pair, gone on from the coupling, and log distances (P, S) after 1 to S steps."""
-    beyond = study.draws.blocks * study.draws.chains  # replicas that no block draws
-    starts = [
-        cast(_HasState, chain.paths(be, study.seed, Stream.DRAW_NOISE, beyond + 2 * replicas + np.uint32(k))).state
-        for k in range(2)
-    ]
-    paths = [chain.paths(be, study.seed, Stream.COUPLING_NOISE, replicas, start=start) for start in starts]
-    (x, z, _), (x2, z2, _) = (path.take(study.draws.coupling_steps) for path in paths)
-    return paths[0], log_distance(np.sqrt(np.sum((x - x2) ** 2, axis=-1) + np.sum((z - z2) ** 2, axis=-1)))
-
-
-def log_distance(distance: Array) -> Array:
-    """Logarithm of distances (P, S) along steps, NaN from the first step on that is at or below 1e-13."""
-    lost = np.logical_or.accumulate(distance <= RESOLVED, axis=1)
-    return np.asarray(np.where(lost, np.nan, np.log(np.where(lost, 1.0, distance))))
-
-
-TAILS = ("", "_check")  # of the variables that belong to the nodes in use, and to those that judge them
 
 # --- files -----------------------------------------------------------------------------------------------------
 
@@ -368,7 +218,7 @@ def merge(study: Study, layout: Layout, identity: str) -> None:
     """All shards, in the order of blocks, as one file draw.h5 with a block dimension."""
     count = block_count(study)
     attrs = {**store.provenance(study), "draw_id": identity, "exact": exact.available(study)}
-    parts: dict[str, list[NDArray[np.float64]]] = {}
+    parts: dict[str, list[Array]] = {}
     about: dict[str, tuple[tuple[str, ...], str, str]] = {}
     for index in range(count):
         path = layout.draw_shard(index, identity)
@@ -384,7 +234,7 @@ def merge(study: Study, layout: Layout, identity: str) -> None:
 
 
 def put_merged(
-    file: h5py.File, name: str, blocks: list[NDArray[np.float64]], dims: tuple[str, ...], units: str, long_name: str
+    file: h5py.File, name: str, blocks: list[Array], dims: tuple[str, ...], units: str, long_name: str
 ) -> None:
     """One variable of the merged file: shared, pooled, or stacked over blocks."""
     if dims == (name,) or name.startswith(SHARED):

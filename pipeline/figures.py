@@ -39,6 +39,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 MARKERS = ("o", "s", "^", "D", "<", "P", "X", "*")
 BAR = 1.96  # standard errors in an error bar: 95%, like the intervals
 MOST_CURVES = 4  # probes in a panel of curves
+MOST_BANDS = 4  # more would cover one another
 MOST_DOTS = 48  # replicas shown as dots
 MOST_BINS = 16  # of the loss
 MOST_PANELS = 3  # betas in the figures of curves and of losses
@@ -177,7 +178,8 @@ def _styles(rates: Sequence[Rate]) -> dict[str, Look]:
     names = list(dict.fromkeys(rate.at for rate in rates))
     looks = zip(itertools.cycle(COLOURS), itertools.cycle(MARKERS), names, strict=False)
     middle = (len(names) - 1) / 2
-    return {name: Look(colour, marker, 1.035 ** (index - middle)) for index, (colour, marker, name) in enumerate(looks)}
+    step = min(1.035, 1.12 ** (1 / max(1, len(names) - 1)))
+    return {name: Look(colour, marker, step ** (index - middle)) for index, (colour, marker, name) in enumerate(looks)}
 
 
 def rate_panel(ax: Axes, rates: Sequence[Rate], styles: dict[str, Look]) -> None:
@@ -291,7 +293,7 @@ def local_panel(ax: Axes, rates: Sequence[Rate], styles: dict[str, Look]) -> Non
         used = [p for p in rate.cloud if p.used]
         if len(used) >= 2:
             _local_points(ax, used, look, geometric)
-        if not _undetermined(rate):
+        if not _undetermined(rate) and len(rates) <= MOST_BANDS:
             ax.axhspan(rate.ci_low, rate.ci_high, color=look.colour, alpha=0.15, linewidth=0)
         if not math.isnan(rate.expected):
             ax.axhline(rate.expected, color=look.colour, linestyle=(0, (4, 2)), linewidth=0.9)
@@ -403,7 +405,8 @@ def _output_range(limit: Curves, probes: Sequence[int]) -> tuple[float, float]:
 
 def _output_panel(ax: Axes, study: Study, layout: Layout, cell: Cell, limit: Curves, probes: Sequence[int]) -> None:
     with open_ensemble(layout.ensemble(cell), cell_id=plan.cell_id(study, cell)) as file:
-        output, time = file["output"][()][:, :, probes], file["time"][()]
+        first = file["sign"][()] == 1  # one of each pair: independent of one another, with the law of C
+        output, time = file["output"][()][first][:, :, probes], file["time"][()]
     since = 1 if time[0] == 0 else 0  # at time 0 the output is the initial field, far wider than the rest
     step = float(limit.fine_time[-1]) * 0.016
     for index, (colour, marker) in enumerate(zip(COLOURS, MARKERS, strict=False)):

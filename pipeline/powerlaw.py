@@ -210,7 +210,6 @@ class _Line:
     def __init__(self, x: Array, points: list[Point]) -> None:
         self.x = x
         self.y = np.array([point.log for point in points])
-        self.units = min(point.units for point in points)
         self.replicates = np.column_stack([point.log_replicates for point in points])
         self.influence = _stack([point.log_influence for point in points])
         self.weight = _smooth_weights(x, self.replicates, np.array([point.units for point in points]))
@@ -233,7 +232,7 @@ class _Line:
         replicates, influence = self.replicates @ coefficients, self.influence @ coefficients
         rounding = RESOLUTION * float(np.sqrt(np.square(coefficients).sum()))
         stderr = scale * float(np.hypot(standard_error(replicates), rounding))
-        dof = degrees_of_freedom(influence, self.units)
+        dof = degrees_of_freedom(influence)
         if scale > 1.0:
             dof = min(dof, float(residual_dof))
         value = float(coefficients @ self.y)

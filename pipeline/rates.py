@@ -183,7 +183,7 @@ def _agree(slope: Slope, expected: Expected) -> bool:
     scale = slope.stderr / max(standard_error(slope.replicates), 1e-300)  # widened or rounded like the slope
     error = scale * standard_error(slope.replicates - expected.replicates)
     influence = slope.influence - expected.influence
-    half = quantile(degrees_of_freedom(influence, len(influence))) * error
+    half = quantile(degrees_of_freedom(influence)) * error
     return abs(slope.value - expected.value) <= max(half, powerlaw.RESOLUTION)
 
 

@@ -2,7 +2,7 @@
 
 Replica r sees one chain path at every width (common random numbers), so estimates at two widths are correlated
 and have to be resampled together: one weight per replica index, of which a cell with R replicas uses the
-first R. The weights come from a counter-based generator, so a table of rates is the same on every machine.
+first R. The weights come from a counter-based generator, so the same files give the same table of rates.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Combine = Callable[[Array, Array], Array]
 """(weighted means (..., m), concentration (...)) -> value (...); concentration is sum p^2, 1/n for equal weights."""
 
 REPLICATES = 2000
-CHUNK = 256  # units weighted at a time: bounds the memory
+CHUNK = 32  # units weighted at a time: bounds memory, and keeps products too small for BLAS to start threads
 FLOOR = 0.05  # a resampled value is kept above this fraction of the estimate, so that its logarithm exists
 SHARED_UNIT = 2**31 - 1  # index of the draw that is common to all units: the error of the limit itself
 POISSON_TABLE: Array = poisson.cdf(np.arange(18), 1.0)
@@ -92,7 +92,7 @@ class Bootstrap:
             square += np.square(weight).sum(0)
             weighted += weight.T @ part
         # a replicate that left fewer than two units standing says nothing: it becomes the full sample
-        poor = square > 0.5 * total**2
+        poor = square >= 0.5 * total**2
         total, square = np.where(poor, 1.0, total), np.where(poor, 1.0 / len(statistics), square)
         means = np.where(poor[:, None], statistics.mean(0), weighted / total[:, None])
         return means, square / total**2
@@ -101,9 +101,11 @@ class Bootstrap:
         """Value, replicates and influence of one cell's sample.
 
         Replicates are centred on the value and scaled by sqrt(n / (n - 1)): a debiased square is biased upwards
-        among replicates, and resampling n units shows only (n - 1) / n of their variance.
+        among replicates, and resampling n units shows only (n - 1) / n of their variance. Fewer than 3 units give NaN.
         """
         statistics, n = sample.statistics, len(sample)
+        if n < 3:
+            return Resampled(np.nan, np.full(self.count, np.nan), np.zeros(n))
         mean = statistics.mean(0)
         value = float(sample.combine(mean, np.array(1.0 / n)))
         means, concentration = self.means(statistics)
@@ -118,17 +120,17 @@ def standard_error(replicates: Array) -> float:
     return float(np.std(replicates))
 
 
-def degrees_of_freedom(influence: Array, units: int) -> float:
+def degrees_of_freedom(influence: Array) -> float:
     """Degrees of freedom of a variance that is the sum of squared influences (Satterthwaite's approximation).
 
-    influence: (unit,), zero where a unit takes no part; units: number of units in the smallest cell. Heavy tails
-    and a few dominating replicas leave fewer degrees of freedom than replicas; at least 3, at most n - 1.
+    influence: (unit,), zero where a unit takes no part. Heavy tails and a few dominating replicas leave fewer degrees
+    of freedom than there are replicas; at least 3, at most n - 1.
     """
     n = len(influence)
     second, fourth = float(np.square(influence).sum()), float((influence**4).sum())
     spread = fourth - second**2 / n
     dof = 2.0 * second**2 / spread if spread > 1e-12 * second**2 else np.inf
-    return float(np.clip(dof, 3.0, max(3.0, max(n, units) - 1.0)))
+    return float(np.clip(dof, 3.0, max(3.0, n - 1.0)))
 
 
 def quantile(dof: float, level: float = 0.95) -> float:

@@ -17,7 +17,7 @@ from pipeline.study_training import Training
 from pipeline.study_types import WHOLE, Allowed, Count, Found, Section, Several, Switch, refusal
 from pipeline.study_yaml import parse
 
-Features = Literal["gauss-hermite", "quasi-random"]
+Features = Literal["grid", "gauss-hermite", "quasi-random"]
 Seed = Annotated[int, Field(strict=True, ge=0, le=2**32 - 1), WHOLE, Allowed("a whole number from 0 to 4294967295")]
 StudyName = Annotated[
     str,
@@ -56,7 +56,7 @@ class Limit(Section):
     nodes: Several = Field(default=64, description="Nodes of the quadrature")
     features: Features | None = Field(
         default=None,
-        description="Default: gauss-hermite for Gaussian W with d <= 2, else quasi-random",
+        description="grid: a product of one-dimensional rules (default for d <= 2); quasi-random: Sobol points",
     )
 
 
@@ -82,7 +82,7 @@ class Study(Section):
         self._check_target()
         self.network.check(self.dimension)
         if self.limit.features == "gauss-hermite" and not isinstance(self.network.w, GaussianW):
-            allowed = "allowed for a W that is not Gaussian: quasi-random"
+            allowed = "allowed for a W that is not Gaussian: grid, quasi-random"
             raise refusal("limit.features", self.limit.features, allowed)
         return self
 
@@ -116,8 +116,7 @@ class Study(Section):
         """limit.features, with its default resolved."""
         if self.limit.features is not None:
             return self.limit.features
-        low = isinstance(self.network.w, GaussianW) and self.dimension <= 2
-        return "gauss-hermite" if low else "quasi-random"
+        return "grid" if self.dimension <= 2 else "quasi-random"
 
 
 def load(path: Path | str) -> Study:

@@ -231,3 +231,20 @@ def test_missing_series_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.csv").unlink()
     with pytest.raises(StudyError, match=r"a.csv: cannot be read: No such file"):
         check(lost)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ("limit: {nodes: 1001}", "limit.nodes is 1001, which makes 2002 features"),
+        ("limit: {nodes: 1000}\ndraws: {blocks: 100}", "draws.blocks is 100"),
+    ],
+)
+def test_moments_that_do_not_fit_in_memory_are_refused(change: str, says: str) -> None:
+    study = loads(
+        "name: s\nchain: {kind: coupled-tanh}\ntarget: {}\ntraining: {beta: [0.75], width: [8], replicas: 16}\n" + change,
+        "s.yaml",
+    )
+    with pytest.raises(StudyError, match=r"^s\.yaml: ") as refused:
+        check(study)
+    assert says in str(refused.value)

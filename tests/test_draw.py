@@ -16,7 +16,7 @@ import pytest
 from numpy.typing import NDArray
 
 import kernels
-from pipeline import chains, draw, exact, parallel, plan, store
+from pipeline import chains, couplings, draw, exact, parallel, plan, store, walks
 from pipeline import study as studies
 from pipeline.errors import StudyError
 from pipeline.laws import ParameterLaw
@@ -120,9 +120,9 @@ def test_moments_are_averages_over_the_draws(linear: tuple[Study, Layout]) -> No
     study, layout = linear
     law, be = ParameterLaw.of(study), kernels.backend("numpy")
     path = chains.of(study).paths(be, 3, Stream.DRAW_NOISE, np.arange(80, 120, dtype=np.uint32))
-    walk = draw.Walk(path, law, be, 40)
+    walk = walks.Walk(path, law, be, 40)
     first = walk.take(1).x[:, 0]
-    walk.skip(draw.burn_in(law, first), lambda _: None)
+    walk.skip(walks.burn_in(law, first), lambda _: None)
     part = walk.take(25)
     phi = law.features(law.nodes(12, study.features), part.x, part.m).reshape(1000, 24)
     found = values(layout)
@@ -150,7 +150,7 @@ def test_simulated_moments_are_the_exact_ones(finite: tuple[Study, Layout]) -> N
     study, layout = finite
     law, be, found = ParameterLaw.of(study), kernels.backend(), values(layout)
     path = chains.of(study).paths(be, 3, Stream.DRAW_NOISE, np.arange(1200, dtype=np.uint32))
-    walk = draw.Walk(path, law, be, 1200)
+    walk = walks.Walk(path, law, be, 1200)
     walk.skip(60, lambda _: None)
     part = walk.take(40)
     phi = law.features(law.nodes(12, study.features), part.x, part.m).reshape(40, 1200, 24)
@@ -167,8 +167,8 @@ def test_walks_do_not_depend_on_how_they_are_cut() -> None:
     study = studies.loads(LINEAR, "study.yaml")
     law, be, replicas = ParameterLaw.of(study), kernels.backend("numpy"), np.arange(3, dtype=np.uint32)
 
-    def walk() -> draw.Walk:
-        return draw.Walk(chains.of(study).paths(be, 3, Stream.DRAW_NOISE, replicas), law, be, 3)
+    def walk() -> walks.Walk:
+        return walks.Walk(chains.of(study).paths(be, 3, Stream.DRAW_NOISE, replicas), law, be, 3)
 
     whole, cut = walk().take(9), walk()
     parts = [cut.take(4), cut.take(5)]
@@ -180,7 +180,7 @@ def test_walks_do_not_depend_on_how_they_are_cut() -> None:
 def test_burn_in_forgets_the_start_and_is_not_wasteful() -> None:
     study = studies.loads(LINEAR, "study.yaml")
     law, be = ParameterLaw.of(study), kernels.backend("numpy")
-    steps = draw.burn_in(law, np.zeros((1, 1)))
+    steps = walks.burn_in(law, np.zeros((1, 1)))
     x = chains.of(study).paths(be, 3, Stream.DRAW_NOISE, np.arange(50, dtype=np.uint32)).take(steps)[0]
     ends = [law.memory_path(be, x, np.full(50, start))[:, -1] for start in (-law.memory_bound, 0.0, law.memory_bound)]
     assert np.ptp(ends, axis=0).max() < 1e-14
@@ -192,8 +192,8 @@ def test_burn_in_where_the_general_bound_is_above_one() -> None:
     law = ParameterLaw.of(studies.loads(LINEAR, "study.yaml"))
     steep = ParameterLaw("erf", 1, "gaussian", law.mean, law.factor, 0.9, 0.3, law.direction, 0.0, "uniform", 1.0)
     assert steep.contraction > 1
-    assert 1 < draw.burn_in(steep, np.array([[1.0], [-2.0]])) < 1000
-    assert draw.burn_in(steep, np.array([[0.0], [1.0]])) == draw.MOST_BURN_IN
+    assert 1 < walks.burn_in(steep, np.array([[1.0], [-2.0]])) < 1000
+    assert walks.burn_in(steep, np.array([[0.0], [1.0]])) == walks.MOST_BURN_IN
 
 
 # --- couplings -------------------------------------------------------------------------------------------------
@@ -240,7 +240,7 @@ def test_coupled_finite_chains_meet(finite: tuple[Study, Layout]) -> None:
 
 
 def test_log_distance_is_nan_from_the_first_lost_step_on() -> None:
-    found = draw.log_distance(np.array([[1.0, np.e, 1e-14, 1.0], [0.5, 0.25, 1.0, 2.0]]))
+    found = couplings.log_distance(np.array([[1.0, np.e, 1e-14, 1.0], [0.5, 0.25, 1.0, 2.0]]))
     expected = np.array([[0, 1, np.nan, np.nan], [-np.log(2), -np.log(4), 0, np.log(2)]])
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-15)
 
@@ -331,22 +331,3 @@ def test_the_number_of_ranks_changes_no_bit(ranks: int, linear: tuple[Study, Lay
     )
     assert done.returncode == 0, done.stderr
     assert store.digest_of(tmp_path / "draw" / "draw.h5") == store.digest_of(linear[1].draw)
-
-
-# --- bad input -------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ("limit: {nodes: 1001}", r"limit\.nodes: 1001 nodes make 2002 features.*lower limit\.nodes to 1000"),
-        ("limit: {nodes: 1000}\ndraws: {blocks: 100}", r"draws\.blocks: 100 blocks.*lower draws\.blocks to 16"),
-    ],
-)
-def test_moments_that_do_not_fit_are_refused_before_anything_is_drawn(
-    change: str, message: str, tmp_path: Path
-) -> None:
-    text = LINEAR[: LINEAR.index("limit:")] + change
-    with pytest.raises(StudyError, match=message):
-        ran(text, tmp_path)
-    assert list(tmp_path.iterdir()) == []

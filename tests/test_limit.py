@@ -17,7 +17,7 @@ from scipy.linalg import expm
 from scipy.special import erf
 
 import kernels
-from pipeline import chains, draw, exact, limit, parallel, store
+from pipeline import chains, draw, exact, limit, parallel, store, walks
 from pipeline import study as studies
 from pipeline.errors import StudyError
 from pipeline.laws import Nodes, ParameterLaw, square_root
@@ -282,7 +282,7 @@ def drawn(study: Study, law: ParameterLaw, seed: int, nodes: Nodes, blocks: int)
     be, chain, parts = kernels.backend(), chains.of(study), []
     for block in range(blocks):
         replicas = np.arange(20, dtype=np.uint32) + block * 20
-        walk = draw.Walk(chain.paths(be, seed, Stream.DRAW_NOISE, replicas), law, be, 20)
+        walk = walks.Walk(chain.paths(be, seed, Stream.DRAW_NOISE, replicas), law, be, 20)
         walk.skip(50, lambda _: None)
         sums = Accumulator(nodes.features)
         draw.accumulate(sums, law, nodes, walk.take(30))

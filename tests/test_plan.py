@@ -136,7 +136,7 @@ ADD = "name: small"
         (ADD, "name: small\ndraws: {steps: 400}", {DRAW, STUDY}),
         (ADD, "name: small\nlimit: {nodes: 32}", {DRAW, STUDY}),
         (ADD, "name: small\nlimit: {features: quasi-random}", {DRAW, STUDY}),
-        (ADD, "name: small\nlimit: {features: gauss-hermite}", set()),  # the default of this study
+        (ADD, "name: small\nlimit: {features: grid}", set()),  # the default of this study
         ("  width:", "  alpha: 2\n  width:", {CELL, STUDY}),
         ("  width:", "  horizon: 4\n  width:", {CELL, STUDY}),
         ("  width:", "  checkpoints: [0, 2]\n  width:", {CELL, STUDY}),

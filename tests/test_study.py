@@ -164,7 +164,7 @@ BAD = [
     (
         TARGET,
         NETWORK + "{w: {kind: uniform}}\nlimit: {features: gauss-hermite}",
-        "limit.features is 'gauss-hermite'; allowed for a W that is not Gaussian: quasi-random",
+        "limit.features is 'gauss-hermite'; allowed for a W that is not Gaussian: grid, quasi-random",
     ),
     # YAML
     ("[64, 128]", "[64, 128", "line 5, column"),
@@ -338,10 +338,10 @@ def test_two_point_law_has_mean_0_and_its_std(p: float) -> None:
 @pytest.mark.parametrize(
     ("dimension", "w", "features"),
     [
-        (1, "gaussian", "gauss-hermite"),
-        (2, "gaussian", "gauss-hermite"),
+        (1, "gaussian", "grid"),
+        (2, "gaussian", "grid"),
         (3, "gaussian", "quasi-random"),
-        (1, "uniform", "quasi-random"),
+        (1, "uniform", "grid"),
     ],
 )
 def test_default_features(dimension: int, w: str, features: str) -> None:
