@@ -19,7 +19,7 @@ from pipeline.errors import StudyError
 # The stages, MPI and plotting are imported by the verbs that need them: `--help` and `check` start at once.
 if TYPE_CHECKING:
     from kernels.problem import Backend
-    from pipeline.layout import Layout
+    from pipeline.stages import Order
     from pipeline.study import Study
 
 # Ranks are the parallelism. A linear-algebra library that starts threads of its own would fight them for cores, and
@@ -63,12 +63,6 @@ def _load(options: argparse.Namespace) -> Study:
     return study.load(options.study)
 
 
-def _layout(options: argparse.Namespace, study: Study) -> Layout:
-    from pipeline.layout import Layout
-
-    return Layout.of(study, options.results)
-
-
 def _backend(options: argparse.Namespace) -> Backend:
     from kernels import backend
 
@@ -106,14 +100,22 @@ def _parallel_stage(options: argparse.Namespace) -> None:
     """draw and train: every rank comes here; rank 0 reads the study and holds the lock."""
     from pipeline import stages
 
-    stages.distributed(options.name, options.study, options.results, options.backend, options.pack, options.log, _say)
+    stages.distributed(_order(options))
 
 
 def _serial_stage(options: argparse.Namespace) -> None:
     """limit, rates and figures: one process."""
     from pipeline import stages
 
-    stages.serial(options.name, options.study, options.results, options.backend, _say)
+    stages.serial(_order(options))
+
+
+def _order(options: argparse.Namespace) -> Order:
+    from pipeline.stages import Order
+
+    return Order(
+        options.name, options.study, options.results, options.backend, _say, pack=options.pack, log=options.log
+    )
 
 
 def _summary(options: argparse.Namespace) -> None:

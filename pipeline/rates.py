@@ -266,7 +266,14 @@ def _log_point(variable: float, logs: Array, bootstrap: Bootstrap) -> Point:
     estimate, error = math.exp(drawn.value), standard_error(drawn.replicates)
     significance = 1 / max(error, powerlaw.RESOLUTION)
     return Point(
-        variable, estimate, estimate * error, significance, drawn.value, drawn.replicates, drawn.influence, len(logs)
+        float(variable),
+        estimate,
+        estimate * error,
+        significance,
+        drawn.value,
+        drawn.replicates,
+        drawn.influence,
+        len(logs),
     )
 
 

@@ -7,79 +7,82 @@ import sys
 import traceback
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 from mpi4py import MPI
 
 from kernels import backend
 from kernels.problem import Backend, KernelError
-from pipeline import checks, draw, parallel, plan, progress, study, train
+from pipeline import checks, draw, parallel, plan, progress, train
 from pipeline.errors import StudyError
 from pipeline.layout import Layout
 from pipeline.locks import exclusive
-from pipeline.study import Study
+from pipeline.study import Study, load
 
 Say = Callable[[str], None]
 
 
-def distributed(
-    name: str, path: Path, results: Path, be_name: str, pack: str | None, log: Path | None, say: Say
-) -> None:
-    """Run draw or train on all ranks of this MPI job. Raises StudyError on every rank, or aborts all on a defect."""
+@dataclass(frozen=True)
+class Order:
+    """What the command line asked for; `say` prints a line for the user, on one rank only."""
+
+    stage: str
+    study: Path
+    results: Path
+    backend: str
+    say: Say
+    pack: str | None = None
+    log: Path | None = None
+
+
+def distributed(order: Order) -> None:
+    """Run draw or train on all ranks of this MPI job. Raises StudyError on every rank; a defect ends all of them."""
     comm = parallel.world()
     try:
-        _distributed(comm, name, path, results, be_name, pack, log, say)
+        _distributed(comm, order)
     except StudyError:
         raise
-    except Exception as error:
+    except parallel.RankFailed as failure:
+        order.say(str(failure))
+        raise SystemExit(1) from failure
+    except Exception:
         # Only this rank may have come here: the others must not wait for it.
-        text = str(error) if isinstance(error, parallel.RankFailed) else traceback.format_exc()
-        if comm.rank == 0 or not isinstance(error, parallel.RankFailed):
-            print(text, file=sys.stderr, flush=True)
-        if not isinstance(error, parallel.RankFailed):
-            comm.Abort(1)
-        raise SystemExit(1) from error
+        print(traceback.format_exc(), file=sys.stderr, flush=True)
+        comm.Abort(1)
 
 
-def _distributed(
-    comm: MPI.Intracomm,
-    name: str,
-    path: Path,
-    results: Path,
-    be_name: str,
-    pack: str | None,
-    log: Path | None,
-    say: Say,
-) -> None:
-    wanted = parallel.on_root(comm, lambda: _checked(path))
-    layout = Layout.of(wanted, results)
+def _distributed(comm: MPI.Intracomm, order: Order) -> None:
+    study = parallel.on_root(comm, lambda: _checked(order.study))
+    layout = Layout.of(study, order.results)
     with ExitStack() as held:
 
         def begin() -> None:
-            held.enter_context(exclusive(layout.locks, f"{name}-{pack}" if pack else name))
-            progress.log_to(log)
+            name = f"{order.stage}-{order.pack}" if order.pack else order.stage
+            held.enter_context(exclusive(layout.locks, name))
+            progress.log_to(order.log)
             progress.note(f"{shlex.join(sys.argv)}, {comm.size} ranks")
 
         parallel.on_root(comm, begin)
-        be = _same_backend(comm, be_name, say)
-        if name == "draw":
-            draw.run(wanted, layout, comm, be)
+        be = _same_backend(comm, order)
+        if order.stage == "draw":
+            draw.run(study, layout, comm, be)
             return
-        for each in [pack] if pack else plan.packs(wanted):
-            train.run(wanted, layout, each, comm, be)
+        for pack in [order.pack] if order.pack else plan.packs(study):
+            train.run(study, layout, pack, comm, be)
 
 
 def _checked(path: Path) -> Study:
-    wanted = study.load(path)
-    checks.check(wanted)
-    return wanted
+    study = load(path)
+    checks.check(study)
+    return study
 
 
-def _same_backend(comm: MPI.Intracomm, name: str, say: Say) -> Backend:
-    """The back end called `name`, the same on every rank. Raises StudyError on all ranks if one cannot have it."""
+def _same_backend(comm: MPI.Intracomm, order: Order) -> Backend:
+    """The back end asked for, the same on every rank. Raises StudyError on all ranks if one cannot have it."""
     be, error = None, None
     try:
-        be = backend(name, warn=say)
+        be = backend(order.backend, warn=order.say)
     except KernelError as raised:
         error = str(raised)
     found = comm.allgather((be.name if be else None, error))
@@ -92,29 +95,31 @@ def _same_backend(comm: MPI.Intracomm, name: str, say: Say) -> Backend:
     return be
 
 
-def serial(name: str, path: Path, results: Path, be_name: str, say: Say) -> None:
+def serial(order: Order) -> None:
     """Run limit, rates or figures in this process."""
-    wanted = _checked(path)
-    layout = Layout.of(wanted, results)
-    with exclusive(layout.locks, name):
-        _serial_stages(be_name, say)[name](wanted, layout)
+    study = _checked(order.study)
+    layout = Layout.of(study, order.results)
+    with exclusive(layout.locks, order.stage):
+        _SERIAL[order.stage](study, layout, order)
 
 
-def _serial_stages(be_name: str, say: Say) -> dict[str, Callable[[Study, Layout], None]]:
-    # Plotting takes a second to import: only the stage that plots pays for it.
-    def limit(wanted: Study, layout: Layout) -> None:
-        from pipeline import limit
+# Imported when they run: plotting takes a second to import, and only the stage that plots pays for it.
+def _limit(study: Study, layout: Layout, order: Order) -> None:
+    from pipeline import limit
 
-        limit.run(wanted, layout, backend(be_name, warn=say))
+    limit.run(study, layout, backend(order.backend, warn=order.say))
 
-    def rates(wanted: Study, layout: Layout) -> None:
-        from pipeline import rates
 
-        rates.run(wanted, layout, backend(be_name, warn=say))
+def _rates(study: Study, layout: Layout, order: Order) -> None:
+    from pipeline import rates
 
-    def figures(wanted: Study, layout: Layout) -> None:
-        from pipeline import figures
+    rates.run(study, layout, backend(order.backend, warn=order.say))
 
-        figures.run(wanted, layout)
 
-    return {"limit": limit, "rates": rates, "figures": figures}
+def _figures(study: Study, layout: Layout, _: Order) -> None:
+    from pipeline import figures
+
+    figures.run(study, layout)
+
+
+_SERIAL = {"limit": _limit, "rates": _rates, "figures": _figures}

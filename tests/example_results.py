@@ -27,7 +27,7 @@ training:
   replicas: {replicas}
   replicas_per_block: 32
   antithetic: {antithetic}
-  checkpoints: [0.0, 1.0, 2.0]
+  checkpoints: {checkpoints}
   ladders: {ladders}
 probes: {{count: 6, length: 5}}
 draws: {{blocks: 4, couplings: 32, coupling_steps: 20}}
@@ -52,10 +52,10 @@ def make_study(
     replicas: str = "128",
     antithetic: str = "true",
     ladders: str = "[]",
+    checkpoints: str = "[0.0, 1.0, 2.0]",
 ) -> Study:
-    text = TEXT.format(
-        chain=chain, c=c, beta=beta, width=width, replicas=replicas, antithetic=antithetic, ladders=ladders
-    )
+    """Each argument is the YAML of its key."""
+    text = TEXT.format(**locals())
     return studies.loads(text, "made-up.yaml")
 
 

@@ -1,0 +1,183 @@
+"""Figures from made-up results: the files, their labels, what is drawn where, and the same bytes again."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from pathlib import Path
+
+import example_results as made_up
+import numpy as np
+import pytest
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+import kernels
+from pipeline import figures, rates
+from pipeline.errors import StudyError
+from pipeline.layout import Layout
+from pipeline.ratefile import Rate, RatePoint
+from pipeline.study import Study
+
+K_LADDER = "[{beta: [0.75], width: [1024], steps_per_time: [16, 32, 64, 128, 256]}]"
+NAMES = [
+    "output_rms",
+    "output_fluctuation",
+    "output_bias",
+    "memory_rms",
+    "drift",
+    "sgd_noise",
+    "memory_contraction",
+    "chain_contraction",
+    "outputs",
+    "loss",
+]
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> tuple[Study, Layout, list[str]]:
+    study = made_up.make_study(ladders=K_LADDER)
+    layout = made_up.write_results(study, tmp_path_factory.mktemp("figures"))
+    rates.run(study, layout, kernels.backend("numpy"))
+    return study, layout, figures.run(study, layout)
+
+
+Drawn = tuple[Study, Layout, list[str]]
+
+
+def texts(layout: Layout, name: str) -> str:
+    """Text of an SVG, which keeps it in comments beside the glyphs."""
+    return "\n".join(re.findall(r"<!-- (.*?) -->", layout.figure(name, "svg").read_text(), flags=re.DOTALL))
+
+
+def test_every_figure_is_there_in_both_formats(drawn: Drawn) -> None:
+    _, layout, names = drawn
+    assert names == NAMES
+    found = {path.name for path in layout.figures.iterdir()}
+    assert found == {f"{name}.{suffix}" for name in NAMES for suffix in ("svg", "png")}
+    for name in NAMES:
+        assert layout.figure(name, "png").read_bytes().startswith(b"\x89PNG")
+        assert "<svg" in layout.figure(name, "svg").read_text()
+
+
+def test_labels_say_what_is_seen(drawn: Drawn) -> None:
+    _, layout, _ = drawn
+    found = {rate.at: rate for rate in rates.read(layout.rates_h5) if rate.quantity == "drift"}
+    text = texts(layout, "drift")
+    assert "Largest drift of an output weight" in text
+    assert "local exponent" in text
+    for beta, expected in ((0.6, 0.4), (0.75, 0.25)):
+        rate = found[f"beta={beta}"]
+        half = 0.5 * (rate.ci_high - rate.ci_low)
+        assert f"β = {beta}:  p = {rate.exponent:.3f} ± {half:.3f} (expected {expected})" in text
+    assert "half-difference" in texts(layout, "output_fluctuation")
+    assert "hidden updates" in texts(layout, "memory_contraction")
+    assert "β = 0.75, N = 1024" in texts(layout, "sgd_noise")
+    assert "training time" in texts(layout, "outputs")
+    assert "β = 0.6,  N = 64" in texts(layout, "outputs")
+    assert {"limit", "floor", "N = 1024"} <= set(texts(layout, "loss").splitlines())
+
+
+def test_same_files_give_the_same_bytes(drawn: Drawn) -> None:
+    study, layout, _ = drawn
+
+    def digests() -> dict[str, str]:
+        return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in layout.figures.iterdir()}
+
+    before = digests()
+    with plt.rc_context({"font.size": 20, "axes.facecolor": "red"}):  # a user's own style does not matter
+        figures.run(study, layout)
+    assert digests() == before
+    assert "<dc:date>" not in layout.figure("drift", "svg").read_text()
+    assert plt.get_fignums() == []
+
+
+def test_rates_of_another_study_are_refused(drawn: Drawn, tmp_path: Path) -> None:
+    _, layout, _ = drawn
+    other = made_up.make_study(beta="[0.9]")
+    with pytest.raises(StudyError, match="is from another study"):
+        figures.run(other, layout)
+    with pytest.raises(StudyError, match="is missing"):
+        figures.run(other, Layout(tmp_path))
+
+
+def test_a_study_without_a_diagonal_has_no_curves(tmp_path: Path) -> None:
+    study = made_up.make_study(beta="[0.75]", replicas="32", width="[1024]", ladders=K_LADDER.replace("1024", "512"))
+    no_diagonal = study.model_copy(update={"training": study.training.model_copy(update={"steps_per_time": (32,)})})
+    layout = made_up.write_results(no_diagonal, tmp_path)
+    rates.run(no_diagonal, layout, kernels.backend("numpy"))
+    assert figures.run(no_diagonal, layout) == ["sgd_noise", "memory_contraction", "chain_contraction"]
+
+
+# --- one panel -------------------------------------------------------------------------------------------------
+
+
+def made_up_rate(at: str, exponent: float = 0.4, note: str = "") -> Rate:
+    """Four used points on a law, one left out and one that is negative."""
+    x = [64.0, 128.0, 256.0, 512.0]
+    points = [RatePoint(n, 2 * n**-exponent, 0.01 * n**-exponent, True, 64, exponent, 0.3, 0.5) for n in x]
+    points += [RatePoint(1024.0, 0.01, 0.02, False, 64), RatePoint(2048.0, -0.01, 0.02, False, 64)]
+    number = {"exponent": exponent, "stderr": 0.02, "ci_low": exponent - 0.04, "ci_high": exponent + 0.04}
+    return Rate(
+        "s", "drift", "plain", "N", at, **number, prefactor=2.0, points=4, expected=0.5, note=note, cloud=tuple(points)
+    )
+
+
+def lines(ax: Axes) -> list[Line2D]:
+    return [line for line in ax.get_lines() if len(line.get_xdata())]
+
+
+def slope(line: Line2D) -> float:
+    x, y = (np.log(np.asarray(data, dtype=float)) for data in line.get_data())
+    return float((y[-1] - y[0]) / (x[-1] - x[0]))
+
+
+@pytest.fixture
+def figure() -> Figure:
+    return figures.rate_figure([made_up_rate("beta=0.6"), made_up_rate("beta=0.9", 0.2)])
+
+
+def test_fitted_and_expected_slopes_are_drawn(figure: Figure) -> None:
+    upper, lower = figure.axes
+    straight = [line for line in lines(upper) if line.get_marker() == "None" and len(line.get_xdata()) == 2]
+    fitted = sorted(slope(line) for line in straight if line.get_linestyle() == "-")
+    expected = [slope(line) for line in straight if line.get_linestyle() != "-"]
+    assert fitted == pytest.approx([-0.4, -0.2])
+    assert expected == pytest.approx([-0.5, -0.5])
+    dashed = [line.get_ydata()[0] for line in lines(lower) if line.get_linestyle() not in ("-", "None")]
+    assert dashed == [0.5, 0.5]
+    plt.close(figure)
+
+
+def test_points_left_out_are_hollow_and_negative_ones_are_limits(figure: Figure) -> None:
+    markers = [line for line in lines(figure.axes[0]) if line.get_marker() != "None"]
+    hollow = [line for line in markers if to_hex(line.get_markerfacecolor()) == "#ffffff"]
+    assert [float(line.get_ydata()[0]) for line in hollow] == [0.01, 0.01]
+    full = [line for line in markers if len(line.get_xdata()) == 4]
+    assert len(full) == 2
+    arrows = [line for line in markers if line.get_marker() == r"$\downarrow$"]
+    # -0.01^2 + 1.96 * 0.02^2, the 95% limit of the square
+    assert [float(line.get_ydata()[0]) for line in arrows] == pytest.approx([math.sqrt(6.84e-4)] * 2)
+    plt.close(figure)
+
+
+def test_refused_rates_show_points_without_lines() -> None:
+    figure = figures.rate_figure([made_up_rate("beta=0.6", note="refused: 2 usable points, 4 are needed")])
+    assert all(line.get_linestyle() == "None" for line in lines(figure.axes[0]))
+    assert "no rate can be told yet" in figure.get_suptitle()
+    assert "not determined" in figure.axes[0].get_legend().get_texts()[0].get_text()
+    plt.close(figure)
+
+
+def test_series_differ_in_colour_and_marker() -> None:
+    looks = figures._styles([made_up_rate(f"beta={b}") for b in range(20)]).values()
+    assert len({(look.colour, look.marker) for look in looks}) == 20
+    first = list(looks)[:7]
+    assert len({look.colour for look in first}) == len({look.marker for look in first}) == 7
+    # Okabe and Ito's set, less the yellow that a white page swallows
+    okabe_ito = {"#000000", "#E69F00", "#56B4E9", "#009E73", "#0072B2", "#D55E00", "#CC79A7"}
+    assert set(figures.COLOURS) == okabe_ito

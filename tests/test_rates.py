@@ -1,0 +1,358 @@
+"""The rates stage on made-up results with known exponents: numbers, verdicts, refusals, files, table.
+
+Statistical checks allow 4 standard errors at a fixed seed: a false alarm has a chance of about 1e-4 each.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import math
+from pathlib import Path
+
+import example_results as made_up
+import numpy as np
+import pytest
+import xarray as xr
+
+import kernels
+from pipeline import plan, rates, store
+from pipeline.errors import StudyError
+from pipeline.estimators import ENTRIES, Design
+from pipeline.layout import Layout
+from pipeline.plan import Cell
+from pipeline.powerlaw import Fit, Slope
+from pipeline.ratefile import COLUMNS, Rate, to_csv
+from pipeline.rates import Expected, compare, ladders, resolved_steps
+from pipeline.study import Study
+
+K_LADDER = "[{beta: [0.75], width: [1024], steps_per_time: [16, 32, 64, 128, 256, 512]}]"
+
+
+def run(study: Study, layout: Layout) -> list[Rate]:
+    return rates.run(study, layout, kernels.backend("numpy"))
+
+
+def of(found: list[Rate], quantity: str, estimator: str = "plain", at: str = "beta=0.75") -> Rate:
+    (rate,) = [r for r in found if (r.quantity, r.estimator, r.at) == (quantity, estimator, at)]
+    return rate
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[Study, Layout, list[Rate]]:
+    """Symmetric C, antithetic pairs, two betas, a K ladder."""
+    study = made_up.make_study(replicas="512", ladders=K_LADDER)
+    layout = made_up.write_results(study, tmp_path_factory.mktemp("symmetric"))
+    return study, layout, run(study, layout)
+
+
+Measured = tuple[Study, Layout, list[Rate]]
+
+
+# --- numbers ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("quantity", "estimator", "at", "true"),
+    [
+        ("output_fluctuation", "half-difference", "beta=0.6", 0.1),
+        ("output_fluctuation", "half-difference", "beta=0.75", 0.25),
+        ("output_bias", "pair-mean", "beta=0.75", 0.5),
+        ("memory_rms", "plain", "beta=0.6", 0.5),
+        ("drift", "plain", "beta=0.6", 0.4),
+        ("drift", "plain", "beta=0.75", 0.25),
+        ("sgd_noise", "pair-mean", "beta=0.75 N=1024", 0.5),
+        ("memory_contraction", "coupling", "N=infinity", made_up.CONTRACTION),
+        ("chain_contraction", "coupling", "N=infinity", -math.log(0.7)),
+    ],
+)
+def test_pure_laws_are_recovered(measured: Measured, quantity: str, estimator: str, at: str, true: float) -> None:
+    rate = of(measured[2], quantity, estimator, at)
+    assert abs(rate.exponent - true) < 4 * rate.stderr
+    assert rate.ci_low < rate.exponent < rate.ci_high
+    assert rate.ci_high - rate.ci_low < 0.2
+    assert rate.expected == pytest.approx(true, abs=4 * rate.stderr)
+
+
+def test_rms_is_the_sum_of_its_parts(measured: Measured) -> None:
+    """At one width: mean square error = variance + square of the bias, to a few times the error of the bias."""
+    found = measured[2]
+    width = 3
+    rms, spread, bias = (
+        of(found, name, estimator).cloud[width].estimate
+        for name, estimator in (("output_rms", "plain"), ("output_fluctuation", "plain"), ("output_bias", "pair-mean"))
+    )
+    assert rms**2 == pytest.approx(spread**2 + bias**2, rel=0.02)
+
+
+def test_estimates_are_those_of_plain_numpy(measured: Measured) -> None:
+    study, layout, found = measured
+    cell = next(c for c in plan.cells(study) if (c.width, c.steps_per_time, c.beta) == (256, 256, 0.75))
+    with store.open_complete(layout.ensemble(cell), "train-ensemble") as file:
+        output, memory = file["output"][:, -1] - made_up.PROFILE, file["memory"][:, -1] - made_up.MEMORY
+        drift = file["drift_c_max"][:, -1]
+    pairs = output.reshape(-1, 2, 6)
+    odd = 0.5 * (pairs[:, 0] - pairs[:, 1])
+    expected = {
+        ("output_rms", "plain"): np.sqrt((output**2).mean()),
+        ("output_fluctuation", "half-difference"): np.sqrt(odd.var(axis=0, ddof=1).mean()),
+        ("memory_rms", "plain"): np.sqrt((memory**2).mean()),
+        ("drift", "plain"): drift.mean(),
+    }
+    for (quantity, estimator), value in expected.items():
+        point = next(p for p in of(found, quantity, estimator).cloud if p.variable == 256)
+        assert point.estimate == pytest.approx(value, rel=1e-10)
+        assert point.replicas == 512
+
+
+def test_pair_mean_sees_a_bias_that_plain_replicas_do_not(measured: Measured) -> None:
+    plain, pairs = (of(measured[2], "output_bias", name) for name in ("plain", "pair-mean"))
+    assert pairs.verdict == "consistent"
+    assert pairs.points == 5
+    assert [p.stderr for p in pairs.cloud][-1] < 0.5 * [p.stderr for p in plain.cloud][-1]
+
+
+def test_steps_near_the_width_are_left_out(measured: Measured) -> None:
+    rate = of(measured[2], "sgd_noise", "pair-mean", "beta=0.75 N=1024")
+    assert [p.variable for p in rate.cloud if not p.used] == [512, 1024]
+    assert "K is not well below N" in rate.note
+    assert rate.points == 5
+
+
+def test_contractions_are_judged_against_exact_rates(measured: Measured) -> None:
+    memory, chain = (of(measured[2], f"{name}_contraction", "coupling", "N=infinity") for name in ("memory", "chain"))
+    assert (memory.expected_kind, memory.verdict) == ("exact", "consistent")
+    assert (chain.expected_kind, chain.verdict) == ("exact", "consistent")
+    # the linear chain's distances shrink by one exact factor: no scatter at all
+    assert chain.stderr < 1e-6
+    assert memory.law == chain.law == "geometric"
+
+
+# --- designs ---------------------------------------------------------------------------------------------------
+
+
+def test_skewed_law_refuses_the_pair_mean_and_uses_half_of_each_pair(tmp_path: Path) -> None:
+    study = made_up.make_study(c=made_up.SKEWED, beta="[0.75]")
+    found = run(study, made_up.write_results(study, tmp_path))
+    refused = of(found, "output_bias", "pair-mean")
+    assert refused.verdict == "undetermined"
+    assert math.isnan(refused.exponent)
+    assert "C is skewed" in refused.note
+    assert of(found, "output_bias", "plain").expected == 0.25
+    assert of(found, "output_even_bias", "pair-mean").expected == 0.5
+    assert "half of each pair" in of(found, "output_fluctuation").note
+    with store.open_complete(Layout(tmp_path).ensemble(plan.cells(study)[0]), "train-ensemble") as file:
+        first = file["output"][::2, -1]
+    spread = np.sqrt(first.var(axis=0, ddof=1).mean())
+    assert of(found, "output_fluctuation").cloud[0].estimate == pytest.approx(spread, rel=1e-10)
+
+
+def test_without_pairs_there_are_plain_estimators_only(tmp_path: Path) -> None:
+    study = made_up.make_study(antithetic="false", beta="[0.75]", ladders=K_LADDER)
+    found = run(study, made_up.write_results(study, tmp_path))
+    assert {r.estimator for r in found} == {"plain", "coupling"}
+    assert "initial field is in it" in of(found, "sgd_noise", "plain", "beta=0.75 N=1024").note
+
+
+def test_errors_of_the_limit_drop_points(tmp_path: Path) -> None:
+    """The bias is 0.3 * 0.85 / sqrt(N): at 1024, 0.008; an error of 0.004 in the limit is more than a third of it."""
+    study = made_up.make_study(replicas="512", beta="[0.75]")
+    found = run(study, made_up.write_results(study, tmp_path, limit_error=0.004))
+    rate = of(found, "output_bias", "pair-mean")
+    assert [p.used for p in rate.cloud] == [True, True, True, False, False]
+    assert "limit's own error" in rate.note
+    assert rate.verdict == "undetermined"
+    assert of(found, "output_rms").points == 5
+
+
+def test_a_smaller_error_of_the_limit_widens_the_interval(tmp_path: Path) -> None:
+    study = made_up.make_study(replicas="512", beta="[0.75]")
+    clean = of(run(study, made_up.write_results(study, tmp_path / "a")), "output_bias", "pair-mean")
+    error = made_up.write_results(study, tmp_path / "b", limit_error=0.0015)
+    blurred = of(run(study, error), "output_bias", "pair-mean")
+    assert blurred.points == clean.points == 5
+    assert blurred.stderr > 1.2 * clean.stderr
+
+
+def test_three_widths_are_refused_with_their_estimate(tmp_path: Path) -> None:
+    study = made_up.make_study(width="[64, 128, 256]", beta="[0.75]")
+    rate = of(run(study, made_up.write_results(study, tmp_path)), "drift")
+    assert (rate.verdict, rate.points) == ("undetermined", 3)
+    assert rate.note.startswith("refused: 3 usable points, 4 are needed")
+    assert rate.exponent == pytest.approx(0.25, abs=0.1)
+
+
+def test_chains_that_meet_are_refused(tmp_path: Path) -> None:
+    study = made_up.make_study(beta="[0.75]", replicas="32")
+    found = run(study, made_up.write_results(study, tmp_path, lost=True))
+    rate = of(found, "chain_contraction", "coupling", "N=infinity")
+    assert rate.verdict == "undetermined"
+    assert "below rounding, or to zero" in rate.note
+
+
+def test_every_bias_order_of_the_registry() -> None:
+    symmetric, skewed = Design(True, True), Design(False, True)
+    expected = {(e.name, e.estimator): e.expected for e in ENTRIES}
+    assert expected["output_bias", "plain"](0.75, symmetric) == 0.5
+    assert expected["output_bias", "plain"](0.75, skewed) == 0.25
+    assert expected["output_rms", "plain"](0.6, symmetric) == pytest.approx(0.1)
+    assert expected["output_rms", "plain"](0.9, symmetric) == pytest.approx(0.2)
+    assert expected["output_rms", "plain"](0.9, skewed) == pytest.approx(0.1)
+    assert expected["drift", "plain"](0.9, skewed) == pytest.approx(0.1)
+    assert len(expected) == len(ENTRIES)
+
+
+# --- ladders, verdicts -----------------------------------------------------------------------------------------
+
+
+def test_ladders() -> None:
+    cells = [Cell(0.6, n, n, depth, 8) for n in (64, 128) for depth in (1, 2)]
+    cells += [Cell(0.6, 128, k, 1, 8) for k in (16, 32, 64)]
+    diagonal = dict(ladders("N", cells))
+    assert {at: [c.width for c in members] for at, members in diagonal.items()} == {
+        "beta=0.6 depth=1": [64, 128],
+        "beta=0.6 depth=2": [64, 128],
+    }
+    (ladder,) = ladders("K", cells)
+    assert ladder[0] == "beta=0.6 depth=1 N=128"
+    assert [c.steps_per_time for c in ladder[1]] == [16, 32, 64, 128]
+
+
+def verdict(half: float, expected: float) -> tuple[str, str]:
+    slope = Slope(0.5, half / 2, 0.5 - half, 0.5 + half, 30.0, np.zeros(4), np.zeros(4))
+    found = Fit((), np.zeros(0, dtype=bool), slope, 1.0, (), 1.0, 1.0, (slope, slope), False, False)
+    return compare(found, Expected(expected, "heuristic"))
+
+
+def test_verdicts() -> None:
+    assert verdict(0.05, 0.52) == ("consistent", "")
+    assert verdict(0.05, 0.6)[0] == "inconsistent"
+    assert "off by -0.100" in verdict(0.05, 0.6)[1]
+    assert verdict(0.3, 0.6)[0] == "undetermined"
+    assert "half-width 0.3" in verdict(0.3, 0.6)[1]
+    # however wide, an interval that excludes a value excludes it
+    assert verdict(0.3, 0.9)[0] == "inconsistent"
+    assert verdict(0.05, math.nan)[0] == "undetermined"
+
+
+def test_rounding_and_transient_are_left_out() -> None:
+    """Distances 1, 1e-1, ...: NaN where rounding begins; the first two decades are the transient."""
+    logs = np.tile(-math.log(10) * np.arange(12.0), (200, 1))
+    logs[:, 10:] = np.nan
+    logs[:1, 9] = np.nan  # one pair in 200 is below the tolerated 1%
+    assert resolved_steps(logs) == list(range(2, 10))
+    logs[:10, 9] = np.nan
+    assert resolved_steps(logs) == list(range(2, 9))
+    assert resolved_steps(np.full((4, 3), np.nan)) == []
+
+
+# --- bad input -------------------------------------------------------------------------------------------------
+
+
+def test_a_missing_ensemble_is_named(tmp_path: Path) -> None:
+    study = made_up.make_study(beta="[0.75]", replicas="32")
+    layout = made_up.write_results(study, tmp_path)
+    gone = layout.ensemble(plan.cells(study)[2])
+    gone.unlink()
+    with pytest.raises(StudyError, match=f"{gone}: is missing"):
+        run(study, layout)
+    assert not layout.rates_csv.exists()
+
+
+def test_an_ensemble_of_another_study_is_refused(tmp_path: Path) -> None:
+    study = made_up.make_study(beta="[0.75]", replicas="32")
+    layout = made_up.write_results(study, tmp_path)
+    other = made_up.make_study(beta="[0.75]", replicas="32", c="{kind: gaussian}")
+    cell = plan.cells(study)[0]
+    made_up.write_ensemble(other, layout, cell)
+    with pytest.raises(StudyError, match="is from another study"):
+        run(study, layout)
+
+
+def test_fewer_replicas_than_the_study_has_are_refused(tmp_path: Path) -> None:
+    study = made_up.make_study(beta="[0.75]", replicas="64")
+    layout = made_up.write_results(study, tmp_path)
+    cell = plan.cells(study)[0]
+    made_up.write_ensemble(study, layout, dataclasses.replace(cell, replicas=32))
+    with pytest.raises(StudyError, match="has 32 replicas, expected 64"):
+        run(study, layout)
+
+
+def test_a_limit_at_other_times_is_refused(tmp_path: Path) -> None:
+    study = made_up.make_study(beta="[0.75]", replicas="32")
+    layout = made_up.write_results(study, tmp_path)
+    other = made_up.make_study(beta="[0.75]", replicas="32", checkpoints="[0.0, 0.5, 2.0]")
+    with pytest.raises(StudyError, match="has other checkpoints"):
+        run(other, layout)
+
+
+# --- files and table -------------------------------------------------------------------------------------------
+
+
+def test_csv_has_the_rows(measured: Measured) -> None:
+    _, layout, found = measured
+    with layout.rates_csv.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert tuple(rows[0]) == COLUMNS
+    assert len(rows) == len(found)
+    for row, rate in zip(rows, found, strict=True):
+        assert row["study"] == "made-up"
+        assert (row["quantity"], row["at"], row["verdict"], row["note"]) == (
+            rate.quantity,
+            rate.at,
+            rate.verdict,
+            rate.note,
+        )
+        number = float(row["exponent"]) if row["exponent"] else math.nan
+        assert number == pytest.approx(rate.exponent, rel=1e-5, nan_ok=True)
+        assert row["verdict"] in ("consistent", "inconsistent", "undetermined")
+        assert row["expected_kind"] in ("theorem", "heuristic", "exact", "")
+        # a number has an interval, and an undetermined rate says why
+        assert bool(row["exponent"]) == bool(row["ci_low"]) == bool(row["ci_high"])
+        assert row["note"] or row["verdict"] == "consistent"
+
+
+def test_numbers_that_do_not_exist_are_empty_cells() -> None:
+    line = to_csv([Rate("s", "q", "e", "N", "beta=0.6", note="a, b")]).splitlines()[1]
+    assert line == 's,q,e,N,beta=0.6,,,,,,0,0,,,undetermined,"a, b"'
+
+
+def test_h5_gives_the_rates_back(measured: Measured) -> None:
+    _, layout, found = measured
+    back = rates.read(layout.rates_h5)
+    assert rates.table(back) == rates.table(found)
+    assert repr(back) == repr(found)  # repr, because NaN differs from itself
+    assert repr([r.cloud for r in back]) == repr([r.cloud for r in found])
+
+
+def test_h5_opens_in_xarray(measured: Measured) -> None:
+    _, layout, found = measured
+    with xr.open_dataset(layout.rates_h5, engine="h5netcdf") as data:
+        assert data.exponent.dims == ("rate",)
+        assert data.point_estimate.dims == ("point",)
+        assert data.sizes["rate"] == len(found)
+        assert data.exponent.attrs["units"] == "1"
+        assert "long_name" in data.point_local_slope.attrs
+        drift = data.where((data.quantity == "drift") & (data["at"] == "beta=0.75"), drop=True)
+        assert float(drift.exponent[0]) == of(found, "drift").exponent
+
+
+def test_running_twice_gives_the_same_numbers(measured: Measured) -> None:
+    study, layout, _ = measured
+    before, text = store.digest_of(layout.rates_h5), layout.rates_csv.read_bytes()
+    run(study, layout)
+    assert store.digest_of(layout.rates_h5) == before
+    assert layout.rates_csv.read_bytes() == text
+
+
+def test_table_fits_a_terminal(measured: Measured) -> None:
+    found = measured[2]
+    lines = rates.table(found).splitlines()
+    assert max(map(len, lines)) <= 100
+    assert lines[0].split() == ["exponent", "95%", "interval", "expected", "verdict"]
+    drift = lines[lines.index("drift in N (plain)") + 1]
+    rate = of(found, "drift", at="beta=0.6")
+    assert f"{rate.exponent:.3f} ± {0.5 * (rate.ci_high - rate.ci_low):.3f}" in drift
+    assert "0.4 (heuristic)" in drift
+    notes = [r.note for r in found if r.note]
+    assert sum(line.startswith("[") for line in lines) == len(set(notes))
