@@ -318,12 +318,12 @@ CONTRACTIONS = (
         "memory_contraction",
         "memory_log_distance",
         "hidden_updates",
-        "Two memories on one path approach one another",
+        "Distance of two memories on one path",
     ),
     Contraction(
         "chain_contraction",
         "chain_log_distance",
         "chain_steps",
-        "Two chains with the same noise approach one another",
+        "Distance of two chains with the same noise",
     ),
 )

@@ -144,12 +144,14 @@ def rate_figure(rates: Sequence[Rate]) -> Figure:
 
 
 def headline(rates: Sequence[Rate], separator: str = ": ") -> str:
-    """What is seen: the quantity, and the exponents of its first estimator that has any."""
+    """What is seen: the quantity, and the exponents by the estimator that tells most, and best."""
     title = TITLES.get(rates[0].quantity, rates[0].quantity)
     known = [rate for rate in rates if not _undetermined(rate)]
-    known = [rate for rate in known if rate.estimator == known[0].estimator]
     if not known:
         return f"{title}{separator}no rate can be told yet"
+    names = dict.fromkeys(rate.estimator for rate in known)
+    groups = [[rate for rate in known if rate.estimator == name] for name in names]
+    known = min(groups, key=lambda group: (-len(group), sum(rate.stderr for rate in group)))
     low, high = min(rate.exponent for rate in known), max(rate.exponent for rate in known)
     span = f"{low:.2f}" if high - low < 0.01 else f"{low:.2f} to {high:.2f}"
     symbol = {"N": "N^{-p}", "K": "K^{-p}"}.get(rates[0].variable, "e^{-pk}")
@@ -383,7 +385,7 @@ def output_figure(study: Study, layout: Layout, cells: Sequence[Cell], limit: Cu
     for ax in panels[-1]:
         ax.set_xlabel("training time $t$")
     panels[0, 0].set_ylim(_output_range(limit, probes))
-    figure.suptitle(f"Trained networks scatter around the limit $g_t$, the less the wider ({len(probes)} probes)")
+    figure.suptitle(f"Outputs of trained networks and the limit $g_t$, on {len(probes)} probes")
     figure.supxlabel(
         "lines: limit;  dots: single replicas;  markers with bars: their mean and s.d.", fontsize=7, color=GREY
     )
@@ -441,7 +443,7 @@ def loss_figure(study: Study, layout: Layout, cells: Sequence[Cell], limit: Curv
         ax.set_xlabel("training time $t$")
     panels[0].set_ylabel("squared error along the path")
     panels[-1].legend(loc="upper right", labelspacing=0.25)
-    figure.suptitle("The loss along the path falls like the limit's loss")
+    figure.suptitle("Loss along the training path and the limit's loss")
     figure.supxlabel("markers: mean over replicas;  bars: 95%", fontsize=7, color=GREY)
     return figure
 

@@ -137,7 +137,9 @@ def training_point(quantity: Quantity, cell: Cell, trainings: Trainings, bootstr
     point = powerlaw.measure(variable, sample, bootstrap)
     if quantity.variable == "K" and cell.steps_per_time * K_BELOW_N > cell.width:
         return point.drop(f"K is not well below N (K > N/{K_BELOW_N})")
-    share = quantity.slack(trainings) / point.estimate if point.estimate > 0 else 0.0
+    if point.reason:
+        return point
+    share = quantity.slack(trainings) / point.estimate
     if share > LIMIT_SHARE:
         return point.drop("the limit's own error is over a third of the estimate (more draws or nodes would help)")
     return point.blur(bootstrap, share * quantity.leverage(trainings)) if share > 0 else point

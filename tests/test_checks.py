@@ -242,7 +242,8 @@ def test_missing_series_is_refused(tmp_path: Path) -> None:
 )
 def test_moments_that_do_not_fit_in_memory_are_refused(change: str, says: str) -> None:
     study = loads(
-        "name: s\nchain: {kind: coupled-tanh}\ntarget: {}\ntraining: {beta: [0.75], width: [32], replicas: 16}\n" + change,
+        "name: s\nchain: {kind: coupled-tanh}\ntarget: {}\ntraining: {beta: [0.75], width: [32], replicas: 16}\n"
+        + change,
         "s.yaml",
     )
     with pytest.raises(StudyError, match=r"^s\.yaml: ") as refused:

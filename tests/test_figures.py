@@ -121,14 +121,16 @@ def made_up_rate(at: str, exponent: float = 0.4, note: str = "") -> Rate:
     x = [64.0, 128.0, 256.0, 512.0]
     points = [RatePoint(n, 2 * n**-exponent, 0.01 * n**-exponent, True, 64, exponent, 0.3, 0.5) for n in x]
     points += [RatePoint(1024.0, 0.01, 0.02, False, 64), RatePoint(2048.0, -0.01, 0.02, False, 64)]
-    number = {"exponent": exponent, "stderr": 0.02, "ci_low": exponent - 0.04, "ci_high": exponent + 0.04}
-    return Rate(
-        "s", "drift", "plain", "N", at, **number, prefactor=2.0, points=4, expected=0.5, note=note, cloud=tuple(points)
-    )
+    numbers = (exponent, 0.02, exponent - 0.04, exponent + 0.04, 2.0)
+    return Rate("s", "drift", "plain", "N", at, *numbers, 4, 64, 0.5, "heuristic", note=note, cloud=tuple(points))
 
 
 def lines(ax: Axes) -> list[Line2D]:
-    return [line for line in ax.get_lines() if len(line.get_xdata())]
+    return [line for line in ax.get_lines() if len(ordinates(line))]
+
+
+def ordinates(line: Line2D) -> list[float]:
+    return [float(y) for y in np.asarray(line.get_ydata())]
 
 
 def slope(line: Line2D) -> float:
@@ -143,12 +145,12 @@ def figure() -> Figure:
 
 def test_fitted_and_expected_slopes_are_drawn(figure: Figure) -> None:
     upper, lower = figure.axes
-    straight = [line for line in lines(upper) if line.get_marker() == "None" and len(line.get_xdata()) == 2]
+    straight = [line for line in lines(upper) if line.get_marker() == "None" and len(ordinates(line)) == 2]
     fitted = sorted(slope(line) for line in straight if line.get_linestyle() == "-")
     expected = [slope(line) for line in straight if line.get_linestyle() != "-"]
     assert fitted == pytest.approx([-0.4, -0.2])
     assert expected == pytest.approx([-0.5, -0.5])
-    dashed = [line.get_ydata()[0] for line in lines(lower) if line.get_linestyle() not in ("-", "None")]
+    dashed = [ordinates(line)[0] for line in lines(lower) if line.get_linestyle() not in ("-", "None")]
     assert dashed == [0.5, 0.5]
     plt.close(figure)
 
@@ -156,12 +158,12 @@ def test_fitted_and_expected_slopes_are_drawn(figure: Figure) -> None:
 def test_points_left_out_are_hollow_and_negative_ones_are_limits(figure: Figure) -> None:
     markers = [line for line in lines(figure.axes[0]) if line.get_marker() != "None"]
     hollow = [line for line in markers if to_hex(line.get_markerfacecolor()) == "#ffffff"]
-    assert [float(line.get_ydata()[0]) for line in hollow] == [0.01, 0.01]
-    full = [line for line in markers if len(line.get_xdata()) == 4]
+    assert [ordinates(line)[0] for line in hollow] == [0.01, 0.01]
+    full = [line for line in markers if len(ordinates(line)) == 4]
     assert len(full) == 2
     arrows = [line for line in markers if line.get_marker() == r"$\downarrow$"]
     # -0.01^2 + 1.96 * 0.02^2, the 95% limit of the square
-    assert [float(line.get_ydata()[0]) for line in arrows] == pytest.approx([math.sqrt(6.84e-4)] * 2)
+    assert [ordinates(line)[0] for line in arrows] == pytest.approx([math.sqrt(6.84e-4)] * 2)
     plt.close(figure)
 
 
@@ -169,7 +171,9 @@ def test_refused_rates_show_points_without_lines() -> None:
     figure = figures.rate_figure([made_up_rate("beta=0.6", note="refused: 2 usable points, 4 are needed")])
     assert all(line.get_linestyle() == "None" for line in lines(figure.axes[0]))
     assert "no rate can be told yet" in figure.get_suptitle()
-    assert "not determined" in figure.axes[0].get_legend().get_texts()[0].get_text()
+    legend = figure.axes[0].get_legend()
+    assert legend is not None
+    assert "not determined" in legend.get_texts()[0].get_text()
     plt.close(figure)
 
 

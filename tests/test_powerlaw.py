@@ -13,6 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 import kernels
+from kernels.problem import Backend
 from pipeline import powerlaw
 from pipeline.errors import StudyError
 from pipeline.estimators import average, bias, rms, spread
@@ -34,8 +35,8 @@ def uniforms(units: NDArray[np.int64], count: int) -> Array:
     return np.asarray(TABLE[units % len(TABLE), :count])
 
 
-def bootstrap(count: int = 400) -> Bootstrap:
-    return Bootstrap(uniforms, count)
+def bootstrap(count: int = 400, first: int = 0) -> Bootstrap:
+    return Bootstrap(lambda units, wanted: uniforms(units + first, wanted), count)
 
 
 # --- synthetic fields: (trial, replica, 1, probe) at each width ------------------------------------------------
@@ -123,7 +124,7 @@ def test_common_random_numbers_matter() -> None:
     trials, replicas = 300, [64] * 6
     cells = fields(SHAPES["normal"], replicas, 0.95, trials, seed=6)
     joint = bootstrap()
-    apart = [Bootstrap(lambda units, count, j=j: uniforms(units + 97 * (j + 1), count), 400) for j in range(6)]
+    apart = [bootstrap(first=97 * (j + 1)) for j in range(6)]
     slopes, joint_error, apart_error = [], [], []
     for trial in range(trials):
         samples = [KINDS["rms"](cell[trial], n) for cell, n in zip(cells, WIDTHS, strict=False)]
@@ -260,7 +261,7 @@ def test_weights_from_the_kernels_are_the_same_on_every_back_end() -> None:
     be = kernels.backend("numpy")
     other = kernels.backend("auto")
 
-    def of(chosen: object) -> Array:
+    def of(chosen: Backend) -> Array:
         draw = Bootstrap(lambda units, count: chosen.uniforms(3, Stream.BOOTSTRAP, units.astype(np.uint32), count), 50)
         return draw.chunk(1)
 
