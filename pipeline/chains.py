@@ -17,7 +17,7 @@ from pipeline.exact import stationary_states, target_values
 from pipeline.series import load_series
 from pipeline.streams import Stream
 from pipeline.study import Study
-from pipeline.study_chain import CoupledTanh, FiniteState, LinearGaussian, Recorded
+from pipeline.study.chain import CoupledTanh, FiniteState, LinearGaussian, Recorded
 
 Stretch = tuple[Array, Array, Array]
 

@@ -15,8 +15,8 @@ from pipeline.errors import StudyError
 from pipeline.laws import ParameterLaw
 from pipeline.series import load_series, series_path
 from pipeline.study import Study
-from pipeline.study_chain import CoupledMatrices, CoupledTanh, FiniteState, LinearGaussian, Recorded
-from pipeline.study_types import Array
+from pipeline.study.chain import CoupledMatrices, CoupledTanh, FiniteState, LinearGaussian, Recorded
+from pipeline.study.types import Array
 
 SEED = 1  # of the samples drawn here, which decide nothing but whether a study is accepted
 SAMPLES = 256  # inputs x at which the memory map is looked at

@@ -70,8 +70,8 @@ def _backend(options: argparse.Namespace) -> Backend:
 
 
 def _check(options: argparse.Namespace) -> None:
-    from pipeline import durable
     from pipeline.checks import check
+    from pipeline.files import durable
     from pipeline.study import to_yaml
 
     study = _load(options)
@@ -134,13 +134,13 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _pack(options: argparse.Namespace) -> None:
-    from pipeline.packing import pack
+    from pipeline.files.packing import pack
 
     pack(options.results_folder, options.output)
 
 
 def _validate(options: argparse.Namespace) -> None:
-    from pipeline.inspection import validate
+    from pipeline.files.inspection import validate
 
     faults = validate(options.path)
     for fault in faults:
@@ -151,13 +151,13 @@ def _validate(options: argparse.Namespace) -> None:
 
 
 def _inspect(options: argparse.Namespace) -> None:
-    from pipeline.inspection import inspect
+    from pipeline.files.inspection import inspect
 
     print(inspect(options.path))
 
 
 def _digest(options: argparse.Namespace) -> None:
-    from pipeline.inspection import digest
+    from pipeline.files.inspection import digest
 
     print("\n".join(digest(options.path)))
 

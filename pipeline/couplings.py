@@ -14,7 +14,7 @@ from pipeline import chains
 from pipeline.laws import ParameterLaw
 from pipeline.streams import Stream
 from pipeline.study import Study
-from pipeline.study_chain import Recorded
+from pipeline.study.chain import Recorded
 from pipeline.walks import Tick, Walk, burn_in
 
 RESOLVED = 1e-13  # distances below are rounding

@@ -13,8 +13,9 @@ import numpy as np
 from mpi4py import MPI
 
 from kernels.problem import Array, Backend
-from pipeline import chains, exact, moments, parallel, plan, store, variables
+from pipeline import chains, exact, moments, parallel, plan
 from pipeline.couplings import Couplings, couplings
+from pipeline.files import store, variables
 from pipeline.laws import Nodes, ParameterLaw
 from pipeline.layout import Layout
 from pipeline.moments import Accumulator, Moments

@@ -17,7 +17,7 @@ from pipeline.errors import StudyError
 from pipeline.laws import ParameterLaw
 from pipeline.series import load_series
 from pipeline.study import Study
-from pipeline.study_chain import FiniteState, LinearGaussian, Recorded
+from pipeline.study.chain import FiniteState, LinearGaussian, Recorded
 
 Array = NDArray[np.float64]
 

@@ -23,9 +23,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, ScalarFormatter
 
-from pipeline import durable, plan, progress, store
-from pipeline.ensembles import open_ensemble
+from pipeline import plan, progress
 from pipeline.estimators import CONTRACTIONS, ENTRIES
+from pipeline.files import durable, store
+from pipeline.files.ensembles import open_ensemble
 from pipeline.plan import Cell
 from pipeline.ratefile import Rate, RatePoint, read
 from pipeline.resampling import Array

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from kernels.activations import ACTIVATIONS
 from kernels.problem import Backend
-from pipeline import chains, plan, store
+from pipeline import chains, plan
+from pipeline.files import store
 from pipeline.laws import Nodes, ParameterLaw, normal_grid, product_rule
 from pipeline.layout import Layout
 from pipeline.moments import Moments, jackknife_error, leave_one_out, pooled

@@ -11,8 +11,8 @@ from typing import Any
 
 from pipeline.series import load_series
 from pipeline.study import Study
-from pipeline.study_chain import Recorded
-from pipeline.study_training import Product
+from pipeline.study.chain import Recorded
+from pipeline.study.training import Product
 
 RANDOMNESS_VERSION = 1  # raise it when the same seed comes to mean other numbers
 ID_DIGITS = 12

@@ -13,7 +13,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from pipeline import durable, store
+from pipeline.files import durable, store
 
 COLUMNS = (
     "study",

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING
 import h5py
 import numpy as np
 
-from pipeline import plan, powerlaw, progress, store
-from pipeline.ensembles import open_ensemble
+from pipeline import plan, powerlaw, progress
 from pipeline.errors import StudyError
 from pipeline.estimators import (
     CONTRACTIONS,
@@ -27,13 +26,15 @@ from pipeline.estimators import (
     Trainings,
     average,
 )
+from pipeline.files import store
+from pipeline.files.ensembles import open_ensemble
 from pipeline.laws import ParameterLaw
 from pipeline.plan import Cell
 from pipeline.powerlaw import Fit, Point, RateUndetermined, Slope
 from pipeline.ratefile import Rate, RatePoint, read, table, write_csv, write_h5
 from pipeline.resampling import Array, Bootstrap, Sample, degrees_of_freedom, quantile, standard_error
 from pipeline.streams import Stream
-from pipeline.study_chain import LinearGaussian
+from pipeline.study.chain import LinearGaussian
 
 if TYPE_CHECKING:
     from kernels.problem import Backend

@@ -14,8 +14,8 @@ import h5py
 import numpy as np
 
 from pipeline.errors import StudyError
-from pipeline.study_chain import Recorded
-from pipeline.study_types import Array, nearest, show
+from pipeline.study.chain import Recorded
+from pipeline.study.types import Array, nearest, show
 
 SHORTEST = 16  # rows; fewer say nothing about an empirical law
 LONGEST = 2**27  # values, a GiB; more is a damaged or hostile file

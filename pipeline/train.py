@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 
 from kernels.problem import Array, Backend, Trainer, Training
 from pipeline import chains
-from pipeline.ensembles import build_ensemble
 from pipeline.errors import StudyError
+from pipeline.files.ensembles import build_ensemble
+from pipeline.files.store import atomic_h5, open_complete, provenance, put
 from pipeline.laws import ParameterLaw
 from pipeline.layout import Layout
 from pipeline.parallel import Tick, each_block, on_root
 from pipeline.plan import Block, Cell, blocks, cell_id, packs, unit_steps
-from pipeline.store import atomic_h5, open_complete, provenance, put
 from pipeline.streams import Stream
 from pipeline.study import Study
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline import plan, store
+from pipeline import plan
 from pipeline import study as studies
+from pipeline.files import store
 from pipeline.layout import Layout
 from pipeline.plan import Cell
 from pipeline.study import Study

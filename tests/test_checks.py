@@ -11,7 +11,7 @@ from pipeline.checks import check, coupled_contraction, lyapunov_exponent, memor
 from pipeline.errors import StudyError
 from pipeline.laws import ParameterLaw
 from pipeline.study import Study, load, loads
-from pipeline.study_chain import CoupledTanh
+from pipeline.study.chain import CoupledTanh
 
 CONFIG = Path(__file__).resolve().parent.parent / "config"
 DEMO_CHAIN = "{kind: coupled-tanh}"

@@ -16,14 +16,15 @@ import pytest
 from numpy.typing import NDArray
 
 import kernels
-from pipeline import chains, couplings, draw, exact, parallel, plan, store, walks
+from pipeline import chains, couplings, draw, exact, parallel, plan, walks
 from pipeline import study as studies
 from pipeline.errors import StudyError
+from pipeline.files import store
 from pipeline.laws import ParameterLaw
 from pipeline.layout import Layout
 from pipeline.streams import Stream
 from pipeline.study import Study
-from pipeline.study_chain import FiniteState, LinearGaussian
+from pipeline.study.chain import FiniteState, LinearGaussian
 
 Array = NDArray[np.float64]
 SIGMAS = 4.5

@@ -17,7 +17,7 @@ from pipeline import study as studies
 from pipeline.errors import StudyError
 from pipeline.laws import ParameterLaw
 from pipeline.study import Study
-from pipeline.study_chain import FiniteState, LinearGaussian
+from pipeline.study.chain import FiniteState, LinearGaussian
 
 Array = NDArray[np.float64]
 SIGMAS = 4.5

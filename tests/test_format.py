@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 import runs
 
-from pipeline.inspection import ATTRIBUTES, validate
-from pipeline.provenance import FIELDS
-from pipeline.store import dims_of, open_complete
-from pipeline.variables import variables
+from pipeline.files.inspection import ATTRIBUTES, validate
+from pipeline.files.provenance import FIELDS
+from pipeline.files.store import dims_of, open_complete
+from pipeline.files.variables import variables
 
 TEXT = (runs.ROOT / "docs" / "format.md").read_text(encoding="utf-8")
 ENSEMBLE = "train/N00016-K00016/beta0.75-depth1.h5"

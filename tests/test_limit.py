@@ -17,16 +17,17 @@ from scipy.linalg import expm
 from scipy.special import erf
 
 import kernels
-from pipeline import chains, draw, exact, limit, parallel, store, walks
+from pipeline import chains, draw, exact, limit, parallel, walks
 from pipeline import study as studies
 from pipeline.errors import StudyError
+from pipeline.files import store
 from pipeline.laws import Nodes, ParameterLaw, square_root
 from pipeline.layout import Layout
 from pipeline.limit import Flow
 from pipeline.moments import Accumulator, Moments, jackknife_error, leave_one_out, pooled
 from pipeline.streams import Stream
 from pipeline.study import Study
-from pipeline.study_chain import FiniteState
+from pipeline.study.chain import FiniteState
 
 Array = NDArray[np.float64]
 

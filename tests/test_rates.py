@@ -16,9 +16,10 @@ import pytest
 import xarray as xr
 
 import kernels
-from pipeline import plan, rates, store
+from pipeline import plan, rates
 from pipeline.errors import StudyError
 from pipeline.estimators import ENTRIES, Design
+from pipeline.files import store
 from pipeline.layout import Layout
 from pipeline.plan import Cell
 from pipeline.powerlaw import Fit, Slope

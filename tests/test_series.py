@@ -14,7 +14,7 @@ import pytest
 from pipeline.errors import StudyError
 from pipeline.series import load_series
 from pipeline.study import load
-from pipeline.study_chain import Recorded
+from pipeline.study.chain import Recorded
 
 CONFIG = Path(__file__).resolve().parent.parent / "config"
 ROWS = 20

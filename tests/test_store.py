@@ -23,10 +23,10 @@ import yaml
 from example_files import CELL, PROVENANCE, TIMES, forge, outputs, write_shard
 from runs import TINY
 
-from pipeline import durable, store
 from pipeline.errors import StudyError
+from pipeline.files import durable, store
+from pipeline.files.provenance import FIELDS
 from pipeline.plan import study_id
-from pipeline.provenance import FIELDS
 from pipeline.study import loads
 
 KIND = "train-shard"

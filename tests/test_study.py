@@ -13,10 +13,10 @@ from pydantic import ValidationError
 
 from pipeline import study as studies
 from pipeline.errors import StudyError
-from pipeline.study_chain import CoupledTanh, FiniteState, LinearGaussian, Recorded
-from pipeline.study_network import TwoPointC
-from pipeline.study_schema import RENEW, SCHEMA, schema_text
-from pipeline.study_yaml import parse
+from pipeline.study.chain import CoupledTanh, FiniteState, LinearGaussian, Recorded
+from pipeline.study.network import TwoPointC
+from pipeline.study.schema import RENEW, SCHEMA, schema_text
+from pipeline.study.text import parse
 
 CONFIG = Path(__file__).resolve().parent.parent / "config"
 STUDIES = sorted(CONFIG.glob("*.yaml"))

@@ -1,4 +1,4 @@
-"""Renew config/schema.json: python -m pipeline.study_schema."""
+"""Renew config/schema.json: python -m pipeline.study.schema."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from pathlib import Path
 
 from pipeline.study import json_schema
 
-SCHEMA = Path(__file__).resolve().parent.parent / "config" / "schema.json"
-RENEW = "python -m pipeline.study_schema"
+SCHEMA = Path(__file__).resolve().parent.parent.parent / "config" / "schema.json"
+RENEW = "python -m pipeline.study.schema"
 
 
 def schema_text() -> str:

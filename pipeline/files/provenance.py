@@ -54,7 +54,7 @@ def software(command_line: Sequence[str] | None = None) -> dict[str, str | int]:
 @cache
 def git_commit() -> str:
     """Commit of this software, with "-dirty" if files were changed since; "unknown" outside a clone of it."""
-    folder = Path(__file__).parent.parent
+    folder = Path(__file__).parent.parent.parent
     # An installed copy may lie in somebody else's repository, whose commit means nothing here.
     if not (folder / ".git").exists():
         return "unknown"

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from pipeline.study_types import (
+from pipeline.study.types import (
     FINITE,
     Allowed,
     Array,

@@ -7,9 +7,9 @@ from typing import Any, get_args
 
 from pydantic import ValidationError
 
-from pipeline.study_chain import Chain
-from pipeline.study_network import LawC, LawW
-from pipeline.study_types import nearest, show
+from pipeline.study.chain import Chain
+from pipeline.study.network import LawC, LawW
+from pipeline.study.types import nearest, show
 
 _UNIONS = {"chain": Chain, "network.w": LawW, "network.c": LawC}
 _ALLOWED = {

@@ -10,12 +10,12 @@ import yaml
 from pydantic import Field, PrivateAttr, ValidationError, model_validator
 
 from pipeline.errors import StudyError
-from pipeline.study_chain import Chain, Recorded, Target
-from pipeline.study_errors import one_line
-from pipeline.study_network import GaussianW, Network
-from pipeline.study_training import Training
-from pipeline.study_types import WHOLE, Allowed, Count, Found, Section, Several, Switch, refusal
-from pipeline.study_yaml import parse
+from pipeline.study.chain import Chain, Recorded, Target
+from pipeline.study.errors import one_line
+from pipeline.study.network import GaussianW, Network
+from pipeline.study.text import parse
+from pipeline.study.training import Training
+from pipeline.study.types import WHOLE, Allowed, Count, Found, Section, Several, Switch, refusal
 
 Features = Literal["grid", "gauss-hermite", "quasi-random"]
 Seed = Annotated[int, Field(strict=True, ge=0, le=2**32 - 1), WHOLE, Allowed("a whole number from 0 to 4294967295")]

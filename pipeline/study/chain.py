@@ -7,7 +7,7 @@ from typing import Annotated, Literal, NamedTuple, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from pipeline.study_types import (
+from pipeline.study.types import (
     Array,
     Count,
     Found,

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, NamedTuple, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from pipeline.study_types import (
+from pipeline.study.types import (
     FINITE,
     WHOLE,
     Allowed,

@@ -8,10 +8,10 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from pipeline import digests, provenance
 from pipeline.errors import StudyError
-from pipeline.reading import FORMAT, attribute_of, digest_of, open_complete, shown
-from pipeline.variables import dims_of, groups, values_of, variables
+from pipeline.files import digests, provenance
+from pipeline.files.reading import FORMAT, attribute_of, digest_of, open_complete, shown
+from pipeline.files.variables import dims_of, groups, values_of, variables
 
 TRAINING = ("cell_id", "cell", "beta", "width", "steps_per_time", "depth", "alpha", "horizon")
 MACHINE = ("backend", "device")

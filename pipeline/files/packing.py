@@ -9,11 +9,11 @@ from pathlib import Path
 import h5py
 
 from pipeline.errors import StudyError
-from pipeline.inspection import hdf5_files, validate
-from pipeline.provenance import software
-from pipeline.reading import AGAIN, attribute_of, open_complete
-from pipeline.store import atomic_h5
-from pipeline.variables import dims_of, put, set_attributes, values_of, variables
+from pipeline.files.inspection import hdf5_files, validate
+from pipeline.files.provenance import software
+from pipeline.files.reading import AGAIN, attribute_of, open_complete
+from pipeline.files.store import atomic_h5
+from pipeline.files.variables import dims_of, put, set_attributes, values_of, variables
 
 KIND = "pack"
 RESERVED = {"units", "long_name", "digest", "volatile", "CLASS", "NAME", "REFERENCE_LIST", "DIMENSION_LIST"}
