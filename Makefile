@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STUDY ?= config/demo.yaml
 
-.PHONY: demo run test lint bench clean
+.PHONY: demo run test lint bench schema clean
 
 demo: $(VENV)/.installed  ## the demonstration study, end to end
 	@$(BIN)/rnnlimits run config/demo.yaml
@@ -32,6 +32,9 @@ $(VENV)/.installed: $(BIN)/python pyproject.toml
 $(VENV)/.installed-test: $(VENV)/.installed
 	@echo "installing what the tests need ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]' && touch $@
+
+schema: $(VENV)/.installed  ## config/schema.json from the types of the study
+	@$(BIN)/python -m pipeline.study.schema
 
 clean:  ## removes the environment and caches, never results
 	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache

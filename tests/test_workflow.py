@@ -134,7 +134,7 @@ def test_a_second_run_on_the_same_folder_is_refused(tmp_path: Path) -> None:
 
 def test_lint_and_format() -> None:
     lint = subprocess.run(
-        [*SNAKEMAKE, "--configfile", str(ROOT / "config" / "demo.yaml"), "--lint"],
+        [*SNAKEMAKE, "--configfile", "config/demo.yaml", "--workflow-profile", "none", "--lint"],
         env=ENVIRONMENT, cwd=ROOT, capture_output=True, text=True,
     )  # fmt: skip
     assert lint.returncode == 0, lint.stdout + lint.stderr
