@@ -264,15 +264,14 @@ def grouped(values: Array) -> Array:
 
 
 def _log_point(variable: float, logs: Array, bootstrap: Bootstrap) -> Point:
-    """The point whose logarithm is the mean of `logs` (unit,)."""
+    """The point whose logarithm is the mean of `logs` (unit,); its error is symmetrical there, whatever its size."""
     drawn = bootstrap.resample(average(logs[:, None]))
     estimate, error = math.exp(drawn.value), standard_error(drawn.replicates)
-    significance = 1 / max(error, powerlaw.RESOLUTION)
     return Point(
         float(variable),
         estimate,
         estimate * error,
-        significance,
+        math.inf,
         drawn.value,
         drawn.replicates,
         drawn.influence,

@@ -24,7 +24,8 @@ from pipeline.layout import Layout
 from pipeline.plan import Cell
 from pipeline.powerlaw import Fit, Slope
 from pipeline.ratefile import COLUMNS, Rate, to_csv
-from pipeline.rates import Expected, compare, ladders, resolved_steps
+from pipeline.rates import Expected, compare, contraction_rate, ladders, resolved_steps
+from pipeline.resampling import Bootstrap
 from pipeline.study import Study
 
 K_LADDER = "[{beta: [0.75], width: [1024], steps_per_time: [16, 32, 64, 128, 256, 512]}]"
@@ -245,6 +246,19 @@ def test_rounding_and_transient_are_left_out() -> None:
     logs[:10, 9] = np.nan
     assert resolved_steps(logs) == list(range(2, 9))
     assert resolved_steps(np.full((4, 3), np.nan)) == []
+
+
+def test_large_errors_of_a_geometric_mean_are_no_reason_to_leave_it_out() -> None:
+    """A random walk of 16 pairs: its mean is uncertain by over a factor e at the end, its rate by 0.3 or so."""
+    rng = np.random.default_rng(20)
+    walk = np.cumsum(-2.0 + 1.5 * rng.normal(size=(16, 12)), axis=1)
+    blank = Rate("s", "memory_contraction", "coupling", "hidden_updates", "N=infinity", law="geometric")
+    table = rng.random((64, 500))
+    boot = Bootstrap(lambda units, count: table[units, :count], 500)
+    found = contraction_rate(blank, np.arange(1.0, 13.0), walk, Expected(2.0, "exact"), boot)
+    assert found.points >= 10
+    assert found.cloud[-1].stderr > found.cloud[-1].estimate
+    assert abs(found.exponent - 2.0) < 4 * found.stderr
 
 
 # --- bad input -------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ typedef Lane<V>::Int Int;
 
 static const int lanes = Lane<V>::count;
 static const long tiles_per_sum = 64;  // floats are added at most this often before the sum goes on in double
+static const long tiles_ahead = 6;
 
 template <int n> struct Part { typedef Real Type __attribute__((vector_size(n * sizeof(Real)))); };
 
@@ -43,22 +44,38 @@ struct HostTeam {
 
     static bool leads() { return true; }
 
-    template <bool last> KERNEL void step(Unit<V>& unit, const Pending<Real>& pending, const Input<Real>& input, Sums<V>& sums) {
-        V value, slope;
-        apply(unit, pending);
-        forward(unit, input, value, slope);
-        if (last) value *= mask;
-        accumulate(unit, value, slope, sums);
-        remember(unit, value, slope);
+    // Asks for a tile before it is needed: a wide network comes out of the far caches as a stream.
+    KERNEL void fetch(long i) const {
+        const char* tile = reinterpret_cast<const char*>(units + i);
+        for (unsigned line = 0; line < sizeof *units; line += 64) __builtin_prefetch(tile + line, 1);
     }
 
+    // The first third of a tile's step; past the end there is nothing to do.
+    KERNEL V begin(long i, const Pending<Real>& pending, const Input<Real>& input) {
+        if (i >= tiles) return V{};
+        apply(units[i], pending);
+        return argument(units[i], input);
+    }
+
+    // Three tiles are under way at a time, each in another third of its long chain of operations: a processor looks
+    // ahead too few operations to overlap whole chains.
     KERNEL Sums<double> pass(const Pending<Real>& pending, const Input<Real>& input) {
         Sums<double> sums = {};
+        V ahead = begin(1, pending, input);
+        Hidden<V> hidden = activate(begin(0, pending, input));
         for (long first = 0; first < tiles; first += tiles_per_sum) {
-            const long full = smaller(first + tiles_per_sum, tiles - 1);
+            const long end = smaller(first + tiles_per_sum, tiles);
             Sums<V> part = {};
-            for (long i = first; i < full; ++i) step<false>(units[i], pending, input, part);
-            if (first + tiles_per_sum >= tiles) step<true>(units[tiles - 1], pending, input, part);
+            for (long i = first; i < end; ++i) {
+                fetch(i + tiles_ahead);
+                const V next = begin(i + 2, pending, input);
+                const Hidden<V> following = activate(ahead);
+                if (i == tiles - 1) hidden.value *= mask;
+                accumulate(units[i], hidden, part);
+                remember(units[i], hidden);
+                hidden = following;
+                ahead = next;
+            }
             add(sums, part);
         }
         return sums;
@@ -136,8 +153,7 @@ void probe_replica(const Unit<V>* units, const Training* training, const Real* h
                     Input<Real> input;
                     for (int j = 0; j < DIMENSION; ++j) input.x[j] = histories[(p * length + k) * DIMENSION + j];
                     input.memory = Real(memory[p]);
-                    V value, slope;
-                    forward(units[i], input, value, slope);
+                    V value = activate(argument(units[i], input)).value;
                     if (i == tiles - 1) value *= mask;
                     scratch[p].output += (units[i].c_start + units[i].c_drift) * value;
                     scratch[p].memory += (units[i].b_start + units[i].b_drift) * value;

@@ -42,20 +42,18 @@ template <class Real> KERNEL Pending<Real> rounded(const ReplicaState& state) {
 // What step k does to the parameters, and the memory of step k+1, from the sums of step k alone. Narrow networks wait
 // for this chain at every step, so it divides by nothing: share is 1/N.
 template <class Real>
-KERNEL void decide(ReplicaState& state, const Training& training, double share, const Sums<double>& sums, const Real* x,
-                   double delta) {
-    const double push = training.rate * delta, direct = push * training.output_scale;
-    state.pending_c = direct;
-    for (int j = 0; j < DIMENSION; ++j) state.pending_w[j] = direct * x[j];
-    double through_memory = training.output_scale * share * sums.gain;  // mu_0 / N
+KERNEL void decide(ReplicaState& state, double share, const Sums<double>& sums, const Real* x, double push) {
+    state.pending_c = push;
+    for (int j = 0; j < DIMENSION; ++j) state.pending_w[j] = push * x[j];
+    double reach = share * sums.gain;  // mu_0 / N, but for the factor N^-beta that is in push
     double next_memory = sums.memory;
     for (int l = 0; l < DEPTH; ++l) {
-        const double change = push * through_memory;
+        const double change = push * reach;
         state.pending_b[l] = UPDATE_B ? change : 0.0;
         if (UPDATE_B) next_memory -= change * sums.overlap[l];
         if (l < BACK) {
             for (int j = 0; j < DIMENSION; ++j) state.pending_w_back[l][j] = change * state.x[l][j];
-            through_memory *= sums.back[l] * share;
+            reach *= share * sums.back[l];
         }
     }
     state.memory = next_memory * share;
@@ -67,7 +65,7 @@ KERNEL void decide(ReplicaState& state, const Training& training, double share, 
 template <class Real, class Team>
 KERNEL void train(Team& team, const Training& training, ReplicaState& state, const Real* x, const Real* y, long steps,
                   double* squared_error) {
-    const double share = 1.0 / training.width;
+    const double share = 1.0 / training.width, rate = training.rate * training.output_scale;
     for (long k = 0; k < steps; ++k, x += DIMENSION) {
         Input<Real> input;
         for (int j = 0; j < DIMENSION; ++j) input.x[j] = x[j];
@@ -76,6 +74,6 @@ KERNEL void train(Team& team, const Training& training, ReplicaState& state, con
         const double output = training.output_scale * sums.output;
         const double miss = output - double(y[k]);
         if (team.leads()) squared_error[k] = miss * miss;
-        decide(state, training, share, sums, x, clipped(output, training.clip) - double(y[k]));
+        decide(state, share, sums, x, rate * (clipped(output, training.clip) - double(y[k])));
     }
 }

@@ -45,17 +45,22 @@ template <class V> struct Unit {
 #endif
 };
 
-template <class V> KERNEL void activate(V a, V& value, V& slope) {
+// S and its slope sigma'(a).
+template <class V> struct Hidden { V value, slope; };
+
+template <class V> KERNEL Hidden<V> activate(V a) {
     typedef typename Lane<V>::Scalar Scalar;
+    Hidden<V> hidden;
 #if ACTIVATION == 1
-    erf_lanes(a, value, slope);
+    erf_lanes(a, hidden.value, hidden.slope);
 #elif ACTIVATION == 2
-    value = tanh_lanes(V(a * Scalar(0.5))) * Scalar(0.5) + Scalar(0.5);
-    slope = value - value * value;
+    hidden.value = tanh_lanes(V(a * Scalar(0.5))) * Scalar(0.5) + Scalar(0.5);
+    hidden.slope = hidden.value - hidden.value * hidden.value;
 #else
-    value = tanh_lanes(a);
-    slope = Scalar(1) - value * value;
+    hidden.value = tanh_lanes(a);
+    hidden.slope = Scalar(1) - hidden.value * hidden.value;
 #endif
+    return hidden;
 }
 
 template <class V> KERNEL V past_slope(const Unit<V>& unit, int l) {
@@ -83,29 +88,29 @@ template <class V, class Real> KERNEL void apply(Unit<V>& unit, const Pending<Re
 #endif
 }
 
-// S_k and its slope.
-template <class V, class Real> KERNEL void forward(const Unit<V>& unit, const Input<Real>& input, V& value, V& slope) {
+// a_k = W . X_k + M_k
+template <class V, class Real> KERNEL V argument(const Unit<V>& unit, const Input<Real>& input) {
     V a = splat<V>(input.memory);
     for (int j = 0; j < DIMENSION; ++j) a += (unit.w_start[j] + unit.w_drift[j]) * input.x[j];
-    activate(a, value, slope);
+    return a;
 }
 
-template <class V> KERNEL void accumulate(const Unit<V>& unit, V value, V slope, Sums<V>& sums) {
+template <class V> KERNEL void accumulate(const Unit<V>& unit, const Hidden<V>& now, Sums<V>& sums) {
     const V c = unit.c_start + unit.c_drift, b = unit.b_start + unit.b_drift;
-    sums.output += c * value;
-    sums.memory += b * value;
-    sums.gain += c * slope;
+    sums.output += c * now.value;
+    sums.memory += b * now.value;
+    sums.gain += c * now.slope;
 #if UPDATE_B
-    for (int l = 0; l < DEPTH; ++l) sums.overlap[l] += unit.value[l] * value;
+    for (int l = 0; l < DEPTH; ++l) sums.overlap[l] += unit.value[l] * now.value;
 #endif
     for (int l = 0; l < BACK; ++l) sums.back[l] += b * past_slope(unit, l);
 }
 
-template <class V> KERNEL void remember(Unit<V>& unit, V value, V slope) {
+template <class V> KERNEL void remember(Unit<V>& unit, const Hidden<V>& now) {
     for (int l = HISTORY - 1; l > 0; --l) unit.value[l] = unit.value[l - 1];
-    unit.value[0] = value;
+    unit.value[0] = now.value;
 #if STORES_SLOPE
     for (int l = DEPTH - 1; l > 0; --l) unit.slope[l] = unit.slope[l - 1];
-    unit.slope[0] = slope;
+    unit.slope[0] = now.slope;
 #endif
 }
