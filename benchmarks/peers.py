@@ -54,7 +54,7 @@ class NumpyTrainer:
         self.b -= self.past
         self.memory = np.einsum("rn,rn->r", self.b, value)[:, None] / self.width
         self.past, self.now = value, self.past
-        return miss * miss
+        return np.asarray(miss * miss)
 
 
 def jax_runner(training: Training, w: Single, b: Single, c: Single, x: Single, y: Single, unroll: int) -> Runner:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import numpy as np
 
@@ -16,12 +17,14 @@ from pipeline.train import kernel_training
 
 SECONDS = 1.0
 STEPS = 256
+WIDEST = 100_000  # beyond, the time of a unit-step hardly changes, but memory would
 
 
 def ns_per_unit_step(study: Study, be: Backend, seconds: float = SECONDS) -> float:
     """Nanoseconds of one core for one unit in one step, paths included, at the study's cell of median cost."""
     grid = sorted(cells(study), key=lambda cell: cell.width * cell.steps_per_time * cell.replicas)
-    block = Block(grid[len(grid) // 2], 0, 1)
+    median = grid[len(grid) // 2]
+    block = Block(replace(median, width=min(median.width, WIDEST)), 0, 1)
     replica = np.zeros(1, dtype=np.uint32)
     trainer = be.trainer(kernel_training(study, block.cell), 1)
     w, b, c = ParameterLaw.of(study).draw(be, study.seed, replica, block.cell.width)

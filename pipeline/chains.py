@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernels.problem import Array, Backend, GaussianChain, Replicas
-from pipeline.errors import StudyError
-from pipeline.exact import stationary_states, target_values
+from pipeline.exact import spectral_radius, stationary_states, target_values
+from pipeline.laws import eigenpairs
 from pipeline.series import load_series
 from pipeline.streams import Stream
 from pipeline.study import Study
@@ -54,7 +54,10 @@ class Chain(Protocol):
 
 
 def of(study: Study) -> Chain:
-    """The chain of a study. Raises StudyError for a recorded series that cannot be read."""
+    """The chain of a study.
+
+    Raises StudyError for a recorded series that cannot be read, and for a chain.q with a negative eigenvalue.
+    """
     section = study.chain
     if isinstance(section, FiniteState):
         return FiniteChain(section, study)
@@ -63,8 +66,12 @@ def of(study: Study) -> Chain:
     return NoiseDrivenChain(section, study)
 
 
-def lipschitz_matrix(section: LinearGaussian | CoupledTanh) -> Array:
-    """Entrywise bound on |dH'/dH|, (size, size): H contracts if its spectral radius is below 1."""
+def growth_matrix(section: LinearGaussian | CoupledTanh) -> Array:
+    """Matrix (size, size) of which n factors govern how far two chains with one noise can be apart after n steps.
+
+    linear-gaussian: dH'/dH = A itself, signs included, as they decide its spectral radius. coupled-tanh: an entrywise
+    bound on |dH'/dH|, as sin and tanh have slopes of size at most 1.
+    """
     if isinstance(section, LinearGaussian):
         return np.asarray(section.matrices()[0])
     m = section.matrices()
@@ -72,20 +79,15 @@ def lipschitz_matrix(section: LinearGaussian | CoupledTanh) -> Array:
 
 
 def contraction(section: LinearGaussian | CoupledTanh) -> float:
-    """Spectral radius of the Lipschitz matrix."""
-    return float(np.abs(np.linalg.eigvals(lipschitz_matrix(section))).max())
-
-
-def _psd_root(q: Array) -> Array:
-    """R with R R^T = Q for a positive semidefinite Q. Raises StudyError for an indefinite one."""
-    values, vectors = np.linalg.eigh(q)
-    if values[0] < -1e-12 * max(values[-1], 1e-300):
-        raise StudyError(f"chain.q has the eigenvalue {values[0]:.3g}; allowed: a covariance, no negative eigenvalues")
-    return np.asarray(vectors * np.sqrt(np.maximum(values, 0.0)))
+    """Spectral radius of the growth matrix: the chain contracts if it is below 1, a linear chain only then."""
+    return spectral_radius(growth_matrix(section))
 
 
 def kernel_chain(study: Study) -> GaussianChain:
-    """The study's noise-driven chain and target as the kernels take them."""
+    """The study's noise-driven chain and target as the kernels take them.
+
+    Raises StudyError for a chain.q with a negative eigenvalue.
+    """
     section, d, dz = study.chain, study.dimension, study.hidden
     assert study.target is not None
     assert isinstance(section, LinearGaussian | CoupledTanh)
@@ -93,7 +95,8 @@ def kernel_chain(study: Study) -> GaussianChain:
     coefficients = np.concatenate([[target.constant], target.sin_x, target.x, target.z])
     if isinstance(section, LinearGaussian):
         a, q = section.matrices()
-        return GaussianChain(d, dz, linear=a, noise=_psd_root(q), target=coefficients)
+        values, vectors = eigenpairs(q, f"{study.source}: chain.q")
+        return GaussianChain(d, dz, linear=a, noise=vectors * np.sqrt(values), target=coefficients)
     m = section.matrices()
     zero = np.zeros((d, d))
     linear, coupling = np.block([[m.a, zero], [zero, m.c]]), np.block([[zero, m.b], [m.e, zero]])

@@ -11,7 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from kernels.activations import ACTIVATIONS
+from kernels.problem import GaussianChain
+from pipeline.chains import contraction, kernel_chain
 from pipeline.errors import StudyError
+from pipeline.exact import second_modulus
 from pipeline.laws import ParameterLaw
 from pipeline.series import load_series, series_path
 from pipeline.study import Study
@@ -45,11 +48,10 @@ def check(study: Study) -> list[str]:
     always zero; and for a chain or memory map that does not contract unless study.allow_noncontracting, which
     turns that refusal into a finding.
     """
-    _refuse_covariances(study)
+    law = ParameterLaw.of(study)
     require_moderate(study)
     chain = check_chain(study)
     inputs = sample_inputs(study)
-    law = ParameterLaw.of(study)
     check_some_memory(study, law, inputs)
     memory = memory_contraction(law, inputs)
     return [*chain, _accept(study, "network.b", memory, "use a smaller offset, slope or noise")]
@@ -78,6 +80,7 @@ def check_chain(study: Study) -> list[str]:
     if isinstance(chain, Recorded):
         return [_check_series(chain, study)]
     if isinstance(chain, LinearGaussian):
+        kernel_chain(study)  # a q that is no covariance is refused for itself, whatever a is
         return [_accept(study, "chain.a", linear_contraction(chain), "use a smaller a")]
     if isinstance(chain, CoupledTanh):
         return [_accept(study, "chain", coupled_contraction(chain), "use smaller a, b, c or e")]
@@ -97,21 +100,20 @@ def _accept(study: Study, key: str, verdict: Verdict, remedy: str) -> str:
 
 def linear_contraction(chain: LinearGaussian) -> Verdict:
     """H' = A H + noise is stationary exactly if the spectral radius of A is below 1."""
-    radius = spectral_radius(chain.matrices()[0])
+    radius = contraction(chain)
     return _below_one(radius, f"the chain's spectral radius is {radius:.4g}", "the chain does not contract")
 
 
 def coupled_contraction(chain: CoupledTanh) -> Verdict:
     """Contraction of the coupled-tanh chain under common noise.
 
-    sin and tanh have slope at most 1, so a spectral radius below 1 of [[|a|, |b|], [|e|, |c|]] is enough.
-    Where that bound fails, the top Lyapunov exponent of the chain decides, by simulation.
+    A bound below 1 on its growth is enough. Where that bound fails, the top Lyapunov exponent of the chain decides,
+    by simulation.
     """
-    m = chain.matrices()
-    radius = spectral_radius(np.block([[abs(m.a), abs(m.b)], [abs(m.e), abs(m.c)]]))
+    radius = contraction(chain)
     if radius < 1:
         return Verdict(True, f"the chain contracts: its Lipschitz matrix has spectral radius {radius:.4g}")
-    mean, error = lyapunov_exponent(m)
+    mean, error = lyapunov_exponent(chain.matrices())
     words = f"the chain's top Lyapunov exponent is {mean:.3g} +- {error:.2g}"
     if mean + STANDARD_ERRORS * error < -MARGIN:
         return Verdict(True, f"{words} per step: it contracts (by simulation; the Lipschitz bound is {radius:.4g})")
@@ -120,8 +122,7 @@ def coupled_contraction(chain: CoupledTanh) -> Verdict:
 
 def finite_mixing(chain: FiniteState) -> Verdict:
     """One stationary law and convergence to it: exactly one eigenvalue of modulus 1."""
-    sizes = np.sort(np.abs(np.linalg.eigvals(chain.arrays()[0])))[::-1]
-    second = float(sizes[1]) if len(sizes) > 1 else 0.0
+    second = second_modulus(chain.arrays()[0])
     return _below_one(
         second,
         f"the chain's second eigenvalue has modulus {second:.4g}",
@@ -133,11 +134,6 @@ def _below_one(size: float, words: str, refusal: str) -> Verdict:
     if size < 1 - ZERO:
         return Verdict(True, words)
     return Verdict(False, f"{refusal}: {words}, allowed: below 1")
-
-
-def spectral_radius(matrix: Array) -> float:
-    """Largest modulus of an eigenvalue of a square matrix."""
-    return float(np.abs(np.linalg.eigvals(matrix)).max())
 
 
 def lyapunov_exponent(matrices: CoupledMatrices, chains: int = 64) -> tuple[float, float]:
@@ -244,7 +240,7 @@ def sample_inputs(study: Study) -> Array:
         return chain.arrays()[1]
     rng = np.random.default_rng(SEED)
     with np.errstate(over="ignore", invalid="ignore"):
-        x = _last_linear(chain, rng) if isinstance(chain, LinearGaussian) else _last_coupled(chain, rng)
+        x = _last_coupled(chain, rng) if isinstance(chain, CoupledTanh) else _last_linear(kernel_chain(study), rng)
     # A chain that does not contract, and is allowed not to, may have run away.
     return np.clip(np.nan_to_num(x), -1e6, 1e6)
 
@@ -254,26 +250,8 @@ def _last_coupled(chain: CoupledTanh, rng: np.random.Generator) -> Array:
     return x
 
 
-def _last_linear(chain: LinearGaussian, rng: np.random.Generator) -> Array:
-    a, q = chain.matrices()
-    values, vectors = np.linalg.eigh(q)
-    root = vectors * np.sqrt(np.clip(values, 0, None))
-    h = np.zeros((SAMPLES, len(a)))
+def _last_linear(chain: GaussianChain, rng: np.random.Generator) -> Array:
+    h = np.zeros((SAMPLES, chain.size))
     for _ in range(BURN_IN):
-        h = h @ a.T + rng.standard_normal(h.shape) @ root.T
-    return h[:, : chain.dimension]
-
-
-# --- covariances -------------------------------------------------------------------------------------------
-
-
-def _refuse_covariances(study: Study) -> None:
-    if isinstance(study.chain, LinearGaussian):
-        _refuse_indefinite(study, "chain.q", study.chain.matrices()[1])
-    _refuse_indefinite(study, "network.w.covariance", study.network.w.covariance_matrix(study.dimension))
-
-
-def _refuse_indefinite(study: Study, key: str, matrix: Array) -> None:
-    values = np.linalg.eigvalsh(matrix)
-    if values[0] < -1e-12 * max(float(values[-1]), ZERO):
-        raise StudyError(f"{study.source}: {key} has the eigenvalue {values[0]:.3g}; allowed: none below 0")
+        h = h @ chain.linear.T + rng.standard_normal(h.shape) @ chain.noise.T
+    return h[:, : chain.inputs]

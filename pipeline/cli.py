@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline import __version__
-from pipeline.errors import StudyError
+from pipeline.errors import StudyError, note_refusal
 
 # The stages, MPI and plotting are imported by the verbs that need them: `--help` and `check` start at once.
 if TYPE_CHECKING:
@@ -30,13 +30,17 @@ for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; returns the exit code."""
-    from kernels.problem import KernelError
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    end = words.index("--") if "--" in words else len(words)
+    options = _parser().parse_args(words[:end])
+    options.further = words[end + 1 :]
+    from kernels.problem import KernelError  # only now: NumPy need not be imported for --help
 
-    options = _parser().parse_args(arguments)
     try:
         options.verb(options)
     except (StudyError, KernelError) as error:
         _say(f"rnnlimits: {error}")
+        note_refusal(str(error))
         return 2
     except KeyboardInterrupt:
         _say("rnnlimits: interrupted; the same command continues where it stopped")
@@ -126,11 +130,14 @@ def _summary(options: argparse.Namespace) -> None:
 
 def _run(options: argparse.Namespace) -> None:
     from pipeline import workflow
+    from pipeline.layout import Layout
+    from pipeline.summary import summary
 
     study = _load(options)
-    code = workflow.run(study, options.study, options.results, options.cores, options.snakemake)
+    code = workflow.run(study, options.study, options.results, options.cores, options.further)
     if code != 0:
         raise SystemExit(code)
+    print(summary(Layout.of(study, options.results).root))
 
 
 def _pack(options: argparse.Namespace) -> None:
@@ -140,9 +147,9 @@ def _pack(options: argparse.Namespace) -> None:
 
 
 def _validate(options: argparse.Namespace) -> None:
-    from pipeline.files.inspection import validate
+    from pipeline.files.inspection import missing, validate
 
-    faults = validate(options.path)
+    faults = [*validate(options.path), *missing(options.path)]
     for fault in faults:
         print(fault)
     if faults:
@@ -189,7 +196,7 @@ def _study_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     _backend_option(plan)
     _results_option(run)
     run.add_argument("--cores", type=_whole, default=None, help="cores to use (default: all)")
-    run.add_argument("snakemake", nargs=argparse.REMAINDER, help="after --: further options for Snakemake")
+    run.epilog = f"{run.epilog}; what follows -- goes to Snakemake"
     _verb(verbs, "schema", _schema, "the JSON schema of study files", "rnnlimits schema > schema.json")
 
 

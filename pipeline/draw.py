@@ -34,7 +34,7 @@ def run(study: Study, layout: Layout, comm: MPI.Intracomm, be: Backend) -> None:
 
     Raises StudyError: a shard that is damaged or belongs to something else.
     """
-    identity = plan.draw_id(study)
+    identity = parallel.on_root(comm, lambda: plan.draw_id(study))
     todo = parallel.on_root(comm, lambda: unfinished(study, layout, identity))
 
     def work(turn: int, tick: Tick) -> None:

@@ -8,7 +8,7 @@ Source: docs/model.md, "Predictions".
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -23,12 +23,12 @@ ExpectedKind = Literal["theorem", "heuristic", "exact", ""]
 
 def rms(error: Array) -> Sample:
     """Root mean square of error (unit, member, probe) over everything."""
-    return Sample(np.square(error).mean((1, 2))[:, None], _first, power=0.5)
+    return Sample(np.square(error).mean((1, 2))[:, None], _first, power=0.5, replicas=_trainings(error))
 
 
 def average(value: Array) -> Sample:
     """Mean of value (unit, member)."""
-    return Sample(value.mean(1)[:, None], _first)
+    return Sample(value.mean(1)[:, None], _first, replicas=_trainings(value))
 
 
 def spread(value: Array) -> Sample:
@@ -39,13 +39,23 @@ def spread(value: Array) -> Sample:
     value = value - value.mean((0, 1))  # the variance does not change, its rounding error does
     unit = value.mean(1)
     statistics = [unit, np.square(unit).mean(1)[:, None], np.square(value).mean((1, 2))[:, None]]
-    return Sample(np.concatenate(statistics, axis=1), _variance, power=0.5)
+    return Sample(np.concatenate(statistics, axis=1), _variance, power=0.5, replicas=_trainings(value))
 
 
 def bias(error: Array) -> Sample:
     """Root mean square over probes of the mean of error (unit, probe), its square freed of the mean's noise."""
     statistics = [error, np.square(error).mean(1)[:, None]]
     return Sample(np.concatenate(statistics, axis=1), _debiased_square, power=0.5, signed=True)
+
+
+def _trainings(values: Array) -> int:
+    """Trainings behind values (unit, member, ...)."""
+    return int(np.prod(values.shape[:2]))
+
+
+def of_pairs(sample: Sample) -> Sample:
+    """The same sample, each unit of which is a function of both trainings of a pair."""
+    return replace(sample, replicas=2 * len(sample))
 
 
 def _first(mean: Array, concentration: Array) -> Array:
@@ -110,7 +120,8 @@ class Quantity:
     sample: per-unit statistics of a cell. expected: exponent for (beta, design), of `expected_kind`.
     slack: error of the reference (the limit) in the estimate's norm, 0 if none enters. leverage: how much of it moves
     the estimate to first order.
-    exists: whether the design has such an estimator; refusal: why it would be wrong there, or "". remark: always noted.
+    exists: whether the design has such an estimator; refusal: why it would be wrong there, or ""; no_law: why its
+    estimates, though right, follow no law to judge, or "". remark: always noted.
     """
 
     name: str
@@ -125,6 +136,7 @@ class Quantity:
     leverage: Callable[[Trainings], float] = lambda _: 1.0
     exists: Callable[[Design], bool] = lambda _: True
     refusal: Callable[[Design], str] = lambda _: ""
+    no_law: Callable[[Design], str] = lambda _: ""
     remark: Callable[[Design], str] = lambda _: ""
 
     @property
@@ -193,7 +205,8 @@ def _half_difference(output: Array) -> Array:
 
 def _noise_in_k(trainings: Trainings) -> Sample:
     """Pair means where there are pairs: the initial field is odd in C and drops out."""
-    return spread(trainings.output.mean(1, keepdims=True))
+    found = spread(trainings.output.mean(1, keepdims=True))
+    return of_pairs(found) if trainings.antithetic else found
 
 
 ENTRIES = (
@@ -222,7 +235,7 @@ ENTRIES = (
         "half-difference",
         "N",
         "Fluctuation of the output, half-difference of pairs",
-        lambda t: spread(_half_difference(t.output)),
+        lambda t: of_pairs(spread(_half_difference(t.output))),
         fluctuation_order,
         exists=_pairs,
     ),
@@ -241,7 +254,7 @@ ENTRIES = (
         "pair-mean",
         "N",
         "Bias of the output, mean of pairs",
-        lambda t: bias(t.output.mean(1)),
+        lambda t: of_pairs(bias(t.output.mean(1))),
         bias_order,
         slack=_output_slack,
         exists=_pairs,
@@ -252,7 +265,7 @@ ENTRIES = (
         "pair-mean",
         "N",
         "Bias of the mean of pairs (even part in C)",
-        lambda t: bias(t.output.mean(1)),
+        lambda t: of_pairs(bias(t.output.mean(1))),
         even_bias_order,
         slack=_output_slack,
         exists=lambda design: design.antithetic and not design.symmetric,
@@ -293,7 +306,7 @@ ENTRIES = (
         _noise_in_k,
         square_root_order,
         exists=lambda design: not design.antithetic,
-        remark=lambda _: "no pairs: the initial field is in it, which does not shrink with K",
+        no_law=lambda _: "no pairs: the initial field is in it, which does not shrink with K",
     ),
 )
 QUANTITIES: dict[tuple[str, str], Quantity] = {entry.key: entry for entry in ENTRIES}

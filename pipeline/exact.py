@@ -210,11 +210,21 @@ def mixing_rate(study: Study) -> float | None:
     radius of A.
     """
     if isinstance(study.chain, FiniteState):
-        moduli = np.sort(np.abs(np.linalg.eigvals(study.chain.arrays()[0])))
-        return float(moduli[-2]) if len(moduli) > 1 else 0.0
+        return second_modulus(study.chain.arrays()[0])
     if isinstance(study.chain, LinearGaussian):
-        return float(np.abs(np.linalg.eigvals(study.chain.matrices()[0])).max())
+        return spectral_radius(study.chain.matrices()[0])
     return None
+
+
+def spectral_radius(matrix: Array) -> float:
+    """Largest modulus of an eigenvalue of a square matrix."""
+    return float(np.abs(np.linalg.eigvals(matrix)).max())
+
+
+def second_modulus(transition: Array) -> float:
+    """Second largest modulus of the eigenvalues of a transition matrix (P, P), counted often; 0 for one state."""
+    moduli = np.sort(np.abs(np.linalg.eigvals(transition)))
+    return float(moduli[-2]) if len(moduli) > 1 else 0.0
 
 
 def stationary_covariance(a: Array, q: Array) -> Array:

@@ -353,7 +353,7 @@ class Curves:
 def read_limit(study: Study, layout: Layout) -> Curves:
     """The limit's curves. Raises StudyError if limit.h5 is missing or of another study."""
     names = ("output", "fine_time", "output_fine", "loss")
-    with store.open_complete(layout.limit, "limit", draw_id=plan.draw_id(study)) as file:
+    with store.open_complete(layout.limit, "limit", limit_id=plan.limit_id(study)) as file:
         return Curves(**{name: file[name][()] for name in names}, loss_floor=float(file["loss_floor"][()]))
 
 

@@ -25,6 +25,7 @@ Array = NDArray[np.float64]
 PROJECTION_NODES = 64  # of the trapezoidal rule for normal W: error 1e-15 at s = 1, 1e-8 at s = 2 (tanh)
 PRODUCT_NODES = {1: 48, 2: 24, 3: 12}  # per axis, Gauss-Legendre, for uniform W; more axes take Sobol points
 SOBOL_NODES = 2048
+ROUNDING = 1e-12  # a negative eigenvalue this small beside the largest one is rounding
 CHUNK_VALUES = 1 << 20  # activations evaluated at a time, so that memory stays flat in the number of points
 
 
@@ -89,7 +90,7 @@ class ParameterLaw:
             seed=study.seed,
             w_kind=w.kind,
             mean=w.mean_vector(size),
-            factor=square_root(w.covariance_matrix(size)),
+            factor=square_root(w.covariance_matrix(size), f"{study.source}: network.w.covariance"),
             offset=b.offset,
             slope=b.slope,
             direction=b.unit(size),
@@ -342,14 +343,21 @@ def centred(uniform: Array) -> Array:
     return np.asarray(np.sqrt(3.0) * (2 * uniform - 1))
 
 
-def square_root(covariance: Array) -> Array:
-    """Symmetric square root (d, d) of a covariance, which may be singular. Raises StudyError if not one."""
+def eigenpairs(covariance: Array, key: str) -> tuple[Array, Array]:
+    """Eigenvalues (d,), none below 0, and eigenvectors (d, d) in columns of a covariance, which may be singular.
+
+    `key` says where the user wrote it. Raises StudyError for a matrix with a negative eigenvalue.
+    """
     values, vectors = np.linalg.eigh(covariance)
-    if values[0] < -1e-12 * max(values[-1], 1e-300):
-        raise StudyError(
-            f"network.w.covariance: has the eigenvalue {values[0]:.3g}; allowed: a covariance matrix, with none below 0"
-        )
-    return np.asarray((vectors * np.sqrt(np.clip(values, 0, None))) @ vectors.T)
+    if values[0] < -ROUNDING * values[-1]:
+        raise StudyError(f"{key} has the eigenvalue {values[0]:.3g}; allowed: none below 0")
+    return np.maximum(values, 0.0), np.asarray(vectors)
+
+
+def square_root(covariance: Array, key: str) -> Array:
+    """Symmetric square root (d, d) of a covariance. Raises StudyError as `eigenpairs` does."""
+    values, vectors = eigenpairs(covariance, key)
+    return np.asarray((vectors * np.sqrt(values)) @ vectors.T)
 
 
 def mean_abs_normal(mean: Array | float, std: Array | float) -> Array:

@@ -13,9 +13,10 @@ from pipeline.errors import StudyError
 
 
 @contextmanager
-def exclusive(folder: Path, name: str) -> Iterator[None]:
+def exclusive(folder: Path, name: str) -> Iterator[int]:
     """Hold the lock `name` in `folder` (made if need be); it ends with the process, even a killed one.
 
+    Yields its descriptor: a child process that inherits it holds the lock as well.
     Raises StudyError if another process holds it, saying which, or if the folder cannot be written.
     """
     path = folder / f"{name}.lock"
@@ -29,7 +30,7 @@ def exclusive(folder: Path, name: str) -> Iterator[None]:
         lock.truncate(0)
         lock.write(f"process {os.getpid()} on {platform.node()}\n")
         lock.flush()
-        yield
+        yield lock.fileno()
 
 
 def _take(descriptor: int, path: Path) -> None:

@@ -79,11 +79,31 @@ def on_root(comm: MPI.Intracomm, work: Callable[[], Result]) -> Result:
     return result  # type: ignore[no-any-return]
 
 
+def together(comm: MPI.Intracomm, work: Callable[[], Result]) -> Result:
+    """What `work` returns, done on every rank; if it raises on one rank, the same is raised on all. Collective."""
+    result, error, is_defect = _attempt(work)
+    _raise_first(comm, comm.allgather((error, is_defect)))
+    return result  # type: ignore[return-value]
+
+
+def _raise_first(comm: MPI.Intracomm, failures: Sequence[tuple[str | None, bool]]) -> None:
+    """Raise what the first failed rank raised; failures: for each rank its error and whether that is a defect."""
+    for rank, (error, is_defect) in enumerate(failures):
+        if error is not None:
+            raise RankFailed(f"rank {rank} of {comm.size} failed:\n{error}") if is_defect else StudyError(error)
+
+
 def _attempt(work: Callable[[], Result]) -> tuple[Result | None, str | None, bool]:
     try:
         return work(), None, False
     except (StudyError, KernelError) as error:
         return None, str(error), False
+    except MemoryError as error:
+        return (
+            None,
+            f"out of memory ({error}); lower training.replicas_per_block or the widths, or use fewer ranks",
+            False,
+        )
     except Exception:
         return None, traceback.format_exc(), True
 
@@ -99,19 +119,15 @@ def each_block(
     order = sorted(range(len(sizes)), key=lambda index: -sizes[index])
     with _Counters(comm) as counters:
         progress = Progress(label, sum(sizes), unit) if comm.rank == 0 else None
-        outcome = _attempt(lambda: _take_blocks(counters, order, work, progress))
-        if outcome[1] is not None:
+        _, error, is_defect = _attempt(lambda: _take_blocks(counters, order, work, progress))
+        if error is not None:
             counters.add(counters.FAILED, 1)
         counters.add(counters.FINISHED, 1)
-        _wait(comm, counters, progress, outcome[1])
-        failures = comm.allgather(outcome[1:])
+        _wait(comm, counters, progress, error)
+        failures = comm.allgather((error, is_defect))
         if progress is not None and not any(error for error, _ in failures):
             progress.finish(counters.read(counters.DONE))
-    for rank, (error, is_defect) in enumerate(failures):
-        if error is not None and is_defect:
-            raise RankFailed(f"rank {rank} of {comm.size} failed:\n{error}")
-        if error is not None:
-            raise StudyError(error)
+    _raise_first(comm, failures)
 
 
 def _take_blocks(

@@ -11,7 +11,7 @@ from typing import Any
 
 from pipeline.series import load_series
 from pipeline.study import Study
-from pipeline.study.chain import Recorded
+from pipeline.study.chain import FiniteState, Recorded
 from pipeline.study.training import Product
 
 RANDOMNESS_VERSION = 1  # raise it when the same seed comes to mean other numbers
@@ -196,11 +196,17 @@ def summary(study: Study, ns_per_unit_step: float) -> str:
     hours = sum(unit_steps(cell, study) for cell in cells(study)) * ns_per_unit_step / 3.6e12
     notes = (
         f"{hours:.3g} core-hours at {ns_per_unit_step:.3g} ns per unit-step in {study.precision}",
-        f"draws: {study.draws.blocks} blocks of {study.draws.chains} chains x {study.draws.steps} draws,"
-        f" {_size(draw_bytes(study))}",
+        _draws_note(study),
         f"study {study.name}, id {study_id(study)}",
     )
     return "\n".join([*_table(header, rows), *notes])
+
+
+def _draws_note(study: Study) -> str:
+    if isinstance(study.chain, FiniteState | Recorded):
+        return "draws: none needed, the stationary law is exact"
+    draws = study.draws
+    return f"draws: {draws.blocks} blocks of {draws.chains} chains x {draws.steps} draws, {_size(draw_bytes(study))}"
 
 
 def _row(name: str, members: Iterable[Cell], study: Study, ns_per_unit_step: float) -> tuple[str, ...]:

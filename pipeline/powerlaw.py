@@ -27,6 +27,7 @@ MINIMUM_POINTS = 4
 MINIMUM_UNITS = 8  # fewer independent replicas cannot tell their own error
 SIGNIFICANCE = 3.0  # a point counts when it is this many standard errors from zero
 MISFIT = 0.01  # below this p-value the points do not lie on one line
+BEYOND = "beyond the first value that is left out, where only upward fluctuations stand out"
 RESOLUTION = 1e-6  # no estimate is taken to be known better than this, relatively (rounding, float32 trainings)
 
 
@@ -176,12 +177,25 @@ def fit(points: Sequence[Point], geometric: bool = False) -> Fit:
 
     Raises RateUndetermined, carrying the estimate, when fewer than 4 points are usable.
     """
-    ordered = tuple(sorted(points, key=lambda point: point.variable))
+    ordered = _contiguous(sorted(points, key=lambda point: point.variable))
     used = np.array([not point.reason for point in ordered], dtype=bool)
     estimate = _fit(ordered, used, geometric) if used.sum() >= 2 else None
     if estimate is None or used.sum() < MINIMUM_POINTS:
         raise RateUndetermined(_missing(ordered), estimate, ordered)
     return estimate
+
+
+def _contiguous(points: Sequence[Point]) -> tuple[Point, ...]:
+    """The points in order, debiased squares dropped from the first one that is too small to be used.
+
+    Picking, one by one, those that stand out of their noise picks upward fluctuations and makes the exponent too small.
+    Whether a point belongs to the run before the first that does not stand out depends hardly on its own fluctuation:
+    all but the last of the run are well above the noise.
+    """
+    small = [j for j, point in enumerate(points) if point.signed and point.reason and point.units >= MINIMUM_UNITS]
+    first = small[0] if small else len(points)
+    beyond = [point.drop(BEYOND) if point.signed and not point.reason else point for point in points[first:]]
+    return *points[:first], *beyond
 
 
 def _fit(points: tuple[Point, ...], used: NDArray[np.bool_], geometric: bool) -> Fit:
@@ -307,10 +321,11 @@ def _missing(points: tuple[Point, ...]) -> str:
     parts = [f"{usable} usable points, {MINIMUM_POINTS} are needed", *_dropped(points)]
     if len(points) < MINIMUM_POINTS:
         parts.append(f"add {MINIMUM_POINTS - len(points)} or more values of the variable")
-    weak = sorted((p for p in points if p.reason and not p.dropped), key=lambda p: -p.significance)
+    weak = [point for point in points if point.reason and point.dropped in ("", BEYOND)]
+    weak.sort(key=lambda point: 0.0 if point.signed else -point.significance)  # a run grows in order, see _contiguous
     short = MINIMUM_POINTS - usable
     if 0 < short <= len(weak):
-        parts.append(_more_replicas(weak[short - 1]))
+        parts.append(_more_replicas(min(weak[:short], key=lambda point: point.significance)))
     return "; ".join(parts)
 
 

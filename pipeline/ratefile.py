@@ -176,7 +176,7 @@ def _values(dataset: h5py.Dataset) -> list[object]:
 def table(rates: Sequence[Rate], width: int = 100) -> str:
     """A plain-text table for a terminal of `width` columns, and below it, once each, the notes that rows refer to."""
     notes = list(dict.fromkeys(rate.note for rate in rates if rate.note))
-    header = ("", "exponent", "95% interval", "expected", "verdict")
+    header = ("", "exponent ± half", "95% interval", "expected", "verdict")
     rows = [_row(rate, notes) for rate in rates]
     sizes = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
     lines = [_aligned(header, sizes)]

@@ -9,12 +9,13 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import h5py
 import numpy as np
 
 from pipeline import plan, powerlaw, progress
+from pipeline.couplings import RESOLVED
 from pipeline.errors import StudyError
 from pipeline.estimators import (
     CONTRACTIONS,
@@ -32,7 +33,7 @@ from pipeline.laws import ParameterLaw
 from pipeline.plan import Cell
 from pipeline.powerlaw import Fit, Point, RateUndetermined, Slope
 from pipeline.ratefile import Rate, RatePoint, read, table, write_csv, write_h5
-from pipeline.resampling import Array, Bootstrap, Sample, degrees_of_freedom, quantile, standard_error
+from pipeline.resampling import Array, Bootstrap, degrees_of_freedom, quantile, standard_error
 from pipeline.streams import Stream
 from pipeline.study.chain import LinearGaussian
 
@@ -46,8 +47,7 @@ __all__ = ["Rate", "RatePoint", "read", "run", "table"]
 MEANINGFUL = 0.15  # a wider half-interval that holds the expected exponent also holds its competitors: no verdict
 LIMIT_SHARE = 1 / 3  # the limit's own error may be at most this share of the error that is measured against it
 K_BELOW_N = 4  # K <= N / 4 counts as well below N: the kernel's own N^-1/2 noise is then some 6% of the variance
-UNRESOLVED = 1e-13  # log distances are NaN below this (draw stage)
-LOST = 0.01  # a step counts while at most this fraction of the coupled pairs has fallen below UNRESOLVED
+LOST = 0.01  # a step counts while at most this fraction of the coupled pairs has fallen below couplings.RESOLVED
 TRANSIENT = 1e-2  # contraction counts once distances have shrunk by this: before, they see finite differences
 MOST_COUPLINGS = 1024  # pairs are averaged into this many units: more would only cost memory
 
@@ -93,48 +93,78 @@ def training_rates(study: Study, layout: Layout, cells: Sequence[Cell], bootstra
     for quantity in ENTRIES:
         if not quantity.exists(design):
             continue
-        for at, members in ladders(quantity.variable, cells):
-            yield training_rate(study, quantity, at, members, design, read, bootstrap)
+        for ladder in ladders(quantity.variable, cells):
+            yield training_rate(study, quantity, ladder, design, read, bootstrap)
 
 
-def ladders(variable: str, cells: Sequence[Cell]) -> list[tuple[str, list[Cell]]]:
+class Ladder(NamedTuple):
+    """Cells along which a variable goes to infinity; at: their fixed coordinates; refusal: why no rate follows."""
+
+    at: str
+    cells: list[Cell]
+    refusal: str = ""
+
+
+def ladders(variable: str, cells: Sequence[Cell]) -> list[Ladder]:
     """Groups of cells along which `variable` goes to infinity, each with its fixed coordinates.
 
-    N: the diagonal K = N, for each beta and depth. K: at least 4 values of K at one N, beta and depth.
+    N: the diagonal K = N, for each beta and depth. K: every K at one N, beta and depth. A group in which the variable
+    takes several values, but too few of them count, comes with a refusal; one with a single value is no ladder.
     """
     grouped: dict[str, list[Cell]] = {}
     tell_depth = len({cell.depth for cell in cells}) > 1
     for cell in sorted(cells, key=lambda cell: (cell.depth, cell.beta, cell.width, cell.steps_per_time)):
-        if variable == "N" and cell.steps_per_time != cell.width:
-            continue
         fixed = [f"beta={cell.beta:g}"] + [f"depth={cell.depth}"] * tell_depth
         grouped.setdefault(" ".join(fixed + [f"N={cell.width}"] * (variable == "K")), []).append(cell)
-    least = powerlaw.MINIMUM_POINTS if variable == "K" else 1
-    return [(at, members) for at, members in grouped.items() if len(members) >= least]
+    make = _diagonal if variable == "N" else _steps_ladder
+    made = [make(at, members) for at, members in grouped.items()]
+    return [ladder for ladder in made if ladder.cells or ladder.refusal]
+
+
+def _diagonal(at: str, cells: Sequence[Cell]) -> Ladder:
+    """The cells with K = N. Widths that have none are lost to the rate: said where too few others are left."""
+    diagonal = [cell for cell in cells if cell.steps_per_time == cell.width]
+    widths, left = {cell.width for cell in cells}, [str(cell.width) for cell in diagonal]
+    if len(left) >= powerlaw.MINIMUM_POINTS or len(left) == len(widths) or len(widths) == 1:
+        return Ladder(at, diagonal)
+    have = f"no widths with K = N (of {len(widths)})"
+    if left:
+        have = f"{len(left)} of {len(widths)} widths with K = N ({', '.join(left)})"
+    return Ladder(at, diagonal, f"{have}, {powerlaw.MINIMUM_POINTS} are needed; set steps_per_time: [width]")
+
+
+def _steps_ladder(at: str, cells: list[Cell]) -> Ladder:
+    """All the cells, refused where they are too few; a single one is no ladder."""
+    if len(cells) == 1:
+        return Ladder(at, [])
+    few = len(cells) < powerlaw.MINIMUM_POINTS
+    return Ladder(at, cells, f"{len(cells)} values of K, {powerlaw.MINIMUM_POINTS} are needed" if few else "")
 
 
 def training_rate(
     study: Study,
     quantity: Quantity,
-    at: str,
-    cells: Sequence[Cell],
+    ladder: Ladder,
     design: Design,
     read: Callable[[Cell], Trainings],
     bootstrap: Bootstrap,
 ) -> Rate:
-    """One rate of one quantity, or its refusal."""
-    blank = Rate(study.name, quantity.name, quantity.estimator, quantity.variable, at)
+    """One rate of one quantity, or its refusal (with the points, unless they would be wrong themselves)."""
+    blank = Rate(study.name, quantity.name, quantity.estimator, quantity.variable, ladder.at)
     if reason := quantity.refusal(design):
         return replace(blank, note=f"refused: {reason}")
-    points = [training_point(quantity, cell, read(cell), bootstrap) for cell in cells]
-    expected = Expected(quantity.expected(cells[0].beta, design), quantity.expected_kind)
+    points = [training_point(quantity, cell, read(cell), bootstrap) for cell in ladder.cells]
+    if reason := quantity.no_law(design) or ladder.refusal:
+        note = "; ".join(filter(None, (f"refused: {reason}", quantity.remark(design))))
+        return replace(fitted(blank, None, points), note=note)
+    expected = Expected(quantity.expected(ladder.cells[0].beta, design), quantity.expected_kind)
     return judged(blank, points, expected, quantity.remark(design))
 
 
 def training_point(quantity: Quantity, cell: Cell, trainings: Trainings, bootstrap: Bootstrap) -> Point:
     """The estimate of one cell, left out where the limit's own error or the cell's own K/N spoils it."""
     variable = cell.width if quantity.variable == "N" else cell.steps_per_time
-    sample = replace(quantity.sample(trainings), replicas=trainings.drift.size)
+    sample = quantity.sample(trainings)
     point = powerlaw.measure(variable, sample, bootstrap)
     if quantity.variable == "K" and cell.steps_per_time * K_BELOW_N > cell.width:
         return point.drop(f"K is not well below N (K > N/{K_BELOW_N})")
@@ -171,23 +201,46 @@ def compare(found: Fit, expected: Expected) -> tuple[str, str]:
             "inconsistent",
             f"off by {gap:+.3f}; over the larger half of the points {large.value:.3f} ± {large.half_width:.3f}",
         )
-    if slope.half_width > MEANINGFUL:
-        return (
-            "undetermined",
-            f"half-width {slope.half_width:.2g} is over {MEANINGFUL:g}: more replicas, or a wider range",
-        )
+    if doubt := _too_wide(found) or _not_one_law(found):
+        return "undetermined", doubt
     return "consistent", ""
+
+
+def _too_wide(found: Fit) -> str:
+    """Why the interval is too wide for an agreement to mean anything, or "". A geometric rate is its own scale."""
+    slope = found.slope
+    if not found.geometric:
+        most, what = MEANINGFUL, ""
+    elif slope.low <= 0 <= slope.high:
+        return "the interval holds 0, that is, no contraction: more couplings, or more steps"
+    else:
+        most, what = MEANINGFUL * abs(slope.value), f" ({MEANINGFUL:g} of the rate)"
+    if slope.half_width <= most:
+        return ""
+    return f"half-width {slope.half_width:.2g} is over {most:.2g}{what}: more replicas, or a wider range"
+
+
+def _not_one_law(found: Fit) -> str:
+    """Why one exponent, though it agrees, does not describe the points, or ""; the fit's own notes give the numbers."""
+    if found.chi2_p < powerlaw.MISFIT or found.drifts:
+        return "the expected value is in the interval, but the points do not follow one law"
+    return ""
 
 
 def _agree(slope: Slope, expected: Expected) -> bool:
     """Is the expected value inside the interval? If it was measured on the same units, zero inside the difference's."""
     if expected.replicates is None or expected.influence is None:
         return slope.low <= expected.value <= slope.high
+    return abs(slope.value - expected.value) <= max(half_width_of_difference(slope, expected), powerlaw.RESOLUTION)
+
+
+def half_width_of_difference(slope: Slope, expected: Expected) -> float:
+    """Half the 95% interval of a fitted minus a measured rate: what is common to their units does not count."""
+    if expected.replicates is None or expected.influence is None:
+        return slope.half_width
     scale = slope.stderr / max(standard_error(slope.replicates), 1e-300)  # widened or rounded like the slope
     error = scale * standard_error(slope.replicates - expected.replicates)
-    influence = slope.influence - expected.influence
-    half = quantile(degrees_of_freedom(influence)) * error
-    return abs(slope.value - expected.value) <= max(half, powerlaw.RESOLUTION)
+    return quantile(degrees_of_freedom(slope.influence - expected.influence)) * error
 
 
 def fitted(row: Rate, found: Fit | None, points: Sequence[Point]) -> Rate:
@@ -237,7 +290,7 @@ def contraction_rate(blank: Rate, step: Array, log_distance: Array, expected: Ex
     """Rate of decay of exp(mean log distance), log_distance (pair, step) with NaN where a distance is rounding."""
     points = []
     for index in resolved_steps(log_distance):
-        column = np.nan_to_num(log_distance[:, index], nan=math.log(UNRESOLVED))
+        column = np.nan_to_num(log_distance[:, index], nan=math.log(RESOLVED))
         point = _log_point(step[index], grouped(column), bootstrap)
         points.append(replace(point, replicas=len(column)))
     remark = (
@@ -279,12 +332,16 @@ def _log_point(variable: float, logs: Array, bootstrap: Bootstrap) -> Point:
     )
 
 
+def measured_rate(log_slope: Array, bootstrap: Bootstrap) -> Expected:
+    """A rate of decay, minus the mean of log_slope (unit,), with what a joint comparison needs."""
+    drawn = bootstrap.resample(average(log_slope[:, None]))
+    return Expected(-drawn.value, "exact", drawn.value - drawn.replicates, -drawn.influence)
+
+
 def _expected_contraction(study: Study, file: h5py.File, entry: Contraction, bootstrap: Bootstrap) -> Expected:
     """E log|dF/dm| for the memory, on the same pairs; the spectral radius for a linear chain; none for others."""
     if entry.name == "memory_contraction":
-        sample: Sample = average(grouped(file["log_slope"][()].reshape(-1))[:, None])
-        drawn = bootstrap.resample(sample)
-        return Expected(-drawn.value, "exact", drawn.value - drawn.replicates, -drawn.influence)
+        return measured_rate(grouped(file["log_slope"][()].reshape(-1)), bootstrap)
     if isinstance(study.chain, LinearGaussian) and "mixing_rate" in file:
         return Expected(-math.log(float(file["mixing_rate"][()])), "exact")
     return Expected(math.nan, "")
@@ -299,7 +356,7 @@ class Reader:
     def __init__(self, study: Study, layout: Layout, design: Design) -> None:
         self.study, self.layout, self.design = study, layout, design
         self._known: dict[Cell, Trainings] = {}
-        with store.open_complete(layout.limit, "limit", draw_id=plan.draw_id(study)) as file:
+        with store.open_complete(layout.limit, "limit", limit_id=plan.limit_id(study)) as file:
             if not np.array_equal(file["time"][()], study.training.checkpoints):
                 raise StudyError(f"{layout.limit}: has other checkpoints than the study; run the limit stage again")
             self.output, self.memory = file["output"][-1], file["memory"][()]

@@ -5,15 +5,15 @@ from __future__ import annotations
 import shlex
 import sys
 import traceback
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from mpi4py import MPI
 
 from kernels import backend
-from kernels.problem import Backend, KernelError
+from kernels.problem import Backend
 from pipeline import checks, draw, parallel, plan, progress, train
 from pipeline.errors import StudyError
 from pipeline.layout import Layout
@@ -55,21 +55,28 @@ def distributed(order: Order) -> None:
 def _distributed(comm: MPI.Intracomm, order: Order) -> None:
     study = parallel.on_root(comm, lambda: _checked(order.study))
     layout = Layout.of(study, order.results)
-    with ExitStack() as held:
-
-        def begin() -> None:
-            name = f"{order.stage}-{order.pack}" if order.pack else order.stage
-            held.enter_context(exclusive(layout.locks, name))
-            progress.log_to(order.log)
-            progress.note(f"{shlex.join(sys.argv)}, {comm.size} ranks")
-
-        parallel.on_root(comm, begin)
-        be = _same_backend(comm, order)
-        if order.stage == "draw":
+    parallel.on_root(comm, lambda: _begin_log(comm, order))
+    be = _same_backend(comm, order)
+    if order.stage == "draw":
+        with _held_by_root(comm, layout, "draw"):
             draw.run(study, layout, comm, be)
-            return
-        for pack in [order.pack] if order.pack else plan.packs(study):
+        return
+    for pack in [order.pack] if order.pack else plan.packs(study):
+        with _held_by_root(comm, layout, f"train-{pack}"):
             train.run(study, layout, pack, comm, be)
+
+
+def _begin_log(comm: MPI.Intracomm, order: Order) -> None:
+    progress.log_to(order.log)
+    progress.note(f"{shlex.join(sys.argv)}, {comm.size} ranks")
+
+
+@contextmanager
+def _held_by_root(comm: MPI.Intracomm, layout: Layout, name: str) -> Iterator[None]:
+    """The lock `name`, held by rank 0 for all. Raises StudyError on all ranks if another process has it."""
+    with ExitStack() as held:
+        parallel.on_root(comm, lambda: held.enter_context(exclusive(layout.locks, name)))
+        yield
 
 
 def _checked(path: Path) -> Study:
@@ -80,18 +87,11 @@ def _checked(path: Path) -> Study:
 
 def _same_backend(comm: MPI.Intracomm, order: Order) -> Backend:
     """The back end asked for, the same on every rank. Raises StudyError on all ranks if one cannot have it."""
-    be, error = None, None
-    try:
-        be = backend(order.backend, warn=order.say)
-    except KernelError as raised:
-        error = str(raised)
-    found = comm.allgather((be.name if be else None, error))
-    if errors := [error for _, error in found if error is not None]:
-        raise StudyError(errors[0])
-    if len(set(found)) > 1:
-        names = ", ".join(str(name) for name, _ in found)
-        raise StudyError(f"--backend: ranks found different ones ({names}); give all a compiler, or --backend numpy")
-    assert be is not None
+    be = parallel.together(comm, lambda: backend(order.backend, warn=order.say))
+    names = comm.allgather(be.name)
+    if len(set(names)) > 1:
+        found = ", ".join(names)
+        raise StudyError(f"--backend: ranks found different ones ({found}); give all a compiler, or --backend numpy")
     return be
 
 

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 from pipeline import ratefile
+from pipeline.errors import StudyError
 from pipeline.layout import Layout
 
 
@@ -15,11 +16,13 @@ def summary(root: Path) -> str:
     Raises StudyError if the rates are missing or not complete.
     """
     layout = Layout(root)
+    if not layout.rates_h5.exists():
+        raise StudyError(f"{root}: has no rates; give results/STUDY of a study that has run (rnnlimits run STUDY)")
     width = min(120, shutil.get_terminal_size((100, 24)).columns)
     table = ratefile.table(ratefile.read(layout.rates_h5), width)
     places = (
         (layout.figures, "the figures, SVG and PNG"),
-        (layout.rates_csv, "this table, to the last digit"),
+        (layout.rates_csv, "this table, to be read by programs"),
         (layout.rates_h5, "every point behind it"),
         (layout.limit, "the limit"),
         (layout.root / "train", "the ensembles; rnnlimits inspect FILE shows what is in one"),

@@ -19,7 +19,7 @@ from pipeline.files.ensembles import build_ensemble
 from pipeline.files.store import atomic_h5, open_complete, provenance, put
 from pipeline.laws import ParameterLaw
 from pipeline.layout import Layout
-from pipeline.parallel import Tick, each_block, on_root
+from pipeline.parallel import Tick, each_block, on_root, together
 from pipeline.plan import Block, Cell, blocks, cell_id, packs, unit_steps
 from pipeline.streams import Stream
 from pipeline.study import Study
@@ -58,7 +58,7 @@ def run(study: Study, layout: Layout, pack: str, comm: MPI.Intracomm, be: Backen
     if pack not in grouped:
         raise StudyError(f"{study.source}: there is no pack {pack}; allowed: {', '.join(grouped)}")
     missing = on_root(comm, lambda: _missing(study, layout, grouped[pack]))
-    histories = chains.probe_histories(study, be)
+    histories = together(comm, lambda: chains.probe_histories(study, be))
 
     def work(index: int, tick: Tick) -> None:
         block = missing[index]

@@ -2,36 +2,95 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
+from pipeline import plan
 from pipeline.checks import check
-from pipeline.errors import StudyError
+from pipeline.errors import REFUSALS, StudyError
 from pipeline.layout import Layout
 from pipeline.locks import exclusive
 from pipeline.study import Study
 
 HOME = Path(__file__).parent.parent
 SNAKEFILE = HOME / "workflow" / "Snakefile"
+LOG_LINES = 12
 
 
 def run(study: Study, path: Path, results: Path, cores: int | None, further: Sequence[str]) -> int:
-    """Run every stage that is not up to date; returns Snakemake's exit code.
+    """Run every stage that is not up to date; returns the exit code: 0, 1 for a defect, 2 if a stage refused its input.
 
     Raises StudyError before anything starts: a study that fails its checks, no mpiexec, results folder in use.
     """
-    check(study)
+    print(*check(study), sep="\n")
     os.environ.update(environment())
     require_mpiexec()
+    layout = Layout.of(study, results)
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(SNAKEFILE), "--configfile", str(path)]
-    command += ["--cores", str(cores) if cores else "all", "--config", f"results={results}"]
-    command += [word for word in further if word != "--"]
-    with exclusive(Layout.of(study, results).locks, "run"):
-        return subprocess.run(command, check=False).returncode
+    command += ["--cores", str(cores) if cores else "all", "--config", f"results={json.dumps(str(results))}"]
+    # Our own lock guards the results, and unlike Snakemake's it ends with a process that is killed.
+    command += ["--nolock", "--rerun-incomplete", "--keep-going", "--quiet", "all"]
+    command += ["--workflow-profile", "none", *further]  # it only says the same, and is announced on every run
+    with exclusive(layout.locks, "run") as lock, tempfile.NamedTemporaryFile("r") as refusals:
+        forget_broken_ensembles(study, layout)
+        os.environ[REFUSALS] = refusals.name
+        code = supervise(command, lock)
+        if code != 0 and refusals.read():
+            return 2
+    if code > 0:
+        _show_log()
+    return code
+
+
+def forget_broken_ensembles(study: Study, layout: Layout) -> None:
+    """Remove ensembles that miss a shard: they hold no values, and Snakemake would think them up to date."""
+    for cell in plan.cells(study):
+        identity, ensemble = plan.cell_id(study, cell), layout.ensemble(cell)
+        missing = [path for block in plan.blocks(study, cell) if not (path := layout.shard(block, identity)).exists()]
+        if missing and ensemble.exists():
+            print(f"{missing[0]}: is missing; it is made again", file=sys.stderr)
+            ensemble.unlink()
+
+
+def supervise(command: Sequence[str], lock: int) -> int:
+    """Run a command that keeps `lock` open, and interrupt it and all its jobs if we are asked to end.
+
+    Raises KeyboardInterrupt, once the command has ended, after an interrupt, a SIGTERM or the terminal's end.
+    """
+    # A process group of its own: then the signal reaches the jobs as well, once, whoever sent it to us.
+    child = subprocess.Popen(command, pass_fds=[lock], process_group=0)
+    received: list[int] = []
+
+    def pass_on(number: int, _: object) -> None:
+        received.append(number)
+        with suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGINT)
+
+    kept = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    try:
+        code = child.wait()
+    finally:
+        for number, handler in kept.items():
+            signal.signal(number, handler)
+    if received:
+        raise KeyboardInterrupt
+    return code
+
+
+def _show_log() -> None:
+    """The end of Snakemake's own log: what it says of a failure that no stage explained."""
+    logs = sorted(Path(".snakemake/log").glob("*.log"), key=lambda log: log.stat().st_mtime)
+    if logs:
+        lines = logs[-1].read_text(errors="replace").splitlines()[-LOG_LINES:]
+        print(*lines, f"rnnlimits: Snakemake failed; its whole log is {logs[-1]}", sep="\n", file=sys.stderr)
 
 
 def environment() -> dict[str, str]:

@@ -25,6 +25,7 @@ network: {{c: {c}}}
 training:
   beta: {beta}
   width: {width}
+  steps_per_time: {steps}
   replicas: {replicas}
   replicas_per_block: 32
   antithetic: {antithetic}
@@ -50,6 +51,7 @@ def make_study(
     c: str = SYMMETRIC,
     beta: str = "[0.6, 0.75]",
     width: str = "[64, 128, 256, 512, 1024]",
+    steps: str = "[width]",
     replicas: str = "128",
     antithetic: str = "true",
     ladders: str = "[]",
@@ -118,7 +120,7 @@ def normals(cell: Cell, unit: NDArray[np.int64], stream: int) -> Array:
 def write_limit(study: Study, layout: Layout, error: float) -> None:
     fine = np.linspace(0, 2, 9)
     shape = ("time", "probe")
-    with store.atomic_h5(layout.limit, "limit", {"draw_id": plan.draw_id(study)}) as file:
+    with store.atomic_h5(layout.limit, "limit", {"limit_id": plan.limit_id(study)}) as file:
         put = store.put
         put(file, "time", study.training.checkpoints, ("time",), "1", "time")
         put(file, "fine_time", fine, ("fine_time",), "1", "time")

@@ -242,3 +242,13 @@ training: {beta: [0.75], width: [64]}
     a, q = matrices(study)
     s = exact.stationary_covariance(a, q)
     np.testing.assert_allclose(s, a @ s @ a.T + q, atol=1e-14)
+
+
+@pytest.mark.parametrize("second", [0.6, -0.5])
+def test_mixing_rate_of_three_states_is_the_second_modulus(second: float) -> None:
+    """P = sum of projections: eigenvalues 1, `second` and .1 by construction, all three moduli different."""
+    vectors = np.array([[1.0, 1.0, 1.0], [1.0, -1.0, 0.0], [1.0, 1.0, -2.0]]).T
+    vectors /= np.linalg.norm(vectors, axis=0)
+    transition = vectors @ np.diag([1.0, second, 0.1]) @ vectors.T
+    assert transition.min() >= 0
+    assert exact.mixing_rate(finite(transition.tolist())) == pytest.approx(abs(second), abs=1e-12)

@@ -150,7 +150,7 @@ def test_digest_lines_are_equal_for_equal_values(root: Path, tmp_path: Path) -> 
 
 
 def test_a_pack_holds_everything_without_the_shards(root: Path, tmp_path: Path) -> None:
-    output = tmp_path / "sent" / "demo.h5"
+    output = tmp_path / "demo.h5"
     pack(root, output)
     expected = {name: store.digest_of(root / f"{name}.h5") for name in (ENSEMBLE, "limit")}
     shutil.rmtree(root)
@@ -172,12 +172,27 @@ def test_xarray_opens_a_group_of_a_pack(root: Path, tmp_path: Path) -> None:
         assert found.attrs["kind"] == "train-ensemble"
 
 
-def test_a_pack_inside_the_results_is_not_packed_again(root: Path) -> None:
-    pack(root, root / "demo.h5")
-    size = (root / "demo.h5").stat().st_size
-    pack(root, root / "demo.h5")
-    assert abs((root / "demo.h5").stat().st_size - size) < 200
+def test_a_pack_may_be_renewed_and_overwrites_nothing_else(root: Path, tmp_path: Path) -> None:
+    output, notes = tmp_path / "demo.h5", tmp_path / "notes.txt"
+    pack(root, output)
+    pack(root, output)
+    notes.write_text("mine")
+    for target, says in (
+        (notes, "is there already and is not a pack"),
+        (root / "limit.h5", "lies inside"),
+        (root / "demo.h5", "lies inside"),
+        (tmp_path / "nowhere" / "demo.h5", "no such folder"),
+    ):
+        with pytest.raises(StudyError, match=says):
+            pack(root, target)
+    assert notes.read_text() == "mine"
+    assert not (tmp_path / "nowhere").exists()
     assert validate(root) == []
+
+
+def test_a_result_under_another_ones_name_is_a_fault(root: Path) -> None:
+    (root / "limit.h5").write_bytes((root / "draw.h5").read_bytes())
+    assert any("limit.h5: is of kind draw; a file of this name is limit" in fault for fault in validate(root))
 
 
 def test_pack_names_a_missing_shard_and_writes_nothing(root: Path, tmp_path: Path) -> None:

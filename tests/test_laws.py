@@ -36,7 +36,13 @@ def correlated(activation: str, noise: float = 0.0) -> ParameterLaw:
     covariance = np.array([[1.0, 0.5, -0.3], [0.5, 0.8, 0.2], [-0.3, 0.2, 0.6]])
     direction = np.array([1.0, -2.0, 0.5]) / np.sqrt(5.25)
     mean = np.array([0.3, -0.2, 0.1])
-    return law_of(activation=activation, mean=mean, factor=square_root(covariance), direction=direction, noise=noise)
+    return law_of(
+        activation=activation,
+        mean=mean,
+        factor=square_root(covariance, "network.w.covariance"),
+        direction=direction,
+        noise=noise,
+    )
 
 
 def uniform_law(dimension: int, activation: str = "tanh") -> ParameterLaw:
@@ -261,11 +267,11 @@ def test_gauss_hermite_of_uniform_weights_is_refused() -> None:
 
 def test_a_matrix_that_is_no_covariance_is_refused() -> None:
     with pytest.raises(StudyError, match=r"network\.w\.covariance.*eigenvalue"):
-        square_root(np.array([[1.0, 2.0], [2.0, 1.0]]))
+        square_root(np.array([[1.0, 2.0], [2.0, 1.0]]), "network.w.covariance")
 
 
 def test_a_singular_covariance_is_allowed() -> None:
-    root = square_root(np.ones((2, 2)))
+    root = square_root(np.ones((2, 2)), "network.w.covariance")
     np.testing.assert_allclose(root @ root, np.ones((2, 2)), atol=1e-14)
 
 

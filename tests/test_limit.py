@@ -17,13 +17,13 @@ from scipy.linalg import expm
 from scipy.special import erf
 
 import kernels
-from pipeline import chains, draw, exact, limit, parallel, walks
+from pipeline import chains, draw, exact, flow, limit, parallel, walks
 from pipeline import study as studies
 from pipeline.errors import StudyError
 from pipeline.files import store
+from pipeline.flow import Flow
 from pipeline.laws import Nodes, ParameterLaw, square_root
 from pipeline.layout import Layout
-from pipeline.limit import Flow
 from pipeline.moments import Accumulator, Moments, jackknife_error, leave_one_out, pooled
 from pipeline.streams import Stream
 from pipeline.study import Study
@@ -117,7 +117,7 @@ def normal_law(dimension: int, activation: str = "erf", mean: float = 0.0) -> Pa
     root = rng.normal(size=(dimension, dimension))
     covariance = 0.5 * np.eye(dimension) + 0.1 * root @ root.T
     return ParameterLaw(
-        activation, 7, "gaussian", np.full(dimension, mean), square_root(covariance),
+        activation, 7, "gaussian", np.full(dimension, mean), square_root(covariance, "network.w.covariance"),
         0.2, 0.6, np.eye(dimension)[0], 0.0, "uniform", 1.3,
     )  # fmt: skip
 
@@ -138,7 +138,7 @@ def test_erf_kernel_is_the_arcsine(dimension: int) -> None:
     law, x = normal_law(dimension), np.random.default_rng(1).normal(size=(5, dimension)) * 0.8
     x[0] = 0.0
     zero = np.zeros(5)
-    np.testing.assert_allclose(limit.kernel(law, x, zero, x, zero), arcsine_kernel(law, x, x), rtol=0, atol=1e-12)
+    np.testing.assert_allclose(flow.kernel(law, x, zero, x, zero), arcsine_kernel(law, x, x), rtol=0, atol=1e-12)
 
 
 def test_kernel_with_memories_is_the_sampled_one() -> None:
@@ -148,7 +148,7 @@ def test_kernel_with_memories_is_the_sampled_one() -> None:
     w = law.mean + rng.standard_normal((1_000_000, 3)) @ law.factor.T
     s, s2 = np.tanh(w @ x + m), np.tanh(w @ x2 + m2)
     values = s * s2 + 1.69 * (x @ x2) * (1 - s**2) * (1 - s2**2)
-    found = limit.kernel(law, x[None], np.array([m]), x2[None], np.array([m2]))[0, 0]
+    found = flow.kernel(law, x[None], np.array([m]), x2[None], np.array([m2]))[0, 0]
     assert abs(found - values.mean()) < 4.5 * values.std() / 1000
 
 
@@ -181,22 +181,22 @@ def test_kernel_of_uniform_weights_is_that_of_many_features() -> None:
     law = dataclasses.replace(normal_law(1, "tanh"), w_kind="uniform")
     x, m = np.array([[0.4], [-1.0]]), np.array([0.1, -0.3])
     phi = law.features(law.nodes(60, "grid"), x, m)
-    np.testing.assert_allclose(limit.kernel(law, x, m, x, m), phi @ phi.T, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(flow.kernel(law, x, m, x, m), phi @ phi.T, rtol=0, atol=1e-5)
 
 
 # --- the limit of a study --------------------------------------------------------------------------------------
 
 
-def exact_draws(study: Study, law: ParameterLaw, count: int, kind: str = "grid") -> limit.Draws:
+def exact_draws(study: Study, law: ParameterLaw, count: int, kind: str = "grid") -> flow.Draws:
     sets = law.node_sets(count, kind)
     found = draw.exact_moments(law, exact.atoms(study, kernels.backend("numpy")), sets)
-    draws = limit.Draws(sets[0], found[:1], True)
+    draws = flow.Draws(sets[0], found[:1], True)
     return draws if kind == "quasi-random" else dataclasses.replace(draws, check_nodes=sets[1], check=found[1])
 
 
-def solve(study: Study, draws: limit.Draws) -> limit.Limit:
+def solve(study: Study, draws: flow.Draws) -> flow.Limit:
     law, be = ParameterLaw.of(study), kernels.backend("numpy")
-    return limit.solve(draws, law, limit.probes_of(study, law, be), np.array([0.0, 1.0, 2.0]), 1.0)
+    return flow.solve(draws, law, flow.probes_of(study, law, be), np.array([0.0, 1.0, 2.0]), 1.0)
 
 
 def kernel_equation(study: Study, law: ParameterLaw, times: tuple[float, ...]) -> Array:
@@ -204,9 +204,9 @@ def kernel_equation(study: Study, law: ParameterLaw, times: tuple[float, ...]) -
     transition, x, z = states(study)
     joint = exact.collocated_memory(law, transition, x, 8)
     atoms = exact.finite_state_atoms(joint, 0.0, x, z, exact.target_values(study, x, z))
-    probes = limit.probes_of(study, law, kernels.backend("numpy"))
+    probes = flow.probes_of(study, law, kernels.backend("numpy"))
     both_x, both_m = np.concatenate([atoms.x, probes.last]), np.concatenate([atoms.m, probes.memory])
-    rate = limit.kernel(law, both_x, both_m, atoms.x, atoms.m) * atoms.weight
+    rate = flow.kernel(law, both_x, both_m, atoms.x, atoms.m) * atoms.weight
     # State (g, 1), atoms first, then probes: dg/dt = -rate (g_atoms - y).
     size, count = len(both_m) + 1, len(atoms.m)
     system = np.zeros((size, size))
@@ -226,7 +226,7 @@ def test_limit_is_the_kernel_equation_on_atoms() -> None:
 def test_memory_of_a_probe_runs_from_zero_over_all_but_its_last_input() -> None:
     study = finite_study()
     law, be = ParameterLaw.of(study), kernels.backend("numpy")
-    probes = limit.probes_of(study, law, be)
+    probes = flow.probes_of(study, law, be)
     assert probes.history.shape == (6, 7, 1)
     memory = np.zeros(6)
     for k in range(6):
@@ -253,7 +253,7 @@ def test_leaving_nodes_out_is_using_the_others() -> None:
     some = Nodes(nodes.w[kept], np.full(5, 0.2), nodes.b[kept], nodes.b_squared[kept])
     (every,), (expected,) = (draw.exact_moments(law, atoms, (chosen,)) for chosen in (nodes, some))
     phi, phi_some = (law.features(chosen, atoms.x, atoms.m) for chosen in (nodes, some))
-    found, phi_found = limit.without_nodes(every, phi, kept, 8)
+    found, phi_found = flow.without_nodes(every, phi, kept, 8)
     np.testing.assert_allclose(found.a, expected.a, rtol=0, atol=1e-14)
     np.testing.assert_allclose(found.b, expected.b, rtol=0, atol=1e-14)
     np.testing.assert_allclose(phi_found, phi_some, rtol=0, atol=1e-14)
@@ -278,7 +278,7 @@ def test_node_error_of_quasi_random_nodes_covers_the_truth() -> None:
     assert (mean_square > 1 / 25).all(), mean_square
 
 
-def drawn(study: Study, law: ParameterLaw, seed: int, nodes: Nodes, blocks: int) -> limit.Draws:
+def drawn(study: Study, law: ParameterLaw, seed: int, nodes: Nodes, blocks: int) -> flow.Draws:
     """Moments of the finite chain by simulation, as if its law were not known."""
     be, chain, parts = kernels.backend(), chains.of(study), []
     for block in range(blocks):
@@ -288,7 +288,7 @@ def drawn(study: Study, law: ParameterLaw, seed: int, nodes: Nodes, blocks: int)
         sums = Accumulator(nodes.features)
         draw.accumulate(sums, law, nodes, walk.take(30))
         parts.append(sums.result())
-    return limit.Draws(nodes, parts, False)
+    return flow.Draws(nodes, parts, False)
 
 
 def test_jackknife_error_covers_the_truth() -> None:

@@ -16,9 +16,9 @@ import pytest
 import xarray as xr
 
 import kernels
-from pipeline import plan, rates
+from pipeline import couplings, plan, powerlaw, rates
 from pipeline.errors import StudyError
-from pipeline.estimators import ENTRIES, Design
+from pipeline.estimators import ENTRIES, QUANTITIES, Design, Trainings
 from pipeline.files import store
 from pipeline.layout import Layout
 from pipeline.plan import Cell
@@ -147,13 +147,46 @@ def test_skewed_law_refuses_the_pair_mean_and_uses_half_of_each_pair(tmp_path: P
         first = file["output"][::2, -1]
     spread = np.sqrt(first.var(axis=0, ddof=1).mean())
     assert of(found, "output_fluctuation").cloud[0].estimate == pytest.approx(spread, rel=1e-10)
+    # half of the 128 trainings are of the law; a pair's mean is made of both
+    assert of(found, "output_fluctuation").cloud[0].replicas == of(found, "output_rms").replicas == 64
+    assert of(found, "drift").replicas == of(found, "output_bias", "plain").cloud[0].replicas == 64
+    assert of(found, "output_even_bias", "pair-mean").cloud[0].replicas == 128
+    assert of(found, "output_fluctuation", "half-difference").replicas == 128
+
+
+def test_bias_of_a_skewed_law_is_that_of_its_own_members(tmp_path: Path) -> None:
+    """The first of each pair has the law of C; the second's mean is another one."""
+    study = made_up.make_study(c=made_up.SKEWED, beta="[0.75]")
+    layout = made_up.write_results(study, tmp_path)
+    with store.open_complete(layout.ensemble(plan.cells(study)[0]), "train-ensemble") as file:
+        error = file["output"][:, -1][file["sign"][()] > 0] - made_up.PROFILE
+    square = (np.square(error.mean(0)) - error.var(axis=0, ddof=1) / len(error)).mean()
+    point = of(run(study, layout), "output_bias", "plain").cloud[0]
+    assert point.estimate == pytest.approx(np.sign(square) * math.sqrt(abs(square)), rel=1e-8)
+
+
+def test_only_the_mean_responds_to_a_shifted_limit() -> None:
+    """rms(e + s) - rms(e) = s . mean(e) / rms(e) to first order; the share is its largest size for |s| = 1."""
+    error = np.random.default_rng(22).normal(size=(30, 2, 6)) + made_up.PROFILE
+    mean = error.mean((0, 1))
+    shift = 1e-6 * mean / np.sqrt(np.square(mean).mean())
+    change = np.sqrt(np.square(error + shift).mean()) - np.sqrt(np.square(error).mean())
+    entry = QUANTITIES["output_rms", "plain"]
+    trainings = Trainings(error, error, np.ones((30, 2)), True, 1.0, 1.0)
+    assert entry.leverage(trainings) == pytest.approx(change / 1e-6, rel=1e-4)
 
 
 def test_without_pairs_there_are_plain_estimators_only(tmp_path: Path) -> None:
     study = made_up.make_study(antithetic="false", beta="[0.75]", ladders=K_LADDER)
     found = run(study, made_up.write_results(study, tmp_path))
     assert {r.estimator for r in found} == {"plain", "coupling"}
-    assert "initial field is in it" in of(found, "sgd_noise", "plain", "beta=0.75 N=1024").note
+    noise = of(found, "sgd_noise", "plain", "beta=0.75 N=1024")
+    assert noise.note.startswith("refused: no pairs: the initial field is in it")
+    assert noise.verdict == "undetermined"
+    assert math.isnan(noise.exponent)
+    assert math.isnan(noise.expected)
+    assert [point.variable for point in noise.cloud] == [16, 32, 64, 128, 256, 512, 1024]
+    assert all(point.estimate > 0 for point in noise.cloud)
 
 
 def test_errors_of_the_limit_drop_points(tmp_path: Path) -> None:
@@ -210,19 +243,61 @@ def test_every_bias_order_of_the_registry() -> None:
 def test_ladders() -> None:
     cells = [Cell(0.6, n, n, depth, 8) for n in (64, 128) for depth in (1, 2)]
     cells += [Cell(0.6, 128, k, 1, 8) for k in (16, 32, 64)]
-    diagonal = dict(ladders("N", cells))
-    assert {at: [c.width for c in members] for at, members in diagonal.items()} == {
+    diagonal = ladders("N", cells)
+    assert {ladder.at: [c.width for c in ladder.cells] for ladder in diagonal} == {
         "beta=0.6 depth=1": [64, 128],
         "beta=0.6 depth=2": [64, 128],
     }
+    assert all(not ladder.refusal for ladder in diagonal)
     (ladder,) = ladders("K", cells)
-    assert ladder[0] == "beta=0.6 depth=1 N=128"
-    assert [c.steps_per_time for c in ladder[1]] == [16, 32, 64, 128]
+    assert (ladder.at, ladder.refusal) == ("beta=0.6 depth=1 N=128", "")
+    assert [c.steps_per_time for c in ladder.cells] == [16, 32, 64, 128]
 
 
-def verdict(half: float, expected: float) -> tuple[str, str]:
-    slope = Slope(0.5, half / 2, 0.5 - half, 0.5 + half, 30.0, np.zeros(4), np.zeros(4))
-    found = Fit((), np.zeros(0, dtype=bool), slope, 1.0, (), 1.0, 1.0, (slope, slope), False, False)
+@pytest.mark.parametrize(
+    ("steps", "left", "said"),
+    [
+        (100, [], "no widths with K = N (of 5)"),
+        (64, [64], "1 of 5 widths with K = N (64), 4 are needed; set steps_per_time: [width]"),
+    ],
+)
+def test_widths_at_a_fixed_k_are_not_dropped_in_silence(steps: int, left: list[int], said: str) -> None:
+    cells = [Cell(0.6, n, steps, 1, 8) for n in (64, 128, 256, 512, 1024)]
+    (ladder,) = ladders("N", cells)
+    assert [cell.width for cell in ladder.cells] == left
+    assert said in ladder.refusal
+    # a single K at each width is no ladder in K; nor are off-diagonal cells a loss where the diagonal is complete
+    assert ladders("K", cells) == []
+    whole = cells + [Cell(0.6, n, n, 1, 8) for n in (128, 256, 512, 1024)]
+    assert all(not ladder.refusal for ladder in ladders("N", whole))
+
+
+def test_one_width_is_no_ladder_of_widths() -> None:
+    cells = [Cell(0.6, 64, k, 1, 8) for k in (4, 8, 16)]
+    assert ladders("N", cells) == []
+    (ladder,) = ladders("K", cells)
+    assert ladder.refusal == "3 values of K, 4 are needed"
+
+
+def test_short_ladders_are_rows_with_points_and_a_refusal(tmp_path: Path) -> None:
+    ladder = "[{beta: [0.75], width: [1024], steps_per_time: [16, 32]}]"
+    study = made_up.make_study(steps="[64]", beta="[0.75]", replicas="32", ladders=ladder)
+    found = run(study, made_up.write_results(study, tmp_path))
+    drift, noise = of(found, "drift"), of(found, "sgd_noise", "pair-mean", "beta=0.75 N=1024")
+    assert drift.note.startswith("refused: 1 of 5 widths with K = N (64)")
+    assert noise.note == "refused: 3 values of K, 4 are needed"
+    for rate, variables in ((drift, [64]), (noise, [16, 32, 64])):
+        assert [point.variable for point in rate.cloud] == variables
+        assert (rate.verdict, rate.points) == ("undetermined", 0)
+        assert math.isnan(rate.exponent)
+
+
+def verdict(
+    half: float, expected: float, *, value: float = 0.5, chi2_p: float = 1.0, drifts: bool = False, law: str = "power"
+) -> tuple[str, str]:
+    slope = Slope(value, half / 2, value - half, value + half, 30.0, np.zeros(4), np.zeros(4))
+    used = np.zeros(0, dtype=bool)
+    found = Fit((), used, slope, 1.0, (), chi2_p, 1.0, (slope, slope), drifts, law == "geometric")
     return compare(found, Expected(expected, "heuristic"))
 
 
@@ -237,6 +312,58 @@ def test_verdicts() -> None:
     assert verdict(0.05, math.nan)[0] == "undetermined"
 
 
+@pytest.mark.parametrize(("chi2_p", "drifts"), [(0.005, False), (0.5, True)])
+def test_points_that_follow_no_one_law_agree_with_none(chi2_p: float, drifts: bool) -> None:
+    seen, reason = verdict(0.05, 0.52, chi2_p=chi2_p, drifts=drifts)
+    assert seen == "undetermined"
+    assert "do not follow one law" in reason
+    assert verdict(0.05, 0.6, chi2_p=chi2_p, drifts=drifts)[0] == "inconsistent"
+
+
+@pytest.mark.parametrize(
+    ("value", "half", "expected", "seen"),
+    [
+        (0.02, 0.1, 0.03, "holds 0"),
+        (0.5, 0.1, 0.52, "half-width 0.1 is over 0.075 (0.15 of the rate)"),
+        (0.5, 0.07, 0.52, "consistent"),
+        (3.0, 0.4, 3.1, "consistent"),
+        (3.0, 0.5, 3.1, "half-width 0.5 is over 0.45"),
+        (0.02, 0.1, 0.7, "inconsistent"),
+    ],
+)
+def test_geometric_rates_are_judged_on_their_own_scale(value: float, half: float, expected: float, seen: str) -> None:
+    found, reason = verdict(half, expected, value=value, law="geometric")
+    assert seen in reason if found == "undetermined" else seen == found
+
+
+def contraction(pairs: int = 256) -> tuple[np.ndarray, np.ndarray, Bootstrap]:
+    """Log distances (pair, 20) of independent walks, their mean log factors (pair,), and a bootstrap."""
+    rng = np.random.default_rng(21)
+    logs = -0.7 + 0.3 * rng.normal(size=(pairs, 20))
+    table = rng.random((1024, 800))
+    return logs.cumsum(1), logs.mean(1), Bootstrap(lambda units, count: table[units, :count], 800)
+
+
+def test_a_rate_measured_on_the_same_pairs_is_compared_by_the_difference() -> None:
+    """The pairs' own scatter is common to both numbers; independent errors would be several times as wide.
+
+    The difference of the fitted and the mean factor has an s.d. of about a third of that of either, by their weights.
+    """
+    walk, factor, boot = contraction()
+    points = [rates._log_point(k + 1.0, walk[:, k], boot) for k in range(20)]
+    slope = powerlaw.fit(points, geometric=True).slope
+    expected = rates.measured_rate(factor, boot)
+    assert expected.value == pytest.approx(-factor.mean())
+    half = rates.half_width_of_difference(slope, expected)
+    own = np.std(factor) / np.sqrt(len(factor))
+    independent = 1.96 * math.hypot(slope.stderr, own)
+    assert half < 0.7 * independent
+    # the direct way: regress each pair's walk on the steps, subtract its mean factor, take the s.d. of the mean
+    weight = powerlaw._Line(np.arange(1.0, 21.0), points).contrast()
+    difference = walk @ weight + factor
+    assert half == pytest.approx(1.96 * np.std(difference) / np.sqrt(len(factor)), rel=0.12)
+
+
 def test_rounding_and_transient_are_left_out() -> None:
     """Distances 1, 1e-1, ...: NaN where rounding begins; the first two decades are the transient."""
     logs = np.tile(-math.log(10) * np.arange(12.0), (200, 1))
@@ -246,6 +373,16 @@ def test_rounding_and_transient_are_left_out() -> None:
     logs[:10, 9] = np.nan
     assert resolved_steps(logs) == list(range(2, 9))
     assert resolved_steps(np.full((4, 3), np.nan)) == []
+
+
+def test_a_distance_below_rounding_counts_as_the_smallest_that_is_resolved() -> None:
+    logs = np.tile(-math.log(10) * np.arange(1.0, 9.0), (200, 1))
+    logs[:1, 7] = np.nan
+    blank = Rate("s", "memory_contraction", "coupling", "hidden_updates", "N=infinity", law="geometric")
+    table = np.random.default_rng(24).random((256, 200))
+    boot = Bootstrap(lambda units, count: table[units, :count], 200)
+    last = contraction_rate(blank, np.arange(8.0), logs, Expected(2.3, "exact"), boot).cloud[-1]
+    assert math.log(last.estimate) == pytest.approx((199 * logs[1, 7] + math.log(couplings.RESOLVED)) / 200)
 
 
 def test_large_errors_of_a_geometric_mean_are_no_reason_to_leave_it_out() -> None:
@@ -297,7 +434,7 @@ def test_a_limit_at_other_times_is_refused(tmp_path: Path) -> None:
     study = made_up.make_study(beta="[0.75]", replicas="32")
     layout = made_up.write_results(study, tmp_path)
     other = made_up.make_study(beta="[0.75]", replicas="32", checkpoints="[0.0, 0.5, 2.0]")
-    with pytest.raises(StudyError, match="has other checkpoints"):
+    with pytest.raises(StudyError, match="is from another study"):
         run(other, layout)
 
 
@@ -364,7 +501,7 @@ def test_table_fits_a_terminal(measured: Measured) -> None:
     found = measured[2]
     lines = rates.table(found).splitlines()
     assert max(map(len, lines)) <= 100
-    assert lines[0].split() == ["exponent", "95%", "interval", "expected", "verdict"]
+    assert lines[0].split() == ["exponent", "±", "half", "95%", "interval", "expected", "verdict"]
     drift = lines[lines.index("drift in N (plain)") + 1]
     rate = of(found, "drift", at="beta=0.6")
     assert f"{rate.exponent:.3f} ± {0.5 * (rate.ci_high - rate.ci_low):.3f}" in drift

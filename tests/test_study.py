@@ -124,7 +124,11 @@ BAD = [
         "replicas: 64, ladders: [{steps_per_time: [33]}]",
         "training.ladders[0].steps_per_time has K = 33; allowed: a whole number of steps at checkpoint 0.5",
     ),
-    (REPLICAS, "replicas: 64, steps_per_time: [8]", "training.steps_per_time has K = 8; allowed: 32 (training."),
+    (
+        REPLICAS,
+        "replicas: 64, steps_per_time: [8]",
+        "training.steps_per_time has K = 8, which makes 16 steps in all; that is fewer than the 32 bins",
+    ),
     (REPLICAS, "replicas: 64, checkpoints: [0, 1]", "training.checkpoints is [0.0, 1.0]; allowed: times that end"),
     (REPLICAS, "replicas: 64, checkpoints: [1, 0, 2]", "training.checkpoints is [1.0, 0.0, 2.0]; allowed: increas"),
     (TARGET, "target: {x: [1, 2]}", "target.x has 2 entries; allowed: a number or 1 entries (the components of X)"),

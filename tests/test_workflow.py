@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -130,6 +131,102 @@ def test_a_second_run_on_the_same_folder_is_refused(tmp_path: Path) -> None:
     finally:
         os.killpg(first.pid, signal.SIGINT)
         first.wait(timeout=60)
+
+
+SLOW_TRAINING = {"replicas": 16, "replicas_per_block": 2, "horizon": 60.0, "checkpoints": [60.0]}
+SLOW = {"training": {"width": [16, 24, 33, 400], **SLOW_TRAINING}}
+
+
+def start(folder: Path, study: Path) -> subprocess.Popen[bytes]:
+    """`rnnlimits run` in the background, with some of its shards written."""
+    quiet = subprocess.DEVNULL
+    command = [sys.executable, "-m", "pipeline", "run", str(study), "--results", "2024", "--cores", "2"]
+    job = subprocess.Popen(command, cwd=folder, env=ENVIRONMENT, stdout=quiet, stderr=quiet, start_new_session=True)
+    while len(list(folder.glob("2024/tiny/shards/N*/*.h5"))) < 3:
+        assert job.poll() is None
+        time.sleep(0.02)
+    return job
+
+
+def at_work(study: Path) -> list[int]:
+    """Every process that has the study on its command line."""
+    found = subprocess.run(["pgrep", "-f", str(study)], capture_output=True, text=True)
+    return [int(word) for word in found.stdout.split()]
+
+
+def finish(folder: Path, study: Path) -> str:
+    """Run to the end; returns the digests of the ensembles."""
+    done = run("run", study, "--results", "2024", "--cores", "2", cwd=folder)
+    assert "where to look" in done.stdout
+    return run("digest", folder / "2024" / "tiny" / "train").stdout
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("undisturbed")
+    return finish(folder, write_study(folder, **SLOW))
+
+
+def test_everything_killed_and_run_again(tmp_path: Path, undisturbed: str) -> None:
+    study = write_study(tmp_path, **SLOW)
+    job = start(tmp_path, study)
+    for process in at_work(study):
+        with suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
+    job.wait()
+    assert not (tmp_path / "2024" / "tiny" / "rates.csv").exists()
+    assert finish(tmp_path, study) == undisturbed
+
+
+def test_asked_to_end_it_ends_whole_and_goes_on_later(tmp_path: Path, undisturbed: str) -> None:
+    study = write_study(tmp_path, **SLOW)
+    job = start(tmp_path, study)
+    os.kill(job.pid, signal.SIGTERM)
+    assert job.wait(timeout=30) == 130
+    for _ in range(100):
+        if not at_work(study):
+            break
+        time.sleep(0.1)
+    assert at_work(study) == []
+    assert not (tmp_path / "2024" / "tiny" / "rates.csv").exists()
+    assert finish(tmp_path, study) == undisturbed
+
+
+def test_a_killed_driver_still_holds_its_folder(tmp_path: Path) -> None:
+    study = write_study(tmp_path, **SLOW)
+    job = start(tmp_path, study)
+    os.kill(job.pid, signal.SIGKILL)
+    job.wait()
+    second = run("run", study, "--results", "2024", check=False, cwd=tmp_path)
+    for process in at_work(study):
+        with suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
+    assert second.returncode == 2
+    assert "run is being run by process" in second.stderr
+
+
+def test_a_stage_that_is_refused_its_input_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
+    study = write_study(tmp_path)
+    run("run", study, cwd=tmp_path)
+    shard = sorted(tmp_path.glob("results/tiny/shards/N*/*.h5"))[0]
+    os.truncate(shard, 1000)
+    ensemble = sorted(tmp_path.glob("results/tiny/train/*/*.h5"))[0]
+    ensemble.unlink()
+    done = run("run", study, check=False, cwd=tmp_path)
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert shard.name in done.stderr
+    shard.unlink()
+    run("run", study, cwd=tmp_path)
+    assert ensemble.exists()
+
+
+def test_options_for_snakemake_and_its_own_failures(tmp_path: Path) -> None:
+    study = write_study(tmp_path)
+    assert run("run", study, "--", "--dry-run", check=False, cwd=tmp_path).returncode != 1
+    done = run("run", study, "--", "--no-such-option", check=False, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "--no-such-option" in done.stderr
 
 
 def test_lint_and_format() -> None:

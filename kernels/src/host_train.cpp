@@ -44,10 +44,12 @@ struct HostTeam {
 
     static bool leads() { return true; }
 
-    // Asks for a tile before it is needed: a wide network comes out of the far caches as a stream.
+    // Asks for a tile before it is needed: a wide network comes out of the far caches as a stream. Larger units (d > 2)
+    // are found ahead by the processor itself, and asking would only cost (measured).
     KERNEL void fetch(long i) const {
         const char* tile = reinterpret_cast<const char*>(units + i);
-        for (unsigned line = 0; line < sizeof *units; line += 64) __builtin_prefetch(tile + line, 1);
+        if (sizeof *units <= 640)
+            for (unsigned line = 0; line < sizeof *units; line += 64) __builtin_prefetch(tile + line, 1);
     }
 
     // The first third of a tile's step; past the end there is nothing to do.

@@ -8,10 +8,13 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from pipeline import plan
 from pipeline.errors import StudyError
 from pipeline.files import digests, provenance
 from pipeline.files.reading import FORMAT, attribute_of, digest_of, open_complete, shown
 from pipeline.files.variables import dims_of, groups, values_of, variables
+from pipeline.layout import Layout
+from pipeline.study import load
 
 TRAINING = ("cell_id", "cell", "beta", "width", "steps_per_time", "depth", "alpha", "horizon")
 MACHINE = ("backend", "device")
@@ -21,9 +24,11 @@ ATTRIBUTES = {
     "train-ensemble": (*TRAINING, "joined_along", "shard_count"),
     "draw-shard": ("draw_id", "block", "exact", *MACHINE),
     "draw": ("draw_id", "exact", *MACHINE),
-    "limit": ("draw_id", "exact", *MACHINE),
+    "limit": ("draw_id", "limit_id", "exact", *MACHINE),
     "rates": MACHINE,
 }
+# What the results of a study are called; another kind under such a name is a file in the wrong place.
+KIND_OF_NAME = {"draw.h5": "draw", "limit.h5": "limit", "rates.h5": "rates"}
 # Shown first and in this order by `inspect`; the study's text has its own line.
 SHOWN_FIRST = ("study", "study_id", "cell_id", "precision", "seed", "backend", "device", "created")
 
@@ -61,10 +66,23 @@ def validate(path: Path) -> list[str]:
     return [fault for file in hdf5_files(path) for fault in _file_faults(file)]
 
 
+def missing(root: Path) -> list[str]:
+    """What the study in a results folder asks for and the folder lacks, one line each; empty for anything else.
+
+    Raises StudyError if the folder's study.yaml cannot be read.
+    """
+    layout = Layout(root)
+    if not layout.study_yaml.is_file():
+        return []
+    cells = plan.cells(load(layout.study_yaml))
+    wanted = (layout.draw, layout.limit, layout.rates_h5, *(layout.ensemble(cell) for cell in cells))
+    return [f"{path}: is missing; rnnlimits run makes it" for path in wanted if not path.exists()]
+
+
 def _file_faults(path: Path) -> list[str]:
     try:
         with open_complete(path, None) as file:
-            return [f"{path}: {fault}" for fault in _content_faults(file)]
+            return [f"{path}: {fault}" for fault in _content_faults(path, file)]
     except StudyError as error:
         return [str(error)]
     except (RuntimeError, LookupError) as error:
@@ -72,8 +90,10 @@ def _file_faults(path: Path) -> list[str]:
         return [f"{path}: is damaged ({shown(error)})"]
 
 
-def _content_faults(file: h5py.File) -> Iterator[str]:
+def _content_faults(path: Path, file: h5py.File) -> Iterator[str]:
     kind = str(attribute_of(file, "kind"))
+    if kind != (expected := KIND_OF_NAME.get(path.name, kind)):
+        yield f"is of kind {kind}; a file of this name is {expected}"
     for name in (*provenance.FIELDS, *ATTRIBUTES.get(kind, ())):
         if name not in file.attrs:
             yield f"has no attribute {name}"

@@ -30,6 +30,12 @@ def pack(results: Path, output: Path) -> None:
     results, output = Path(results), Path(output)
     if not results.is_dir():
         raise StudyError(f"{results}: is not a folder; give the results folder of a study (results/STUDY)")
+    if results.resolve() in output.resolve().parents:
+        raise StudyError(f"{output}: lies inside {results}; write the pack somewhere else")
+    if output.exists() and not _is_pack(output):
+        raise StudyError(f"{output}: is there already and is not a pack; give a new name, or remove it first")
+    if not output.absolute().parent.is_dir():
+        raise StudyError(f"{output.absolute().parent}: there is no such folder for the pack")
     members = [path for path in hdf5_files(results) if _belongs(results, path)]
     if not members:
         raise StudyError(f"{results}: holds no results to pack; run the study first")
@@ -38,6 +44,14 @@ def pack(results: Path, output: Path) -> None:
             _pack_one(path, file.create_group(str(path.relative_to(results).with_suffix("")), track_order=True))
     if faults := validate(output):
         raise StudyError(f"{faults[0]} (written just now: the disk may be failing)")
+
+
+def _is_pack(path: Path) -> bool:
+    try:
+        with open_complete(path, KIND):
+            return True
+    except StudyError:
+        return False
 
 
 def _belongs(results: Path, path: Path) -> bool:

@@ -115,7 +115,7 @@ def _require_hdf5(path: Path) -> int:
         raise StudyError(f"{path}: cannot be read: {error.strerror}") from error
     if start != SIGNATURE:
         what = "is empty (0 bytes)" if state.st_size == 0 else "is not an HDF5 file"
-        raise StudyError(f"{path}: {what}; {AGAIN}")
+        raise StudyError(f"{path}: {what}; if it is a result of this software, {AGAIN}")
     if broken:
         raise _damaged(path)
     return state.st_size

@@ -151,10 +151,11 @@ class Training(Section):
                 # A rounded time would be a bias of order 1/K, the size of what is measured.
                 raise refusal(key, found, f"allowed: a whole number of steps at checkpoint {show(time)}")
         total = round(self.horizon * steps)
-        if not self.loss_bins <= total < MOST_STEPS:
-            raise refusal(
-                key, found, f"allowed: {self.loss_bins} (training.loss_bins) to {MOST_STEPS - 1} steps in all"
-            )
+        if total >= MOST_STEPS:
+            raise refusal(key, found, f"which makes {total} steps; allowed: at most {MOST_STEPS - 1}")
+        if total < self.loss_bins:
+            allowed = f"that is fewer than the {self.loss_bins} bins of the loss: lower training.loss_bins"
+            raise refusal(key, Found(f"has K = {steps}, which makes {total} steps in all"), allowed)
 
 
 def _one_each(key: str, replicas: int | tuple[int, ...], width: tuple[int, ...]) -> tuple[int, ...]:

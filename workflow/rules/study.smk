@@ -9,4 +9,4 @@ rule study:
         study=STUDY_FILE,
         identity=plan.study_id(STUDY),
     shell:
-        "python -m pipeline check {params.study:q} --resolved {output:q} 2>&1 | tee {log:q}"
+        "python -m pipeline check {params.study:q} --resolved {output:q} > {log:q}"

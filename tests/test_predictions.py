@@ -1,0 +1,36 @@
+"""The table of predictions in docs/model.md promises no measurement that the software does not make, and omits none."""
+
+from __future__ import annotations
+
+import re
+
+from runs import ROOT
+
+from pipeline import estimators
+
+
+def rows() -> list[list[str]]:
+    """Cells of the table of section 7, without its head."""
+    section = (ROOT / "docs" / "model.md").read_text().split("## 7. Predictions")[1].split("\n## ")[0]
+    lines = [line for line in section.splitlines() if line.startswith("|")]
+    # An escaped bar or a formula could hide a cell: every row has as many as the head.
+    table = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    assert {len(row) for row in table} == {len(table[0])}
+    assert table[0][-1] == "measured as"
+    return table[2:]
+
+
+def test_every_prediction_names_a_quantity_or_says_that_it_is_not_measured() -> None:
+    measured = {name for name, _ in estimators.QUANTITIES} | {entry.name for entry in estimators.CONTRACTIONS}
+    named: set[str] = set()
+    for row in rows():
+        found = {word for word in re.findall(r"`([a-z_]+)`", row[-1]) if word in measured}
+        assert found or row[-1].startswith("**not measured yet**"), row
+        named |= found
+    assert named == measured
+
+
+def test_what_no_code_computes_says_so() -> None:
+    for words in ("H^1", "empirical kernel", "mean of a test function", "(37)"):
+        (row,) = (row for row in rows() if words in row[0] + row[2])
+        assert "**not measured yet**" in row[-1], row
