@@ -96,7 +96,9 @@ def kernel_chain(study: Study) -> GaussianChain:
     if isinstance(section, LinearGaussian):
         a, q = section.matrices()
         values, vectors = eigenpairs(q, f"{study.source}: chain.q")
-        return GaussianChain(d, dz, linear=a, noise=vectors * np.sqrt(values), target=coefficients)
+        # The symmetric root: unlike vectors alone it is unique, so a seed means the same path on every machine.
+        noise = (vectors * np.sqrt(values)) @ vectors.T
+        return GaussianChain(d, dz, linear=a, noise=noise, target=coefficients)
     m = section.matrices()
     zero = np.zeros((d, d))
     linear, coupling = np.block([[m.a, zero], [zero, m.c]]), np.block([[zero, m.b], [m.e, zero]])

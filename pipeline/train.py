@@ -171,18 +171,19 @@ class _Loss:
     """Squared error along the path, averaged over bins of equal numbers of steps (to within one)."""
 
     def __init__(self, replicas: int, steps: int, bins: int) -> None:
-        self._bin = np.arange(steps) * min(bins, steps) // max(steps, 1)
-        self._sum = np.zeros((replicas, min(bins, steps)))
+        self._steps, self._bins = steps, min(bins, steps)
+        self._sum = np.zeros((replicas, self._bins))
 
     def add(self, first: int, squared_error: Array) -> None:
         """Squared errors (R, steps) of the steps from `first` on."""
-        bins = self._bin[first : first + squared_error.shape[1]]
+        bins = np.arange(first, first + squared_error.shape[1]) * self._bins // self._steps
         present, starts = np.unique(bins, return_index=True)
         self._sum[:, present] += np.add.reduceat(squared_error, starts, axis=1)
 
     def mean(self) -> Array:
         """(R, bins)."""
-        return np.asarray(self._sum / np.bincount(self._bin))
+        edges = -(-np.arange(self._bins + 1) * self._steps // self._bins)  # the first step of each bin
+        return np.asarray(self._sum / np.diff(edges))
 
 
 def _drift_norms(w: Array, b: Array, c: Array) -> tuple[float, ...]:

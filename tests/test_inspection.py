@@ -24,7 +24,9 @@ def root(tmp_path: Path) -> Path:
     """Results of a study: shards, an ensemble, a limit, its file."""
     root = tmp_path / "results" / "demo"
     write_ensemble(root, write_shards(root))
-    with store.atomic_h5(root / "limit.h5", "limit", {**PROVENANCE, "draw_id": "0123", "exact": 0}) as file:
+    with store.atomic_h5(
+        root / "limit.h5", "limit", {**PROVENANCE, "draw_id": "0123", "limit_id": "4567", "exact": 0}
+    ) as file:
         store.put(file, "loss", np.exp(-np.arange(50.0)), ("fine_time",), "1", "loss of the limit").attrs["note"] = "x"
     (root / "study.yaml").write_text("name: demo\n# written by hand: é\n", encoding="utf-8")
     return root
@@ -191,8 +193,8 @@ def test_a_pack_may_be_renewed_and_overwrites_nothing_else(root: Path, tmp_path:
 
 
 def test_a_result_under_another_ones_name_is_a_fault(root: Path) -> None:
-    (root / "limit.h5").write_bytes((root / "draw.h5").read_bytes())
-    assert any("limit.h5: is of kind draw; a file of this name is limit" in fault for fault in validate(root))
+    (root / "draw.h5").write_bytes((root / "limit.h5").read_bytes())
+    assert any("draw.h5: is of kind limit; a file of this name is draw" in fault for fault in validate(root))
 
 
 def test_pack_names_a_missing_shard_and_writes_nothing(root: Path, tmp_path: Path) -> None:

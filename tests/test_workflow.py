@@ -182,7 +182,7 @@ def test_asked_to_end_it_ends_whole_and_goes_on_later(tmp_path: Path, undisturbe
     study = write_study(tmp_path, **SLOW)
     job = start(tmp_path, study)
     os.kill(job.pid, signal.SIGTERM)
-    assert job.wait(timeout=30) == 130
+    assert job.wait(timeout=90) == 130
     for _ in range(100):
         if not at_work(study):
             break
