@@ -114,6 +114,8 @@ def coupled_contraction(chain: CoupledTanh) -> Verdict:
     if radius < 1:
         return Verdict(True, f"the chain contracts: its Lipschitz matrix has spectral radius {radius:.4g}")
     mean, error = lyapunov_exponent(chain.matrices())
+    if not np.isfinite(mean):
+        return Verdict(False, "the chain does not contract: its paths grow without bound")
     words = f"the chain's top Lyapunov exponent is {mean:.3g} +- {error:.2g}"
     if mean + STANDARD_ERRORS * error < -MARGIN:
         return Verdict(True, f"{words} per step: it contracts (by simulation; the Lipschitz bound is {radius:.4g})")

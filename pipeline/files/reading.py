@@ -114,8 +114,9 @@ def _require_hdf5(path: Path) -> int:
     except OSError as error:
         raise StudyError(f"{path}: cannot be read: {error.strerror}") from error
     if start != SIGNATURE:
-        what = "is empty (0 bytes)" if state.st_size == 0 else "is not an HDF5 file"
-        raise StudyError(f"{path}: {what}; if it is a result of this software, {AGAIN}")
+        if state.st_size == 0:
+            raise StudyError(f"{path}: is empty (0 bytes); {AGAIN}")
+        raise StudyError(f"{path}: is not an HDF5 file; if it is a result of this software, {AGAIN}")
     if broken:
         raise _damaged(path)
     return state.st_size
