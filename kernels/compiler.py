@@ -75,7 +75,7 @@ def _key(compiler: str, arguments: list[str]) -> str:
 
 
 @contextlib.contextmanager
-def _alone(path: Path) -> Iterator[None]:
+def alone(path: Path) -> Iterator[None]:
     """One rank of a node compiles while the others wait; without file locks all compile, which is slower but right."""
     with open(path, "w") as lock:
         with contextlib.suppress(OSError):
@@ -100,7 +100,7 @@ def _library(source: str, defines: tuple[tuple[str, str], ...]) -> ctypes.CDLL:
     arguments = [*FLAGS, *(f"-D{name}={value}" for name, value in defines)]
     target = cache_folder() / f"{Path(source).stem}-{_key(compiler, [source, *arguments])}.so"
     if not target.exists():
-        with _alone(target.with_suffix(".lock")):
+        with alone(target.with_suffix(".lock")):
             if not target.exists():
                 _compile(compiler, source, arguments, target)
     try:

@@ -12,7 +12,10 @@ from numpy.typing import NDArray
 
 from kernels import compiler
 from kernels.activations import ACTIVATIONS
-from kernels.problem import Array, GaussianChain, Replicas, Training
+from kernels.problem import Array, GaussianChain, OneByOne, Replicas, Training
+from kernels.reference import array, numpy
+
+__all__ = ["array", "numpy"]  # of the back end: nothing to do, its arrays are NumPy's
 
 name = "host"
 _ALIGNMENT = 64  # bytes: a cache line, and the widest vector
@@ -196,11 +199,12 @@ class _Training(ctypes.Structure):  # struct Training of src/team.h
     _fields_ = tuple((field, c_double) for field in ("width", "output_scale", "rate", "clip"))
 
 
-class HostTrainer:
+class HostTrainer(OneByOne):
     """See problem.Trainer. Replicas train one after the other, a whole segment each: their units stay in cache."""
 
     def __init__(self, training: Training, replicas: int) -> None:
-        t = self.training = training
+        t, self.replicas = training, replicas
+        self.training = training
         self._library = _training(t.precision, t.dimension, t.depth, ACTIVATIONS[t.activation].code, t.update_b)
         self._real = np.dtype(t.precision)
         self._asked = _Training(t.width, t.output_scale, t.rate, t.clip_level)

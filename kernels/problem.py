@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,6 +65,9 @@ class Training:
 class Trainer(Protocol):
     """An ensemble of `replicas` independent networks of one Training."""
 
+    def fill_from(self, first: int, w: Array, b: Array, c: Array) -> None:
+        """Set initial weights of replicas from `first` on: w (n, N, d), b (n, N), c (n, N), arrays of the back end."""
+
     def fill(self, replica: int, w: Array, b: Array, c: Array) -> None:
         """Set initial weights of one replica: w (N, d), b (N,), c (N,)."""
 
@@ -78,14 +81,48 @@ class Trainer(Protocol):
         """Output and memory (R, P) of the frozen networks at the last step of histories (P, length, d)."""
 
     def drift(self, replica: int) -> tuple[Array, Array, Array]:
-        """Drift since initialisation of one settled replica: w (N, d), b (N,), c (N,)."""
+        """Drift since initialisation of one settled replica: w (N, d), b (N,), c (N,), NumPy's arrays."""
+
+    def drift_norms(self) -> Array:
+        """Sizes of the drifts of all settled replicas (R, 6), NumPy's array: see `norms`."""
+
+
+class OneByOne:
+    """What a trainer can do for all replicas once it can do it for one."""
+
+    replicas: int
+
+    def fill_from(self: Trainer, first: int, w: Array, b: Array, c: Array) -> None:
+        """See Trainer.fill_from."""
+        for row, weights in enumerate(zip(w, b, c, strict=True)):
+            self.fill(first + row, *weights)
+
+    def drift_norms(self) -> Array:
+        """See Trainer.drift_norms."""
+        return np.array([norms(*self.drift(replica)) for replica in range(self.replicas)])  # type: ignore[attr-defined]
+
+
+def norms(w: Array, b: Array, c: Array) -> tuple[float, ...]:
+    """Largest |w|, |b|, |c| over components and units, then root mean squares over units of the same three."""
+    largest = [float(np.abs(a).max()) for a in (w, b, c)]
+    return (*largest, *(float(np.sqrt((a**2).sum() / len(a))) for a in (w, b, c)))
 
 
 class Backend(Protocol):
-    """Where kernels run. Counter-based draws: the same numbers on every back end up to the last places."""
+    """Where kernels run. Counter-based draws: the same numbers on every back end up to the last places.
+
+    Arrays that are returned are the back end's: NumPy's, or on a device CuPy's. NumPy's functions work on both, but not
+    on both at once.
+    """
 
     name: str
     device: str
+
+    def array(self, values: NDArray[Any]) -> NDArray[Any]:
+        """The same values as an array of the back end."""
+
+    def numpy(self, values: NDArray[Any]) -> NDArray[Any]:
+        """An array of the back end as NumPy's."""
 
     def philox(self, counter: NDArray[np.uint32], key: tuple[int, int]) -> NDArray[np.uint32]:
         """Philox4x32-10 of counters (count, 4)."""

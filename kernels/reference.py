@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from kernels.activations import ACTIVATIONS
-from kernels.problem import Array, GaussianChain, Replicas, Training
+from kernels.problem import Array, GaussianChain, OneByOne, Replicas, Training
 
 name = "numpy"
 device = "NumPy, double precision"
@@ -15,6 +17,14 @@ _MULTIPLIERS = np.array([0xD2511F53, 0xCD9E8D57], dtype=np.uint64)
 _WEYL = np.array([0x9E3779B9, 0xBB67AE85], dtype=np.uint64)
 _LOW = np.uint64(0xFFFFFFFF)
 _HALF = np.uint64(32)
+
+
+def array(values: NDArray[Any]) -> NDArray[Any]:
+    """See problem.Backend.array."""
+    return values
+
+
+numpy = array
 
 
 def philox(counter: NDArray[np.uint32], key: tuple[int, int]) -> NDArray[np.uint32]:
@@ -138,11 +148,11 @@ def smooth_clip(y: Array, level: float) -> Array:
     return np.asarray(np.sign(y) * np.where(beyond > 0.0, level + level * np.tanh(beyond / level), np.abs(y)))
 
 
-class ReferenceTrainer:
+class ReferenceTrainer(OneByOne):
     """Training as docs/model.md writes it, all right-hand sides at step k; replicas side by side in arrays (R, N)."""
 
     def __init__(self, training: Training, replicas: int) -> None:
-        self.training = training
+        self.training, self.replicas = training, replicas
         shape = (replicas, training.width)
         self.w, self.b, self.c = np.zeros((*shape, training.dimension)), np.zeros(shape), np.zeros(shape)
         self.start = (self.w.copy(), self.b.copy(), self.c.copy())

@@ -28,15 +28,19 @@ template <class V> KERNEL V observe(const Chain& chain, const V* h, V* curved) {
     return y;
 }
 
-// H_k from H_{k-1}; next and xi are work space of the same length as h.
-template <class V, class W>
-KERNEL void advance(const Chain& chain, W replica, u64 step, V* h, const V* curved, V* next, V* xi) {
+// xi of a step.
+template <class V, class W> KERNEL void draw_noise(const Chain& chain, W replica, u64 step, V* xi) {
     const int size = chain.inputs + chain.hidden;
     for (int i = 0; i < size; i += 2) {
         const Pair<V> pair = normal_pair<V>(W{} + u64(i / 2), W{} + step, replica, W{}, chain.seed, chain.stream);
         xi[i] = pair.first;
         if (i + 1 < size) xi[i + 1] = pair.second;
     }
+}
+
+// H_k from H_{k-1} and the step's noise; next is work space of the same length as h.
+template <class V> KERNEL void advance(const Chain& chain, V* h, const V* curved, const V* xi, V* next) {
+    const int size = chain.inputs + chain.hidden;
     for (int i = 0; i < size; ++i) {
         V sum = {};
         for (int j = 0; j < size; ++j) {

@@ -47,7 +47,7 @@ template <class V> KERNEL V tanh_lanes(V x) {
     V p, q;
     tanh_fraction(V(x - n * Scalar(0.34657359027997264)), p, q, Scalar());
     const V scale = power_of_two(rounded), plus = p + q, minus = p - q;
-    return (scale * plus - minus) / (scale * plus + minus);
+    return ratio(V(scale * plus - minus), V(scale * plus + minus));
 }
 
 // exp(x) for x <= 0; below the limit the result is cut off at exp(limit), which is nothing beside 1.
@@ -80,8 +80,8 @@ template <class V> KERNEL void erf_lanes(V x, V& value, V& slope) {
                            0.000195358723574024904};
     const V size = smaller(splat<V>(single ? Scalar(4) : Scalar(6)), magnitude(x));
     const V decay = exp_negative(V(-(x * x)));
-    const V scaled = single ? polynomial(top4, size) / polynomial(low4, size)
-                            : polynomial(top8, size) / polynomial(low8, size);
+    const V scaled = single ? ratio(polynomial(top4, size), polynomial(low4, size))
+                            : ratio(polynomial(top8, size), polynomial(low8, size));
     const V upper = Scalar(1) - decay * scaled;
     value = x < V{} ? -upper : upper;
     slope = decay * Scalar(1.1283791670955126);

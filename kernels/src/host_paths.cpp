@@ -111,7 +111,8 @@ void chain_path(const Chain* chain, const u32* replica, long replicas, u64 first
             for (int n = 0; n < lanes; ++n) h[i][n] = state[smaller(first + n, replicas - 1) * size + i];
         observe(*chain, h, curved);
         for (long k = 0; k < steps; ++k) {
-            advance(*chain, r, first_step + u64(k), h, curved, next, xi);
+            draw_noise(*chain, r, first_step + u64(k), xi);
+            advance(*chain, h, curved, xi, next);
             const V target = observe(*chain, h, curved);
             if (!history) continue;
             for (int n = 0; n < used; ++n) {

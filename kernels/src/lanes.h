@@ -10,6 +10,7 @@
 typedef unsigned int u32;
 typedef long long i64;
 typedef unsigned long long u64;
+#define COPY_BITS memcpy
 #else
 #include <cstdint>
 #include <cstring>
@@ -17,6 +18,7 @@ typedef unsigned long long u64;
 typedef uint32_t u32;
 typedef int64_t i64;
 typedef uint64_t u64;
+#define COPY_BITS __builtin_memcpy
 #endif
 
 template <class V> struct Lane;  // scalar type, integer lanes of the same width, number of lanes
@@ -69,9 +71,15 @@ template <> KERNEL double splat<double>(double value) { return value; }
 template <class To, class From> KERNEL To same_bits(const From& from) {
     static_assert(sizeof(To) == sizeof(From), "bits are reinterpreted, never resized");
     To to;
-    __builtin_memcpy(&to, &from, sizeof to);
+    COPY_BITS(&to, &from, sizeof to);
     return to;
 }
+
+template <class V> KERNEL V ratio(V a, V b) { return a / b; }
+#if defined(__CUDACC__)
+// One reciprocal and one product, at most 2 units in the last place off, where the exact quotient takes ten operations.
+template <> KERNEL float ratio<float>(float a, float b) { return __fdividef(a, b); }
+#endif
 
 template <class V> KERNEL V smaller(V a, V b) { return a < b ? a : b; }
 template <class V> KERNEL V larger(V a, V b) { return a > b ? a : b; }

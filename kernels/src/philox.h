@@ -39,8 +39,10 @@ template <class V, class W> KERNEL Pair<V> uniform_pair(W lane, W step, W replic
     return {unit_interval<V>(counter[0], counter[1]), unit_interval<V>(counter[2], counter[3])};
 }
 
+#if defined(__CUDACC__)
+KERNEL double square_root(double x) { return sqrt(x); }
+#else
 KERNEL double square_root(double x) { return __builtin_sqrt(x); }
-#if !defined(__CUDACC__)
 KERNEL DoubleLanes square_root(DoubleLanes x) {
     for (int i = 0; i < Lane<DoubleLanes>::count; ++i) x[i] = __builtin_sqrt(x[i]);
     return x;

@@ -1,0 +1,129 @@
+"""Which team of GPU threads owns a network: a pure function of the network and of the device's limits.
+
+A team is a warp, a block, a cluster of blocks, or blocks that meet in device memory (src/groups.h); each of its members
+keeps `slots` units in registers, or none, and then streams them through from device memory. Neither the number of
+replicas nor what else runs enters: a replica's sums are added in the same order whatever ensemble it is part of.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kernels.activations import ACTIVATIONS
+from kernels.problem import KernelError, Training
+
+WARP = 32
+SLOTS = (1, 2, 3, 4, 6, 8, 12, 16)  # units that a member may keep in registers; each is a compiled program
+UNIT_WORDS = 128  # of the 255 registers of a thread, so many may hold units; a step needs the others
+BLOCK_THREADS = 256  # so that one block with 255 registers a thread always fits on a multiprocessor
+TEAMS_PER_BLOCK = 4  # warps that share a block, each with a replica of its own
+CLUSTERS = (2, 4, 8, 16)  # blocks; 16 is more than CUDA calls portable, but Hopper and Blackwell have it
+STREAMING_BLOCKS = 2  # blocks a multiprocessor, where units are streamed
+TEAMS = ("warp", "block", "cluster", "grid")  # in the order of TEAM_... in src/device_train.cu
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a device offers. Multiprocessors that can all hold a block at once, and its compute capability."""
+
+    name: str
+    capability: tuple[int, int]
+    multiprocessors: int
+
+    @property
+    def architecture(self) -> int:
+        """90 for compute capability 9.0."""
+        return 10 * self.capability[0] + self.capability[1]
+
+    @property
+    def clusters(self) -> tuple[int, ...]:
+        """Sizes that a cluster may have: none before Hopper; consumer devices stop at 8."""
+        if self.capability < (9, 0):
+            return ()
+        return CLUSTERS if self.capability[0] in (9, 10) else CLUSTERS[:-1]
+
+
+@dataclass(frozen=True)
+class Launch:
+    """Geometry of one training program: `slots` units a member (0: streamed), `threads` a block, `blocks` a team."""
+
+    team: str
+    slots: int
+    threads: int
+    blocks: int = 1
+
+    @property
+    def members(self) -> int:
+        """Threads that share a replica."""
+        return WARP if self.team == "warp" else self.threads * self.blocks
+
+    @property
+    def macros(self) -> dict[str, int]:
+        """What src/device_train.cu is compiled with; the launch bound is not the exact size of a block."""
+        threads = TEAMS_PER_BLOCK * WARP if self.team == "warp" else BLOCK_THREADS
+        macros = {"TEAM": TEAMS.index(self.team), "SLOTS": self.slots, "THREADS": threads}
+        return {**macros, "CLUSTER": self.blocks} if self.team == "cluster" else macros
+
+    def grid(self, replicas: int, limits: Limits) -> int:
+        """Blocks to start. Teams that meet in device memory must all run at once, and take replicas in turns."""
+        if self.team == "warp":
+            return -(-replicas // TEAMS_PER_BLOCK)
+        if self.team != "grid":
+            return replicas * self.blocks
+        at_once = limits.multiprocessors * (STREAMING_BLOCKS if self.slots == 0 else 1)
+        return min(replicas, at_once // self.blocks) * self.blocks
+
+
+def words_per_unit(training: Training) -> int:
+    """32-bit registers that one unit takes: struct Unit of src/unit.h."""
+    stored = max(1, training.depth + training.update_b) + (training.depth if training.activation == "erf" else 0)
+    values = 2 * training.dimension + 4 + stored
+    return values * (2 if training.precision == "float64" else 1)
+
+
+def most_slots(training: Training) -> int:
+    """The most units that a member can keep in registers; 0 if not even one fits."""
+    return max((slots for slots in SLOTS if slots * words_per_unit(training) <= UNIT_WORDS), default=0)
+
+
+def choose(training: Training, limits: Limits) -> Launch:
+    """The team for one replica of a network: the smallest kind that holds all its units in registers.
+
+    Raises KernelError for a device older than compute capability 7.0.
+    """
+    if limits.capability < (7, 0):
+        found = ".".join(map(str, limits.capability))
+        raise KernelError(f"{limits.name} has compute capability {found}; 7.0 or newer is needed; use --backend host")
+    slots, width = most_slots(training), training.width
+    if slots == 0 or width > slots * BLOCK_THREADS * max(limits.multiprocessors, *limits.clusters, 1):
+        return _streamed(width, limits)
+    if width <= slots * WARP:
+        return Launch("warp", _enough(width, WARP), TEAMS_PER_BLOCK * WARP)
+    for blocks in (1, *limits.clusters):
+        if width <= slots * BLOCK_THREADS * blocks:
+            threads = WARP * -(-width // (WARP * slots * blocks))
+            return Launch("cluster" if blocks > 1 else "block", _enough(width, threads * blocks), threads, blocks)
+    blocks = -(-width // (slots * BLOCK_THREADS))
+    return Launch("grid", _enough(width, BLOCK_THREADS * blocks), BLOCK_THREADS, blocks)
+
+
+def _enough(width: int, members: int) -> int:
+    return min(slots for slots in SLOTS if slots * members >= width)
+
+
+def _streamed(width: int, limits: Limits) -> Launch:
+    """A block where one has little to do for each of its threads, else the whole device."""
+    if width <= 16 * BLOCK_THREADS:
+        return Launch("block", 0, BLOCK_THREADS)
+    return Launch("grid", 0, BLOCK_THREADS, limits.multiprocessors * STREAMING_BLOCKS)
+
+
+def specialisation(training: Training) -> dict[str, object]:
+    """Macros of src/unit.h for a training."""
+    return {
+        "REAL": {"float32": "float", "float64": "double"}[training.precision],
+        "DIMENSION": training.dimension,
+        "DEPTH": training.depth,
+        "ACTIVATION": ACTIVATIONS[training.activation].code,
+        "UPDATE_B": int(training.update_b),
+    }
