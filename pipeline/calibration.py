@@ -27,8 +27,7 @@ def ns_per_unit_step(study: Study, be: Backend, seconds: float = SECONDS) -> flo
     block = Block(replace(median, width=min(median.width, WIDEST)), 0, 1)
     replica = np.zeros(1, dtype=np.uint32)
     trainer = be.trainer(kernel_training(study, block.cell), 1)
-    w, b, c = ParameterLaw.of(study).draw(be, study.seed, replica, block.cell.width)
-    trainer.fill(0, w[0], b[0], c[0])
+    trainer.fill_from(0, *ParameterLaw.of(study).on(be).draw(be, study.seed, replica, block.cell.width))
     path = chains.of(study).paths(be, study.seed, Stream.CHECK, replica)
     x, _, y = path.take(STEPS)
     trainer.run(x, y)  # warm: compiled, in cache

@@ -122,8 +122,9 @@ class NoiseDrivenChain:
     ) -> NoiseDrivenPath:
         """See Chain.paths."""
         if start is not None:
-            return NoiseDrivenPath(self.kernel, be, seed, stream, replicas, np.array(start, dtype=np.float64), 0)
-        state = np.zeros((len(replicas), self.kernel.size))
+            state = be.array(np.array(start, dtype=np.float64))
+            return NoiseDrivenPath(self.kernel, be, seed, stream, replicas, state, 0)
+        state = be.array(np.zeros((len(replicas), self.kernel.size)))
         be.chain_path(self.kernel, seed, stream, replicas, state, 0, self.burn_in, keep=False)
         return NoiseDrivenPath(self.kernel, be, seed, stream, replicas, state, self.burn_in)
 
@@ -168,9 +169,9 @@ class FiniteChain:
     ) -> FinitePath:
         """See Chain.paths."""
         if start is None:
-            u = be.uniforms(seed, Stream(stream + 1), replicas, 1)[:, 0]
+            u = be.numpy(be.uniforms(seed, Stream(stream + 1), replicas, 1))[:, 0]
             start = np.searchsorted(np.cumsum(self.law)[:-1], u, side="right")
-        return FinitePath(self, be, seed, stream, replicas, np.array(start, dtype=np.int32))
+        return FinitePath(self, be, seed, stream, replicas, be.array(np.array(start, dtype=np.int32)))
 
 
 class FinitePath:
@@ -185,15 +186,16 @@ class FinitePath:
         replicas: Replicas,
         state: NDArray[np.int32],
     ) -> None:
-        self._chain, self._be, self._key, self._replicas = chain, be, (seed, int(stream)), replicas
+        self._transition, self._be, self._key, self._replicas = chain.transition, be, (seed, int(stream)), replicas
+        self._values = [be.array(values) for values in (chain.x, chain.z, chain.y)]
         self.state, self._step = state, 0
 
     def take(self, steps: int) -> Stretch:
         """See Path.take."""
-        transition = self._chain.transition
-        states = self._be.finite_path(transition, *self._key, self._replicas, self.state, self._step, steps)
+        states = self._be.finite_path(self._transition, *self._key, self._replicas, self.state, self._step, steps)
         self._step += steps
-        return self._chain.x[states], self._chain.z[states], self._chain.y[states]
+        x, z, y = (values[states] for values in self._values)
+        return x, z, y
 
 
 class RecordedChain:
@@ -210,26 +212,30 @@ class RecordedChain:
     ) -> RecordedPath:
         """See Chain.paths."""
         if start is None:
-            u = be.uniforms(seed, Stream(stream + 1), replicas, 1)[:, 0]
+            u = be.numpy(be.uniforms(seed, Stream(stream + 1), replicas, 1))[:, 0]
             start = np.floor(u * len(self.series.y))
-        return RecordedPath(self, np.array(start, dtype=np.int64))
+        return RecordedPath(self, be, np.array(start, dtype=np.int64))
 
 
 class RecordedPath:
     """See Path."""
 
-    def __init__(self, chain: RecordedChain, row: NDArray[np.int64]) -> None:
-        self._series, self.state = chain.series, row
+    def __init__(self, chain: RecordedChain, be: Backend, row: NDArray[np.int64]) -> None:
+        self._x, self._y = be.array(chain.series.x), be.array(chain.series.y)
+        self._be, self.state = be, be.array(row)
 
     def take(self, steps: int) -> Stretch:
         """See Path.take."""
-        rows = (self.state[:, None] + np.arange(steps)) % len(self._series.y)
-        self.state = (self.state + steps) % len(self._series.y)
-        return self._series.x[rows], np.empty((*rows.shape, 0)), self._series.y[rows]
+        rows = (self.state[:, None] + self._be.array(np.arange(steps))) % len(self._y)
+        self.state = (self.state + steps) % len(self._y)
+        return self._x[rows], self._be.array(np.empty((*rows.shape, 0))), self._y[rows]
 
 
 def probe_histories(study: Study, be: Backend) -> Array:
-    """Inputs of the study's probe histories, (probe, length, d): stationary stretches of the chain, oldest first."""
+    """Inputs of the study's probe histories, (probe, length, d): stationary stretches of the chain, oldest first.
+
+    `be` has NumPy's arrays (kernels.on_processor).
+    """
     replicas = np.arange(study.probes.count, dtype=np.uint32)
     path = of(study).paths(be, study.seed, Stream.PROBE_NOISE, replicas)
     return np.ascontiguousarray(path.take(study.probes.length)[0])

@@ -12,6 +12,7 @@ import h5py
 import numpy as np
 from mpi4py import MPI
 
+from kernels import on_processor
 from kernels.problem import Array, Backend
 from pipeline import chains, exact, moments, parallel, plan
 from pipeline.couplings import Couplings, couplings
@@ -72,16 +73,16 @@ def draw_block(study: Study, be: Backend, index: int, path: Path, tick: Tick = l
 
     `tick(draws)` is called at least after every stretch of 16,384 chain states.
     """
-    law, chain = ParameterLaw.of(study), chains.of(study)
+    law, chain, near = ParameterLaw.of(study), chains.of(study), on_processor(be)
     sets = law.node_sets(study.limit.nodes, study.features)
     walk = stationary_walk(study, law, chain, be, index, tick)
-    atoms = exact.atoms(study, be) if exact.available(study) else None
+    atoms = exact.atoms(study, near) if exact.available(study) else None
     if atoms is not None:
-        found = exact_moments(law, atoms, sets)
-        _, sample = record(walk, study, (), tick, law)
+        found = exact_moments(near, law, atoms, sets)
+        _, sample = record(be, walk, study, (), tick, law)
     else:
-        found, sample = record(walk, study, sets, tick, law)
-    pairs = couplings(study, law, chain, be, index, tick)
+        found, sample = record(be, walk, study, sets, tick, law)
+    pairs = couplings(study, law, chain, near, index, tick)
     attrs = {**store.provenance(study), "draw_id": plan.draw_id(study), "block": index, "exact": chain.exact}
     with store.atomic_h5(path, "draw-shard", {**attrs, "backend": be.name, "device": be.device}) as file:
         put_nodes(file, sets)
@@ -100,29 +101,33 @@ def stationary_walk(study: Study, law: ParameterLaw, chain: chains.Chain, be: Ba
     count = study.draws.chains
     replicas = index * count + np.arange(count, dtype=np.uint32)
     path = chain.paths(be, study.seed, Stream.DRAW_NOISE, replicas)
-    walk = Walk(path, law, be, count)
-    walk.skip(burn_in(law, walk.take(1).x[:, 0]), tick)
+    walk = Walk(path, law.on(be), be, count)
+    walk.skip(burn_in(law, be.numpy(walk.take(1).x[:, 0])), tick)
     return walk
 
 
 def record(
-    walk: Walk, study: Study, sets: tuple[Nodes, ...], tick: Tick, law: ParameterLaw
+    be: Backend, walk: Walk, study: Study, sets: tuple[Nodes, ...], tick: Tick, law: ParameterLaw
 ) -> tuple[list[Moments], Stretch]:
-    """Moments for each node set over draws.steps steps of the walk, and draws.sample evenly spaced draws a chain."""
+    """Moments for each node set over draws.steps steps of the walk, and draws.sample evenly spaced draws a chain.
+
+    The walk's arrays are the back end's, what is returned has NumPy's.
+    """
     draws = study.draws
     wanted = (np.arange(draws.sample) + 1) * draws.steps // draws.sample - 1
-    sums = [Accumulator(nodes.features) for nodes in sets]
+    law, sets = law.on(be), tuple(nodes.on(be) for nodes in sets)
+    sums = [Accumulator(be, nodes.features) for nodes in sets]
     kept: list[Stretch] = []
     done = 0
     for length in walk.lengths(draws.steps):
         part = walk.take(length)
         for accumulator, nodes in zip(sums, sets, strict=True):
             accumulate(accumulator, law, nodes, part)
-        here = wanted[(wanted >= done) & (wanted < done + length)] - done
+        here = be.array(wanted[(wanted >= done) & (wanted < done + length)] - done)
         kept.append(Stretch(part.x[:, here], part.z[:, here], part.y[:, here], part.m[:, here]))
         done += length
         tick(draws.chains * length)
-    fields = (np.concatenate([getattr(part, name) for part in kept], axis=1) for name in ("x", "z", "y", "m"))
+    fields = (be.numpy(np.concatenate([getattr(part, name) for part in kept], axis=1)) for name in "xzym")
     return [accumulator.result() for accumulator in sums], Stretch(*fields)
 
 
@@ -132,11 +137,11 @@ def accumulate(accumulator: Accumulator, law: ParameterLaw, nodes: Nodes, part: 
     moments.add_in_batches(accumulator, lambda rows: law.features(nodes, x[rows], m[rows]), y, nodes.features)
 
 
-def exact_moments(law: ParameterLaw, atoms: exact.Atoms, sets: tuple[Nodes, ...]) -> list[Moments]:
+def exact_moments(be: Backend, law: ParameterLaw, atoms: exact.Atoms, sets: tuple[Nodes, ...]) -> list[Moments]:
     """Moments for each node set without drawing."""
     found = []
     for nodes in sets:
-        accumulator = Accumulator(nodes.features)
+        accumulator = Accumulator(be, nodes.features)
 
         def features(rows: slice, nodes: Nodes = nodes) -> Array:
             return law.features(nodes, atoms.x[rows], atoms.m[rows])

@@ -6,7 +6,7 @@ Source: docs/model.md sections 2, 4 and 5. Everything here is float64.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Self
 
@@ -45,6 +45,10 @@ class Nodes:
     def features(self) -> int:
         """Number of features, Q (1 + d)."""
         return int(self.w.size + len(self.w))
+
+    def on(self, be: Backend) -> Self:
+        """The same nodes as arrays of the back end."""
+        return type(self)(*(be.array(a) for a in (self.w, self.weight, self.b, self.b_squared)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,6 +103,13 @@ class ParameterLaw:
             c_std=c.std,
             c_probability=getattr(c, "probability", 0.5),
         )
+
+    def on(self, be: Backend) -> Self:
+        """The same law among arrays of the back end, for `draw`, `memory_path` and `features`."""
+        mean, factor, direction = (be.array(a) for a in (self.mean, self.factor, self.direction))
+        there = replace(self, mean=mean, factor=factor, direction=direction)
+        there._rules.update({1: self.memory_rule()})  # its nodes come from NumPy, and the back end takes them so
+        return there
 
     # --- moments -------------------------------------------------------------------------------------------
 
@@ -167,7 +178,8 @@ class ParameterLaw:
         if self.noise:
             b = b + self.noise * be.normals(seed, Stream.INITIAL_B, unique, width)
         c = self._draw_c(be, seed, unique, width)
-        return w[inverse], b[inverse], sign[:, None] * c[inverse]
+        rows = be.array(inverse)
+        return w[rows], b[rows], be.array(sign)[:, None] * c[rows]
 
     def _draw_w(self, be: Backend, seed: int, index: Replicas, width: int) -> Array:
         draw = be.normals if self.w_kind == "gaussian" else be.uniforms
@@ -177,12 +189,12 @@ class ParameterLaw:
 
     def _draw_c(self, be: Backend, seed: int, index: Replicas, width: int) -> Array:
         if self.c_kind == "gaussian":
-            return np.asarray(self.c_std * be.normals(seed, Stream.INITIAL_C, index, width))
+            return self.c_std * be.normals(seed, Stream.INITIAL_C, index, width)
         uniform = be.uniforms(seed, Stream.INITIAL_C, index, width)
         if self.c_kind == "uniform":
             return self.c_std * centred(uniform)
         odds = np.sqrt((1 - self.c_probability) / self.c_probability)
-        return np.asarray(self.c_std * np.where(uniform < self.c_probability, odds, -1 / odds))
+        return self.c_std * np.where(uniform < self.c_probability, odds, -1 / odds)  # type: ignore[no-any-return]
 
     def b_given(self, w: Array) -> Array:
         """E[B | W = w]; w (..., d) gives (...)."""
@@ -253,7 +265,7 @@ class ParameterLaw:
         sigma = ACTIVATIONS[self.activation]
         argument = x @ nodes.w.T + m[..., None]
         root, count = np.sqrt(nodes.weight), len(nodes.weight)
-        phi = np.empty((*argument.shape[:-1], nodes.features))
+        phi = np.empty_like(argument, shape=(*argument.shape[:-1], nodes.features))
         np.multiply(sigma.value(argument), root, out=phi[..., :count])
         slope = sigma.slope(argument)
         slope *= self.c_std * root
@@ -265,7 +277,9 @@ class ParameterLaw:
 
     def memory_rule(self, refine: int = 1) -> MemoryRule:
         """The quadrature of the memory map; refine = 2 doubles its points (along each axis, for products)."""
-        return self._rules.setdefault(refine, self._memory_rule(refine))
+        if refine not in self._rules:
+            self._rules[refine] = self._memory_rule(refine)
+        return self._rules[refine]
 
     @cached_property
     def _rules(self) -> dict[int, MemoryRule]:
@@ -287,11 +301,11 @@ class ParameterLaw:
         Normal W: W.x is normal, so p = 1 for every d; at s = 0 the slope is 0. Source: eq. (23).
         """
         if self.w_kind != "gaussian":
-            return np.zeros(x.shape[:-1]), x, np.zeros(x.shape[:-1])
+            return np.zeros_like(x[..., 0]), x, np.zeros_like(x[..., 0])
         spread = x @ self.factor
         scale = np.sqrt(np.sum(spread**2, axis=-1))
         along = spread @ (self.factor.T @ self.direction)
-        slope = self.slope * np.divide(along, scale, out=np.zeros_like(scale), where=scale > 0)
+        slope = self.slope * (along / np.where(scale > 0, scale, 1.0))
         return x @ self.mean, scale[..., None], slope
 
     def memory_map(self, x: Array, m: Array | float, refine: int = 1) -> Array:
@@ -325,22 +339,13 @@ class ParameterLaw:
         """
         rule = self.memory_rule(refine)
         location, coordinates, slope = self.memory_inputs(x)
-        path = be.memory_path(
-            self.activation,
-            rule.nodes,
-            rule.weight0,
-            rule.weight1,
-            np.ascontiguousarray(location),
-            np.ascontiguousarray(coordinates),
-            np.ascontiguousarray(slope),
-            np.ascontiguousarray(start, dtype=np.float64),
-        )
-        return np.asarray(path, dtype=np.float64)
+        nodes = (rule.nodes, rule.weight0, rule.weight1)
+        return be.memory_path(self.activation, *nodes, location, coordinates, slope, start)
 
 
 def centred(uniform: Array) -> Array:
     """Uniforms on (0, 1) carried to mean 0 and variance 1."""
-    return np.asarray(np.sqrt(3.0) * (2 * uniform - 1))
+    return np.sqrt(3.0) * (2 * uniform - 1)  # type: ignore[no-any-return]
 
 
 def eigenpairs(covariance: Array, key: str) -> tuple[Array, Array]:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from kernels.problem import Backend
+
 Array = NDArray[np.float64]
 
 BATCH_VALUES = (
@@ -29,11 +31,12 @@ class Moments:
 
 
 class Accumulator:
-    """Running sums behind `Moments`; memory does not grow with the number of draws."""
+    """Running sums behind `Moments`, on the back end; memory does not grow with the number of draws."""
 
-    def __init__(self, features: int) -> None:
-        self._a = np.zeros((features, features))
-        self._b = np.zeros(features)
+    def __init__(self, be: Backend, features: int) -> None:
+        self._be = be
+        self._a = be.array(np.zeros((features, features)))
+        self._b = be.array(np.zeros(features))
         self._y2 = 0.0
         self._weight = 0.0
 
@@ -54,9 +57,9 @@ class Accumulator:
         self._weight += float(weight.sum())
 
     def result(self) -> Moments:
-        """The averages so far; at least one draw must have been added."""
-        total = self._weight
-        return Moments(self._a / total, self._b / total, self._y2 / total, total)
+        """The averages so far, NumPy's arrays; at least one draw must have been added."""
+        total, numpy = self._weight, self._be.numpy
+        return Moments(numpy(self._a / total), numpy(self._b / total), self._y2 / total, total)
 
 
 def add_in_batches(

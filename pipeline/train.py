@@ -12,6 +12,7 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
+from kernels import on_processor
 from kernels.problem import Array, Backend, Trainer, Training
 from pipeline import chains
 from pipeline.errors import StudyError
@@ -25,9 +26,10 @@ from pipeline.streams import Stream
 from pipeline.study import Study
 
 MOST_STEPS = 1024  # of a segment: its path fits in cache, and progress is shown often enough
+FILL_VALUES = 2**18  # units whose initial weights are drawn at a time
 MOST_UNIT_STEPS = 2**26  # of one replica in a segment: a fraction of a second, so that a failure is noticed in time
 
-DRIFTS = {
+DRIFTS = {  # in the order of kernels.problem.norms
     "drift_w_max": "largest |W_t - W_0| over units and components",
     "drift_b_max": "largest |B_t - B_0| over units",
     "drift_c_max": "largest |C_t - C_0| over units",
@@ -58,7 +60,7 @@ def run(study: Study, layout: Layout, pack: str, comm: MPI.Intracomm, be: Backen
     if pack not in grouped:
         raise StudyError(f"{study.source}: there is no pack {pack}; allowed: {', '.join(grouped)}")
     missing = on_root(comm, lambda: _missing(study, layout, grouped[pack]))
-    histories = together(comm, lambda: chains.probe_histories(study, be))
+    histories = together(comm, lambda: chains.probe_histories(study, on_processor(be)))
 
     def work(index: int, tick: Tick) -> None:
         block = missing[index]
@@ -107,7 +109,7 @@ def train_block(study: Study, be: Backend, block: Block, histories: Array, tick:
     trainer = _initial(study, be, block)
     path = _Paths(study, be, block)
     times = [round(t * block.cell.steps_per_time) for t in study.training.checkpoints]
-    loss = _Loss(block.count, times[-1], study.training.loss_bins)
+    loss = _Loss(be, block.count, times[-1], study.training.loss_bins)
     output, memory, drift = [], [], []
     done = 0
     for checkpoint in times:
@@ -119,7 +121,7 @@ def train_block(study: Study, be: Backend, block: Block, histories: Array, tick:
         outputs, memories = trainer.probe(histories)
         output.append(outputs)
         memory.append(memories)
-        drift.append([_drift_norms(*trainer.drift(r)) for r in range(block.count)])
+        drift.append(trainer.drift_norms())
     norms = np.array(drift).transpose(2, 1, 0)
     return Trained(
         output=np.stack(output, axis=1),
@@ -135,12 +137,13 @@ def _replicas(block: Block) -> NDArray[np.uint32]:
 
 
 def _initial(study: Study, be: Backend, block: Block) -> Trainer:
-    """The block's networks at time 0, filled one by one: their weights in double precision never all exist at once."""
+    """The block's networks at time 0, filled some at a time: weights in double precision never all exist at once."""
     trainer = be.trainer(kernel_training(study, block.cell), block.count)
-    law, antithetic = ParameterLaw.of(study), study.training.antithetic
-    for row, replica in enumerate(_replicas(block)):
-        w, b, c = law.draw(be, study.seed, np.array([replica]), block.cell.width, antithetic)
-        trainer.fill(row, w[0], b[0], c[0])
+    law, replicas, antithetic = ParameterLaw.of(study).on(be), _replicas(block), study.training.antithetic
+    some = max(1, FILL_VALUES // block.cell.width)
+    for first in range(0, block.count, some):
+        part = replicas[first : first + some]
+        trainer.fill_from(first, *law.draw(be, study.seed, part, block.cell.width, antithetic))
     return trainer
 
 
@@ -150,11 +153,12 @@ class _Paths:
     def __init__(self, study: Study, be: Backend, block: Block) -> None:
         index = _replicas(block)
         pair = index // 2 if study.training.antithetic else index
-        unique, self._row = np.unique(pair, return_inverse=True)
+        unique, row = np.unique(pair, return_inverse=True)
+        self._row = be.array(row)
         self._path = chains.of(study).paths(be, study.seed, Stream.CHAIN_NOISE, unique)
 
     def take(self, steps: int) -> tuple[Array, Array]:
-        """Inputs (R, steps, d) and targets (R, steps) of the next steps."""
+        """Inputs (R, steps, d) and targets (R, steps) of the next steps, arrays of the back end."""
         x, _, y = self._path.take(steps)
         return x[self._row], y[self._row]
 
@@ -170,26 +174,21 @@ def _segments(steps: int, width: int) -> Iterator[int]:
 class _Loss:
     """Squared error along the path, averaged over bins of equal numbers of steps (to within one)."""
 
-    def __init__(self, replicas: int, steps: int, bins: int) -> None:
-        self._steps, self._bins = steps, min(bins, steps)
-        self._sum = np.zeros((replicas, self._bins))
+    def __init__(self, be: Backend, replicas: int, steps: int, bins: int) -> None:
+        self._be, bins = be, min(bins, steps)
+        self._edges = -(-np.arange(bins + 1) * steps // bins)  # the first step of each bin
+        self._sum = be.array(np.zeros((replicas, bins)))
 
     def add(self, first: int, squared_error: Array) -> None:
-        """Squared errors (R, steps) of the steps from `first` on."""
-        bins = np.arange(first, first + squared_error.shape[1]) * self._bins // self._steps
-        present, starts = np.unique(bins, return_index=True)
-        self._sum[:, present] += np.add.reduceat(squared_error, starts, axis=1)
+        """Squared errors (R, steps) of the steps from `first` on, an array of the back end."""
+        steps = squared_error.shape[1]
+        edges = np.clip(self._edges - first, 0, steps)
+        for bin_ in np.flatnonzero(np.diff(edges)):
+            self._sum[:, bin_] += squared_error[:, edges[bin_] : edges[bin_ + 1]].sum(axis=1)
 
     def mean(self) -> Array:
-        """(R, bins)."""
-        edges = -(-np.arange(self._bins + 1) * self._steps // self._bins)  # the first step of each bin
-        return np.asarray(self._sum / np.diff(edges))
-
-
-def _drift_norms(w: Array, b: Array, c: Array) -> tuple[float, ...]:
-    """In the order of DRIFTS."""
-    largest = [float(np.abs(a).max()) for a in (w, b, c)]
-    return (*largest, *(float(np.sqrt((a**2).sum() / len(a))) for a in (w, b, c)))
+        """(R, bins), NumPy's array."""
+        return np.asarray(self._be.numpy(self._sum) / np.diff(self._edges))
 
 
 # --- files -------------------------------------------------------------------------------------------------

@@ -25,7 +25,10 @@ Tick = Callable[[int], None]
 
 @dataclass(frozen=True, eq=False)
 class Stretch:
-    """Consecutive steps: x (R, L, d), z (R, L, dz), y (R, L), m (R, L), the memory that goes with x."""
+    """Consecutive steps: x (R, L, d), z (R, L, dz), y (R, L), m (R, L), the memory that goes with x.
+
+    Arrays of a back end.
+    """
 
     x: Array
     z: Array
@@ -38,7 +41,7 @@ class Walk:
 
     def __init__(self, path: chains.Path, law: ParameterLaw, be: Backend, replicas: int) -> None:
         self._path, self._law, self._be = path, law, be
-        self.memory = np.zeros(replicas)
+        self.memory = be.array(np.zeros(replicas))
         self._most = max(1, STRETCH_VALUES // replicas)
 
     def lengths(self, steps: int) -> list[int]:

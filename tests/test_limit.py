@@ -189,7 +189,7 @@ def test_kernel_of_uniform_weights_is_that_of_many_features() -> None:
 
 def exact_draws(study: Study, law: ParameterLaw, count: int, kind: str = "grid") -> flow.Draws:
     sets = law.node_sets(count, kind)
-    found = draw.exact_moments(law, exact.atoms(study, kernels.backend("numpy")), sets)
+    found = draw.exact_moments(kernels.backend("numpy"), law, exact.atoms(study, kernels.backend("numpy")), sets)
     draws = flow.Draws(sets[0], found[:1], True)
     return draws if kind == "quasi-random" else dataclasses.replace(draws, check_nodes=sets[1], check=found[1])
 
@@ -251,7 +251,8 @@ def test_leaving_nodes_out_is_using_the_others() -> None:
     law, kept = ParameterLaw.of(study), np.array([0, 1, 2, 5, 7])
     nodes, atoms = law.nodes(8, "quasi-random"), exact.atoms(study, kernels.backend("numpy"))
     some = Nodes(nodes.w[kept], np.full(5, 0.2), nodes.b[kept], nodes.b_squared[kept])
-    (every,), (expected,) = (draw.exact_moments(law, atoms, (chosen,)) for chosen in (nodes, some))
+    be = kernels.backend("numpy")
+    (every,), (expected,) = (draw.exact_moments(be, law, atoms, (chosen,)) for chosen in (nodes, some))
     phi, phi_some = (law.features(chosen, atoms.x, atoms.m) for chosen in (nodes, some))
     found, phi_found = flow.without_nodes(every, phi, kept, 8)
     np.testing.assert_allclose(found.a, expected.a, rtol=0, atol=1e-14)
@@ -285,7 +286,7 @@ def drawn(study: Study, law: ParameterLaw, seed: int, nodes: Nodes, blocks: int)
         replicas = np.arange(20, dtype=np.uint32) + block * 20
         walk = walks.Walk(chain.paths(be, seed, Stream.DRAW_NOISE, replicas), law, be, 20)
         walk.skip(50, lambda _: None)
-        sums = Accumulator(nodes.features)
+        sums = Accumulator(kernels.backend("numpy"), nodes.features)
         draw.accumulate(sums, law, nodes, walk.take(30))
         parts.append(sums.result())
     return flow.Draws(nodes, parts, False)

@@ -1,0 +1,155 @@
+"""A GPU that is a host: the device programs compiled for it and run by fibers, behind the runtime of kernels/cuda.py.
+
+Its arrays are NumPy's, but as strange to NumPy's own as CuPy's are: an operation that mixes the two is refused.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import subprocess
+import tempfile
+from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kernels import compiler
+from kernels.cuda import CudaBackend, Program
+from kernels.launch import Limits
+
+EMULATOR = Path(__file__).parent / "emulator"
+FLAGS = ["-std=c++17", "-O1", "-march=native", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math"]
+FLAGS += ["-Wall", "-Wextra", "-Wno-unused", "-Wno-unknown-pragmas", "-Wno-psabi", "-shared", "-fPIC"]
+PROGRAMS = {
+    "device_train.cu": ["train_segment"],
+    "device_probe.cu": ["settle_units", "settle_states", "probe"],
+    "device_paths.cu": ["philox_words", "fill", "finite_path"],
+}
+SMALL_GPU = Limits("emulated GPU", (9, 0), 4)  # few multiprocessors, so that grids take replicas in turns
+
+
+class DeviceArray(np.ndarray):
+    """Refuses NumPy's arrays in operations, as CuPy does; numbers are welcome."""
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, out: Any = None, **options: Any) -> Any:
+        refuse_strangers((*inputs, *(out or ()), *options.values()), f"numpy.{ufunc.__name__}")
+        plain = [a.view(np.ndarray) if isinstance(a, DeviceArray) else a for a in inputs]
+        if out is not None:
+            options["out"] = tuple(a.view(np.ndarray) for a in out)
+        return on_device(getattr(ufunc, method)(*plain, **options))
+
+    def __array_function__(self, function: Callable[..., Any], types: Any, args: Any, kwargs: Any) -> Any:
+        if function is not np.copyto:  # which other functions of NumPy use within
+            refuse_strangers((*flat(args), *flat(kwargs.values())), f"numpy.{function.__name__}")
+        return on_device(super().__array_function__(function, types, args, kwargs))
+
+    def __float__(self) -> float:
+        return float(self.view(np.ndarray))
+
+
+def flat(values: Any) -> list[Any]:
+    return [item for value in values for item in (value if isinstance(value, list | tuple) else [value])]
+
+
+def refuse_strangers(values: Any, where: str) -> None:
+    if any(type(value) is np.ndarray and value.ndim > 0 for value in values):
+        raise TypeError(f"{where}: an array of the host among arrays of the device")
+
+
+def on_device(values: Any) -> Any:
+    if isinstance(values, tuple | list):
+        return type(values)(on_device(value) for value in values)
+    return values.view(DeviceArray) if isinstance(values, np.ndarray | np.generic) else values
+
+
+def _maker(function: Callable[..., Any]) -> Callable[..., Any]:
+    def make(*args: Any, **kwargs: Any) -> Any:
+        return on_device(np.array(function(*args, **kwargs)))
+
+    return make
+
+
+def _as_device(values: Any, dtype: Any = None) -> Any:
+    return on_device(np.asarray(values, dtype=dtype))
+
+
+XP = SimpleNamespace(
+    empty=lambda shape, dtype=np.float64: on_device(np.full(shape, 77, dtype=dtype)),  # poison
+    zeros=_maker(np.zeros),
+    array=_maker(np.array),
+    asarray=_as_device,
+    ascontiguousarray=lambda values: on_device(np.ascontiguousarray(np.asarray(values))),
+)
+
+
+@cache
+def library(source: str, name: str, macros: tuple[tuple[str, object], ...]) -> ctypes.CDLL:
+    """The device program `name`, compiled for the host."""
+    text = f'#include "{compiler.SOURCE / source}"\nEMULATED({name})\n'
+    with tempfile.TemporaryDirectory() as folder:
+        program, target = Path(folder) / "program.cpp", Path(folder) / "program.so"
+        program.write_text(text)
+        defines = [f"-D{key}={value}" for key, value in macros]
+        command = [compiler.find_compiler(), *FLAGS, f"-I{EMULATOR}", f"-I{compiler.SOURCE}", *defines, str(program)]
+        done = subprocess.run([*command, "-o", str(target)], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr[:3000]
+        return ctypes.CDLL(str(target))
+
+
+class EmulatedRuntime:
+    """See kernels.cuda.Runtime."""
+
+    def __init__(self, limits: Limits = SMALL_GPU, memory: int = 1 << 34, backwards: bool = False) -> None:
+        self.xp: Any = XP
+        self.limits, self._memory, self._backwards = limits, memory, backwards
+        self.launched: list[str] = []
+
+    def program(self, source: str, name: str, macros: Mapping[str, object], cooperative: bool = False) -> Program:
+        """See kernels.cuda.Runtime.program."""
+        entry = getattr(library(source, name, tuple(sorted(macros.items()))), f"launch_{name}")
+        cluster = int(str(macros.get("CLUSTER", 1)))
+
+        def start(grid: tuple[int], block: tuple[int], arguments: tuple[Any, ...]) -> None:
+            self.launched.append(name)
+            if cooperative:
+                assert grid[0] <= 2 * self.limits.multiprocessors, "these blocks cannot all run at once"
+            assert grid[0] % cluster == 0
+            entry(grid[0], block[0], cluster, int(self._backwards), packed(arguments))
+
+        return start
+
+    def free_bytes(self) -> int:
+        """See kernels.cuda.Runtime.free_bytes."""
+        return self._memory
+
+    def to_host(self, array: Any) -> NDArray[Any]:
+        """See kernels.cuda.Runtime.to_host."""
+        return np.array(array.view(np.ndarray))
+
+    def keep_pace(self) -> None:
+        """Every launch has ended when it returns."""
+
+
+def packed(arguments: tuple[Any, ...]) -> Any:
+    """A pointer to each argument: to the address of an array, to the value of a number."""
+    places = []
+    for argument in arguments:
+        if isinstance(argument, np.ndarray) and argument.ndim > 0:
+            assert isinstance(argument, DeviceArray), "an array of the host in a launch"
+            assert argument.flags.c_contiguous
+            places.append(np.array([argument.ctypes.data], dtype=np.uint64))
+        else:
+            assert isinstance(argument, np.generic), f"{argument!r} has no C type"
+            places.append(np.array([argument]))
+    pointers = (ctypes.c_void_p * len(places))(*(place.ctypes.data for place in places))
+    pointers.kept = places  # as long as the pointers live
+    return pointers
+
+
+def emulated(limits: Limits = SMALL_GPU, **options: Any) -> CudaBackend:
+    """The CUDA back end on an emulated GPU."""
+    return CudaBackend(EmulatedRuntime(limits, **options))
