@@ -3,3 +3,5 @@
 from __future__ import annotations
 
 __version__ = "0.1.0"
+
+BACKEND = "RNNLIMITS_BACKEND"  # variable with the default of --backend: how the workflow tells its stages

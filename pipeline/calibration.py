@@ -21,20 +21,24 @@ WIDEST = 100_000  # beyond, the time of a unit-step hardly changes, but memory w
 
 
 def ns_per_unit_step(study: Study, be: Backend, seconds: float = SECONDS) -> float:
-    """Nanoseconds of one core for one unit in one step, paths included, at the study's cell of median cost."""
+    """Nanoseconds for one unit in one step, paths included, at the study's cell of median cost.
+
+    On a core one replica at a time, on a GPU a whole block of them.
+    """
     grid = sorted(cells(study), key=lambda cell: cell.width * cell.steps_per_time * cell.replicas)
     median = grid[len(grid) // 2]
-    block = Block(replace(median, width=min(median.width, WIDEST)), 0, 1)
-    replica = np.zeros(1, dtype=np.uint32)
-    trainer = be.trainer(kernel_training(study, block.cell), 1)
-    trainer.fill_from(0, *ParameterLaw.of(study).on(be).draw(be, study.seed, replica, block.cell.width))
-    path = chains.of(study).paths(be, study.seed, Stream.CHECK, replica)
+    count = study.training.replicas_per_block if be.name == "cuda" else 1
+    block = Block(replace(median, width=min(median.width, WIDEST)), 0, count)
+    replicas = np.arange(count, dtype=np.uint32)
+    trainer = be.trainer(kernel_training(study, block.cell), count)
+    trainer.fill_from(0, *ParameterLaw.of(study).on(be).draw(be, study.seed, replicas, block.cell.width))
+    path = chains.of(study).paths(be, study.seed, Stream.CHECK, replicas)
     x, _, y = path.take(STEPS)
-    trainer.run(x, y)  # warm: compiled, in cache
+    be.numpy(trainer.run(x, y))  # warm: compiled, in cache
     best, end = np.inf, time.perf_counter() + seconds
     while time.perf_counter() < end:
         started = time.perf_counter()
         x, _, y = path.take(STEPS)
-        trainer.run(x, y)
+        be.numpy(trainer.run(x, y))  # waits for a device
         best = min(best, time.perf_counter() - started)
-    return float(best) / (STEPS * block.cell.width) * 1e9
+    return float(best) / (STEPS * block.cell.width * count) * 1e9

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline import __version__
+from pipeline import BACKEND, __version__
 from pipeline.errors import StudyError, note_refusal
 
 # The stages, MPI and plotting are imported by the verbs that need them: `--help` and `check` start at once.
@@ -98,7 +98,8 @@ def _plan(options: argparse.Namespace) -> None:
     from pipeline.calibration import ns_per_unit_step
 
     study = _load(options)
-    print(plan.summary(study, ns_per_unit_step(study, _backend(options))))
+    be = _backend(options)
+    print(plan.summary(study, ns_per_unit_step(study, be), "GPU" if be.name == "cuda" else "core"))
 
 
 def _schema(_: argparse.Namespace) -> None:
@@ -141,10 +142,18 @@ def _run(options: argparse.Namespace) -> None:
     from pipeline.summary import summary
 
     study = _load(options)
-    code = workflow.run(study, options.study, options.results, options.cores, options.further)
+    code = workflow.run(study, options.study, options.results, options.cores, options.further, options.backend)
     if code != 0:
         raise SystemExit(code)
     print(summary(Layout.of(study, options.results).root))
+
+
+def _doctor(options: argparse.Namespace) -> None:
+    from pipeline import doctor
+
+    code = doctor.run(options.results, options.backend)
+    if code != 0:
+        raise SystemExit(code)
 
 
 def _pack(options: argparse.Namespace) -> None:
@@ -200,10 +209,14 @@ def _study_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     for verb in (check, plan, run):
         verb.add_argument("study", type=Path, metavar="STUDY", help="study file (YAML)")
     check.add_argument("--resolved", type=Path, metavar="FILE", help="also write the study with every default")
-    _backend_option(plan)
+    for verb in (plan, run):
+        _backend_option(verb)
     _results_option(run)
-    run.add_argument("--cores", type=_whole, default=None, help="cores to use (default: all)")
+    run.add_argument("--cores", type=_whole, default=None, help="ranks to start (default: all cores, or all GPUs)")
     run.epilog = f"{run.epilog}; what follows -- goes to Snakemake"
+    doctor = _verb(verbs, "doctor", _doctor, "whether this machine can train", "mpiexec -n 2 rnnlimits doctor")
+    _results_option(doctor)
+    _backend_option(doctor)
     _verb(verbs, "schema", _schema, "the JSON schema of study files", "rnnlimits schema > schema.json")
 
 
@@ -260,7 +273,8 @@ def _results_option(verb: argparse.ArgumentParser) -> None:
 
 
 def _backend_option(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("--backend", default="auto", help="auto, host or numpy (default: auto)")
+    default = os.environ.get(BACKEND) or "auto"
+    verb.add_argument("--backend", default=default, help=f"auto, cuda, host or numpy (default: {default})")
 
 
 def _whole(text: str) -> int:

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 from mpi4py import MPI
 
+from kernels import cuda
 from kernels.problem import KernelError
 from pipeline.errors import StudyError
 from pipeline.progress import Progress
@@ -68,6 +69,15 @@ def world() -> MPI.Intracomm:
     return MPI.COMM_WORLD
 
 
+def rank_on_node(comm: MPI.Intracomm) -> int:
+    """This rank's number among the ranks that share memory with it. Collective."""
+    node = comm.Split_type(MPI.COMM_TYPE_SHARED, comm.rank)
+    try:
+        return node.rank
+    finally:
+        node.Free()
+
+
 def on_root(comm: MPI.Intracomm, work: Callable[[], Result]) -> Result:
     """What `work` returns on rank 0, on every rank; what it raises there, raised on every rank."""
     outcome: tuple[Any, str | None, bool] = (None, None, False)
@@ -104,7 +114,9 @@ def _attempt(work: Callable[[], Result]) -> tuple[Result | None, str | None, boo
             f"out of memory ({error}); lower training.replicas_per_block or the widths, or use fewer ranks",
             False,
         )
-    except Exception:
+    except Exception as error:
+        if line := cuda.failure(error):
+            return None, line, False
         return None, traceback.format_exc(), True
 
 

@@ -185,17 +185,17 @@ def draw_bytes(study: Study) -> int:
     return 2 * draws.blocks * (8 * (features**2 + features + sample + couplings) + FILE_OVERHEAD)
 
 
-def summary(study: Study, ns_per_unit_step: float) -> str:
+def summary(study: Study, ns_per_unit_step: float, worker: str = "core") -> str:
     """A printable table: for each pack its cells, replicas, blocks, unit-steps, core time, bytes; and totals.
 
-    `ns_per_unit_step` is what one core of this machine takes, from a calibration.
+    `ns_per_unit_step` is what one `worker` (core or GPU) of this machine takes, from a calibration.
     """
     rows = [_row(name, members, study, ns_per_unit_step) for name, members in packs(study).items()]
     rows.append(_row("all trainings", cells(study), study, ns_per_unit_step))
-    header = ("pack", "cells", "replicas", "blocks", "unit-steps", "core time", "output")
+    header = ("pack", "cells", "replicas", "blocks", "unit-steps", f"{worker} time", "output")
     hours = sum(unit_steps(cell, study) for cell in cells(study)) * ns_per_unit_step / 3.6e12
     notes = (
-        f"{hours:.3g} core-hours at {ns_per_unit_step:.3g} ns per unit-step in {study.precision}",
+        f"{hours:.3g} {worker}-hours at {ns_per_unit_step:.3g} ns per unit-step in {study.precision}",
         _draws_note(study),
         f"study {study.name}, id {study_id(study)}",
     )

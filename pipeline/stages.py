@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import platform
 import shlex
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from mpi4py import MPI
 
-from kernels import backend
+from kernels import backend, processor
 from kernels.problem import Backend
-from pipeline import checks, draw, parallel, plan, progress, train
+from pipeline import checks, draw, gpus, parallel, plan, progress, train
 from pipeline.errors import StudyError
 from pipeline.layout import Layout
 from pipeline.locks import exclusive
@@ -87,12 +89,38 @@ def _checked(path: Path) -> Study:
 
 def _same_backend(comm: MPI.Intracomm, order: Order) -> Backend:
     """The back end asked for, the same on every rank. Raises StudyError on all ranks if one cannot have it."""
-    be = parallel.together(comm, lambda: backend(order.backend, warn=order.say))
-    names = comm.allgather(be.name)
-    if len(set(names)) > 1:
-        found = ", ".join(names)
-        raise StudyError(f"--backend: ranks found different ones ({found}); give all a compiler, or --backend numpy")
+    split = parallel.rank_on_node(comm)
+    gpu = parallel.together(comm, lambda: gpus.own(order.backend, os.environ, split))
+    be = parallel.together(comm, lambda: backend(order.backend, warn=order.say, gpu=gpu))
+    require_same(comm.allgather(be.name))
+    if be.name == "cuda":
+        _announce(comm, gpu or 0, order.say)
     return be
+
+
+def require_same(names: Sequence[str]) -> None:
+    """Raises StudyError unless all ranks have the same back end; names: one for each rank."""
+    kinds = sorted(set(names))
+    if len(kinds) == 1:
+        return
+    ranks = {kind: gpus.name_ranks([rank for rank, name in enumerate(names) if name == kind]) for kind in kinds}
+    found = ", ".join(f"{kind} on {ranks[kind]}" for kind in kinds)
+    needed = "a GPU, or --backend host" if "cuda" in kinds else "a compiler, or --backend numpy"
+    raise StudyError(f"--backend: ranks found different ones ({found}); give all {needed}")
+
+
+def _announce(comm: MPI.Intracomm, gpu: int, say: Say) -> None:
+    """Say on rank 0 which ranks work on which GPU. Collective."""
+    from kernels import cuda
+
+    name, identity = parallel.together(comm, lambda: (cuda.name_of(gpu), cuda.identity(gpu)))
+    seats = comm.gather(gpus.Seat(platform.node(), gpu, name, identity))
+    if seats is None:
+        return
+    lines = [gpus.describe(seats), gpus.sharing(seats)]
+    for line in filter(None, lines):
+        say(line)
+        progress.note(line)
 
 
 def serial(order: Order) -> None:
@@ -107,13 +135,13 @@ def serial(order: Order) -> None:
 def _limit(study: Study, layout: Layout, order: Order) -> None:
     from pipeline import limit
 
-    limit.run(study, layout, backend(order.backend, warn=order.say))
+    limit.run(study, layout, processor(order.backend, warn=order.say))
 
 
 def _rates(study: Study, layout: Layout, order: Order) -> None:
     from pipeline import rates
 
-    rates.run(study, layout, backend(order.backend, warn=order.say))
+    rates.run(study, layout, processor(order.backend, warn=order.say))
 
 
 def _figures(study: Study, layout: Layout, _: Order) -> None:

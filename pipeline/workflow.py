@@ -13,7 +13,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from pipeline import plan
+from kernels import gpu_count, require_known
+from kernels.problem import KernelError
+from pipeline import BACKEND, plan
 from pipeline.checks import check
 from pipeline.errors import REFUSALS, StudyError
 from pipeline.layout import Layout
@@ -25,17 +27,23 @@ SNAKEFILE = HOME / "workflow" / "Snakefile"
 LOG_LINES = 12
 
 
-def run(study: Study, path: Path, results: Path, cores: int | None, further: Sequence[str]) -> int:
+def run(
+    study: Study, path: Path, results: Path, cores: int | None, further: Sequence[str], backend: str = "auto"
+) -> int:
     """Run every stage that is not up to date; returns the exit code: 0, 1 for a defect, 2 if a stage refused its input.
 
-    Raises StudyError before anything starts: a study that fails its checks, no mpiexec, results folder in use.
+    Raises StudyError before anything starts: a study that fails its checks, no mpiexec, results folder in use; and
+    KernelError: unknown back end, no GPU for "cuda".
     """
+    require_known(backend)
+    cores = cores or gpu_ranks(backend, elsewhere=bool(further))
     print(*check(study), sep="\n")
     os.environ.update(environment())
     require_mpiexec()
     layout = Layout.of(study, results)
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(SNAKEFILE), "--configfile", str(path)]
     command += ["--cores", str(cores) if cores else "all", "--config", f"results={json.dumps(str(results))}"]
+    command.append(f"backend={backend}")
     # Our own lock guards the results, and unlike Snakemake's it ends with a process that is killed.
     command += ["--nolock", "--rerun-incomplete", "--keep-going", "--quiet", "all"]
     command += ["--workflow-profile", "none", *further]  # it only says the same, and is announced on every run
@@ -48,6 +56,20 @@ def run(study: Study, path: Path, results: Path, cores: int | None, further: Seq
     if code > 0:
         _show_log()
     return code
+
+
+def gpu_ranks(backend: str, elsewhere: bool = False) -> int | None:
+    """One rank for each GPU of this machine if the stages will use them, else None: one for each core.
+
+    elsewhere: Snakemake was given options, which may send jobs to machines that have a GPU.
+    Raises KernelError if GPUs are asked for and there is none.
+    """
+    try:
+        return gpu_count(backend) or None
+    except KernelError:
+        if elsewhere:
+            return None
+        raise
 
 
 def forget_broken_ensembles(study: Study, layout: Layout) -> None:
@@ -93,12 +115,16 @@ def _show_log() -> None:
         print(*lines, f"rnnlimits: Snakemake failed; its whole log is {logs[-1]}", sep="\n", file=sys.stderr)
 
 
-def environment() -> dict[str, str]:
-    """Variables under which jobs find this Python, its mpiexec, and this package also from another environment."""
+def environment(backend: str | None = None) -> dict[str, str]:
+    """Variables under which jobs find this Python, its mpiexec, and this package also from another environment.
+
+    backend: what the jobs are to take, if that is not left to them.
+    """
     ours = str(Path(sys.executable).parent)
     return {
         "PATH": os.pathsep.join([ours, os.environ.get("PATH", "")]),
         "PYTHONPATH": os.pathsep.join([str(HOME), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep),
+        **({BACKEND: backend} if backend else {}),
     }
 
 

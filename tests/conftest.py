@@ -1,8 +1,8 @@
 """What all tests share: the two back ends, and what is done about a tool that this machine does not have.
 
 A test says by a marker what it needs. Where that is missing the test is skipped and says why, unless the environment
-variable RNNLIMITS_REQUIRE names it (for instance RNNLIMITS_REQUIRE=compiler,jax,mpi,root): then it fails instead, so
-that a machine meant to run everything cannot quietly run less.
+variable RNNLIMITS_REQUIRE names it (for instance RNNLIMITS_REQUIRE=compiler,gpu,jax,mpi,root): then it fails instead,
+so that a machine meant to run everything cannot quietly run less.
 """
 
 from __future__ import annotations
@@ -35,6 +35,12 @@ def _no_compiler() -> str | None:
     return None
 
 
+def _no_gpu() -> str | None:
+    from kernels import cuda
+
+    return cuda.available()
+
+
 def _no_jax() -> str | None:
     return None if importlib.util.find_spec("jax") else "JAX is not installed (pip install '.[test]')"
 
@@ -57,6 +63,7 @@ def _no_root() -> str | None:
 
 MISSING: dict[str, Callable[[], str | None]] = {
     "compiler": _no_compiler,
+    "gpu": _no_gpu,
     "jax": _no_jax,
     "mpi": _no_mpi,
     "root": _no_root,

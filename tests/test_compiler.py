@@ -72,13 +72,13 @@ def test_without_a_compiler_host_is_refused_in_one_line(tmp_path: Path, environm
 
 
 def test_an_unknown_back_end_is_refused_with_those_that_exist() -> None:
-    with pytest.raises(KernelError, match="'cobol' is not known; allowed: auto, host, numpy"):
+    with pytest.raises(KernelError, match="'cobol' is not known; allowed: auto, cuda, host, numpy"):
         kernels.backend("cobol")
 
 
 @needs_compiler
-def test_auto_is_the_host_and_silent(tmp_path: Path) -> None:
-    done = ask("auto", tmp_path)
+def test_auto_without_a_gpu_is_the_host_and_silent(tmp_path: Path) -> None:
+    done = ask("auto", tmp_path, CUDA_VISIBLE_DEVICES="")
     assert done.returncode == 0
     assert done.stdout.startswith("host ")
     assert done.stderr == ""

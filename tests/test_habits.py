@@ -30,10 +30,19 @@ def test_environment_yml_names_the_same_dependencies() -> None:
     assert found == wanted
 
 
+def test_environment_yml_offers_the_same_cupy() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    for cuda in ("12", "13"):
+        (requirement,) = extras[f"gpu-cuda{cuda}"]
+        version = requirement.removeprefix(f"cupy-cuda{cuda}x[ctk]")
+        assert f"  # - cupy{version} " in (ROOT / "environment.yml").read_text()
+    assert f"cupy-cuda13x{version}" in extras["test"]
+
+
 def test_every_dependency_has_a_reason() -> None:
     for name in ("pyproject.toml", "environment.yml"):
         lines = (ROOT / name).read_text().splitlines()
-        listed = [line for line in lines if re.match(r'\s+"[a-zA-Z0-9-]+>=|\s+- [a-z0-9-]+>=', line)]
+        listed = [line for line in lines if re.match(r'\s+"[a-zA-Z0-9-]+(\[[a-z]+\])?>=|\s+- [a-z0-9-]+>=', line)]
         assert len(listed) > 8
         for line in listed:
             assert "#" in line or "python>=" in line, f"{name}: {line} does not say what it is for"
