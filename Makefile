@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STUDY ?= config/demo.yaml
 
-.PHONY: demo run test lint bench schema clean
+.PHONY: demo run test lint bench bench-gpu schema clean
 
 demo: $(VENV)/.installed  ## the demonstration study, end to end
 	@$(BIN)/rnnlimits run config/demo.yaml
@@ -20,6 +20,9 @@ lint: $(VENV)/.installed-test
 
 bench: $(VENV)/.installed-test  ## speed beside JAX and NumPy
 	@$(BIN)/python benchmarks/train_cpu.py
+
+bench-gpu: $(VENV)/.installed-test  ## the same on a GPU, beside JAX if it was installed for one
+	@$(BIN)/python benchmarks/train_gpu.py
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'

@@ -1,8 +1,8 @@
 """What all tests share: the two back ends, and what is done about a tool that this machine does not have.
 
 A test says by a marker what it needs. Where that is missing the test is skipped and says why, unless the environment
-variable RNNLIMITS_REQUIRE names it (for instance RNNLIMITS_REQUIRE=compiler,gpu,jax,mpi,root): then it fails instead,
-so that a machine meant to run everything cannot quietly run less.
+variable RNNLIMITS_REQUIRE names it (for instance RNNLIMITS_REQUIRE=compiler,gpu,jax,mpi,nvrtc,root): then it fails
+instead, so that a machine meant to run everything cannot quietly run less.
 """
 
 from __future__ import annotations
@@ -50,6 +50,18 @@ def _no_mpi() -> str | None:
     return None if beside.exists() or shutil.which("mpiexec") else "mpiexec is neither beside python nor on PATH"
 
 
+def _no_nvrtc() -> str | None:
+    if importlib.util.find_spec("cupy") is None:
+        return "CuPy is not installed (pip install '.[test]')"
+    try:
+        from cupy.cuda import nvrtc
+
+        nvrtc.getVersion()
+    except (ImportError, RuntimeError) as error:
+        return f"CuPy finds no NVRTC (pip install '.[test]'): {str(error).strip().splitlines()[0]}"
+    return None
+
+
 def _no_root() -> str | None:
     if os.geteuid() != 0:
         return "not root"
@@ -66,6 +78,7 @@ MISSING: dict[str, Callable[[], str | None]] = {
     "gpu": _no_gpu,
     "jax": _no_jax,
     "mpi": _no_mpi,
+    "nvrtc": _no_nvrtc,
     "root": _no_root,
 }
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels import compiler
+from kernels import compiler, launch
 from kernels.cuda import CudaBackend, Program
 from kernels.launch import Limits
 
@@ -25,6 +25,7 @@ EMULATOR = Path(__file__).parent / "emulator"
 FLAGS = ["-std=c++17", "-O1", "-march=native", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math"]
 FLAGS += ["-Wall", "-Wextra", "-Wno-unused", "-Wno-unknown-pragmas", "-Wno-psabi", "-shared", "-fPIC"]
 PROGRAMS = {
+    "device_twin.cu": ["twin_path"],
     "device_train.cu": ["train_segment"],
     "device_probe.cu": ["settle_units", "settle_states", "probe"],
     "device_paths.cu": ["philox_words", "fill", "finite_path"],
@@ -86,10 +87,16 @@ XP = SimpleNamespace(
 )
 
 
-@cache
 def library(source: str, name: str, macros: tuple[tuple[str, object], ...]) -> ctypes.CDLL:
-    """The device program `name`, compiled for the host."""
-    text = f'#include "{compiler.SOURCE / source}"\nEMULATED({name})\n'
+    """The device program `name`, compiled for the host, together with those of its source that always exist."""
+    always = PROGRAMS.get(source, [])
+    return _compiled(source, tuple(always) if name in always else (name,), macros)
+
+
+@cache
+def _compiled(source: str, names: tuple[str, ...], macros: tuple[tuple[str, object], ...]) -> ctypes.CDLL:
+    entries = "".join(f"EMULATED({name})\n" for name in names)
+    text = f'#include "{compiler.SOURCE / source}"\n{entries}'
     with tempfile.TemporaryDirectory() as folder:
         program, target = Path(folder) / "program.cpp", Path(folder) / "program.so"
         program.write_text(text)
@@ -116,7 +123,9 @@ class EmulatedRuntime:
         def start(grid: tuple[int], block: tuple[int], arguments: tuple[Any, ...]) -> None:
             self.launched.append(name)
             if cooperative:
-                assert grid[0] <= 2 * self.limits.multiprocessors, "these blocks cannot all run at once"
+                assert grid[0] <= launch.STREAMING_BLOCKS * self.limits.multiprocessors, (
+                    "these blocks cannot all run at once"
+                )
             assert grid[0] % cluster == 0
             entry(grid[0], block[0], cluster, int(self._backwards), packed(arguments))
 

@@ -12,7 +12,13 @@ import yaml
 ROOT = Path(__file__).parent.parent
 PROGRAM = [sys.executable, "-m", "pipeline"]
 MPIEXEC = str(Path(sys.executable).parent / "mpiexec")
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+# No GPU: what these tests compare is the host.
+ENVIRONMENT = {
+    **os.environ,
+    "CUDA_VISIBLE_DEVICES": "",
+    "PYTHONPATH": str(ROOT),
+    "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+}
 
 TINY = {
     "name": "tiny",

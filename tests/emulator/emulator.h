@@ -1,7 +1,8 @@
 // The machine of the device programs (kernels/src/machine.h) on a host: every thread is a fiber, all in one process.
 //
-// A fiber runs until it has to wait, then the next one has its turn. An exchange between lanes is complete when the
-// whole warp has come to it. When a round of turns has brought no fiber forward the program is stuck: that aborts.
+// A fiber runs until it has to wait, then the next one of its warp has its turn; a warp goes on until it waits for
+// others, then the next one of its block, and so with blocks. An exchange between lanes is complete when the whole warp
+// has come to it. When a round of turns has brought no fiber forward the program is stuck: that aborts.
 #pragma once
 #include <csetjmp>
 #include <cstdio>
@@ -32,6 +33,7 @@ struct Block {
     Meeting meeting;
     std::vector<Warp> warps;
     std::vector<double> shared[2];
+    int begun = 0, ended = 0;  // of its threads
 };
 
 struct Fiber {
@@ -87,6 +89,7 @@ template <class T> T through_box(T value, int source) {
 inline void enter() {
     machine->body(machine->argument);
     machine->now->done = true;
+    ++machine->block[machine->now->block].ended;
     ++machine->progress;
     _longjmp(machine->scheduler, 1);
 }
@@ -96,6 +99,7 @@ inline void turn(Fiber& fiber) {
     if (_setjmp(machine->scheduler)) return;
     if (fiber.begun) _longjmp(fiber.here, 1);
     fiber.begun = true;
+    ++machine->block[fiber.block].begun;
     setcontext(&fiber.start);
 }
 
@@ -124,18 +128,42 @@ inline void prepare(Machine& m) {
     }
 }
 
-// Every fiber to its end. Turns go backwards when `backwards`: no result may depend on who comes first.
+// A warp as far as it comes without the others; returns how many of its fibers ended.
+inline size_t advance_warp(Machine& m, int block, int warp, bool backwards) {
+    const int first = 32 * warp, count = m.threads - first < 32 ? m.threads - first : 32;
+    size_t ended = 0;
+    for (long before = -1; before != m.progress;) {
+        before = m.progress;
+        for (int i = 0; i < count; ++i) {
+            const int thread = first + (backwards ? count - 1 - i : i);
+            Fiber& fiber = m.fibers[size_t(block) * m.threads + thread];
+            if (fiber.done) continue;
+            turn(fiber);
+            ended += fiber.done;
+        }
+    }
+    return ended;
+}
+
+// A block as far as it comes without the others.
+inline size_t advance_block(Machine& m, int block, bool backwards) {
+    const int warps = (m.threads + 31) / 32;
+    size_t ended = 0;
+    for (long before = -1; before != m.progress;) {
+        before = m.progress;
+        for (int w = 0; w < warps; ++w) ended += advance_warp(m, block, backwards ? warps - 1 - w : w, backwards);
+    }
+    return ended;
+}
+
+// Every fiber to its end. Whoever passes a barrier runs ahead of the others as far as the program lets it, so that a
+// barrier too few shows; turns go backwards when `backwards`: no result may depend on who comes first.
 inline void run(Machine& m, bool backwards) {
     machine = &m;
     prepare(m);
     for (size_t left = m.fibers.size(); left > 0;) {
         const long before = m.progress;
-        for (size_t i = 0; i < m.fibers.size(); ++i) {
-            Fiber& fiber = m.fibers[backwards ? m.fibers.size() - 1 - i : i];
-            if (fiber.done) continue;
-            turn(fiber);
-            left -= fiber.done;
-        }
+        for (int b = 0; b < m.blocks; ++b) left -= advance_block(m, backwards ? m.blocks - 1 - b : b, backwards);
         if (m.progress == before) {
             std::fprintf(stderr, "emulator: no thread can go on\n");
             std::abort();
@@ -200,9 +228,15 @@ KERNEL void wait_for_cluster() {
     emulator::meet(emulator::machine->clusters[block_in_grid() / emulator::machine->cluster]);
 }
 
-// The place that `own` has in this block's shared memory, in the memory of another block of the cluster.
+// The place that `own` has in this block's shared memory, in the memory of another block of the cluster, which a block
+// has only while it runs.
 KERNEL void send_to_block(double* own, int block, double value) {
     const long first = block_in_grid() - block_in_cluster();
+    const emulator::Block& target = emulator::machine->block[first + block];
+    if (target.begun == 0 || target.ended == threads_per_block()) {
+        std::fprintf(stderr, "emulator: a block that does not run is written to\n");
+        std::abort();
+    }
     for (int use = 0; use < 2; ++use) {
         std::vector<double>& mine = emulator::own_block().shared[use];
         if (own < mine.data() || own >= mine.data() + mine.size()) continue;

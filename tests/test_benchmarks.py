@@ -1,0 +1,78 @@
+"""The benchmarks run. What they measure is not for a test: machines differ, and other work disturbs."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+import pytest
+from runs import ENVIRONMENT, ROOT
+
+from benchmarks import train_gpu
+from benchmarks.train_gpu import COUNTS, Speed
+from kernels.launch import Limits
+from kernels.problem import Training
+
+H100 = Limits("NVIDIA H100 80GB HBM3", (9, 0), 132)
+H100_SPEED = Speed(1.98e9, 3.35e12)
+
+
+def benchmark(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / "benchmarks" / "train_gpu.py"), *words]
+    settings = {**ENVIRONMENT, "JAX_PLATFORMS": "cpu", **environment}
+    return subprocess.run(command, env=settings, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+
+
+@pytest.mark.needs_compiler
+def test_dry_run_prints_the_table() -> None:
+    done = benchmark("--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert "these figures mean nothing" in done.stdout
+    rows = [line for line in done.stdout.splitlines() if re.match(r" *\d+ +\d+ +[13] float", line)]
+    assert len(rows) == 3
+    columns = train_gpu.HEAD.count("|")
+    for row in rows:
+        assert row.count("|") == columns
+        rate, limit = (float(part.split()[0]) for part in (row.split("|")[1], row.split("|")[3]))
+        assert 0 < rate < limit, row
+
+
+def test_without_a_gpu_it_says_so_in_one_line() -> None:
+    done = benchmark(CUDA_VISIBLE_DEVICES="")
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert re.fullmatch(r"back end cuda: .*\n", done.stderr)
+
+
+def test_limit_of_a_full_device() -> None:
+    """16 units a thread, every lane busy: lanes times clock over the instructions that a unit-step takes, counted."""
+    training = Training(1024, 1, 0.75, 1024, precision="float32")
+    rate, name = train_gpu.limit(training, 4096, H100, H100_SPEED)
+    count = COUNTS["float32", 1]
+    assert name == "instructions"
+    assert rate == pytest.approx(132 * 128 * 1.98e9 / (count.unit + count.step / 16))
+    assert rate > train_gpu.TARGETS[1024, 4096], "a target beyond the limit"
+
+
+def test_limit_of_one_replica_counts_its_own_lanes_only() -> None:
+    training = Training(1024, 1, 0.75, 1024, precision="float32")
+    one, many = (train_gpu.limit(training, replicas, H100, H100_SPEED)[0] for replicas in (1, 4096))
+    assert one == pytest.approx(many * 64 / (132 * 128))  # a block of 64 threads
+
+
+def test_limit_of_streamed_units_is_memory() -> None:
+    """Eight values read and five written, four bytes each."""
+    training = Training(1_000_000, 1, 0.75, 1024, precision="float32")
+    assert train_gpu.streamed_bytes(training) == 52
+    assert train_gpu.limit(training, 1, H100, H100_SPEED) == (pytest.approx(3.35e12 / 52), "memory")
+
+
+def test_limit_where_double_precision_is_rare() -> None:
+    """A consumer's GPU has two such lanes a multiprocessor: even the few sums of a step then take longest."""
+    training = Training(1024, 1, 0.75, 1024, precision="float32")
+    assert train_gpu.limit(training, 4096, Limits("RTX", (8, 9), 128), H100_SPEED)[1] == "double precision"
+
+
+def test_every_line_has_a_count() -> None:
+    assert {(d, precision) for _, _, d, precision in train_gpu.everything()} <= {(d, p) for p, d in COUNTS}
