@@ -23,11 +23,12 @@ from numpy.typing import NDArray
 from kernels import compiler, launch
 from kernels.activations import ACTIVATIONS
 from kernels.launch import Limits
-from kernels.problem import Array, GaussianChain, KernelError, Replicas, Training
+from kernels.problem import Array, FeatureMap, GaussianChain, KernelError, Replicas, Training
 
 THREADS = 256  # of a block, where every thread has work of its own
 PATH_THREADS = 32  # of a block where a thread is a replica: few replicas then still reach many multiprocessors
 MOST_BLOCKS = 65_536
+SEGMENT_STEPS = 1024  # of a path that is there at a time
 USABLE = 0.9  # of the free device memory: the rest is for work space
 INSTALL = "install CuPy with: python -m pip install 'rnnlimits[gpu-cuda12]' (or gpu-cuda13)"
 
@@ -353,6 +354,22 @@ class CudaBackend:
         program((min(replicas, MOST_BLOCKS),), (threads,), arguments)
         return cast(Array, memory)
 
+    def twin_path(self, features: FeatureMap, rate: float, x: Array, m: Array, y: Array, theta: Array) -> Array:
+        """See problem.Backend.twin_path; theta is the device's."""
+        count, dimension = features.w.shape
+        threads = min(THREADS, 32 * -(-count // 32))
+        macros = {"DIMENSION": dimension, "ACTIVATION": ACTIVATIONS[features.activation].code}
+        program = self._runtime.program("device_twin.cu", "twin_path", {**macros, "SLOTS": -(-count // threads)})
+        squared_error = self._runtime.xp.empty(y.shape)
+        arguments = (
+            *(self._doubles(a) for a in (features.w, features.value_scale, features.slope_scale)), np.int64(count),
+            np.float64(rate), *(self._doubles(a) for a in (x, m, y)), np.int64(y.shape[0]), np.int64(y.shape[1]),
+            theta, squared_error,
+        )  # fmt: skip
+        program((min(y.shape[0], MOST_BLOCKS),), (threads,), arguments)
+        self._runtime.keep_pace()
+        return cast(Array, squared_error)
+
     def trainer(self, training: Training, replicas: int) -> CudaTrainer:
         """See problem.Backend.trainer. Raises KernelError if it does not fit into the device's free memory."""
         return CudaTrainer(self._runtime, training, replicas)
@@ -399,7 +416,8 @@ class CudaTrainer:
         self._macros = launch.specialisation(training)
 
     def _refuse_what_does_not_fit(self) -> None:
-        one = self._sizes.unit * self.training.width * self._real.itemsize
+        path = SEGMENT_STEPS * (self.training.dimension + 1) * 3 * 8  # the chain, inputs and targets, their copies
+        one = self._sizes.unit * self.training.width * self._real.itemsize + path
         usable = int(USABLE * self._runtime.free_bytes())
         if one * self._replicas <= usable:
             return

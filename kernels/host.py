@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from kernels import compiler
 from kernels.activations import ACTIVATIONS
-from kernels.problem import Array, GaussianChain, OneByOne, Replicas, Training
+from kernels.problem import Array, FeatureMap, GaussianChain, OneByOne, Replicas, Training
 from kernels.reference import array, numpy
 
 __all__ = ["array", "numpy"]  # of the back end: nothing to do, its arrays are NumPy's
@@ -183,6 +183,25 @@ def memory_path(
         *location.shape, _pointer(begin), _pointer(memory),
     )  # fmt: skip
     return memory
+
+
+@cache
+def _twin(dimension: int, activation: int) -> ctypes.CDLL:
+    library = compiler.load("host_twin.cpp", {"DIMENSION": dimension, "ACTIVATION": activation})
+    library.twin_path.argtypes = [*[c_void_p] * 3, c_long, c_double, *[c_void_p] * 3, c_long, c_long, *[c_void_p] * 2]
+    return library
+
+
+def twin_path(features: FeatureMap, rate: float, x: Array, m: Array, y: Array, theta: Array) -> Array:
+    """See problem.Backend.twin_path."""
+    nodes = [_doubles(a) for a in (features.w, features.value_scale, features.slope_scale)]
+    paths, work, squared_error = [_doubles(a) for a in (x, m, y)], _doubles(theta), np.empty(y.shape)
+    _twin(features.w.shape[1], ACTIVATIONS[features.activation].code).twin_path(
+        *(_pointer(a) for a in nodes), len(features.w), rate, *(_pointer(a) for a in paths), *y.shape,
+        _pointer(work), _pointer(squared_error),
+    )  # fmt: skip
+    theta[:] = work
+    return squared_error
 
 
 FUNCTIONS = ("tanh", "erf", "exp", "log", "sin", "sin_turns", "cos_turns", "erf_slope")

@@ -18,7 +18,7 @@ UNIT_WORDS = 128  # of the 255 registers of a thread, so many may hold units; a 
 BLOCK_THREADS = 256  # so that one block with 255 registers a thread always fits on a multiprocessor
 TEAMS_PER_BLOCK = 4  # warps that share a block, each with a replica of its own
 CLUSTERS = (2, 4, 8, 16)  # blocks; 16 is more than CUDA calls portable, but Hopper and Blackwell have it
-STREAMING_BLOCKS = 2  # blocks a multiprocessor, where units are streamed
+STREAMING_BLOCKS = 1  # blocks a multiprocessor, where units are streamed: some programs need all its registers
 TEAMS = ("warp", "block", "cluster", "grid")  # in the order of TEAM_... in src/device_train.cu
 
 
@@ -37,10 +37,11 @@ class Limits:
 
     @property
     def clusters(self) -> tuple[int, ...]:
-        """Sizes that a cluster may have: none before Hopper; consumer devices stop at 8."""
+        """Sizes that a cluster may have: none before Hopper; consumer devices stop at 8; half of a device at most."""
         if self.capability < (9, 0):
             return ()
-        return CLUSTERS if self.capability[0] in (9, 10) else CLUSTERS[:-1]
+        most = 16 if self.capability[0] in (9, 10) else 8
+        return tuple(size for size in CLUSTERS if size <= min(most, self.multiprocessors // 2))
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,7 @@ class Launch:
         if self.team != "grid":
             return replicas * self.blocks
         at_once = limits.multiprocessors * (STREAMING_BLOCKS if self.slots == 0 else 1)
+        assert self.blocks <= at_once, f"{self} does not fit on {limits}"
         return min(replicas, at_once // self.blocks) * self.blocks
 
 

@@ -62,6 +62,23 @@ class Training:
         object.__setattr__(self, "clip_level", n**self.clip if self.clip is not None else 0.0)
 
 
+@dataclass(frozen=True, eq=False)
+class FeatureMap:
+    """Features of the limit at (x, m), in the order of theta: value_scale_q sigma(w_q.x + m) for all q, then for each
+    component j of x slope_scale_q sigma'(w_q.x + m) x_j for all q. w (Q, d), scales (Q,); NumPy's arrays.
+    """
+
+    activation: str
+    w: Array
+    value_scale: Array
+    slope_scale: Array
+
+    @property
+    def size(self) -> int:
+        """Number of features, Q (1 + d)."""
+        return int(self.w.size + len(self.w))
+
+
 class Trainer(Protocol):
     """An ensemble of `replicas` independent networks of one Training."""
 
@@ -177,6 +194,12 @@ class Backend(Protocol):
 
         M_0 = start, M_{k+1} = sum_q (weight0_q + slope_k weight1_q) sigma(location_k + nodes_q . coordinates_k + M_k)
         with nodes (Q, p), weights (Q,), location and slope (R, L), coordinates (R, L, p), start (R,).
+        """
+
+    def twin_path(self, features: FeatureMap, rate: float, x: Array, m: Array, y: Array, theta: Array) -> Array:
+        """Online SGD on features along paths: theta (R, F) in place, theta -= rate (phi.theta - y) phi at every step.
+
+        x (R, L, d), m (R, L), y (R, L). Returns (phi.theta - y)^2, before the update, (R, L).
         """
 
     def trainer(self, training: Training, replicas: int) -> Trainer:

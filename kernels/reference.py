@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernels.activations import ACTIVATIONS
-from kernels.problem import Array, GaussianChain, OneByOne, Replicas, Training
+from kernels.problem import Array, FeatureMap, GaussianChain, OneByOne, Replicas, Training
 
 name = "numpy"
 device = "NumPy, double precision"
@@ -138,6 +138,19 @@ def memory_path(
         a = (location[:, k] + memory[:, k])[:, None] + coordinates[:, k] @ nodes.T
         memory[:, k + 1] = ((weight0 + slope[:, k, None] * weight1) * sigma(a)).sum(axis=1)
     return memory
+
+
+def twin_path(features: FeatureMap, rate: float, x: Array, m: Array, y: Array, theta: Array) -> Array:
+    """See problem.Backend.twin_path."""
+    sigma, squared_error = ACTIVATIONS[features.activation], np.empty(y.shape)
+    for k in range(y.shape[1]):
+        a = x[:, k] @ features.w.T + m[:, k, None]
+        value, slope = features.value_scale * sigma.value(a), features.slope_scale * sigma.slope(a)
+        phi = np.concatenate([value, *(slope * x[:, k, j, None] for j in range(x.shape[2]))], axis=1)
+        miss = (phi * theta).sum(axis=1) - y[:, k]
+        theta -= rate * miss[:, None] * phi
+        squared_error[:, k] = miss**2
+    return squared_error
 
 
 def smooth_clip(y: Array, level: float) -> Array:

@@ -109,7 +109,7 @@ def _schema(_: argparse.Namespace) -> None:
 
 
 def _parallel_stage(options: argparse.Namespace) -> None:
-    """draw and train: every rank comes here; rank 0 reads the study and holds the lock."""
+    """draw, twin and train: every rank comes here; rank 0 reads the study and holds the lock."""
     from pipeline import stages
 
     stages.distributed(_order(options))
@@ -126,7 +126,14 @@ def _order(options: argparse.Namespace) -> Order:
     from pipeline.stages import Order
 
     return Order(
-        options.name, options.study, options.results, options.backend, _say, pack=options.pack, log=options.log
+        options.name,
+        options.study,
+        options.results,
+        options.backend,
+        _say,
+        pack=options.pack,
+        steps=options.steps,
+        log=options.log,
     )
 
 
@@ -224,19 +231,22 @@ def _stage_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     stages = {
         "draw": ("Monte Carlo of the chain with the infinite-width memory", "mpiexec -n 2 rnnlimits draw STUDY"),
         "train": ("train the ensembles", "mpiexec -n 2 rnnlimits train STUDY --pack N00064-K00064"),
+        "twin": ("online SGD at infinite width along the same paths", "mpiexec -n 2 rnnlimits twin STUDY --steps 64"),
         "limit": ("solve the limit", "rnnlimits limit STUDY"),
         "rates": ("estimate the rates", "rnnlimits rates STUDY"),
         "figures": ("draw the figures", "rnnlimits figures STUDY"),
     }
     for name, (words, example) in stages.items():
-        in_parallel = name in ("draw", "train")
+        in_parallel = name in ("draw", "train", "twin")
         verb = _verb(verbs, name, _parallel_stage if in_parallel else _serial_stage, words, example)
-        verb.set_defaults(name=name, pack=None, log=None)
+        verb.set_defaults(name=name, pack=None, steps=None, log=None)
         verb.add_argument("study", type=Path, metavar="STUDY", help="study file (YAML)")
         _results_option(verb)
         _backend_option(verb)
         if in_parallel:
             verb.add_argument("--log", type=Path, help="also write progress to this file, in plain lines")
+        if name == "twin":
+            verb.add_argument("--steps", type=_whole, metavar="K", help="one K (default: every K that has twins)")
         if name == "train":
             verb.add_argument("--pack", help="one pack of cells, as listed by `rnnlimits plan` (default: all)")
 

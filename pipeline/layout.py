@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from pipeline.plan import Block, Cell
+from pipeline.plan import Block, Cell, Twin, TwinBlock
 from pipeline.study import Study
 
 
@@ -41,6 +41,14 @@ class Layout:
     def ensemble(self, cell: Cell) -> Path:
         """The ensemble of one cell: a virtual dataset over its shards."""
         return self.pack(cell.pack) / f"{cell.name}.h5"
+
+    def twin_shard(self, block: TwinBlock, twin_id: str) -> Path:
+        """The shard of one block of twins."""
+        return self.shards / f"twin-K{block.twin.steps_per_time:05d}_{twin_id}" / f"{block.name}.h5"
+
+    def twin(self, twin: Twin) -> Path:
+        """The ensemble of the twins of one K."""
+        return self.root / "twin" / f"K{twin.steps_per_time:05d}.h5"
 
     def draw_folder(self, draw_id: str) -> Path:
         """The shards of the draw stage."""

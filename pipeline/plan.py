@@ -5,9 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import product
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.series import load_series
 from pipeline.study import Study
@@ -89,6 +92,54 @@ def blocks(study: Study, cell: Cell) -> tuple[Block, ...]:
     return tuple(Block(cell, first, size) for first in range(0, cell.replicas, size))
 
 
+@dataclass(frozen=True)
+class Twin:
+    """The twins of one K, on paths 0 .. paths - 1 of the chain."""
+
+    steps_per_time: int
+    paths: int
+
+
+@dataclass(frozen=True)
+class TwinBlock:
+    """`count` consecutive paths of the twins of one K: a unit of work, one shard."""
+
+    twin: Twin
+    first: int
+    count: int
+
+    @property
+    def name(self) -> str:
+        """paths-00000-00015, both ends included."""
+        return f"paths-{self.first:05d}-{self.first + self.count - 1:05d}"
+
+    @property
+    def paths(self) -> NDArray[np.uint32]:
+        """Their indices."""
+        return np.arange(self.first, self.first + self.count, dtype=np.uint32)
+
+
+def twins(study: Study) -> tuple[Twin, ...]:
+    """Every K that has twins once, with as many paths as its largest cell or the twins' own ladder needs."""
+    paths = dict.fromkeys(study.twin.steps_per_time, study.twin.paths)
+    for cell in cells(study) if study.twin.follow else ():
+        needed = cell.replicas // 2 if study.training.antithetic else cell.replicas
+        paths[cell.steps_per_time] = max(needed, paths.get(cell.steps_per_time, 0))
+    return tuple(Twin(k, paths[k]) for k in sorted(paths))
+
+
+def twin_blocks(study: Study, twin: Twin) -> tuple[TwinBlock, ...]:
+    """The paths cut into blocks as those of the trainings are, in order."""
+    size = study.training.paths_per_block
+    return tuple(TwinBlock(twin, first, size) for first in range(0, twin.paths, size))
+
+
+def twin_steps(item: Twin | TwinBlock, study: Study) -> int:
+    """Steps of all paths together."""
+    twin, paths = (item.twin, item.count) if isinstance(item, TwinBlock) else (item, item.paths)
+    return round(twin.steps_per_time * study.training.horizon) * paths
+
+
 # --- identities --------------------------------------------------------------------------------------------
 
 
@@ -105,6 +156,13 @@ def draw_id(study: Study) -> str:
     return _hash({**_world(study), **_draws(study)})
 
 
+def twin_id(study: Study, twin: Twin) -> str:
+    """12 hexadecimal digits of what changes the numbers of one twin."""
+    keys = {"alpha", "horizon", "checkpoints", "loss_bins"}
+    clock = study.training.model_dump(mode="json", include=keys)
+    return _hash({**_world(study), **_nodes(study), "training": clock, "steps_per_time": twin.steps_per_time})
+
+
 def limit_id(study: Study) -> str:
     """12 hexadecimal digits of what changes the limit: the draws, and the training's clock."""
     keys = {"alpha", "horizon", "checkpoints"}
@@ -115,7 +173,8 @@ def limit_id(study: Study) -> str:
 def study_id(study: Study) -> str:
     """12 hexadecimal digits of what changes any result of the study."""
     grid = [{**_point(cell), "replicas": cell.replicas} for cell in cells(study)]
-    return _hash({**_world(study), **_training(study), **_draws(study), "cells": grid})
+    alone = {"twins": [asdict(twin) for twin in twins(study)]} if twins(study) else {}
+    return _hash({**_world(study), **_training(study), **_draws(study), "cells": grid, **alone})
 
 
 def _world(study: Study) -> dict[str, Any]:
@@ -132,8 +191,12 @@ def _chain(study: Study) -> dict[str, Any]:
 
 
 def _draws(study: Study) -> dict[str, Any]:
+    return {**_dump(study, "draws"), **_nodes(study)}
+
+
+def _nodes(study: Study) -> dict[str, Any]:
     """The kind of nodes counts, not whether it was left to its default."""
-    return {**_dump(study, "draws"), "limit": {"nodes": study.limit.nodes, "features": study.features}}
+    return {"limit": {"nodes": study.limit.nodes, "features": study.features}}
 
 
 def _training(study: Study) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from mpi4py import MPI
 
 from kernels import backend, processor
 from kernels.problem import Backend
-from pipeline import checks, draw, gpus, parallel, plan, progress, train
+from pipeline import checks, draw, gpus, parallel, plan, progress, train, twin
 from pipeline.errors import StudyError
 from pipeline.layout import Layout
 from pipeline.locks import exclusive
@@ -35,11 +35,12 @@ class Order:
     backend: str
     say: Say
     pack: str | None = None
+    steps: int | None = None
     log: Path | None = None
 
 
 def distributed(order: Order) -> None:
-    """Run draw or train on all ranks of this MPI job. Raises StudyError on every rank; a defect ends all of them."""
+    """Run draw, twin or train on all ranks of this MPI job. Raises StudyError on every rank; a defect ends all of them."""
     comm = parallel.world()
     try:
         _distributed(comm, order)
@@ -62,6 +63,10 @@ def _distributed(comm: MPI.Intracomm, order: Order) -> None:
     if order.stage == "draw":
         with _held_by_root(comm, layout, "draw"):
             draw.run(study, layout, comm, be)
+        return
+    if order.stage == "twin":
+        with _held_by_root(comm, layout, f"twin-{order.steps}" if order.steps else "twin"):
+            twin.run(study, layout, order.steps, comm, be)
         return
     for pack in [order.pack] if order.pack else plan.packs(study):
         with _held_by_root(comm, layout, f"train-{pack}"):

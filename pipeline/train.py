@@ -21,6 +21,7 @@ from pipeline.files.store import atomic_h5, open_complete, provenance, put
 from pipeline.laws import ParameterLaw
 from pipeline.layout import Layout
 from pipeline.parallel import Tick, each_block, on_root, together
+from pipeline.binning import BinnedMean
 from pipeline.plan import Block, Cell, blocks, cell_id, packs, unit_steps
 from pipeline.streams import Stream
 from pipeline.study import Study
@@ -109,7 +110,7 @@ def train_block(study: Study, be: Backend, block: Block, histories: Array, tick:
     trainer = _initial(study, be, block)
     path = _Paths(study, be, block)
     times = [round(t * block.cell.steps_per_time) for t in study.training.checkpoints]
-    loss = _Loss(be, block.count, times[-1], study.training.loss_bins)
+    loss = BinnedMean(be, block.count, times[-1], study.training.loss_bins)
     output, memory, drift = [], [], []
     done = 0
     for checkpoint in times:
@@ -169,26 +170,6 @@ def _segments(steps: int, width: int) -> Iterator[int]:
     while steps > 0:
         yield min(steps, longest)
         steps -= longest
-
-
-class _Loss:
-    """Squared error along the path, averaged over bins of equal numbers of steps (to within one)."""
-
-    def __init__(self, be: Backend, replicas: int, steps: int, bins: int) -> None:
-        self._be, bins = be, min(bins, steps)
-        self._edges = -(-np.arange(bins + 1) * steps // bins)  # the first step of each bin
-        self._sum = be.array(np.zeros((replicas, bins)))
-
-    def add(self, first: int, squared_error: Array) -> None:
-        """Squared errors (R, steps) of the steps from `first` on, an array of the back end."""
-        steps = squared_error.shape[1]
-        edges = np.clip(self._edges - first, 0, steps)
-        for bin_ in np.flatnonzero(np.diff(edges)):
-            self._sum[:, bin_] += squared_error[:, edges[bin_] : edges[bin_ + 1]].sum(axis=1)
-
-    def mean(self) -> Array:
-        """(R, bins), NumPy's array."""
-        return np.asarray(self._be.numpy(self._sum) / np.diff(self._edges))
 
 
 # --- files -------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@
 
 #if defined(__CUDACC__)
 #define DEVICE_PROGRAM extern "C" __global__ void
-#define AT_MOST_THREADS(n) __launch_bounds__(n)
+#define AT_MOST_THREADS(n) __launch_bounds__(n, 1)
 #define BLOCKS_PER_CLUSTER(n) __cluster_dims__(n, 1, 1)
 
 KERNEL int thread_in_block() { return threadIdx.x; }

@@ -24,6 +24,8 @@ ATTRIBUTES = {
     "train-ensemble": (*TRAINING, "joined_along", "shard_count"),
     "draw-shard": ("draw_id", "block", "exact", *MACHINE),
     "draw": ("draw_id", "exact", *MACHINE),
+    "twin-shard": ("twin_id", "steps_per_time", "alpha", "horizon", *MACHINE, "first", "count"),
+    "twin-ensemble": ("twin_id", "steps_per_time", "alpha", "horizon", "joined_along", "shard_count"),
     "limit": ("draw_id", "limit_id", "exact", *MACHINE),
     "rates": MACHINE,
 }

@@ -60,6 +60,16 @@ class Limit(Section):
     )
 
 
+class TwinSection(Section):
+    """Infinite-width twins: online SGD on the limit's features along the paths of the trainings."""
+
+    follow: Switch = Field(default=False, description="A twin for the path of every training")
+    steps_per_time: Annotated[tuple[Count, ...], Field()] = Field(
+        default=(), description="Further K, for twins alone: a ladder in K at infinite width"
+    )
+    paths: Count = Field(default=256, description="Paths at each of the further K; a multiple of the block's paths")
+
+
 class Study(Section):
     """A study: what is measured, and how precisely."""
 
@@ -74,6 +84,7 @@ class Study(Section):
     probes: Probes = Field(default=Probes(), description="Probe histories")
     draws: Draws = Field(default=Draws(), description="Monte Carlo of the chain")
     limit: Limit = Field(default=Limit(), description="Quadrature of the limit")
+    twin: TwinSection = Field(default=TwinSection(), description="Infinite-width twins")
 
     _source: Path = PrivateAttr(default=Path("study"))
 
@@ -84,7 +95,15 @@ class Study(Section):
         if self.limit.features == "gauss-hermite" and not isinstance(self.network.w, GaussianW):
             allowed = "allowed for a W that is not Gaussian: grid, quasi-random"
             raise refusal("limit.features", self.limit.features, allowed)
+        self._check_twin()
         return self
+
+    def _check_twin(self) -> None:
+        block = self.training.paths_per_block
+        if self.twin.steps_per_time and self.twin.paths % block:
+            raise refusal("twin.paths", self.twin.paths, f"allowed: multiples of the paths of a block, {block}")
+        for index, steps in enumerate(self.twin.steps_per_time):
+            self.training.check_steps(f"twin.steps_per_time[{index}]", steps)
 
     def _check_target(self) -> None:
         if isinstance(self.chain, Recorded):

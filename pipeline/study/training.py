@@ -105,6 +105,11 @@ class Training(Section):
             self._check_product(product)
         return self
 
+    @property
+    def paths_per_block(self) -> int:
+        """Paths of the chain that a block of replicas sees: the two of an antithetic pair share one."""
+        return self.replicas_per_block // 2 if self.antithetic else self.replicas_per_block
+
     def products(self) -> tuple[Product, ...]:
         """The main product and the ladders, everything filled in."""
         return (self._product("", Ladder()), *self._ladder_products())
@@ -142,9 +147,10 @@ class Training(Section):
                 allowed = f"allowed: multiples of training.replicas_per_block, {self.replicas_per_block}"
                 raise refusal(product.key + "replicas", Found(f"has {replicas}"), allowed)
         for steps in sorted(product.steps()):
-            self._check_steps(product.key + "steps_per_time", steps)
+            self.check_steps(product.key + "steps_per_time", steps)
 
-    def _check_steps(self, key: str, steps: int) -> None:
+    def check_steps(self, key: str, steps: int) -> None:
+        """Raises the refusal of a K that the schedule does not allow."""
         found = Found(f"has K = {steps}")
         for time in self.checkpoints:
             if abs(time * steps - round(time * steps)) > WHOLE_STEPS_TOLERANCE * max(1.0, time * steps):

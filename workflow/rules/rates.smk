@@ -3,6 +3,7 @@ rule rates:
         LAYOUT.draw,
         LAYOUT.limit,
         ENSEMBLES,
+        TWINS,
     output:
         LAYOUT.rates_h5,
         LAYOUT.rates_csv,
