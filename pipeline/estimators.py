@@ -84,6 +84,9 @@ class Trainings:
 
     output, memory: errors against the limit (unit, member, probe), members in the order +C, -C; drift (unit, member).
     output_slack, memory_slack: root mean square error of the limit itself over probes.
+    loss: mean of (Yhat_k - Y_k)^2 along the path (unit, member, bin), at times loss_time (bin,).
+    twin, twin_loss: the same two of the infinite-width twin of each unit's path (unit, probe), (unit, bin); None
+    without twins.
     symmetric: C and -C have one law, so that every member is a training of the study's law; otherwise the first is.
     """
 
@@ -93,6 +96,16 @@ class Trainings:
     symmetric: bool
     output_slack: float
     memory_slack: float
+    loss: Array
+    loss_time: Array
+    twin: Array | None = None
+    twin_loss: Array | None = None
+
+    @property
+    def beside_twin(self) -> Array:
+        """Output less that of the twin on the same path (unit, member, probe): what the finite width does alone."""
+        assert self.twin is not None
+        return self.output - self.twin[:, None]
 
     @property
     def antithetic(self) -> bool:
@@ -110,6 +123,7 @@ class Design:
 
     symmetric: bool
     antithetic: bool
+    twins: bool = False
 
 
 @dataclass(frozen=True)
@@ -121,7 +135,7 @@ class Quantity:
     slack: error of the reference (the limit) in the estimate's norm, 0 if none enters. leverage: how much of it moves
     the estimate to first order.
     exists: whether the design has such an estimator; refusal: why it would be wrong there, or ""; no_law: why its
-    estimates, though right, follow no law to judge, or "". remark: always noted.
+    estimates, though right, follow no law to judge, or "". remark: always noted; report: a note on the last cell.
     """
 
     name: str
@@ -138,6 +152,7 @@ class Quantity:
     refusal: Callable[[Design], str] = lambda _: ""
     no_law: Callable[[Design], str] = lambda _: ""
     remark: Callable[[Design], str] = lambda _: ""
+    report: Callable[[Trainings], str] = lambda _: ""
 
     @property
     def key(self) -> tuple[str, str]:
@@ -165,6 +180,11 @@ def rms_order(beta: float, design: Design) -> float:
     return min(fluctuation_order(beta, design), bias_order(beta, design), 0.5)
 
 
+def loss_order(beta: float, design: Design) -> float:
+    """Square of the initial field, and the bias times what is left to learn."""
+    return min(2 * beta - 1, bias_order(beta, design), 1.0)
+
+
 def drift_order(beta: float, design: Design) -> float:
     """KT updates of size N^(beta - 1) / K."""
     return 1 - beta
@@ -173,6 +193,71 @@ def drift_order(beta: float, design: Design) -> float:
 def square_root_order(beta: float, design: Design) -> float:
     """Means of independent terms."""
     return 0.5
+
+
+def _with_twins(design: Design) -> bool:
+    return design.twins
+
+
+def _bias_beside_twin(trainings: Trainings) -> Sample:
+    """Pair means where a pair mean has the study's bias: the initial field is odd in C and drops out."""
+    error = trainings.beside_twin
+    if trainings.antithetic and trainings.symmetric:
+        return of_pairs(bias(error.mean(1)))
+    return bias(error[:, 0])
+
+
+def variance_ratios(trainings: Trainings) -> str:
+    """How much less the mean of a pair, and of a pair beside its twin, scatters than that of two lone trainings."""
+    if not trainings.antithetic:
+        variances = [values[:, 0].var(0, ddof=1).mean() for values in (trainings.output, trainings.beside_twin)]
+        return f"variance beside the twin 1/{variances[0] / variances[1]:.3g} of the plain one"
+    lone = trainings.output.var(0, ddof=1).mean() / 2
+    pair, twin = (values.mean(1).var(0, ddof=1).mean() for values in (trainings.output, trainings.beside_twin))
+    return (
+        f"variance of a pair's mean 1/{lone / pair:.3g} of two lone ones', beside the twin another 1/{pair / twin:.3g}"
+    )
+
+
+def _loss_beside_twin(trainings: Trainings) -> Sample:
+    """Excess loss over the last quarter of the bins; on one path the data's own noise cancels."""
+    assert trainings.twin_loss is not None
+    late = slice(3 * trainings.loss.shape[-1] // 4, None)
+    excess = trainings.of_law(trainings.loss)[..., late].mean(-1) - trainings.twin_loss[:, None, late].mean(-1)
+    return replace(average(excess), signed=True)
+
+
+def _delay(trainings: Trainings) -> Sample:
+    """Later time at which the mean loss has fallen half-way from the twin's first bin to its last, than the twin's."""
+    assert trainings.twin_loss is not None
+    both = np.concatenate([trainings.of_law(trainings.loss).mean(1), trainings.twin_loss], axis=1)
+    time = trainings.loss_time
+
+    def later(mean: Array, concentration: Array) -> Array:
+        rows = np.atleast_2d(mean)
+        found = np.array([_half_way(time, row[len(time) :], row) for row in rows])
+        return found.reshape(np.shape(mean)[:-1])
+
+    return Sample(both, later, signed=True, replicas=int(np.prod(trainings.of_law(trainings.loss).shape[:2])))
+
+
+def _half_way(time: Array, twin: Array, both: Array) -> float:
+    """Difference of the times at which two falling curves reach the middle of the second one's range."""
+    level = (twin[0] + twin[-1]) / 2
+    ours, theirs = (_first_below(time, curve, level) for curve in (both[: len(time)], twin))
+    return ours - theirs
+
+
+def _first_below(time: Array, curve: Array, level: float) -> float:
+    """Time at which the curve first falls below a level, by interpolation; the last time if it never does."""
+    below = np.flatnonzero(curve <= level)
+    if not len(below):
+        return float(time[-1])
+    if below[0] == 0:
+        return float(time[0])
+    late = below[0]
+    fraction = (curve[late - 1] - level) / (curve[late - 1] - curve[late])
+    return float(time[late - 1] + fraction * (time[late] - time[late - 1]))
 
 
 def _pairs(design: Design) -> bool:
@@ -261,6 +346,67 @@ ENTRIES = (
         refusal=_skewed_pair,
     ),
     Quantity(
+        "output_bias",
+        "twin",
+        "N",
+        "Bias of the output beside its infinite-width twin",
+        _bias_beside_twin,
+        bias_order,
+        exists=_with_twins,
+        remark=lambda design: "from the first of each pair" if design.antithetic and not design.symmetric else "",
+        report=variance_ratios,
+    ),
+    Quantity(
+        "output_in_n",
+        "twin",
+        "N",
+        "Output beside its infinite-width twin, path by path",
+        lambda t: rms(t.of_law(t.beside_twin)),
+        lambda beta, design: min(fluctuation_order(beta, design), bias_order(beta, design), 0.5),
+        exists=_with_twins,
+        remark=_half,
+    ),
+    Quantity(
+        "output_even_in_n",
+        "twin",
+        "N",
+        "Fluctuation of the pair mean beside its twin",
+        lambda t: of_pairs(spread(t.beside_twin.mean(1, keepdims=True))),
+        square_root_order,
+        exists=lambda design: design.twins and design.antithetic,
+    ),
+    Quantity(
+        "loss_excess",
+        "twin",
+        "N",
+        "Loss beside that of the infinite-width twin",
+        _loss_beside_twin,
+        loss_order,
+        ordinate="mean over replicas, last quarter of the time",
+        exists=_with_twins,
+        remark=_half,
+    ),
+    Quantity(
+        "time_to_learn",
+        "twin",
+        "N",
+        "Delay in reaching half of the twin's progress",
+        _delay,
+        loss_order,
+        ordinate="difference of times",
+        exists=_with_twins,
+        remark=_half,
+    ),
+    Quantity(
+        "output_even_bias",
+        "twin",
+        "N",
+        "Bias of the mean of pairs beside their twin (even part in C)",
+        lambda t: of_pairs(bias(t.beside_twin.mean(1))),
+        even_bias_order,
+        exists=lambda design: design.twins and design.antithetic and not design.symmetric,
+    ),
+    Quantity(
         "output_even_bias",
         "pair-mean",
         "N",
@@ -310,6 +456,30 @@ ENTRIES = (
     ),
 )
 QUANTITIES: dict[tuple[str, str], Quantity] = {entry.key: entry for entry in ENTRIES}
+
+
+# --- twins -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class TwinQuantity:
+    """What twins alone show as K grows; sample: from their errors against the limit (path, probe).
+
+    against_limit: whether the limit's own error enters.
+    """
+
+    name: str
+    title: str
+    sample: Callable[[Array], Sample]
+    expected: float
+    against_limit: bool = False
+    ordinate: str = "root mean square over probes"
+
+
+TWIN_ENTRIES = (
+    TwinQuantity("sgd_noise", "Noise of one-pass training, infinite width", lambda e: spread(e[:, None]), 0.5),
+    TwinQuantity("sgd_bias", "Bias of one-pass training, infinite width", bias, 1.0, against_limit=True),
+)
 
 
 # --- couplings -------------------------------------------------------------------------------------------------

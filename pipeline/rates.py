@@ -20,6 +20,7 @@ from pipeline.errors import StudyError
 from pipeline.estimators import (
     CONTRACTIONS,
     ENTRIES,
+    TWIN_ENTRIES,
     Contraction,
     Design,
     ExpectedKind,
@@ -30,7 +31,7 @@ from pipeline.estimators import (
 from pipeline.files import store
 from pipeline.files.ensembles import open_ensemble
 from pipeline.laws import ParameterLaw
-from pipeline.plan import Cell
+from pipeline.plan import Cell, Twin
 from pipeline.powerlaw import Fit, Point, RateUndetermined, Slope
 from pipeline.ratefile import Rate, RatePoint, read, table, write_csv, write_h5
 from pipeline.resampling import Array, Bootstrap, degrees_of_freedom, quantile, standard_error
@@ -46,6 +47,7 @@ __all__ = ["Rate", "RatePoint", "read", "run", "table"]
 
 MEANINGFUL = 0.15  # a wider half-interval that holds the expected exponent also holds its competitors: no verdict
 LIMIT_SHARE = 1 / 3  # the limit's own error may be at most this share of the error that is measured against it
+SPOILED = "the limit's own error is over a third of the estimate (more draws or nodes would help)"
 K_BELOW_N = 4  # K <= N / 4 counts as well below N: the kernel's own N^-1/2 noise is then some 6% of the variance
 LOST = 0.01  # a step counts while at most this fraction of the coupled pairs has fallen below couplings.RESOLVED
 TRANSIENT = 1e-2  # contraction counts once distances have shrunk by this: before, they see finite differences
@@ -88,13 +90,30 @@ def run(study: Study, layout: Layout, be: Backend) -> list[Rate]:
 def training_rates(study: Study, layout: Layout, cells: Sequence[Cell], bootstrap: Bootstrap) -> Iterator[Rate]:
     """Every quantity of the registry along every ladder of cells that has one."""
     law = ParameterLaw.of(study)
-    design = Design(law.symmetric_c, study.training.antithetic)
+    design = Design(law.symmetric_c, study.training.antithetic, study.twin.follow)
     read = Reader(study, layout, design)
     for quantity in ENTRIES:
         if not quantity.exists(design):
             continue
         for ladder in ladders(quantity.variable, cells):
             yield training_rate(study, quantity, ladder, design, read, bootstrap)
+    yield from twin_rates(study, read, bootstrap)
+
+
+def twin_rates(study: Study, read: Reader, bootstrap: Bootstrap) -> Iterator[Rate]:
+    """What infinite-width twins show along the ladder of all their K."""
+    twins = plan.twins(study)
+    if len(twins) < 2:
+        return
+    for entry in TWIN_ENTRIES:
+        blank = Rate(study.name, entry.name, "twin", "K", "N=infinity")
+        points = []
+        for twin in twins:
+            sample = entry.sample(read.twin(twin))
+            point = powerlaw.measure(twin.steps_per_time, sample, bootstrap)
+            share = read.output_slack / point.estimate if entry.against_limit and point.estimate > 0 else 0.0
+            points.append(point.drop(SPOILED) if share > LIMIT_SHARE else point)
+        yield judged(blank, points, Expected(entry.expected, "heuristic"))
 
 
 class Ladder(NamedTuple):
@@ -158,7 +177,8 @@ def training_rate(
         note = "; ".join(filter(None, (f"refused: {reason}", quantity.remark(design))))
         return replace(fitted(blank, None, points), note=note)
     expected = Expected(quantity.expected(ladder.cells[0].beta, design), quantity.expected_kind)
-    return judged(blank, points, expected, quantity.remark(design))
+    remarks = (quantity.remark(design), quantity.report(read(ladder.cells[-1]))) if ladder.cells else ("",)
+    return judged(blank, points, expected, "; ".join(filter(None, remarks)))
 
 
 def training_point(quantity: Quantity, cell: Cell, trainings: Trainings, bootstrap: Bootstrap) -> Point:
@@ -172,7 +192,7 @@ def training_point(quantity: Quantity, cell: Cell, trainings: Trainings, bootstr
         return point
     share = quantity.slack(trainings) / point.estimate
     if share > LIMIT_SHARE:
-        return point.drop("the limit's own error is over a third of the estimate (more draws or nodes would help)")
+        return point.drop(SPOILED)
     return point.blur(bootstrap, share * quantity.leverage(trainings)) if share > 0 else point
 
 
@@ -360,6 +380,7 @@ class Reader:
             if not np.array_equal(file["time"][()], study.training.checkpoints):
                 raise StudyError(f"{layout.limit}: has other checkpoints than the study; run the limit stage again")
             self.output, self.memory = file["output"][-1], file["memory"][()]
+            self._twins: dict[Twin, tuple[Array, Array]] = {}
             errors = (file["output_error_draws"][-1], file["output_error_nodes"][-1])
             self.output_slack = float(np.sqrt(sum(np.square(error).mean() for error in errors)))
             self.memory_slack = float(np.sqrt(np.square(file["memory_error_nodes"][()]).mean()))
@@ -388,4 +409,31 @@ class Reader:
             symmetric=self.design.symmetric,
             output_slack=self.output_slack,
             memory_slack=self.memory_slack,
+            loss=arranged(file["loss"][()]),
+            loss_time=file["loss_time"][()],
+            **self._beside(cell, len(order) // members),
         )
+
+    def _beside(self, cell: Cell, units: int) -> dict[str, Array]:
+        """The twins of a cell's paths, one for each unit; nothing where trainings are not followed."""
+        if not self.study.twin.follow:
+            return {}
+        (twin,) = (twin for twin in plan.twins(self.study) if twin.steps_per_time == cell.steps_per_time)
+        output, loss = self._read_twin(twin)
+        return {"twin": output[:units], "twin_loss": loss[:units]}
+
+    def twin(self, twin: Twin) -> Array:
+        """Errors against the limit of all twins of one K at the final time, (path, probe)."""
+        return self._read_twin(twin)[0]
+
+    def _read_twin(self, twin: Twin) -> tuple[Array, Array]:
+        """Errors of the outputs (path, probe), losses (path, bin). Raises StudyError if they are missing or others'."""
+        if twin not in self._twins:
+            path, identity = self.layout.twin(twin), plan.twin_id(self.study, twin)
+            with open_ensemble(path, "twin-ensemble", twin_id=identity) as file:
+                if len(file["path"]) < twin.paths:
+                    raise StudyError(
+                        f"{path}: has {len(file['path'])} paths, expected {twin.paths}; run the twin stage"
+                    )
+                self._twins[twin] = (file["output"][:, -1] - self.output, file["loss"][()])
+        return self._twins[twin]

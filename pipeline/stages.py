@@ -40,7 +40,7 @@ class Order:
 
 
 def distributed(order: Order) -> None:
-    """Run draw, twin or train on all ranks of this MPI job. Raises StudyError on every rank; a defect ends all of them."""
+    """Run draw, twin or train on all ranks of this job. Raises StudyError on every rank; a defect ends all of them."""
     comm = parallel.world()
     try:
         _distributed(comm, order)

@@ -110,7 +110,8 @@ def follow_block(study: Study, be: Backend, block: TwinBlock, probe_features: Ar
             loss.add(done, miss)
             done += steps
             tick(steps * block.count)
-        output.append(be.numpy(theta) @ probe_features.T)
+        # Not a matrix product: its bits would depend on how many paths a block has.
+        output.append((be.numpy(theta)[:, None, :] * probe_features).sum(axis=-1))
     return Followed(np.stack(output, axis=1), loss.mean())
 
 

@@ -22,6 +22,8 @@ FILES = {
     "train-shard": "shards/N00016-K00016_beta0.75-depth1_*/replicas-00000-00001.h5",
     "train-ensemble": ENSEMBLE,
     "draw-shard": "shards/draw_*/block-0000.h5",
+    "twin-shard": "shards/twin-K00016_*/paths-00000-00000.h5",
+    "twin-ensemble": "twin/K00016.h5",
     "draw": "draw.h5",
     "limit": "limit.h5",
     "rates": "rates.h5",
@@ -54,8 +56,8 @@ def documented(kind: str) -> tuple[Fields, set[str]]:
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """All stages of a tiny study."""
     folder = tmp_path_factory.mktemp("format")
-    study = runs.write_study(folder)
-    for stage in ("draw", "train", "limit", "rates"):
+    study = runs.write_study(folder, twin={"follow": True})
+    for stage in ("draw", "train", "twin", "limit", "rates"):
         runs.run(stage, study, "--results", folder / "results")
     return folder / "results" / "tiny"
 
