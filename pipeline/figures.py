@@ -9,8 +9,9 @@ from __future__ import annotations
 import io
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import matplotlib
@@ -24,7 +25,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, ScalarFormatter
 
 from pipeline import plan, progress
-from pipeline.estimators import CONTRACTIONS, ENTRIES
+from pipeline.estimators import CONTRACTIONS, ENTRIES, TWIN_ENTRIES
 from pipeline.files import durable, store
 from pipeline.files.ensembles import open_ensemble
 from pipeline.plan import Cell
@@ -75,8 +76,10 @@ STYLE: dict[str, Any] = {
     "xtick.labelsize": 8,
     "ytick.labelsize": 8,
 }
-TITLES = {q.name: q.title for q in reversed(ENTRIES)} | {c.name: c.title for c in CONTRACTIONS}
-ORDINATES = {q.name: q.ordinate for q in ENTRIES} | {c.name: c.ordinate for c in CONTRACTIONS}
+DRAWN = (*CONTRACTIONS, *TWIN_ENTRIES, *reversed(ENTRIES))  # of entries with one name the first of the registry wins
+TITLES = {entry.name: entry.title for entry in DRAWN}
+ORDINATES = {entry.name: entry.ordinate for entry in DRAWN}
+METADATA: dict[str, dict[str, Any]] = {"svg": {"Date": None, "Creator": None}, "png": {"Software": None}}
 CAPTION = "lines: fit;  dashed: expected;  hollow: not in the fit;  bars: 95%"
 
 
@@ -109,15 +112,19 @@ def _figures(study: Study, layout: Layout) -> Iterator[tuple[str, Figure]]:
 
 
 def save(layout: Layout, name: str, figure: Figure) -> None:
-    """Write a figure as SVG and PNG, each complete or not at all, without dates, and close it."""
-    metadata: dict[str, dict[str, Any]] = {"svg": {"Date": None, "Creator": None}, "png": {"Software": None}}
-    for suffix, about in metadata.items():
-        path = layout.figure(name, suffix)
+    """Write a figure as SVG and PNG into the study's folder of figures."""
+    write(figure, {suffix: layout.figure(name, suffix) for suffix in METADATA})
+
+
+def write(figure: Figure, paths: Mapping[str, Path]) -> list[Path]:
+    """Write a figure in each format to its path, complete or not at all, without dates, and close it."""
+    for suffix, path in paths.items():
         image = io.BytesIO()
-        figure.savefig(image, format=suffix, metadata=about)
+        figure.savefig(image, format=suffix, metadata=METADATA[suffix])
         durable.require_folder(path)
         durable.write_bytes(path, image.getvalue())
     plt.close(figure)
+    return list(paths.values())
 
 
 # --- rates -----------------------------------------------------------------------------------------------------

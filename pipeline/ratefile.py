@@ -137,8 +137,13 @@ def to_csv(rates: Iterable[Rate]) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
     for rate in rates:
-        writer.writerow([_cell(getattr(rate, name)) for name in COLUMNS])
+        writer.writerow(cells(rate))
     return text.getvalue()
+
+
+def cells(rate: Rate) -> list[object]:
+    """One row of rates.csv."""
+    return [_cell(getattr(rate, name)) for name in COLUMNS]
 
 
 def _cell(value: object) -> object:

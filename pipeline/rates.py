@@ -80,11 +80,18 @@ def run(study: Study, layout: Layout, be: Backend) -> list[Rate]:
     found = list(training_rates(study, layout, cells, bootstrap))
     with store.open_complete(layout.draw, "draw", draw_id=plan.draw_id(study)) as file:
         found += contraction_rates(study, file, bootstrap)
+    found = together(found)
     attrs = {**store.provenance(study), "draw_id": plan.draw_id(study), "backend": be.name, "device": be.device}
     write_h5(layout.rates_h5, attrs, found)
     write_csv(layout.rates_csv, found)
     progress.note(f"{layout.rates_csv}: {len(found)} rates")
     return found
+
+
+def together(rates: Sequence[Rate]) -> list[Rate]:
+    """The rates with those of one quantity side by side, quantities in the order of their first rate."""
+    order = {quantity: index for index, quantity in enumerate(dict.fromkeys(rate.quantity for rate in rates))}
+    return sorted(rates, key=lambda rate: order[rate.quantity])
 
 
 def training_rates(study: Study, layout: Layout, cells: Sequence[Cell], bootstrap: Bootstrap) -> Iterator[Rate]:
