@@ -163,6 +163,26 @@ def _doctor(options: argparse.Namespace) -> None:
         raise SystemExit(code)
 
 
+def _atlas(options: argparse.Namespace) -> None:
+    from pipeline import atlas, atlas_figure, workflow
+
+    chosen = atlas.load(options.atlas)
+    paths = atlas.write_studies(chosen, options.results)
+    if options.write_only:
+        print("\n".join(str(path) for path in paths.values()))
+        return
+    for number, (variant, study) in enumerate(chosen.studies.items(), 1):
+        _say(f"--- {variant} ({number} of {len(paths)}): {paths[variant]}")
+        code = workflow.run(study, paths[variant], options.results, options.cores, options.further, options.backend)
+        if code != 0:
+            raise SystemExit(code)
+    found = atlas.rates(chosen, options.results)
+    print(atlas.table(found))
+    print(f"\nwhere to look:\n  {atlas.write_table(chosen, options.results, found)}")
+    for path in atlas_figure.draw(found, chosen.root(options.results)):
+        print(f"  {path}")
+
+
 def _pack(options: argparse.Namespace) -> None:
     from pipeline.files.packing import pack
 
@@ -224,6 +244,12 @@ def _study_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     doctor = _verb(verbs, "doctor", _doctor, "whether this machine can train", "mpiexec -n 2 rnnlimits doctor")
     _results_option(doctor)
     _backend_option(doctor)
+    maps = _verb(verbs, "atlas", _atlas, "a study in many variants", "rnnlimits atlas config/atlas-small.yaml")
+    maps.add_argument("atlas", type=Path, metavar="ATLAS", help="atlas file (YAML): name, base, variants")
+    maps.add_argument("--write-only", action="store_true", help="only write the study files, to be submitted elsewhere")
+    maps.add_argument("--cores", type=_whole, default=None, help="cores to use (default: all)")
+    _results_option(maps)
+    _backend_option(maps)
     _verb(verbs, "schema", _schema, "the JSON schema of study files", "rnnlimits schema > schema.json")
 
 
