@@ -25,7 +25,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, ScalarFormatter
 
 from pipeline import plan, progress
-from pipeline.estimators import CONTRACTIONS, ENTRIES, TWIN_ENTRIES
+from pipeline.estimators import CONTRACTIONS, ENTRIES, TWIN_ENTRIES, Contraction, Quantity, TwinQuantity
 from pipeline.files import durable, store
 from pipeline.files.ensembles import open_ensemble
 from pipeline.plan import Cell
@@ -76,7 +76,11 @@ STYLE: dict[str, Any] = {
     "xtick.labelsize": 8,
     "ytick.labelsize": 8,
 }
-DRAWN = (*CONTRACTIONS, *TWIN_ENTRIES, *reversed(ENTRIES))  # of entries with one name the first of the registry wins
+DRAWN: tuple[Quantity | Contraction | TwinQuantity, ...] = (
+    *CONTRACTIONS,
+    *TWIN_ENTRIES,
+    *reversed(ENTRIES),
+)  # of entries with one name the first of the registry wins
 TITLES = {entry.name: entry.title for entry in DRAWN}
 ORDINATES = {entry.name: entry.ordinate for entry in DRAWN}
 METADATA: dict[str, dict[str, Any]] = {"svg": {"Date": None, "Creator": None}, "png": {"Software": None}}
