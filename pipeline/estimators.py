@@ -83,7 +83,7 @@ class Trainings:
     """One cell at the final time, replicas arranged as (unit, member): a pair (C, -C), or a single training.
 
     output, memory: errors against the limit (unit, member, probe), members in the order +C, -C; drift (unit, member).
-    output_slack, memory_slack: root mean square error of the limit itself over probes.
+    output_slack, memory_slack: root mean square error of the limit itself over probes; node_slack: the nodes' part.
     loss: mean of (Yhat_k - Y_k)^2 along the path (unit, member, bin), at times loss_time (bin,).
     twin, twin_loss: the same two of the infinite-width twin of each unit's path (unit, probe), (unit, bin); None
     without twins.
@@ -96,6 +96,7 @@ class Trainings:
     symmetric: bool
     output_slack: float
     memory_slack: float
+    node_slack: float
     loss: Array
     loss_time: Array
     twin: Array | None = None
@@ -278,6 +279,11 @@ def _output_slack(trainings: Trainings) -> float:
     return trainings.output_slack
 
 
+def _twin_slack(trainings: Trainings) -> float:
+    """Nodes in place of the law of W: with few of them, and d of 3 or more, the twin is another network's."""
+    return trainings.node_slack
+
+
 def _mean_share(error: Array) -> float:
     """Size of the mean error over the rms error: only the mean responds, to first order, to a shifted limit."""
     return float(np.sqrt(np.square(error.mean((0, 1))).mean() / np.square(error).mean()))
@@ -352,6 +358,7 @@ ENTRIES = (
         "Bias of the output beside its infinite-width twin",
         _bias_beside_twin,
         bias_order,
+        slack=_twin_slack,
         exists=_with_twins,
         remark=lambda design: "from the first of each pair" if design.antithetic and not design.symmetric else "",
         report=variance_ratios,
@@ -363,6 +370,7 @@ ENTRIES = (
         "Output beside its infinite-width twin, path by path",
         lambda t: rms(t.of_law(t.beside_twin)),
         lambda beta, design: min(fluctuation_order(beta, design), bias_order(beta, design), 0.5),
+        slack=_twin_slack,
         exists=_with_twins,
         remark=_half,
     ),
@@ -404,6 +412,7 @@ ENTRIES = (
         "Bias of the mean of pairs beside their twin (even part in C)",
         lambda t: of_pairs(bias(t.beside_twin.mean(1))),
         even_bias_order,
+        slack=_twin_slack,
         exists=lambda design: design.twins and design.antithetic and not design.symmetric,
     ),
     Quantity(

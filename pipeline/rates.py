@@ -390,6 +390,7 @@ class Reader:
             self._twins: dict[Twin, tuple[Array, Array]] = {}
             errors = (file["output_error_draws"][-1], file["output_error_nodes"][-1])
             self.output_slack = float(np.sqrt(sum(np.square(error).mean() for error in errors)))
+            self.node_slack = float(np.sqrt(np.square(errors[1]).mean()))
             self.memory_slack = float(np.sqrt(np.square(file["memory_error_nodes"][()]).mean()))
 
     def __call__(self, cell: Cell) -> Trainings:
@@ -416,6 +417,7 @@ class Reader:
             symmetric=self.design.symmetric,
             output_slack=self.output_slack,
             memory_slack=self.memory_slack,
+            node_slack=self.node_slack,
             loss=arranged(file["loss"][()]),
             loss_time=file["loss_time"][()],
             **self._beside(cell, len(order) // members),

@@ -172,7 +172,7 @@ def test_only_the_mean_responds_to_a_shifted_limit() -> None:
     shift = 1e-6 * mean / np.sqrt(np.square(mean).mean())
     change = np.sqrt(np.square(error + shift).mean()) - np.sqrt(np.square(error).mean())
     entry = QUANTITIES["output_rms", "plain"]
-    trainings = Trainings(error, error, np.ones((30, 2)), True, 1.0, 1.0)
+    trainings = Trainings(error, error, np.ones((30, 2)), True, 1.0, 1.0, 0.0, np.ones((30, 2, 4)), np.arange(4.0))
     assert entry.leverage(trainings) == pytest.approx(change / 1e-6, rel=1e-4)
 
 
