@@ -46,6 +46,7 @@ MOST_DOTS = 48  # replicas shown as dots
 MOST_BINS = 16  # of the loss
 MOST_PANELS = 3  # betas in the figures of curves and of losses
 AXES = {
+    "draws": "values in the average",
     "N": "width $N$  ($K = N$)",
     "K": "steps per unit of time $K$",
     "hidden_updates": "hidden updates $k$",
@@ -81,8 +82,16 @@ DRAWN: tuple[Quantity | Contraction | TwinQuantity, ...] = (
     *TWIN_ENTRIES,
     *reversed(ENTRIES),
 )  # of entries with one name the first of the registry wins
-TITLES = {entry.name: entry.title for entry in DRAWN}
-ORDINATES = {entry.name: entry.ordinate for entry in DRAWN}
+TITLES = {entry.name: entry.title for entry in DRAWN} | {
+    "ergodic_average": "Averages of test functions of the chain",
+    "mixing": "Chains with one start, on their way to the stationary law",
+    "sgd_noise_constant": "Noise of one-pass training, measured over predicted constant",
+}
+ORDINATES = {entry.name: entry.ordinate for entry in DRAWN} | {
+    "ergodic_average": "standard deviation",
+    "mixing": "root mean square distance",
+    "sgd_noise_constant": "ratio",
+}
 METADATA: dict[str, dict[str, Any]] = {"svg": {"Date": None, "Creator": None}, "png": {"Software": None}}
 CAPTION = "lines: fit;  dashed: expected;  hollow: not in the fit;  bars: 95%"
 
@@ -107,7 +116,7 @@ def _figures(study: Study, layout: Layout) -> Iterator[tuple[str, Figure]]:
     for name, group in itertools.groupby(rates, key=lambda rate: rate.quantity):
         members = [rate for rate in group if rate.cloud]
         if members:
-            yield name, rate_figure(members)
+            yield name, ratio_figure(members) if members[0].law == "ratio" else rate_figure(members)
     cells = [cell for cell in plan.cells(study) if cell.width == cell.steps_per_time]
     if cells:
         limit = read_limit(study, layout)
@@ -152,6 +161,25 @@ def rate_figure(rates: Sequence[Rate]) -> Figure:
     figure.suptitle(headline(rates, "\n" if len(columns) == 1 else ": "))
     limits = any(p.estimate <= 0 for rate in rates for p in rate.cloud)
     figure.supxlabel(CAPTION + ";  arrows: 95% upper limits" * limits, fontsize=7, color=GREY)
+    return figure
+
+
+def ratio_figure(rates: Sequence[Rate]) -> Figure:
+    """Measured over predicted constants against the variable; single probes thin and grey, all together with bars."""
+    figure = plt.figure(figsize=(4.6, 3.6))
+    ax = figure.subplots()
+    ax.axhline(1.0, color=GREY, linestyle=(0, (4, 2)), linewidth=0.9)
+    for rate in rates:
+        x, y, error = (np.array([getattr(p, key) for p in rate.cloud]) for key in ("variable", "estimate", "stderr"))
+        if " probe=" in rate.at:
+            ax.plot(x, y, color=GREY, linewidth=0.5, alpha=0.6, zorder=1)
+        else:
+            ax.errorbar(x, y, BAR * error, fmt="o-", color=COLOURS[0], elinewidth=0.8, zorder=3)
+    ax.set_xscale("log", base=2)
+    ax.set_xlabel(AXES.get(rates[0].variable, rates[0].variable))
+    ax.set_ylabel(ORDINATES.get(rates[0].quantity, "ratio"))
+    ax.set_title(f"{TITLES.get(rates[0].quantity, rates[0].quantity)}: {rates[0].exponent:.3f}", loc="left")
+    figure.supxlabel("dashed: expected;  grey: single probes;  bars: 95%", fontsize=7, color=GREY)
     return figure
 
 

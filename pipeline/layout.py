@@ -69,6 +69,11 @@ class Layout:
         return self.root / "limit.h5"
 
     @property
+    def poisson(self) -> Path:
+        """Long-run variances and mixing."""
+        return self.root / "poisson.h5"
+
+    @property
     def rates_h5(self) -> Path:
         """The rates and every point behind them."""
         return self.root / "rates.h5"

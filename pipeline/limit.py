@@ -5,18 +5,16 @@ Source: docs/model.md sections 4 and 5.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import h5py
 import numpy as np
 
 from kernels.problem import Backend
 from pipeline import plan
 from pipeline.files import store
-from pipeline.flow import Draws, Limit, Probes, probes_of, solve
-from pipeline.laws import Nodes, ParameterLaw
+from pipeline.drawn import read_draws
+from pipeline.flow import Limit, Probes, probes_of, solve
+from pipeline.laws import ParameterLaw
 from pipeline.layout import Layout
-from pipeline.moments import Moments
 from pipeline.study import Study
 
 
@@ -34,23 +32,6 @@ def run(study: Study, layout: Layout, be: Backend) -> None:
     with store.atomic_h5(layout.limit, "limit", {**attrs, "backend": be.name, "device": be.device}) as file:
         put_probes(file, probes)
         put_limit(file, found)
-
-
-def read_draws(study: Study, layout: Layout) -> Draws:
-    """What draw.h5 holds for the limit."""
-    with store.open_complete(layout.draw, "draw", draw_id=plan.draw_id(study)) as file:
-        a, b, y2, count = (file[name][()] for name in ("A", "b", "y2", "count"))
-        blocks = [Moments(a[i], b[i], float(y2[i]), float(count[i])) for i in range(len(b))]
-        draws = Draws(read_nodes(file, "node"), blocks, bool(file.attrs["exact"]))
-        if "A_check" not in file:
-            return draws
-        check = Moments(file["A_check"][()], file["b_check"][()], draws.blocks[0].y2, draws.blocks[0].weight)
-        return replace(draws, check_nodes=read_nodes(file, "node_check"), check=check)
-
-
-def read_nodes(file: h5py.File, name: str) -> Nodes:
-    """One of the two node sets of a draw file."""
-    return Nodes(*(file[f"{name}_{field}"][()] for field in ("w", "weight", "b", "b_squared")))
 
 
 def put_probes(file: h5py.File, probes: Probes) -> None:

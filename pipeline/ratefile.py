@@ -40,7 +40,7 @@ class Rate:
     """One row of rates.csv (COLUMNS) and the points behind it.
 
     exponent: p in prefactor * variable^-p (law "power") or prefactor * exp(-p variable) ("geometric"), NaN if there is
-    none. verdict: consistent, inconsistent or undetermined (then `note` says why). chi2_p: chance of such residuals.
+    none; a measured over a predicted constant (law "ratio"). verdict: consistent, inconsistent or undetermined (then `note` says why). chi2_p: chance of such residuals.
     """
 
     study: str
@@ -86,7 +86,7 @@ RATE_VARIABLES = {
     "estimator": "how it is estimated",
     "variable": "what goes to infinity",
     "at": "fixed coordinates",
-    "exponent": "p in prefactor variable^-p, or the rate p in prefactor exp(-p variable)",
+    "exponent": "p in prefactor variable^-p, or the rate p in prefactor exp(-p variable), or a ratio of constants",
     "stderr": "standard error of the exponent",
     "ci_low": "lower end of the 95% interval of the exponent",
     "ci_high": "upper end of the 95% interval of the exponent",
@@ -97,7 +97,7 @@ RATE_VARIABLES = {
     "expected_kind": "theorem, heuristic, exact, or empty",
     "verdict": "consistent, inconsistent or undetermined",
     "note": "what a reader of the number must know",
-    "law": "power or geometric",
+    "law": "power, geometric, or ratio (of a measured constant to the predicted one)",
     "chi2_p": "chance of residuals this large if one law holds",
 }
 POINT_VARIABLES = {
@@ -179,7 +179,11 @@ def _values(dataset: h5py.Dataset) -> list[object]:
 
 
 def table(rates: Sequence[Rate], width: int = 100) -> str:
-    """A plain-text table for a terminal of `width` columns, and below it, once each, the notes that rows refer to."""
+    """A plain-text table for a terminal of `width` columns, and below it, once each, the notes that rows refer to.
+
+    Rows of single probes are left to the files.
+    """
+    rates = [rate for rate in rates if " probe=" not in rate.at]
     notes = list(dict.fromkeys(rate.note for rate in rates if rate.note))
     header = ("", "exponent ± half", "95% interval", "expected", "verdict")
     rows = [_row(rate, notes) for rate in rates]

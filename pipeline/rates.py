@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import h5py
 import numpy as np
 
-from pipeline import plan, powerlaw, progress
+from pipeline import plan, poisson_rates, powerlaw, progress
 from pipeline.couplings import RESOLVED
 from pipeline.errors import StudyError
 from pipeline.estimators import (
@@ -80,6 +80,10 @@ def run(study: Study, layout: Layout, be: Backend) -> list[Rate]:
     found = list(training_rates(study, layout, cells, bootstrap))
     with store.open_complete(layout.draw, "draw", draw_id=plan.draw_id(study)) as file:
         found += contraction_rates(study, file, bootstrap)
+    if layout.poisson.exists():
+        found += poisson_rates.rates(study, layout, bootstrap)
+    else:
+        progress.note(f"{layout.poisson}: is not there, so no constants are compared (rnnlimits poisson STUDY)")
     found = together(found)
     attrs = {**store.provenance(study), "draw_id": plan.draw_id(study), "backend": be.name, "device": be.device}
     write_h5(layout.rates_h5, attrs, found)

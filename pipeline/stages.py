@@ -143,6 +143,12 @@ def _limit(study: Study, layout: Layout, order: Order) -> None:
     limit.run(study, layout, processor(order.backend, warn=order.say))
 
 
+def _poisson(study: Study, layout: Layout, order: Order) -> None:
+    from pipeline import fluctuations
+
+    fluctuations.run(study, layout, processor(order.backend, warn=order.say))
+
+
 def _rates(study: Study, layout: Layout, order: Order) -> None:
     from pipeline import rates
 
@@ -155,4 +161,4 @@ def _figures(study: Study, layout: Layout, _: Order) -> None:
     figures.run(study, layout)
 
 
-_SERIAL = {"limit": _limit, "rates": _rates, "figures": _figures}
+_SERIAL = {"limit": _limit, "poisson": _poisson, "rates": _rates, "figures": _figures}

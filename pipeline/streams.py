@@ -22,3 +22,7 @@ class Stream(IntEnum):
     BOOTSTRAP = 12
     CHECK = 13
     SCRAMBLE = 14
+    POISSON_NOISE = 15
+    POISSON_START = 16
+    MIXING_NOISE = 17
+    MIXING_START = 18

@@ -26,6 +26,7 @@ FILES = {
     "twin-ensemble": "twin/K00016.h5",
     "draw": "draw.h5",
     "limit": "limit.h5",
+    "poisson": "poisson.h5",
     "rates": "rates.h5",
 }
 SHORT = {"float64": "f8", "int64": "i8", "uint8": "u1", "object": "str"}
@@ -56,8 +57,8 @@ def documented(kind: str) -> tuple[Fields, set[str]]:
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """All stages of a tiny study."""
     folder = tmp_path_factory.mktemp("format")
-    study = runs.write_study(folder, twin={"follow": True})
-    for stage in ("draw", "train", "twin", "limit", "rates"):
+    study = runs.write_study(folder, twin={"follow": True}, training={"kernel": True})
+    for stage in ("draw", "train", "twin", "limit", "poisson", "rates"):
         runs.run(stage, study, "--results", folder / "results")
     return folder / "results" / "tiny"
 

@@ -9,6 +9,9 @@ from runs import ROOT
 from pipeline import estimators
 
 
+CONSTANTS = {"sgd_noise_constant", "ergodic_average", "ergodic_constant", "mixing"}  # of pipeline/poisson_rates.py
+
+
 def rows() -> list[list[str]]:
     """Cells of the table of section 7, without its head."""
     section = (ROOT / "docs" / "model.md").read_text().split("## 7. Predictions")[1].split("\n## ")[0]
@@ -22,7 +25,7 @@ def rows() -> list[list[str]]:
 
 def test_every_prediction_names_a_quantity_or_says_that_it_is_not_measured() -> None:
     entries = (*estimators.CONTRACTIONS, *estimators.TWIN_ENTRIES)
-    measured = {name for name, _ in estimators.QUANTITIES} | {entry.name for entry in entries}
+    measured = {name for name, _ in estimators.QUANTITIES} | {entry.name for entry in entries} | CONSTANTS
     named: set[str] = set()
     for row in rows():
         found = {word for word in re.findall(r"`([a-z_]+)`", row[-1]) if word in measured}
@@ -32,6 +35,6 @@ def test_every_prediction_names_a_quantity_or_says_that_it_is_not_measured() -> 
 
 
 def test_what_no_code_computes_says_so() -> None:
-    for words in ("H^1", "empirical kernel", "mean of a test function", "(37)"):
+    for words in ("H^1", "empirical kernel"):
         (row,) = (row for row in rows() if words in row[0] + row[2])
         assert "**not measured yet**" in row[-1], row

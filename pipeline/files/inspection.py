@@ -27,10 +27,11 @@ ATTRIBUTES = {
     "twin-shard": ("twin_id", "steps_per_time", "alpha", "horizon", *MACHINE, "first", "count"),
     "twin-ensemble": ("twin_id", "steps_per_time", "alpha", "horizon", "joined_along", "shard_count"),
     "limit": ("draw_id", "limit_id", "exact", *MACHINE),
+    "poisson": ("draw_id", "limit_id", *MACHINE),
     "rates": MACHINE,
 }
 # What the results of a study are called; another kind under such a name is a file in the wrong place.
-KIND_OF_NAME = {"draw.h5": "draw", "limit.h5": "limit", "rates.h5": "rates"}
+KIND_OF_NAME = {"draw.h5": "draw", "limit.h5": "limit", "poisson.h5": "poisson", "rates.h5": "rates"}
 # Shown first and in this order by `inspect`; the study's text has its own line.
 SHOWN_FIRST = ("study", "study_id", "cell_id", "precision", "seed", "backend", "device", "created")
 

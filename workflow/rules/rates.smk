@@ -2,6 +2,7 @@ rule rates:
     input:
         LAYOUT.draw,
         LAYOUT.limit,
+        LAYOUT.poisson,
         ENSEMBLES,
         TWINS,
     output:

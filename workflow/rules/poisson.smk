@@ -1,0 +1,15 @@
+rule poisson:
+    input:
+        LAYOUT.draw,
+    output:
+        LAYOUT.poisson,
+    log:
+        LAYOUT.logs / "poisson.log",
+    conda:
+        ENVIRONMENT
+    params:
+        study=STUDY_FILE,
+        results=lambda wildcards: RESULTS,
+        identity=plan.limit_id(STUDY),
+    shell:
+        "python -m pipeline poisson {params.study:q} --results {params.results:q} 2>&1 | tee {log:q}"
