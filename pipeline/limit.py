@@ -10,8 +10,8 @@ import numpy as np
 
 from kernels.problem import Backend
 from pipeline import plan
-from pipeline.files import store
 from pipeline.drawn import read_draws
+from pipeline.files import store
 from pipeline.flow import Limit, Probes, probes_of, solve
 from pipeline.laws import ParameterLaw
 from pipeline.layout import Layout

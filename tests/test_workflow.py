@@ -104,13 +104,24 @@ def test_an_edit_reruns_what_it_touches(
         study.write_text(kept)
 
 
+def test_twins_are_added_without_training_again(finished: tuple[Path, Path]) -> None:
+    folder, study = finished
+    kept = study.read_text()
+    try:
+        write_study(folder, twin={"follow": True, "steps_per_time": [64], "paths": 4}, **STUDY)
+        twins = {f"twin_K000{k}" for k in (16, 24, 33, 48, 64)}
+        assert planned(folder, study) - ALWAYS == twins | {"rates", "figures", "study"}
+    finally:
+        study.write_text(kept)
+
+
 def test_another_seed_reruns_all(finished: tuple[Path, Path]) -> None:
     folder, study = finished
     kept = study.read_text()
     try:
         write_study(folder, seed=8, **STUDY)
         trains = {f"train_N000{n}_K000{n}" for n in (16, 24, 33, 48)}
-        assert planned(folder, study) - ALWAYS == trains | {"draw", "limit", "rates", "figures", "study"}
+        assert planned(folder, study) - ALWAYS == trains | {"draw", "limit", "poisson", "rates", "figures", "study"}
     finally:
         study.write_text(kept)
 
