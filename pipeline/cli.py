@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import signal
 import sys
@@ -20,6 +21,7 @@ from pipeline.errors import StudyError, note_refusal
 # The stages, MPI and plotting are imported by the verbs that need them: `--help` and `check` start at once.
 if TYPE_CHECKING:
     from kernels.problem import Backend
+    from pipeline.design import Resolved
     from pipeline.stages import Order
     from pipeline.study import Study
 
@@ -98,8 +100,30 @@ def _plan(options: argparse.Namespace) -> None:
     from pipeline.calibration import ns_per_unit_step
 
     study = _load(options)
+    if options.resolve is None and options.write is not None:
+        raise StudyError("--write: needs --resolve, which chooses the replicas to write")
     be = _backend(options)
-    print(plan.summary(study, ns_per_unit_step(study, be), "GPU" if be.name == "cuda" else "core"))
+    worker = "GPU" if be.name == "cuda" else "core"
+    if options.resolve is None:
+        print(plan.summary(study, ns_per_unit_step(study, be), worker))
+        return
+    resolved = _resolved(study, options, be)
+    print(resolved.report(ns_per_unit_step(study, be), worker))
+
+
+def _resolved(study: Study, options: argparse.Namespace, be: Backend) -> Resolved:
+    """The study with the replicas that --resolve asks for, written where --write says."""
+    from kernels import on_processor
+    from pipeline import design
+    from pipeline.files import durable
+    from pipeline.layout import Layout
+
+    layout = Layout.of(study, options.results)
+    resolved = design.resolve(study, layout, on_processor(be), options.resolve, options.quantity)
+    if options.write is not None:
+        durable.require_folder(options.write)
+        durable.write_bytes(options.write, resolved.to_yaml(options.write.parent).encode())
+    return resolved
 
 
 def _schema(_: argparse.Namespace) -> None:
@@ -238,6 +262,7 @@ def _study_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     check.add_argument("--resolved", type=Path, metavar="FILE", help="also write the study with every default")
     for verb in (plan, run):
         _backend_option(verb)
+    _resolve_options(plan)
     _results_option(run)
     run.add_argument("--cores", type=_whole, default=None, help="ranks to start (default: all cores, or all GPUs)")
     run.epilog = f"{run.epilog}; what follows -- goes to Snakemake"
@@ -253,12 +278,22 @@ def _study_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     _verb(verbs, "schema", _schema, "the JSON schema of study files", "rnnlimits schema > schema.json")
 
 
+def _resolve_options(plan: argparse.ArgumentParser) -> None:
+    about = "choose the replicas that give exponents this half-width, from what results hold of the study"
+    plan.add_argument("--resolve", type=_positive, metavar="HALF", help=about)
+    quantity = "output_fluctuation"
+    plan.add_argument("--quantity", default=quantity, help=f"whose exponents to resolve (default: {quantity})")
+    plan.add_argument("--write", type=Path, metavar="FILE", help="also write the study with these replicas")
+    _results_option(plan)
+
+
 def _stage_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     stages = {
         "draw": ("Monte Carlo of the chain with the infinite-width memory", "mpiexec -n 2 rnnlimits draw STUDY"),
         "train": ("train the ensembles", "mpiexec -n 2 rnnlimits train STUDY --pack N00064-K00064"),
         "twin": ("online SGD at infinite width along the same paths", "mpiexec -n 2 rnnlimits twin STUDY --steps 64"),
         "limit": ("solve the limit", "rnnlimits limit STUDY"),
+        "poisson": ("long-run variances: constants of the square-root laws", "rnnlimits poisson STUDY"),
         "rates": ("estimate the rates", "rnnlimits rates STUDY"),
         "figures": ("draw the figures", "rnnlimits figures STUDY"),
     }
@@ -311,6 +346,16 @@ def _results_option(verb: argparse.ArgumentParser) -> None:
 def _backend_option(verb: argparse.ArgumentParser) -> None:
     default = os.environ.get(BACKEND) or "auto"
     verb.add_argument("--backend", default=default, help=f"auto, cuda, host or numpy (default: {default})")
+
+
+def _positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return value
 
 
 def _whole(text: str) -> int:

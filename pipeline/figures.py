@@ -24,7 +24,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, ScalarFormatter
 
-from pipeline import plan, progress
+from pipeline import plan, progress, surface
 from pipeline.estimators import CONTRACTIONS, ENTRIES, TWIN_ENTRIES, Contraction, Quantity, TwinQuantity
 from pipeline.files import durable, store
 from pipeline.files.ensembles import open_ensemble
@@ -84,6 +84,7 @@ DRAWN: tuple[Quantity | Contraction | TwinQuantity, ...] = (
 )  # of entries with one name the first of the registry wins
 TITLES = {entry.name: entry.title for entry in DRAWN} | {
     "ergodic_average": "Averages of test functions of the chain",
+    "output_surface": "Output error against the limit, N and K apart",
     "mixing": "Chains with one start, on their way to the stationary law",
     "sgd_noise_constant": "Noise of one-pass training, measured over predicted constant",
 }
@@ -116,12 +117,18 @@ def _figures(study: Study, layout: Layout) -> Iterator[tuple[str, Figure]]:
     for name, group in itertools.groupby(rates, key=lambda rate: rate.quantity):
         members = [rate for rate in group if rate.cloud]
         if members:
-            yield name, ratio_figure(members) if members[0].law == "ratio" else rate_figure(members)
+            yield name, _drawn(name, members)
     cells = [cell for cell in plan.cells(study) if cell.width == cell.steps_per_time]
     if cells:
         limit = read_limit(study, layout)
         yield "outputs", output_figure(study, layout, cells, limit)
         yield "loss", loss_figure(study, layout, cells, limit)
+
+
+def _drawn(name: str, members: Sequence[Rate]) -> Figure:
+    if name == surface.NAME:
+        return surface_figure(members)
+    return ratio_figure(members) if members[0].law == "ratio" else rate_figure(members)
 
 
 def save(layout: Layout, name: str, figure: Figure) -> None:
@@ -161,6 +168,27 @@ def rate_figure(rates: Sequence[Rate]) -> Figure:
     figure.suptitle(headline(rates, "\n" if len(columns) == 1 else ": "))
     limits = any(p.estimate <= 0 for rate in rates for p in rate.cloud)
     figure.supxlabel(CAPTION + ";  arrows: 95% upper limits" * limits, fontsize=7, color=GREY)
+    return figure
+
+
+def surface_figure(rates: Sequence[Rate]) -> Figure:
+    """Error against N, a line for each K, a panel for each surface; two rows share the points of one surface."""
+    surfaces = [(rate, next(r for r in rates if r.at == rate.at and r.variable == "K")) for rate in rates[::2]]
+    figure = plt.figure(figsize=(0.7 + 3.6 * len(surfaces), 3.8))
+    for ax, (in_n, in_k) in zip(figure.subplots(1, len(surfaces), squeeze=False)[0], surfaces, strict=True):
+        steps = sorted({point.variable for point in in_k.cloud})
+        for k, colour, marker in zip(steps, itertools.cycle(COLOURS), itertools.cycle(MARKERS), strict=False):
+            chosen = [p for p, other in zip(in_n.cloud, in_k.cloud, strict=True) if other.variable == k]
+            x, y, error = (np.array([getattr(p, key) for p in chosen]) for key in ("variable", "estimate", "stderr"))
+            ax.errorbar(x, y, BAR * error, fmt=f"{marker}-", color=colour, elinewidth=0.8, label=f"K = {k:g}")
+        ax.set_xscale("log", base=2)
+        ax.set_yscale("log")
+        ax.set_xlabel("width $N$")
+        ax.set_title(
+            f"{in_n.at}: $aN^{{-2p}} + bK^{{-2q}}$, p = {in_n.exponent:.3f}, q = {in_k.exponent:.3f}", loc="left"
+        )
+        ax.legend()
+    figure.suptitle(TITLES.get(rates[0].quantity, rates[0].quantity))
     return figure
 
 

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from pipeline.layout import Layout
     from pipeline.study import Study
 
-MEANINGFUL = 0.15  # a wider half-interval says nothing, even if it holds the expected value
 MEMORY_SHARE = 0.5  # an average is long enough when what the chain remembers moves it by at most this many errors
 NOT_DRAWN = "refused: a recorded series has no constant of its own: its only randomness is where a path starts"
 
@@ -121,8 +120,8 @@ def ratio_row(row: Rate, ratio: Ratio, replicas: int) -> Rate:
     verdict, note = "consistent", ""
     if abs(ratio.value - row.expected) > half:
         verdict, note = "inconsistent", f"off by {ratio.value - row.expected:+.3f}"
-    elif half > MEANINGFUL:
-        verdict, note = "undetermined", f"half-width {half:.2g} is over {MEANINGFUL:g}: more paths or draws"
+    elif half > powerlaw.MEANINGFUL:
+        verdict, note = "undetermined", f"half-width {half:.2g} is over {powerlaw.MEANINGFUL:g}: more paths or draws"
     low, high = ratio.value - half, ratio.value + half
     return replace(row, ci_low=low, ci_high=high, verdict=verdict, note=note)
 
@@ -203,7 +202,7 @@ def _judged_fit(blank: Rate, found: Sequence[Point], expected: float) -> Rate:
 
 def _fitted(row: Rate, found: Fit) -> Rate:
     slope, used = found.slope, [bool(one) for one in found.used]
-    size = MEANINGFUL * (abs(row.expected) if found.geometric else 1.0)
+    size = powerlaw.MEANINGFUL * (abs(row.expected) if found.geometric else 1.0)
     verdict = "consistent" if slope.half_width <= size and found.chi2_p >= powerlaw.MISFIT else "undetermined"
     if not slope.low <= row.expected <= slope.high:
         verdict = "inconsistent"

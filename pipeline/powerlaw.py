@@ -26,6 +26,9 @@ from pipeline.resampling import (
 MINIMUM_POINTS = 4
 MINIMUM_UNITS = 8  # fewer independent replicas cannot tell their own error
 SIGNIFICANCE = 3.0  # a point counts when it is this many standard errors from zero
+MEANINGFUL = 0.15  # a wider half-interval that holds the expected exponent also holds its competitors: no verdict
+LIMIT_SHARE = 1 / 3  # the limit's own error may be at most this share of the error that is measured against it
+SPOILED = "the limit's own error is over a third of the estimate (more draws or nodes would help)"
 MISFIT = 0.01  # below this p-value the points do not lie on one line
 BEYOND = "beyond the first value that is left out, where only upward fluctuations stand out"
 RESOLUTION = 1e-6  # no estimate is taken to be known better than this, relatively (rounding, float32 trainings)
@@ -74,6 +77,17 @@ class Point:
         """The same point with an error common to all points added to its replicates (one normal per replicate)."""
         shifted = self.log_replicates + relative * bootstrap.normal()
         return replace(self, log_replicates=shifted, stderr=float(np.hypot(self.stderr, relative * self.estimate)))
+
+
+def held_against(point: Point, slack: float, leverage: float, bootstrap: Bootstrap) -> Point:
+    """The point with the error of the reference (`slack`, in the estimate's norm) that it was measured against.
+
+    Left out where that spoils it, else blurred by the share (`leverage`) that moves the estimate to first order.
+    """
+    if point.reason or slack == 0:
+        return point
+    share = slack / point.estimate
+    return point.drop(SPOILED) if share > LIMIT_SHARE else point.blur(bootstrap, share * leverage)
 
 
 def measure(variable: float, sample: Sample, bootstrap: Bootstrap) -> Point:

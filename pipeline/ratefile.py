@@ -40,7 +40,8 @@ class Rate:
     """One row of rates.csv (COLUMNS) and the points behind it.
 
     exponent: p in prefactor * variable^-p (law "power") or prefactor * exp(-p variable) ("geometric"), NaN if there is
-    none; a measured over a predicted constant (law "ratio"). verdict: consistent, inconsistent or undetermined (then `note` says why). chi2_p: chance of such residuals.
+    none; a measured over a predicted constant (law "ratio"). verdict: consistent, inconsistent or undetermined (then
+    `note` says why). chi2_p: chance of such residuals.
     """
 
     study: str

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import h5py
 import numpy as np
 
-from pipeline import plan, poisson_rates, powerlaw, progress
+from pipeline import plan, poisson_rates, powerlaw, progress, surface
 from pipeline.couplings import RESOLVED
 from pipeline.errors import StudyError
 from pipeline.estimators import (
@@ -45,9 +45,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Rate", "RatePoint", "read", "run", "table"]
 
-MEANINGFUL = 0.15  # a wider half-interval that holds the expected exponent also holds its competitors: no verdict
-LIMIT_SHARE = 1 / 3  # the limit's own error may be at most this share of the error that is measured against it
-SPOILED = "the limit's own error is over a third of the estimate (more draws or nodes would help)"
 K_BELOW_N = 4  # K <= N / 4 counts as well below N: the kernel's own N^-1/2 noise is then some 6% of the variance
 LOST = 0.01  # a step counts while at most this fraction of the coupled pairs has fallen below couplings.RESOLVED
 TRANSIENT = 1e-2  # contraction counts once distances have shrunk by this: before, they see finite differences
@@ -109,6 +106,7 @@ def training_rates(study: Study, layout: Layout, cells: Sequence[Cell], bootstra
         for ladder in ladders(quantity.variable, cells):
             yield training_rate(study, quantity, ladder, design, read, bootstrap)
     yield from twin_rates(study, read, bootstrap)
+    yield from surface.rates(study, cells, read, bootstrap)
 
 
 def twin_rates(study: Study, read: Reader, bootstrap: Bootstrap) -> Iterator[Rate]:
@@ -122,8 +120,8 @@ def twin_rates(study: Study, read: Reader, bootstrap: Bootstrap) -> Iterator[Rat
         for twin in twins:
             sample = entry.sample(read.twin(twin))
             point = powerlaw.measure(twin.steps_per_time, sample, bootstrap)
-            share = read.output_slack / point.estimate if entry.against_limit and point.estimate > 0 else 0.0
-            points.append(point.drop(SPOILED) if share > LIMIT_SHARE else point)
+            slack = read.output_slack if entry.against_limit else 0.0
+            points.append(powerlaw.held_against(point, slack, 1.0, bootstrap))
         yield judged(blank, points, Expected(entry.expected, "heuristic"))
 
 
@@ -199,12 +197,7 @@ def training_point(quantity: Quantity, cell: Cell, trainings: Trainings, bootstr
     point = powerlaw.measure(variable, sample, bootstrap)
     if quantity.variable == "K" and cell.steps_per_time * K_BELOW_N > cell.width:
         return point.drop(f"K is not well below N (K > N/{K_BELOW_N})")
-    if point.reason:
-        return point
-    share = quantity.slack(trainings) / point.estimate
-    if share > LIMIT_SHARE:
-        return point.drop(SPOILED)
-    return point.blur(bootstrap, share * quantity.leverage(trainings)) if share > 0 else point
+    return powerlaw.held_against(point, quantity.slack(trainings), quantity.leverage(trainings), bootstrap)
 
 
 def judged(blank: Rate, points: Sequence[Point], expected: Expected, remark: str = "") -> Rate:
@@ -241,11 +234,11 @@ def _too_wide(found: Fit) -> str:
     """Why the interval is too wide for an agreement to mean anything, or "". A geometric rate is its own scale."""
     slope = found.slope
     if not found.geometric:
-        most, what = MEANINGFUL, ""
+        most, what = powerlaw.MEANINGFUL, ""
     elif slope.low <= 0 <= slope.high:
         return "the interval holds 0, that is, no contraction: more couplings, or more steps"
     else:
-        most, what = MEANINGFUL * abs(slope.value), f" ({MEANINGFUL:g} of the rate)"
+        most, what = powerlaw.MEANINGFUL * abs(slope.value), f" ({powerlaw.MEANINGFUL:g} of the rate)"
     if slope.half_width <= most:
         return ""
     return f"half-width {slope.half_width:.2g} is over {most:.2g}{what}: more replicas, or a wider range"

@@ -10,6 +10,7 @@ from pipeline import estimators
 
 
 CONSTANTS = {"sgd_noise_constant", "ergodic_average", "ergodic_constant", "mixing"}  # of pipeline/poisson_rates.py
+CONSTANTS |= {"output_surface"}  # of pipeline/surface.py
 
 
 def rows() -> list[list[str]]:
