@@ -310,13 +310,13 @@ training: {beta: [0.75], width: [32], steps_per_time: [STEPS], replicas: 2, repl
 
 def memory_worker(steps: str) -> None:
     """Peak resident memory, in MiB, of a process that runs one block of the train stage with K = steps."""
-    from pipeline import chains, study
+    from pipeline import observe, study
     from pipeline.plan import blocks, cells
     from pipeline.train import train_block
 
     asked = study.loads(STUDY.replace("STEPS", steps), "benchmark")
     block = blocks(asked, cells(asked)[0])[0]
-    train_block(asked, host, block, chains.probe_histories(asked, host), lambda _: None)
+    train_block(asked, host, block, observe.AtProbes.of(asked, host), lambda _: None)
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 

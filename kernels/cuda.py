@@ -473,7 +473,7 @@ class CudaTrainer:
         """See problem.Trainer.probe."""
         xp, (count, length) = self._runtime.xp, histories.shape[:2]
         inputs = xp.ascontiguousarray(xp.asarray(histories, dtype=self._real))
-        output, memory = xp.empty((self._replicas, count)), xp.empty((self._replicas, count))
+        output, memory = xp.empty((self._replicas, count)), xp.empty((self._replicas, count, length))
         self._start(
             "probe", min(self._replicas * count, MOST_BLOCKS), self._units, np.int64(self.training.width),
             np.int64(self._replicas), np.float64(self.training.output_scale), inputs, np.int64(count),
@@ -493,6 +493,12 @@ class CudaTrainer:
             self._units[:, 2 * d + 3 : 2 * d + 4],
             self._units[:, 2 * d + 1 : 2 * d + 2],
         )
+
+    def weights(self, first: int, count: int) -> tuple[Array, Array, Array]:
+        """See problem.Trainer.weights."""
+        d, rows = self.training.dimension, self._units[first : first + count]
+        w = (rows[:, :d] + rows[:, d : 2 * d]).swapaxes(1, 2)
+        return w, rows[:, 2 * d + 2] + rows[:, 2 * d + 3], rows[:, 2 * d] + rows[:, 2 * d + 1]
 
     def drift(self, replica: int) -> tuple[Array, Array, Array]:
         """See problem.Trainer.drift."""

@@ -50,6 +50,7 @@ def _training(precision: str, dimension: int, depth: int, activation: int, updat
         c_void_p,
         c_void_p,
     ]
+    library.read_weights.argtypes = [c_void_p, c_long, c_void_p, c_void_p, c_void_p]
     library.train_replica.argtypes = [*[c_void_p] * 5, c_long, c_void_p]
     library.settle.argtypes = [c_void_p] * 3
     library.probe_replica.argtypes = [c_void_p, c_void_p, c_void_p, c_long, c_long, *[c_void_p] * 3]
@@ -257,7 +258,7 @@ class HostTrainer(OneByOne):
         """See problem.Trainer.probe."""
         count, length = histories.shape[:2]
         inputs = np.ascontiguousarray(histories, dtype=self._real)
-        output, memory = np.empty((2, len(self._units), count))
+        output, memory = np.empty((self.replicas, count)), np.empty((self.replicas, count, length))
         sums = 3 + self.training.depth + max(self.training.depth - 1, 1)  # vectors in struct Sums of src/unit.h
         scratch = _aligned(count * sums * _ALIGNMENT)
         for r, units in enumerate(self._units):
@@ -266,6 +267,14 @@ class HostTrainer(OneByOne):
                 _pointer(scratch), _pointer(output[r]), _pointer(memory[r]),
             )  # fmt: skip
         return output, memory
+
+    def weights(self, first: int, count: int) -> tuple[Array, Array, Array]:
+        """See problem.Trainer.weights."""
+        n, d = self.training.width, self.training.dimension
+        w, b, c = (np.empty((count, *shape), dtype=self._real) for shape in ((n, d), (n,), (n,)))
+        for row, units in enumerate(self._units[first : first + count]):
+            self._library.read_weights(_pointer(units), n, *(_pointer(a[row]) for a in (w, b, c)))
+        return w, b, c
 
     def drift(self, replica: int) -> tuple[Array, Array, Array]:
         """See problem.Trainer.drift."""

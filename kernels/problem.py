@@ -95,7 +95,16 @@ class Trainer(Protocol):
         """Apply the update still pending, so that weights are those of the current time."""
 
     def probe(self, histories: Array) -> tuple[Array, Array]:
-        """Output and memory (R, P) of the frozen networks at the last step of histories (P, length, d)."""
+        """The frozen networks along histories (P, L, d), from zero memory; NumPy's arrays.
+
+        Returns the output (R, P) at the last step, and the memory (R, P, L) that goes with each input.
+        """
+
+    def weights(self, first: int, count: int) -> tuple[Array, Array, Array]:
+        """Weights now of settled replicas from `first` on: w (count, N, d), b (count, N), c (count, N).
+
+        Arrays of the back end, in the training's precision.
+        """
 
     def drift(self, replica: int) -> tuple[Array, Array, Array]:
         """Drift since initialisation of one settled replica: w (N, d), b (N,), c (N,), NumPy's arrays."""

@@ -223,11 +223,16 @@ class ReferenceTrainer(OneByOne):
     def probe(self, histories: Array) -> tuple[Array, Array]:
         """See problem.Trainer.probe."""
         sigma = ACTIVATIONS[self.training.activation].value
-        memory = np.zeros((len(self.b), len(histories)))
+        memory = np.zeros((len(self.b), len(histories), histories.shape[1] + 1))
         for k in range(histories.shape[1]):
-            value = sigma(np.einsum("rnd,pd->rpn", self.w, histories[:, k]) + memory[:, :, None])
-            last, memory = memory, np.einsum("rn,rpn->rp", self.b, value) / self.training.width
-        return self.training.output_scale * np.einsum("rn,rpn->rp", self.c, value), last
+            value = sigma(np.einsum("rnd,pd->rpn", self.w, histories[:, k]) + memory[:, :, k, None])
+            memory[:, :, k + 1] = np.einsum("rn,rpn->rp", self.b, value) / self.training.width
+        return self.training.output_scale * np.einsum("rn,rpn->rp", self.c, value), memory[:, :, :-1]
+
+    def weights(self, first: int, count: int) -> tuple[Array, Array, Array]:
+        """See problem.Trainer.weights."""
+        w, b, c = (now[first : first + count].copy() for now in (self.w, self.b, self.c))
+        return w, b, c
 
     def drift(self, replica: int) -> tuple[Array, Array, Array]:
         """See problem.Trainer.drift."""

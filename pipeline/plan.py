@@ -201,6 +201,8 @@ def _nodes(study: Study) -> dict[str, Any]:
 
 def _training(study: Study) -> dict[str, Any]:
     keys = {"alpha", "horizon", "checkpoints", "clip", "update_b", "antithetic", "loss_bins"}
+    if study.training.kernel:  # otherwise nothing is measured that was not before there was such a key
+        keys.add("kernel")
     return {**_dump(study, "precision"), "training": study.training.model_dump(mode="json", include=keys)}
 
 

@@ -14,14 +14,15 @@ from numpy.typing import NDArray
 
 from kernels import on_processor
 from kernels.problem import Array, Backend, Trainer, Training
-from pipeline import chains
+from pipeline import chains, observe
+from pipeline.binning import BinnedMean
 from pipeline.errors import StudyError
 from pipeline.files.ensembles import build_ensemble
 from pipeline.files.store import atomic_h5, open_complete, provenance, put
 from pipeline.laws import ParameterLaw
 from pipeline.layout import Layout
+from pipeline.observe import AtProbes
 from pipeline.parallel import Tick, each_block, on_root, together
-from pipeline.binning import BinnedMean
 from pipeline.plan import Block, Cell, blocks, cell_id, packs, unit_steps
 from pipeline.streams import Stream
 from pipeline.study import Study
@@ -46,6 +47,7 @@ class Trained:
 
     output: Array  # (replica, time, probe)
     memory: Array  # (replica, time, probe)
+    observed: dict[str, Array]  # each (replica, time, ...): observe.MEMORY, observe.KERNEL
     loss: Array  # (replica, loss_time)
     drift: dict[str, Array]  # each (replica, time)
     seconds: float
@@ -61,11 +63,11 @@ def run(study: Study, layout: Layout, pack: str, comm: MPI.Intracomm, be: Backen
     if pack not in grouped:
         raise StudyError(f"{study.source}: there is no pack {pack}; allowed: {', '.join(grouped)}")
     missing = on_root(comm, lambda: _missing(study, layout, grouped[pack]))
-    histories = together(comm, lambda: chains.probe_histories(study, on_processor(be)))
+    probes = together(comm, lambda: observe.AtProbes.of(study, on_processor(be)))
 
     def work(index: int, tick: Tick) -> None:
         block = missing[index]
-        trained = train_block(study, be, block, histories, tick)
+        trained = train_block(study, be, block, probes, tick)
         write_shard(study, be, block, trained, layout.shard(block, cell_id(study, block.cell)))
 
     each_block(comm, [unit_steps(block, study) for block in missing], work, f"train {pack}", "unit-steps")
@@ -104,14 +106,15 @@ def kernel_training(study: Study, cell: Cell) -> Training:
     )
 
 
-def train_block(study: Study, be: Backend, block: Block, histories: Array, tick: Tick) -> Trained:
-    """Train the block's replicas to the horizon; `histories` (probe, length, d); tick(unit-steps) reports progress."""
+def train_block(study: Study, be: Backend, block: Block, probes: AtProbes, tick: Tick) -> Trained:
+    """Train the block's replicas to the horizon, looked at on the probes; tick(unit-steps) reports progress."""
     started = time.perf_counter()
     trainer = _initial(study, be, block)
     path = _Paths(study, be, block)
     times = [round(t * block.cell.steps_per_time) for t in study.training.checkpoints]
     loss = BinnedMean(be, block.count, times[-1], study.training.loss_bins)
-    output, memory, drift = [], [], []
+    looks = _Looks(study, be, block, probes)
+    looks.begin(trainer, times[0] == 0)
     done = 0
     for checkpoint in times:
         for steps in _segments(checkpoint - done, block.cell.width):
@@ -119,18 +122,43 @@ def train_block(study: Study, be: Backend, block: Block, histories: Array, tick:
             done += steps
             tick(block.cell.width * steps * block.count)
         trainer.settle()
-        outputs, memories = trainer.probe(histories)
-        output.append(outputs)
-        memory.append(memories)
-        drift.append(trainer.drift_norms())
-    norms = np.array(drift).transpose(2, 1, 0)
-    return Trained(
-        output=np.stack(output, axis=1),
-        memory=np.stack(memory, axis=1),
-        loss=loss.mean(),
-        drift=dict(zip(DRIFTS, norms, strict=True)),
-        seconds=time.perf_counter() - started,
-    )
+        looks.take(trainer)
+    return looks.trained(loss.mean(), time.perf_counter() - started)
+
+
+class _Looks:
+    """What the checkpoints of a block show, one after the other."""
+
+    def __init__(self, study: Study, be: Backend, block: Block, probes: AtProbes) -> None:
+        self._probes, self._count = probes, block.count
+        watch = observe.KernelWatch(be, kernel_training(study, block.cell), probes)
+        self._kernel = watch if study.training.kernel else None
+        self._seen: list[dict[str, Array]] = []
+
+    def begin(self, trainer: Trainer, soon: bool) -> None:
+        """Remember the initial kernels, unless the first checkpoint is `soon` enough, at time 0."""
+        if self._kernel and not soon:
+            self._kernel.begin(trainer, self._count)
+
+    def take(self, trainer: Trainer) -> None:
+        """Look at a settled trainer."""
+        output, memory = trainer.probe(self._probes.history)
+        self._seen.append(
+            {
+                "output": output,
+                "memory": memory[:, :, -1],
+                **observe.memory_and_hidden(self._probes, memory),
+                **(self._kernel(trainer, memory) if self._kernel else {}),
+                **dict(zip(DRIFTS, trainer.drift_norms().T, strict=True)),
+            }
+        )
+
+    def trained(self, loss: Array, seconds: float) -> Trained:
+        """Everything, checkpoints along the second axis."""
+        every = {name: np.stack([seen[name] for seen in self._seen], axis=1) for name in self._seen[0]}
+        observed = {name: every[name] for name in observe.MEMORY | observe.KERNEL if name in every}
+        drift = {name: every[name] for name in DRIFTS}
+        return Trained(every["output"], every["memory"], observed, loss, drift, seconds)
 
 
 def _replicas(block: Block) -> NDArray[np.uint32]:
@@ -190,6 +218,9 @@ def write_shard(study: Study, be: Backend, block: Block, trained: Trained, path:
         for name, what in (("output", "network output"), ("memory", "network memory")):
             values = getattr(trained, name)
             put(shard, name, values, ("replica", "time", "probe"), "1", f"{what} at the end of each probe history")
+        for name, values in trained.observed.items():
+            dims, long_name = (observe.MEMORY | observe.KERNEL)[name]
+            put(shard, name, values, ("replica", "time", *dims), "1", long_name)
         put(shard, "loss", trained.loss, ("replica", "loss_time"), "1", "mean of (Yhat_k - Y_k)^2 along the path")
         for name, long_name in DRIFTS.items():
             put(shard, name, trained.drift[name], ("replica", "time"), "1", long_name)

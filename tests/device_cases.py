@@ -47,12 +47,13 @@ def trained(be: Backend, training: Training, data: Data, lengths: Sequence[int] 
     for rows in (slice(0, 1), slice(1, count)):
         if rows.start < count:
             trainer.fill_from(rows.start, *(be.array(a[rows]) for a in (data.w, data.b, data.c)))
-    losses, done, early = [], 0, np.zeros((2, count, 0))
+    losses, done, early = [], 0, np.zeros((count, 0))
     lengths = lengths or [data.y.shape[1]]
     for length in lengths:
         if done and length == lengths[-1]:
             trainer.settle()
-            early = np.stack(trainer.probe(data.histories))
+            output, memory = trainer.probe(data.histories)
+            early = np.concatenate([output, memory.reshape(count, -1)], axis=1)
         part = slice(done, done + length)
         losses.append(be.numpy(trainer.run(be.array(data.x[:, part]), be.array(data.y[:, part]))))
         done += length
@@ -81,10 +82,7 @@ def present(shown: Shown) -> list[str]:
 
 def same(ours: Shown, theirs: Shown, rows: slice = slice(None)) -> bool:
     """The same bits, of the replicas `rows` of theirs?"""
-    return all(
-        np.array_equal(array, theirs[name][:, rows] if name == "early" else theirs[name][rows])
-        for name, array in ours.items()
-    )
+    return all(np.array_equal(array, theirs[name][rows]) for name, array in ours.items())
 
 
 def replicas_of(data: Data, rows: slice) -> Data:

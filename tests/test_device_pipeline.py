@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from kernels import host, on_processor
 from kernels.problem import Backend
-from pipeline import calibration, chains, draw, plan, train
+from pipeline import calibration, draw, observe, plan, train
 from pipeline import study as studies
 from pipeline.study import Study
 
@@ -67,8 +67,8 @@ CASES: dict[str, Callable[[], Study]] = {
 
 def trained(study: Study, be: Backend) -> dict[str, NDArray[np.float64]]:
     block = plan.blocks(study, plan.cells(study)[0])[0]
-    done = train.train_block(study, be, block, chains.probe_histories(study, on_processor(be)), lambda _: None)
-    return {"output": done.output, "memory": done.memory, "loss": done.loss, **done.drift}
+    done = train.train_block(study, be, block, observe.AtProbes.of(study, on_processor(be)), lambda _: None)
+    return {"output": done.output, "memory": done.memory, "loss": done.loss, **done.drift, **done.observed}
 
 
 def drawn(study: Study, be: Backend, path: Path) -> dict[str, NDArray[np.float64]]:

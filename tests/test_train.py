@@ -21,7 +21,7 @@ import kernels
 from kernels import reference
 from kernels.activations import ACTIVATIONS
 from kernels.problem import Array, Backend, GaussianChain, Training
-from pipeline import parallel, plan, train
+from pipeline import observe, parallel, plan, train
 from pipeline import study as studies
 from pipeline.files import store
 from pipeline.layout import Layout
@@ -295,8 +295,9 @@ def test_a_shard_is_what_the_study_describes(
     found = written(CASES[name].text, tmp_path, backend)
     assert found.keys() == defined[name].keys()
     for beta, wanted in defined[name].items():
-        # Everything in the file is compared but the timing, and the names of axes without coordinates.
-        assert found[beta].keys() - wanted.keys() <= {"run_seconds"}, found[beta].keys() - wanted.keys()
+        # Everything in the file is compared but the timing, and what test_observe.py is about.
+        elsewhere = {"run_seconds", *observe.MEMORY}
+        assert found[beta].keys() - wanted.keys() <= elsewhere, found[beta].keys() - wanted.keys()
         assert max(distance(found[beta], wanted).values()) < TOLERANCE, (beta, distance(found[beta], wanted))
 
 

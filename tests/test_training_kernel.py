@@ -255,10 +255,10 @@ def test_an_untrained_network_is_the_formula(backend: Backend) -> None:
     erf = np.vectorize(math.erf)
     for p, history in enumerate(data.histories):
         m, hidden = 0.0, np.zeros(5)
-        for x in history:
+        for k, x in enumerate(history):
             m = float(data.b[0] @ hidden) / 5
             hidden = erf(data.w[0] @ x + m)
-        assert memory[0, p] == pytest.approx(m, abs=1e-15)
+            assert memory[0, p, k] == pytest.approx(m, abs=1e-15)
         assert output[0, p] == pytest.approx(5**-0.75 * float(data.c[0] @ hidden), abs=1e-15)
 
 

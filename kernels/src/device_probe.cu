@@ -23,20 +23,19 @@ DEVICE_PROGRAM settle_states(ReplicaState* states, long replicas) {
     states[r] = settled;
 }
 
-// Output and memory (replicas, count) of the settled, frozen networks at the last step of histories
-// (count, length, DIMENSION), each from zero memory: a block for each replica and history.
+// The settled, frozen networks along histories (count, length, DIMENSION), each from zero memory: output
+// (replicas, count) at the last step, memory (replicas, count, length) at all. A block for each replica and history.
 DEVICE_PROGRAM probe(Real* units, long width, long replicas, double output_scale, const Real* histories, long count,
                      long length, double* output, double* memory) {
     BlockGroup group;
     for (long task = block_in_grid(); task < replicas * count; task += blocks_in_grid()) {
         const Store store = store_of(units, width, task / count);
         const Real* x = histories + task % count * length * DIMENSION;
-        double last_output = 0, last_memory = 0, next_memory = 0;
+        double now = 0;
         for (long k = 0; k < length; ++k, x += DIMENSION) {
-            last_memory = next_memory;
             Input<Real> input;
             for (int j = 0; j < DIMENSION; ++j) input.x[j] = x[j];
-            input.memory = Real(last_memory);
+            input.memory = Real(now);
             Sums<double> part = {};
             for (long i = group.member(); i < width; i += group.members()) {
                 const Unit<Real> unit = store.load(i);
@@ -45,12 +44,11 @@ DEVICE_PROGRAM probe(Real* units, long width, long replicas, double output_scale
                 part.memory += (unit.b_start + unit.b_drift) * value;
             }
             const Sums<double> sums = group.total(part);
-            last_output = output_scale * sums.output;
-            next_memory = sums.memory / double(width);
-        }
-        if (thread_in_block() == 0) {
-            output[task] = last_output;
-            memory[task] = last_memory;
+            if (thread_in_block() == 0) {
+                memory[task * length + k] = now;
+                output[task] = output_scale * sums.output;
+            }
+            now = sums.memory / double(width);
         }
     }
 }

@@ -120,6 +120,17 @@ void read_drift(const Unit<V>* units, long width, double* w, double* b, double* 
     }
 }
 
+// Weights now of a settled replica, same shapes as the initial ones.
+void read_weights(const Unit<V>* units, long width, Real* w, Real* b, Real* c) {
+    for (long i = 0; i < width; ++i) {
+        const Unit<V>& unit = units[i / lanes];
+        const long lane = i % lanes;
+        for (int j = 0; j < DIMENSION; ++j) w[i * DIMENSION + j] = unit.w_start[j][lane] + unit.w_drift[j][lane];
+        b[i] = unit.b_start[lane] + unit.b_drift[lane];
+        c[i] = unit.c_start[lane] + unit.c_drift[lane];
+    }
+}
+
 // `steps` training steps of one replica: x (steps, DIMENSION), y (steps), squared_error (steps).
 void train_replica(Unit<V>* units, ReplicaState* state, const Training* training, const Real* x, const Real* y,
                    long steps, double* squared_error) {
@@ -137,13 +148,13 @@ void settle(Unit<V>* units, ReplicaState* state, const Training* training) {
     __builtin_memcpy(state->x, kept.x, sizeof kept.x);
 }
 
-// The settled network, frozen, run over `count` histories (count, length, DIMENSION) from zero memory: its output and
-// memory at the last step of each. All histories advance together, so the weights are read once a step.
+// The settled network, frozen, run over `count` histories (count, length, DIMENSION) from zero memory: its output at the
+// last step of each, and its memory (count, length). All histories advance together, so weights are read once a step.
 void probe_replica(const Unit<V>* units, const Training* training, const Real* histories, long count, long length,
                    Sums<V>* scratch, double* output, double* memory) {
     const long width = long(training->width), tiles = tiles_of(width);
     const V mask = last_mask(width);
-    for (long p = 0; p < count; ++p) output[p] = memory[p] = 0;
+    for (long p = 0; p < count; ++p) memory[p * length] = 0;
     for (long k = 0; k < length; ++k) {
         double next_output[count], next_memory[count];
         for (long p = 0; p < count; ++p) next_output[p] = next_memory[p] = 0;
@@ -154,7 +165,7 @@ void probe_replica(const Unit<V>* units, const Training* training, const Real* h
                 for (long p = 0; p < count; ++p) {
                     Input<Real> input;
                     for (int j = 0; j < DIMENSION; ++j) input.x[j] = histories[(p * length + k) * DIMENSION + j];
-                    input.memory = Real(memory[p]);
+                    input.memory = Real(memory[p * length + k]);
                     V value = activate(argument(units[i], input)).value;
                     if (i == tiles - 1) value *= mask;
                     scratch[p].output += (units[i].c_start + units[i].c_drift) * value;
@@ -167,7 +178,7 @@ void probe_replica(const Unit<V>* units, const Training* training, const Real* h
         }
         for (long p = 0; p < count; ++p) {
             output[p] = training->output_scale * next_output[p];
-            if (k + 1 < length) memory[p] = next_memory[p] / training->width;
+            if (k + 1 < length) memory[p * length + k + 1] = next_memory[p] / training->width;
         }
     }
 }

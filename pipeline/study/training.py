@@ -88,6 +88,7 @@ class Training(Section):
     replicas_per_block: Count = Field(default=16, description="Size of the unit of work and of restart")
     antithetic: Switch = Field(default=True, description="Replicas 2p and 2p+1 share all but the sign of C")
     loss_bins: Count = Field(default=32, description="Bins of the loss along the path")
+    kernel: Switch = Field(default=False, description="Measure the empirical tangent kernel at each checkpoint too")
 
     @field_validator("checkpoints")
     @classmethod
