@@ -7,8 +7,9 @@ Source: docs/model.md, "Predictions".
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -88,6 +89,8 @@ class Trainings:
     twin, twin_loss: the same two of the infinite-width twin of each unit's path (unit, probe), (unit, bin); None
     without twins.
     symmetric: C and -C have one law, so that every member is a training of the study's law; otherwise the first is.
+    initial, final: variables of pipeline/observe.py at time 0 (empty where it is no checkpoint) and at the end, each
+    (unit, member, ...). shallow: output as above, of the cell of depth 1 that is otherwise the same; None without.
     """
 
     output: Array
@@ -101,6 +104,9 @@ class Trainings:
     loss_time: Array
     twin: Array | None = None
     twin_loss: Array | None = None
+    initial: Mapping[str, Array] = field(default_factory=dict)
+    final: Mapping[str, Array] = field(default_factory=dict)
+    shallow: Array | None = None
 
     @property
     def beside_twin(self) -> Array:
@@ -125,6 +131,8 @@ class Design:
     symmetric: bool
     antithetic: bool
     twins: bool = False
+    kernel: bool = False  # the empirical kernel is measured
+    initial: bool = False  # time 0 is a checkpoint
 
 
 @dataclass(frozen=True)
@@ -136,7 +144,8 @@ class Quantity:
     slack: error of the reference (the limit) in the estimate's norm, 0 if none enters. leverage: how much of it moves
     the estimate to first order.
     exists: whether the design has such an estimator; refusal: why it would be wrong there, or ""; no_law: why its
-    estimates, though right, follow no law to judge, or "". remark: always noted; report: a note on the last cell.
+    estimates, though right, follow no law to judge, or "". deep: only for cells beside one of depth 1.
+    remark: always noted; report: a note on the last cell.
     """
 
     name: str
@@ -152,6 +161,7 @@ class Quantity:
     exists: Callable[[Design], bool] = lambda _: True
     refusal: Callable[[Design], str] = lambda _: ""
     no_law: Callable[[Design], str] = lambda _: ""
+    deep: bool = False
     remark: Callable[[Design], str] = lambda _: ""
     report: Callable[[Trainings], str] = lambda _: ""
 
@@ -299,6 +309,173 @@ def _noise_in_k(trainings: Trainings) -> Sample:
     found = spread(trainings.output.mean(1, keepdims=True))
     return of_pairs(found) if trainings.antithetic else found
 
+
+def _unknown_order(beta: float, design: Design) -> float:
+    """Two orders mix over any range of widths that can be computed: an exponent is fitted, but not judged."""
+    return math.nan
+
+
+def _rms_of(when: str, name: str) -> Callable[[Trainings], Sample]:
+    """Root mean square of an observed variable at "initial" or "final" time, over what it is an array of."""
+
+    def sample(trainings: Trainings) -> Sample:
+        values = trainings.of_law(getattr(trainings, when)[name])
+        return rms(values.reshape(*values.shape[:2], -1))
+
+    return sample
+
+
+def _mean_drift_of_kernel(trainings: Trainings) -> Sample:
+    """Pair means where a pair mean has the study's bias: what is odd in C drops out."""
+    along = trainings.final["ntk_drift_along"]
+    if trainings.antithetic and trainings.symmetric:
+        return of_pairs(bias(along.mean(1)[:, None]))
+    return bias(along[:, :1])
+
+
+def _depth_gap(trainings: Trainings) -> Sample:
+    """The same trainings at two depths of backpropagation, weights and data in common."""
+    assert trainings.shallow is not None
+    return rms(trainings.of_law(trainings.output - trainings.shallow))
+
+
+def _with_kernel(design: Design) -> bool:
+    return design.kernel
+
+
+def _with_initial_kernel(design: Design) -> bool:
+    return design.kernel and design.initial
+
+
+def _mixed(design: Design) -> str:
+    return "orders N^-1 (there from the start) and N^-2(1 - beta) (from training) mix: no expected value"
+
+
+OBSERVED = (
+    Quantity(
+        "memory_sup",
+        "plain",
+        "N",
+        "Largest memory error along a history",
+        _rms_of("final", "memory_sup"),
+        square_root_order,
+        slack=lambda t: t.memory_slack,
+        remark=lambda _: "training adds a term of order N^-2(1 - beta), with a small constant",
+    ),
+    Quantity(
+        "hidden_h1",
+        "plain",
+        "N",
+        "Error of the hidden layer in H^1(lambda)",
+        _rms_of("final", "hidden_h1"),
+        square_root_order,
+    ),
+    Quantity(
+        "hidden_h1_sup",
+        "plain",
+        "N",
+        "Largest error of the hidden layer in H^1(lambda) along a history",
+        _rms_of("final", "hidden_h1_sup"),
+        square_root_order,
+    ),
+    Quantity(
+        "ntk_initial_error",
+        "plain",
+        "N",
+        "Empirical kernel at initialisation, relative error",
+        _rms_of("initial", "ntk_error"),
+        square_root_order,
+        ordinate="root mean square over replicas",
+        exists=_with_initial_kernel,
+    ),
+    Quantity(
+        "ntk_eigenvalue",
+        "plain",
+        "N",
+        "Leading eigenvalues of the initial kernel, relative error",
+        _rms_of("initial", "ntk_eigenvalue_error"),
+        square_root_order,
+        ordinate="root mean square over replicas and eigenvalues",
+        exists=_with_initial_kernel,
+    ),
+    Quantity(
+        "ntk_b_part",
+        "initial",
+        "N",
+        "Part of B in the initial kernel",
+        _rms_of("initial", "ntk_b_part"),
+        lambda beta, design: 1.0,
+        ordinate="root mean square over replicas",
+        exists=_with_initial_kernel,
+    ),
+    Quantity(
+        "ntk_b_part",
+        "trained",
+        "N",
+        "Part of B in the trained kernel",
+        _rms_of("final", "ntk_b_part"),
+        _unknown_order,
+        "",
+        ordinate="root mean square over replicas",
+        exists=_with_kernel,
+        remark=_mixed,
+    ),
+    Quantity(
+        "ntk_past_part",
+        "initial",
+        "N",
+        "Part of earlier steps in the initial kernel",
+        _rms_of("initial", "ntk_past_part"),
+        lambda beta, design: 1.0,
+        ordinate="root mean square over replicas",
+        exists=_with_initial_kernel,
+    ),
+    Quantity(
+        "ntk_past_part",
+        "trained",
+        "N",
+        "Part of earlier steps in the trained kernel",
+        _rms_of("final", "ntk_past_part"),
+        _unknown_order,
+        "",
+        ordinate="root mean square over replicas",
+        exists=_with_kernel,
+        remark=_mixed,
+    ),
+    Quantity(
+        "ntk_drift",
+        "norm",
+        "N",
+        "Change of the empirical kernel in training",
+        _rms_of("final", "ntk_drift"),
+        _unknown_order,
+        "",
+        ordinate="root mean square over replicas",
+        exists=_with_kernel,
+        remark=lambda _: "the mean's order and the fluctuation's N^-(3/2 - beta) mix: no expected value",
+    ),
+    Quantity(
+        "ntk_drift",
+        "mean along the limit",
+        "N",
+        "Mean change of the empirical kernel along the limit's",
+        _mean_drift_of_kernel,
+        bias_order,
+        ordinate="absolute value of the mean",
+        exists=_with_kernel,
+    ),
+    Quantity(
+        "depth_gap",
+        "beside depth 1",
+        "N",
+        "Output beside that of depth 1",
+        _depth_gap,
+        _unknown_order,
+        "",
+        deep=True,
+        remark=_mixed,
+    ),
+)
 
 ENTRIES = (
     Quantity(
@@ -463,6 +640,7 @@ ENTRIES = (
         exists=lambda design: not design.antithetic,
         no_law=lambda _: "no pairs: the initial field is in it, which does not shrink with K",
     ),
+    *OBSERVED,
 )
 QUANTITIES: dict[tuple[str, str], Quantity] = {entry.key: entry for entry in ENTRIES}
 

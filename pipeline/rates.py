@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import h5py
 import numpy as np
 
-from pipeline import plan, poisson_rates, powerlaw, progress, surface
+from pipeline import observe, plan, poisson_rates, powerlaw, progress, surface
 from pipeline.couplings import RESOLVED
 from pipeline.errors import StudyError
 from pipeline.estimators import (
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 __all__ = ["Rate", "RatePoint", "read", "run", "table"]
 
 K_BELOW_N = 4  # K <= N / 4 counts as well below N: the kernel's own N^-1/2 noise is then some 6% of the variance
+OBSERVED_VARIABLES = (*observe.MEMORY, *observe.KERNEL)
 LOST = 0.01  # a step counts while at most this fraction of the coupled pairs has fallen below couplings.RESOLVED
 TRANSIENT = 1e-2  # contraction counts once distances have shrunk by this: before, they see finite differences
 MOST_COUPLINGS = 1024  # pairs are averaged into this many units: more would only cost memory
@@ -98,12 +99,15 @@ def together(rates: Sequence[Rate]) -> list[Rate]:
 def training_rates(study: Study, layout: Layout, cells: Sequence[Cell], bootstrap: Bootstrap) -> Iterator[Rate]:
     """Every quantity of the registry along every ladder of cells that has one."""
     law = ParameterLaw.of(study)
-    design = Design(law.symmetric_c, study.training.antithetic, study.twin.follow)
+    section = study.training
+    design = Design(law.symmetric_c, section.antithetic, study.twin.follow, section.kernel, section.checkpoints[0] == 0)
     read = Reader(study, layout, design)
     for quantity in ENTRIES:
         if not quantity.exists(design):
             continue
         for ladder in ladders(quantity.variable, cells):
+            if quantity.deep and not all(shallow(cell, cells) for cell in ladder.cells):
+                continue
             yield training_rate(study, quantity, ladder, design, read, bootstrap)
     yield from twin_rates(study, read, bootstrap)
     yield from surface.rates(study, cells, read, bootstrap)
@@ -123,6 +127,13 @@ def twin_rates(study: Study, read: Reader, bootstrap: Bootstrap) -> Iterator[Rat
             slack = read.output_slack if entry.against_limit else 0.0
             points.append(powerlaw.held_against(point, slack, 1.0, bootstrap))
         yield judged(blank, points, Expected(entry.expected, "heuristic"))
+
+
+def shallow(cell: Cell, cells: Sequence[Cell]) -> Cell | None:
+    """The cell of depth 1 with all replicas of a deeper one, or None."""
+    alike = (replace(other, depth=cell.depth, replicas=cell.replicas) == cell for other in cells)
+    found = [other for other, same in zip(cells, alike, strict=True) if same and other.depth == 1 < cell.depth]
+    return found[0] if found and found[0].replicas >= cell.replicas else None
 
 
 class Ladder(NamedTuple):
@@ -417,8 +428,18 @@ class Reader:
             node_slack=self.node_slack,
             loss=arranged(file["loss"][()]),
             loss_time=file["loss_time"][()],
+            final={name: arranged(file[name][:, -1]) for name in OBSERVED_VARIABLES if name in file},
+            initial={name: arranged(file[name][:, 0]) for name in OBSERVED_VARIABLES if name in file}
+            if self.design.initial
+            else {},
+            shallow=self._shallow(cell, len(order) // members),
             **self._beside(cell, len(order) // members),
         )
+
+    def _shallow(self, cell: Cell, units: int) -> Array | None:
+        """Errors of the same trainings at depth 1, where there are any."""
+        other = shallow(cell, plan.cells(self.study))
+        return self(other).output[:units] if other else None
 
     def _beside(self, cell: Cell, units: int) -> dict[str, Array]:
         """The twins of a cell's paths, one for each unit; nothing where trainings are not followed."""

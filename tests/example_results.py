@@ -102,6 +102,9 @@ def write_ensemble(study: Study, layout: Layout, cell: Cell) -> None:
         put(file, "output", limit_output() + grown, ("replica", "time", "probe"), "1", "output")
         close = MEMORY + n**-0.5 * (memory @ MODES)
         put(file, "memory", np.repeat(close[:, None], 3, axis=1), ("replica", "time", "probe"), "1", "memory")
+        for name in ("memory_sup", "hidden_h1", "hidden_h1_sup"):
+            sizes = np.repeat(np.abs(close - MEMORY)[:, None], 3, axis=1)
+            put(file, name, sizes, ("replica", "time", "probe"), "1", name)
         put(file, "drift_c_max", np.outer(size, [0.0, 0.5, 1.0]), ("replica", "time"), "1", "drift")
         bins = (np.arange(32) + 0.5) / 16
         put(file, "loss_time", bins, ("loss_time",), "1", "time of the bin")

@@ -31,6 +31,9 @@ NAMES = [
     "memory_rms",
     "drift",
     "sgd_noise",
+    "memory_sup",
+    "hidden_h1",
+    "hidden_h1_sup",
     "memory_contraction",
     "chain_contraction",
     "outputs",
@@ -110,7 +113,12 @@ def test_a_study_without_a_diagonal_has_no_curves(tmp_path: Path) -> None:
     no_diagonal = study.model_copy(update={"training": study.training.model_copy(update={"steps_per_time": (32,)})})
     layout = made_up.write_results(no_diagonal, tmp_path)
     rates.run(no_diagonal, layout, kernels.backend("numpy"))
-    assert figures.run(no_diagonal, layout) == ["sgd_noise", "output_surface", "memory_contraction", "chain_contraction"]
+    assert figures.run(no_diagonal, layout) == [
+        "sgd_noise",
+        "output_surface",
+        "memory_contraction",
+        "chain_contraction",
+    ]
 
 
 # --- one panel -------------------------------------------------------------------------------------------------

@@ -40,7 +40,7 @@ def training_programs() -> list[Specialisation]:
 
 
 def other_tasks() -> list[Task]:
-    """device_probe.cu for every network on one architecture and for some on all; device_paths.cu and device_twin.cu on all."""
+    """device_probe.cu for every network on one architecture and for some on all; paths and twins on all."""
     probes = [
         Task("device_probe.cu", tuple(sorted(launch.specialisation(what).items())), device.architecture)
         for device in DEVICES

@@ -155,8 +155,7 @@ def test_the_numpy_back_end_agrees_on_a_whole_block(tmp_path: Path) -> None:
     block = plan.twin_blocks(study, plan.twins(study)[1])[0]
     phi = twin.features_at_probes(study, host)
     ours, theirs, device = (
-        twin.follow_block(study, be, block, phi, lambda _: None)
-        for be in (host, kernels.backend("numpy"), emulated())
+        twin.follow_block(study, be, block, phi, lambda _: None) for be in (host, kernels.backend("numpy"), emulated())
     )
     for other in (theirs, device):
         np.testing.assert_allclose(ours.output, other.output, rtol=0, atol=1e-13)
