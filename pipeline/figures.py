@@ -86,7 +86,7 @@ TITLES = {entry.name: entry.title for entry in DRAWN} | {
     "ergodic_average": "Averages of test functions of the chain",
     "output_surface": "Output error against the limit, N and K apart",
     "mixing": "Chains with one start, on their way to the stationary law",
-    "sgd_noise_constant": "Noise of one-pass training, measured over predicted constant",
+    "sgd_noise_constant": "Noise of one-pass training over its prediction",
 }
 ORDINATES = {entry.name: entry.ordinate for entry in DRAWN} | {
     "ergodic_average": "standard deviation",
@@ -206,7 +206,7 @@ def ratio_figure(rates: Sequence[Rate]) -> Figure:
     ax.set_xscale("log", base=2)
     ax.set_xlabel(AXES.get(rates[0].variable, rates[0].variable))
     ax.set_ylabel(ORDINATES.get(rates[0].quantity, "ratio"))
-    ax.set_title(f"{TITLES.get(rates[0].quantity, rates[0].quantity)}: {rates[0].exponent:.3f}", loc="left")
+    figure.suptitle(f"{TITLES.get(rates[0].quantity, rates[0].quantity)}: {rates[0].exponent:.3f}", fontsize=9)
     figure.supxlabel("dashed: expected;  grey: single probes;  bars: 95%", fontsize=7, color=GREY)
     return figure
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import runs
 import yaml
+from matplotlib import pyplot as plt
 
 from pipeline import atlas, atlas_figure
 from pipeline.errors import StudyError
@@ -97,6 +98,7 @@ def test_the_figure_shows_each_exponent_once(tmp_path: Path) -> None:
         for value in np.asarray(container.lines[0].get_ydata()).tolist()  # type: ignore[attr-defined]
     ]
     assert sorted(shown) == [0.31, 0.39, 0.4]
+    plt.close(page)
     paths = atlas_figure.draw(found, tmp_path)
     assert [path.name for path in paths] == ["atlas.svg", "atlas.png"]
     assert all(path.stat().st_size > 5000 for path in paths)

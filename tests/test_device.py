@@ -6,8 +6,7 @@
 from __future__ import annotations
 
 import ctypes
-import faulthandler
-import multiprocessing
+import os
 import shutil
 import subprocess
 import sys
@@ -17,7 +16,6 @@ from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
 
-import emulation
 import numpy as np
 import pytest
 from device_cases import (
@@ -392,39 +390,30 @@ MUTATIONS = {
 }
 
 
-def in_a_child(work: Callable[[], float]) -> float:
-    """What `work` returns; infinity where a signal kills it, as a stuck program's abort does, or where it hangs."""
-    context = multiprocessing.get_context("fork")
-    receiver, sender = context.Pipe(duplex=False)
-    child = context.Process(target=lambda: sender.send(work()))
-    child.start()
-    sender.close()
-    try:
-        return float(receiver.recv()) if receiver.poll(30) else np.inf
-    except EOFError:
-        child.join()
-        assert child.exitcode is not None
-        assert child.exitcode < 0, "no result, and no signal either: see what it wrote to stderr"
-        return np.inf
-    finally:
-        child.kill()
-        child.join()
-
-
 def mutated_difference(source: Path, row: Row) -> float:
-    """From the definition, whoever comes first; the device programs are those of `source`."""
+    """From the definition, whoever comes first; the device programs are those of `source`.
 
-    def work() -> float:
-        faulthandler.disable()  # an abort is an answer here
-        compiler.SOURCE = source  # for this process alone
-        emulation._compiled.cache_clear()
-        launch.choose = lambda training, limits: row.team
-        data = row.data()
-        defined = trained(reference, row.training, data, [5, 2])
-        orders = [trained(emulated(backwards=order), row.training, data, [5, 2]) for order in (False, True)]
-        return float(np.max([difference(shown, defined) for shown in orders]))
+    In a process of its own; infinity where a signal kills it, as a stuck program's abort does, or where it hangs.
+    """
+    command = [sys.executable, __file__, str(source), str(ROWS.index(row))]
+    paths = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+    options = {"env": {**ENVIRONMENT, "PYTHONPATH": paths}, "capture_output": True, "text": True, "timeout": 60}
+    try:
+        done = subprocess.run(command, **options)  # type: ignore[call-overload]
+    except subprocess.TimeoutExpired:
+        return np.inf
+    assert done.returncode <= 0, done.stderr
+    return float(done.stdout) if done.returncode == 0 else np.inf
 
-    return in_a_child(work)
+
+def difference_with(source: Path, row: Row) -> float:
+    """What `mutated_difference` asks its process for."""
+    compiler.SOURCE = source
+    launch.choose = lambda training, limits: row.team
+    data = row.data()
+    defined = trained(reference, row.training, data, [5, 2])
+    orders = [trained(emulated(backwards=order), row.training, data, [5, 2]) for order in (False, True)]
+    return float(np.max([difference(shown, defined) for shown in orders]))
 
 
 @pytest.mark.parametrize(("file", "text", "mutant", "row"), MUTATIONS.values(), ids=MUTATIONS)
@@ -461,4 +450,7 @@ def described(team: Launch) -> str:
 
 
 if __name__ == "__main__":
-    worst_differences()
+    if len(sys.argv) == 3:
+        print(difference_with(Path(sys.argv[1]), ROWS[int(sys.argv[2])]))
+    else:
+        worst_differences()

@@ -19,7 +19,7 @@ from pipeline.study.schema import RENEW, SCHEMA, schema_text
 from pipeline.study.text import parse
 
 CONFIG = Path(__file__).resolve().parent.parent / "config"
-STUDIES = sorted(CONFIG.glob("*.yaml"))
+STUDIES = sorted(path for path in CONFIG.glob("*.yaml") if not path.stem.startswith("atlas"))
 
 SMALL = """
 name: small
