@@ -207,6 +207,17 @@ def _atlas(options: argparse.Namespace) -> None:
         print(f"  {path}")
 
 
+def _memory(options: argparse.Namespace) -> None:
+    from kernels import processor
+    from pipeline import memory_table
+    from pipeline.layout import Layout
+
+    study = _load(options)
+    layout = Layout.of(study, options.results)
+    print(memory_table.run(study, layout, processor(options.backend, warn=_say)))
+    print(f"\nwhere to look:\n  {layout.memory_csv}")
+
+
 def _pack(options: argparse.Namespace) -> None:
     from pipeline.files.packing import pack
 
@@ -269,6 +280,12 @@ def _study_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     doctor = _verb(verbs, "doctor", _doctor, "whether this machine can train", "mpiexec -n 2 rnnlimits doctor")
     _results_option(doctor)
     _backend_option(doctor)
+    settling = _verb(
+        verbs, "memory", _memory, "memory against updates and width, untrained", "rnnlimits memory config/demo.yaml"
+    )
+    settling.add_argument("study", type=Path, metavar="STUDY", help="study file (YAML)")
+    _results_option(settling)
+    _backend_option(settling)
     maps = _verb(verbs, "atlas", _atlas, "a study in many variants", "rnnlimits atlas config/atlas-small.yaml")
     maps.add_argument("atlas", type=Path, metavar="ATLAS", help="atlas file (YAML): name, base, variants")
     maps.add_argument("--write-only", action="store_true", help="only write the study files, to be submitted elsewhere")

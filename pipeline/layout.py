@@ -74,6 +74,11 @@ class Layout:
         return self.root / "poisson.h5"
 
     @property
+    def memory_csv(self) -> Path:
+        """Convergence of the memory in hidden updates and hidden units."""
+        return self.root / "memory.csv"
+
+    @property
     def rates_h5(self) -> Path:
         """The rates and every point behind them."""
         return self.root / "rates.h5"
