@@ -230,12 +230,16 @@ def variance_ratios(trainings: Trainings) -> str:
     )
 
 
-def _loss_beside_twin(trainings: Trainings) -> Sample:
-    """Excess loss over the last quarter of the bins; on one path the data's own noise cancels."""
+def _excess_loss(trainings: Trainings) -> Array:
+    """Loss less the twin's (unit, member) over the last quarter of the bins; on one path the data's noise cancels."""
     assert trainings.twin_loss is not None
     late = slice(3 * trainings.loss.shape[-1] // 4, None)
     excess = trainings.of_law(trainings.loss)[..., late].mean(-1) - trainings.twin_loss[:, None, late].mean(-1)
-    return replace(average(excess), signed=True)
+    return np.asarray(excess)
+
+
+def _loss_beside_twin(trainings: Trainings) -> Sample:
+    return replace(average(_excess_loss(trainings)), signed=True)
 
 
 def _delay(trainings: Trainings) -> Sample:
@@ -572,6 +576,17 @@ ENTRIES = (
         remark=_half,
     ),
     Quantity(
+        "loss_fluctuation",
+        "twin",
+        "N",
+        "Fluctuation of the loss beside that of the twin",
+        lambda t: spread(_excess_loss(t)[..., None]),
+        lambda beta, design: min(fluctuation_order(beta, design), 0.5),
+        ordinate="standard deviation over replicas, last quarter of the time",
+        exists=_with_twins,
+        remark=_half,
+    ),
+    Quantity(
         "time_to_learn",
         "twin",
         "N",
@@ -611,6 +626,26 @@ ENTRIES = (
         square_root_order,
         slack=lambda t: t.memory_slack,
         leverage=lambda t: _mean_share(t.of_law(t.memory)),
+    ),
+    Quantity(
+        "memory_fluctuation",
+        "plain",
+        "N",
+        "Fluctuation of the memory around its mean",
+        lambda t: spread(t.of_law(t.memory)),
+        square_root_order,
+        remark=_half,
+    ),
+    Quantity(
+        "memory_bias",
+        "pair-mean",
+        "N",
+        "Bias of the memory, mean of pairs",
+        lambda t: of_pairs(bias(t.memory.mean(1))),
+        even_bias_order,
+        slack=lambda t: t.memory_slack,
+        exists=_pairs,
+        refusal=_skewed_pair,
     ),
     Quantity(
         "drift",

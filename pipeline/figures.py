@@ -84,6 +84,7 @@ DRAWN: tuple[Quantity | Contraction | TwinQuantity, ...] = (
 )  # of entries with one name the first of the registry wins
 TITLES = {entry.name: entry.title for entry in DRAWN} | {
     "ergodic_average": "Averages of test functions of the chain",
+    "loss_decay": "Fall of the loss of twins over its prediction",
     "output_surface": "Output error against the limit, N and K apart",
     "mixing": "Chains with one start, on their way to the stationary law",
     "sgd_noise_constant": "Noise of one-pass training over its prediction",

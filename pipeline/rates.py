@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import h5py
 import numpy as np
 
-from pipeline import observe, plan, poisson_rates, powerlaw, progress, surface
+from pipeline import loss_rates, observe, plan, poisson_rates, powerlaw, progress, surface
 from pipeline.couplings import RESOLVED
 from pipeline.errors import StudyError
 from pipeline.estimators import (
@@ -78,6 +78,7 @@ def run(study: Study, layout: Layout, be: Backend) -> list[Rate]:
     found = list(training_rates(study, layout, cells, bootstrap))
     with store.open_complete(layout.draw, "draw", draw_id=plan.draw_id(study)) as file:
         found += contraction_rates(study, file, bootstrap)
+    found += loss_rates.rates(study, layout, bootstrap)
     if layout.poisson.exists():
         found += poisson_rates.rates(study, layout, bootstrap)
     else:

@@ -29,6 +29,8 @@ NAMES = [
     "output_fluctuation",
     "output_bias",
     "memory_rms",
+    "memory_fluctuation",
+    "memory_bias",
     "drift",
     "sgd_noise",
     "memory_sup",
