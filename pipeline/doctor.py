@@ -91,7 +91,7 @@ def run(results: Path, backend: str) -> int:
     print(page(findings), flush=True)
     code = int(any(finding.mark == FAILED for finding in findings))
     if None in reports:
-        comm.Abort(1)  # a rank that does not answer does not end by itself either
+        parallel.abort(comm, "ranks that do not answer are ended")  # by themselves they do not end either
     return code
 
 

@@ -20,8 +20,16 @@ from pipeline.progress import Progress
 Result = TypeVar("Result")
 Tick = Callable[[int], None]
 
-GRACE_SECONDS = 8.0  # how long the others may take to notice a failure before the whole job is aborted
+GRACE_SECONDS = 6.0  # how long the others may take to notice a failure before the whole job is aborted
+DRAIN_SECONDS = 1.0  # between last words and an abort: mpiexec drops what it has not passed on yet
 IDLE_SECONDS = 0.02  # between two looks of a rank that waits
+
+
+def abort(comm: MPI.Intracomm, words: str) -> None:
+    """Say why on stderr, then end all ranks with exit code 1."""
+    print(words, file=sys.stderr, flush=True)
+    time.sleep(DRAIN_SECONDS)
+    comm.Abort(1)
 
 
 class RankFailed(Exception):
@@ -167,7 +175,5 @@ def _wait(comm: MPI.Intracomm, counters: _Counters, progress: Progress | None, e
         if progress is not None:
             progress.update(counters.read(counters.DONE))
         if error is not None and time.monotonic() - started > GRACE_SECONDS:
-            print(f"{error}\nother ranks did not stop within {GRACE_SECONDS:.0f} s and were aborted", file=sys.stderr)
-            sys.stderr.flush()
-            comm.Abort(1)
+            abort(comm, f"{error}\nother ranks did not stop within {GRACE_SECONDS:.0f} s and were aborted")
         time.sleep(IDLE_SECONDS)

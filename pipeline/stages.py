@@ -51,8 +51,7 @@ def distributed(order: Order) -> None:
         raise SystemExit(1) from failure
     except Exception:
         # Only this rank may have come here: the others must not wait for it.
-        print(traceback.format_exc(), file=sys.stderr, flush=True)
-        comm.Abort(1)
+        parallel.abort(comm, traceback.format_exc())
 
 
 def _distributed(comm: MPI.Intracomm, order: Order) -> None:

@@ -139,8 +139,9 @@ def test_the_other_programs_work_in_registers(compiled: dict[Task, Programs | st
             assert max(usage.stack, usage.spill_stores, usage.spill_loads) == 0, f"{name} {task}: {usage}"
             most = 255 if name == "twin_path" else 128  # a twin's blocks may have a multiprocessor to themselves
             assert usage.registers <= most, f"{name} {task}: {usage}"
-    sources = [(compiler.SOURCE / name).read_text() for name in ("device_probe.cu", "device_paths.cu")]
-    assert seen == {name for text in sources for name in re.findall(r"^DEVICE_PROGRAM (\w+)\(", text, re.MULTILINE)}
+    files = ("device_probe.cu", "device_paths.cu", "device_twin.cu")
+    text = "".join((compiler.SOURCE / name).read_text() for name in files)
+    assert seen == set(re.findall(r"^DEVICE_PROGRAM (?:AT_MOST_THREADS\(\d+\)\s+)?(\w+)\(", text, re.MULTILINE))
 
 
 def test_the_table_is_up_to_date(compiled: dict[Task, Programs | str]) -> None:
