@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -74,12 +74,21 @@ def gpu_ranks(backend: str, elsewhere: bool = False) -> int | None:
 
 def forget_broken_ensembles(study: Study, layout: Layout) -> None:
     """Remove ensembles that miss a shard: they hold no values, and Snakemake would think them up to date."""
-    for cell in plan.cells(study):
-        identity, ensemble = plan.cell_id(study, cell), layout.ensemble(cell)
-        missing = [path for block in plan.blocks(study, cell) if not (path := layout.shard(block, identity)).exists()]
+    for ensemble, shards in _ensembles(study, layout):
+        missing = [path for path in shards if not path.exists()]
         if missing and ensemble.exists():
             print(f"{missing[0]}: is missing; it is made again", file=sys.stderr)
             ensemble.unlink()
+
+
+def _ensembles(study: Study, layout: Layout) -> Iterator[tuple[Path, list[Path]]]:
+    """Every ensemble of trainings and of twins, with its shards."""
+    for cell in plan.cells(study):
+        identity = plan.cell_id(study, cell)
+        yield layout.ensemble(cell), [layout.shard(block, identity) for block in plan.blocks(study, cell)]
+    for twin in plan.twins(study):
+        identity = plan.twin_id(study, twin)
+        yield layout.twin(twin), [layout.twin_shard(block, identity) for block in plan.twin_blocks(study, twin)]
 
 
 def supervise(command: Sequence[str], lock: int) -> int:

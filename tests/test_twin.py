@@ -12,7 +12,7 @@ from emulation import emulated
 import kernels
 from kernels import host, reference
 from kernels.problem import Array, FeatureMap
-from pipeline import chains, flow, parallel, plan, twin
+from pipeline import chains, flow, parallel, plan, twin, workflow
 from pipeline import study as studies
 from pipeline.draw import record, stationary_walk
 from pipeline.errors import StudyError
@@ -170,3 +170,14 @@ def test_ensembles_say_what_they_are(tmp_path: Path) -> None:
         assert file["output"].shape == (8, 2, 4)
         assert (file["output"][:, 0] == 0).all()
         assert file.attrs["joined_along"] == "path"
+
+
+def test_a_twin_that_lost_a_shard_is_made_again(tmp_path: Path) -> None:
+    study, comm = small(tmp_path), parallel.world()
+    layout, chosen = Layout.of(study, tmp_path), plan.twins(study)[0]
+    twin.run(study, layout, 16, comm, host)
+    workflow.forget_broken_ensembles(study, layout)
+    assert layout.twin(chosen).exists()
+    layout.twin_shard(plan.twin_blocks(study, chosen)[1], plan.twin_id(study, chosen)).unlink()
+    workflow.forget_broken_ensembles(study, layout)
+    assert not layout.twin(chosen).exists()
