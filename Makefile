@@ -3,14 +3,18 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STUDY ?= config/demo.yaml
+PROFILE ?= cluster/slurm
 
-.PHONY: demo run test lint bench bench-gpu schema clean
+.PHONY: demo run cluster test lint bench bench-gpu schema clean
 
 demo: $(VENV)/.installed  ## the demonstration study, end to end
 	@$(BIN)/rnnlimits run config/demo.yaml
 
 run: $(VENV)/.installed  ## another study: make run STUDY=config/recorded.yaml
 	@$(BIN)/rnnlimits run $(STUDY)
+
+cluster: $(VENV)/.installed-slurm  ## a study in jobs of a cluster: make cluster STUDY=config/full.yaml
+	@$(BIN)/rnnlimits run $(STUDY) --profile $(PROFILE)
 
 test: $(VENV)/.installed-test  ## all tests that this machine can run
 	@$(BIN)/python -m pytest
@@ -31,6 +35,9 @@ $(BIN)/python:
 $(VENV)/.installed: $(BIN)/python pyproject.toml
 	@echo "installing into $(VENV) (half a minute) ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable . && touch $@
+
+$(VENV)/.installed-slurm: $(VENV)/.installed
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[slurm]' && touch $@
 
 $(VENV)/.installed-test: $(VENV)/.installed
 	@echo "installing what the tests need ..."

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline import BACKEND, __version__
+from pipeline import BACKEND, MPI_START, __version__
 from pipeline.errors import StudyError, note_refusal
 
 # The stages, MPI and plotting are imported by the verbs that need them: `--help` and `check` start at once.
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[_variable] = "1"
 
+DEFAULT_RESULTS = Path("results")
 RANK_VARIABLES = ("PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK")  # set by mpiexec and srun for each rank
 
 
@@ -102,6 +103,9 @@ def _plan(options: argparse.Namespace) -> None:
     study = _load(options)
     if options.resolve is None and options.write is not None:
         raise StudyError("--write: needs --resolve, which chooses the replicas to write")
+    if options.cluster is not None:
+        print(_cluster_plan(study, options.cluster))
+        return
     be = _backend(options)
     worker = "GPU" if be.name == "cuda" else "core"
     if options.resolve is None:
@@ -109,6 +113,16 @@ def _plan(options: argparse.Namespace) -> None:
         return
     resolved = _resolved(study, options, be)
     print(resolved.report(ns_per_unit_step(study, be), worker))
+
+
+def _cluster_plan(study: Study, folder: Path) -> str:
+    from pipeline.checks import check
+    from pipeline.cluster import submission
+    from pipeline.layout import Layout
+
+    check(study)
+    using = submission.profile(folder)
+    return submission.report(study, Layout.of(study, Path(using.site.results)), using)
 
 
 def _resolved(study: Study, options: argparse.Namespace, be: Backend) -> Resolved:
@@ -133,14 +147,16 @@ def _schema(_: argparse.Namespace) -> None:
 
 
 def _parallel_stage(options: argparse.Namespace) -> None:
-    """draw, twin and train: every rank comes here; rank 0 reads the study and holds the lock."""
+    """draw, twin, train and work: every rank comes here; rank 0 reads the study and holds the lock."""
     from pipeline import stages
 
     stages.distributed(_order(options))
 
 
 def _serial_stage(options: argparse.Namespace) -> None:
-    """limit, rates and figures: one process."""
+    """limit, rates and figures: one process, which is alone also where a launcher of ranks started it."""
+    for name in MPI_START:
+        os.environ.pop(name, None)
     from pipeline import stages
 
     stages.serial(_order(options))
@@ -158,6 +174,7 @@ def _order(options: argparse.Namespace) -> Order:
         pack=options.pack,
         steps=options.steps,
         log=options.log,
+        parts=options.parts,
     )
 
 
@@ -173,10 +190,27 @@ def _run(options: argparse.Namespace) -> None:
     from pipeline.summary import summary
 
     study = _load(options)
-    code = workflow.run(study, options.study, options.results, options.cores, options.further, options.backend)
+    if options.profile is not None:
+        results, code = _run_on_cluster(study, options)
+    else:
+        results = options.results or DEFAULT_RESULTS
+        code = workflow.run(study, options.study, results, options.cores, options.further, options.backend)
     if code != 0:
         raise SystemExit(code)
-    print(summary(Layout.of(study, options.results).root))
+    print(summary(Layout.of(study, results).root))
+
+
+def _run_on_cluster(study: Study, options: argparse.Namespace) -> tuple[Path, int]:
+    """The results folder, which is the site's if none was asked for, and the exit code."""
+    from pipeline import workflow
+    from pipeline.cluster import submission
+
+    if options.cores is not None:
+        raise StudyError("--cores: is for work on this machine; with --profile, site.yaml says what jobs are given")
+    using = submission.profile(options.profile)
+    results = options.results or Path(using.site.results)
+    backend = options.backend if options.backend != "auto" else using.site.backend
+    return results, workflow.submit(study, options.study, results, using.folder, options.further, backend)
 
 
 def _doctor(options: argparse.Namespace) -> None:
@@ -274,7 +308,12 @@ def _study_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     for verb in (plan, run):
         _backend_option(verb)
     _resolve_options(plan)
-    _results_option(run)
+    _results_option(run, None, f"folder of all results (default: {DEFAULT_RESULTS}, or the site's)")
+    profile = plan.add_argument_group("for a cluster")
+    about = "the jobs of a Slurm profile, their cost, their sbatch lines (default: cluster/slurm)"
+    profile.add_argument("--cluster", nargs="?", type=Path, const=Path("cluster/slurm"), metavar="PROFILE", help=about)
+    about = "submit jobs to Slurm as this profile says, such as cluster/slurm (default: work here)"
+    run.add_argument("--profile", type=Path, metavar="PROFILE", help=about)
     run.add_argument("--cores", type=_whole, default=None, help="ranks to start (default: all cores, or all GPUs)")
     run.epilog = f"{run.epilog}; what follows -- goes to Snakemake"
     doctor = _verb(verbs, "doctor", _doctor, "whether this machine can train", "mpiexec -n 2 rnnlimits doctor")
@@ -309,20 +348,24 @@ def _stage_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         "draw": ("Monte Carlo of the chain with the infinite-width memory", "mpiexec -n 2 rnnlimits draw STUDY"),
         "train": ("train the ensembles", "mpiexec -n 2 rnnlimits train STUDY --pack N00064-K00064"),
         "twin": ("online SGD at infinite width along the same paths", "mpiexec -n 2 rnnlimits twin STUDY --steps 64"),
+        "work": ("several parts of a study in one job", "mpiexec -n 2 rnnlimits work STUDY draw N00064-K00064"),
         "limit": ("solve the limit", "rnnlimits limit STUDY"),
         "poisson": ("long-run variances: constants of the square-root laws", "rnnlimits poisson STUDY"),
         "rates": ("estimate the rates", "rnnlimits rates STUDY"),
         "figures": ("draw the figures", "rnnlimits figures STUDY"),
     }
     for name, (words, example) in stages.items():
-        in_parallel = name in ("draw", "train", "twin")
+        in_parallel = name in ("draw", "train", "twin", "work")
         verb = _verb(verbs, name, _parallel_stage if in_parallel else _serial_stage, words, example)
-        verb.set_defaults(name=name, pack=None, steps=None, log=None)
+        verb.set_defaults(name=name, pack=None, steps=None, log=None, parts=())
         verb.add_argument("study", type=Path, metavar="STUDY", help="study file (YAML)")
         _results_option(verb)
         _backend_option(verb)
         if in_parallel:
             verb.add_argument("--log", type=Path, help="also write progress to this file, in plain lines")
+        if name == "work":
+            about = "draw, twin-K00064 or a pack: what `rnnlimits plan --cluster` puts into jobs"
+            verb.add_argument("parts", nargs="+", metavar="PART", help=about)
         if name == "twin":
             verb.add_argument("--steps", type=_whole, metavar="K", help="one K (default: every K that has twins)")
         if name == "train":
@@ -356,8 +399,12 @@ def _verb(
     return verb
 
 
-def _results_option(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("--results", type=Path, default=Path("results"), help="folder of all results (default: results)")
+def _results_option(
+    verb: argparse.ArgumentParser,
+    default: Path | None = DEFAULT_RESULTS,
+    about: str = f"folder of all results (default: {DEFAULT_RESULTS})",
+) -> None:
+    verb.add_argument("--results", type=Path, default=default, help=about)
 
 
 def _backend_option(verb: argparse.ArgumentParser) -> None:

@@ -5,18 +5,22 @@ from __future__ import annotations
 import fcntl
 import os
 import platform
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pipeline.errors import StudyError
 
+LOOK_SECONDS = 1.0  # between two looks at a lock that is waited for
+
 
 @contextmanager
-def exclusive(folder: Path, name: str) -> Iterator[int]:
+def exclusive(folder: Path, name: str, wait: Callable[[str], object] | None = None) -> Iterator[int]:
     """Hold the lock `name` in `folder` (made if need be); it ends with the process, even a killed one.
 
     Yields its descriptor: a child process that inherits it holds the lock as well.
+    wait: if another process holds it, tell this function so in a line, once, and wait for its end.
     Raises StudyError if another process holds it, saying which, or if the folder cannot be written.
     """
     path = folder / f"{name}.lock"
@@ -26,11 +30,27 @@ def exclusive(folder: Path, name: str) -> Iterator[int]:
     except OSError as error:
         raise StudyError(f"{folder}: cannot be written: {error.strerror}; choose another --results folder") from error
     with lock:
-        _take(lock.fileno(), path)
+        if wait is None:
+            _take(lock.fileno(), path)
+        else:
+            _take_in_turn(lock.fileno(), path, wait)
         lock.truncate(0)
         lock.write(f"process {os.getpid()} on {platform.node()}\n")
         lock.flush()
         yield lock.fileno()
+
+
+def _take_in_turn(descriptor: int, path: Path, say: Callable[[str], object]) -> None:
+    """Asked for again and again: on a network file system a call that waits could wait for ever."""
+    said = False
+    while True:
+        try:
+            return _take(descriptor, path)
+        except StudyError as error:
+            if not said:
+                say(str(error).replace("wait for it or stop it", "waiting for it"))
+            said = True
+            time.sleep(LOOK_SECONDS)
 
 
 def _take(descriptor: int, path: Path) -> None:

@@ -264,7 +264,7 @@ def summary(study: Study, ns_per_unit_step: float, worker: str = "core") -> str:
         _draws_note(study),
         f"study {study.name}, id {study_id(study)}",
     )
-    return "\n".join([*_table(header, rows), *notes])
+    return "\n".join([*table(header, rows), *notes])
 
 
 def _draws_note(study: Study) -> str:
@@ -283,12 +283,12 @@ def _row(name: str, members: Iterable[Cell], study: Study, ns_per_unit_step: flo
         str(sum(cell.replicas for cell in members)),
         str(sum(len(blocks(study, cell)) for cell in members)),
         f"{steps:.3g}",
-        _time(steps * ns_per_unit_step / 1e9),
+        duration(steps * ns_per_unit_step / 1e9),
         _size(sum(output_bytes(cell, study) for cell in members)),
     )
 
 
-def _table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
+def table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
     """Lines of a table: the first column to the left, the others to the right; the last row under a rule."""
     widths = [max(len(row[i]) for row in (header, *rows)) for i in range(len(header))]
     lines = [_aligned(row, widths) for row in (header, *rows)]
@@ -300,7 +300,8 @@ def _aligned(row: tuple[str, ...], widths: list[int]) -> str:
     return "  ".join([first.strip().ljust(widths[0]), *others])
 
 
-def _time(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """A length of time in two or three digits and the unit that suits it."""
     for unit, length in (("ms", 1e-3), ("s", 1.0), ("min", 60.0)):
         if seconds < 100 * length:
             return f"{seconds / length:.2g} {unit}"

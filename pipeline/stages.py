@@ -17,6 +17,7 @@ from mpi4py import MPI
 from kernels import backend, processor
 from kernels.problem import Backend
 from pipeline import checks, draw, gpus, parallel, plan, progress, train, twin
+from pipeline.cluster.parts import DRAW, TWIN
 from pipeline.errors import StudyError
 from pipeline.layout import Layout
 from pipeline.locks import exclusive
@@ -37,10 +38,14 @@ class Order:
     pack: str | None = None
     steps: int | None = None
     log: Path | None = None
+    parts: Sequence[str] = ()
 
 
 def distributed(order: Order) -> None:
-    """Run draw, twin or train on all ranks of this job. Raises StudyError on every rank; a defect ends all of them."""
+    """Run draw, twin, train or several parts on all ranks of this job.
+
+    Raises StudyError on every rank; a defect ends all of them.
+    """
     comm = parallel.world()
     try:
         _distributed(comm, order)
@@ -59,17 +64,33 @@ def _distributed(comm: MPI.Intracomm, order: Order) -> None:
     layout = Layout.of(study, order.results)
     parallel.on_root(comm, lambda: _begin_log(comm, order))
     be = _same_backend(comm, order)
-    if order.stage == "draw":
-        with _held_by_root(comm, layout, "draw"):
-            draw.run(study, layout, comm, be)
-        return
+    for part in _parts(study, order):
+        _one_part(comm, study, layout, be, part, order.say if order.stage == "work" else None)
+
+
+def _parts(study: Study, order: Order) -> Sequence[str]:
+    """The parts that were asked for, by name."""
+    if order.stage == "work":
+        return order.parts
     if order.stage == "twin":
-        with _held_by_root(comm, layout, f"twin-{order.steps}" if order.steps else "twin"):
-            twin.run(study, layout, order.steps, comm, be)
-        return
-    for pack in [order.pack] if order.pack else plan.packs(study):
-        with _held_by_root(comm, layout, f"train-{pack}"):
-            train.run(study, layout, pack, comm, be)
+        return [f"{TWIN}{order.steps:05d}" if order.steps else TWIN]
+    if order.stage == "train":
+        return [order.pack] if order.pack else list(plan.packs(study))
+    return [DRAW]
+
+
+def _one_part(comm: MPI.Intracomm, study: Study, layout: Layout, be: Backend, part: str, wait: Say | None) -> None:
+    """Run one part under its lock. wait: told when another process, such as a job left over, has to end first."""
+    if part == DRAW:
+        with _held_by_root(comm, layout, "draw", wait):
+            draw.run(study, layout, comm, be)
+    elif part.startswith(TWIN):
+        with _held_by_root(comm, layout, part.removesuffix("-K"), wait):
+            steps = part.removeprefix(TWIN)
+            twin.run(study, layout, int(steps) if steps.isdecimal() else None, comm, be)
+    else:
+        with _held_by_root(comm, layout, f"train-{part}", wait):
+            train.run(study, layout, part, comm, be)
 
 
 def _begin_log(comm: MPI.Intracomm, order: Order) -> None:
@@ -78,10 +99,13 @@ def _begin_log(comm: MPI.Intracomm, order: Order) -> None:
 
 
 @contextmanager
-def _held_by_root(comm: MPI.Intracomm, layout: Layout, name: str) -> Iterator[None]:
-    """The lock `name`, held by rank 0 for all. Raises StudyError on all ranks if another process has it."""
+def _held_by_root(comm: MPI.Intracomm, layout: Layout, name: str, wait: Say | None) -> Iterator[None]:
+    """The lock `name`, held by rank 0 for all.
+
+    Raises StudyError on all ranks if another process has it, unless there is a `wait` to tell so.
+    """
     with ExitStack() as held:
-        parallel.on_root(comm, lambda: held.enter_context(exclusive(layout.locks, name)))
+        parallel.on_root(comm, lambda: held.enter_context(exclusive(layout.locks, name, wait)))
         yield
 
 

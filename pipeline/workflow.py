@@ -11,12 +11,14 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 
 from kernels import gpu_count, require_known
 from kernels.problem import KernelError
 from pipeline import BACKEND, plan
 from pipeline.checks import check
+from pipeline.cluster import leftovers
 from pipeline.errors import REFUSALS, StudyError
 from pipeline.layout import Layout
 from pipeline.locks import exclusive
@@ -38,19 +40,45 @@ def run(
     require_known(backend)
     cores = cores or gpu_ranks(backend, elsewhere=bool(further))
     print(*check(study), sep="\n")
-    os.environ.update(environment())
-    require_mpiexec()
     layout = Layout.of(study, results)
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(SNAKEFILE), "--configfile", str(path)]
     command += ["--cores", str(cores) if cores else "all", "--config", f"results={json.dumps(str(results))}"]
+    command += [f"backend={backend}", "--quiet", "all"]
+    with exclusive(layout.locks, "run") as lock:
+        return _guarded([*command, *further], lock, study, layout)
+
+
+def submit(
+    study: Study, path: Path, results: Path, profile: Path, further: Sequence[str], backend: str = "auto"
+) -> int:
+    """Run every stage that is not up to date in jobs of a Slurm cluster; profile: a folder such as cluster/slurm.
+
+    Jobs that a killed run left behind are cancelled first: what they have done is kept, and is gone on with.
+    Exit codes and errors as for `run`; StudyError also where Slurm cannot be asked.
+    """
+    print(*check(study), sep="\n")
+    layout = Layout.of(study, results)
+    prefix = leftovers.prefix(layout.root)
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(SNAKEFILE), "--configfile", str(path)]
+    command += ["--profile", str(profile), "--slurm-jobname-prefix", prefix]
+    command += ["--config", f"results={json.dumps(str(results))}", f"site={json.dumps(str(profile))}"]
     command.append(f"backend={backend}")
-    # Our own lock guards the results, and unlike Snakemake's it ends with a process that is killed.
-    command += ["--nolock", "--rerun-incomplete", "--keep-going", "--quiet", "all"]
-    command += ["--workflow-profile", "none", *further]  # it only says the same, and is announced on every run
-    with exclusive(layout.locks, "run") as lock, tempfile.NamedTemporaryFile("r") as refusals:
+    with exclusive(layout.locks, "run") as lock:
+        leftovers.cancel(prefix, say=lambda line: print(f"rnnlimits: {line}", file=sys.stderr))
+        return _guarded([*command, *further], lock, study, layout)
+
+
+def _guarded(command: Sequence[str], lock: int, study: Study, layout: Layout) -> int:
+    """Run Snakemake under our own lock, which unlike Snakemake's ends with a process that is killed."""
+    os.environ.update(environment())
+    require_mpiexec()
+    # A workflow profile would only say the same, and is announced on every run.
+    guard = ["--nolock", "--rerun-incomplete", "--keep-going", "--workflow-profile", "none"]
+    # In the results folder, which jobs on other nodes see as well.
+    with tempfile.NamedTemporaryFile("r", dir=layout.locks, prefix="refusals-") as refusals:
         forget_broken_ensembles(study, layout)
-        os.environ[REFUSALS] = refusals.name
-        code = supervise(command, lock)
+        os.environ[REFUSALS] = str(Path(refusals.name).resolve())
+        code = supervise([*command, *guard], lock)
         if code != 0 and refusals.read():
             return 2
     if code > 0:
@@ -135,6 +163,15 @@ def environment(backend: str | None = None) -> dict[str, str]:
         "PYTHONPATH": os.pathsep.join([str(HOME), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep),
         **({BACKEND: backend} if backend else {}),
     }
+
+
+def require_site(site: object | None) -> None:
+    """Raises StudyError if Snakemake was told to submit jobs, but not of what size."""
+    slurm = any(word == "--executor=slurm" for word in sys.argv) or any(
+        pair == ("--executor", "slurm") or pair == ("-e", "slurm") for pair in pairwise(sys.argv)
+    )
+    if slurm and site is None:
+        raise StudyError("config: site is missing; with --executor slurm add: --config site=cluster/slurm")
 
 
 def require_mpiexec() -> None:

@@ -1,0 +1,112 @@
+"""How the parts of a study become jobs: small ones share a job, large ones get more ranks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.cluster.parts import Part, parts
+from pipeline.cluster.site import Site
+from pipeline.layout import Layout
+from pipeline.study import Study
+
+START_SECONDS = 60.0  # of a job before its first block: two Snakemakes, Python, the kernels' first compilation
+FEWEST = 2  # ranks of a job where a node has as many; the executor plugin refuses an MPI job of one task
+
+
+@dataclass(frozen=True)
+class Job:
+    """Parts that are run one after the other by one start of `ranks` ranks on `nodes` nodes, equally many on each."""
+
+    parts: tuple[Part, ...]
+    nodes: int
+    ranks_per_node: int
+
+    @property
+    def ranks(self) -> int:
+        """Of all nodes."""
+        return self.nodes * self.ranks_per_node
+
+    @property
+    def name(self) -> str:
+        """Its first part, and its last if there are several: draw..N00064-K00064."""
+        first, last = self.parts[0].name, self.parts[-1].name
+        return first if first == last else f"{first}..{last}"
+
+    @property
+    def outputs(self) -> tuple[Path, ...]:
+        """Of all parts."""
+        return tuple(path for part in self.parts for path in part.outputs)
+
+    @property
+    def work(self) -> float:
+        """Seconds that one rank would take."""
+        return sum(part.seconds for part in self.parts)
+
+    @property
+    def seconds(self) -> float:
+        """Expected length: the work shared out, and a last block for which the others wait."""
+        return START_SECONDS + self.work / self.ranks + max(part.block_seconds for part in self.parts)
+
+    @property
+    def rank_hours(self) -> float:
+        """Hours allocated to all ranks together, if it takes as long as expected."""
+        return self.ranks * self.seconds / 3600
+
+    @property
+    def megabytes(self) -> float:
+        """Memory that each rank needs."""
+        return max(part.megabytes for part in self.parts)
+
+
+def jobs(study: Study, layout: Layout, site: Site) -> tuple[Job, ...]:
+    """The jobs of a study, in the order of work. A function of study and site alone."""
+    return tuple(_job(shared, site) for shared in _shared(parts(study, layout, site), site))
+
+
+def _shared(every: Iterable[Part], site: Site) -> Iterator[tuple[Part, ...]]:
+    """Neighbours that together keep a node busy for as long as a job should take; a short rest joins the one before."""
+    full = 60.0 * site.minutes * site.ranks_per_node
+    groups: list[list[Part]] = [[]]
+    for part in every:
+        # A part that fills a job by itself does not make a group of small ones wait for it.
+        if groups[-1] and sum(p.seconds for p in groups[-1]) + part.seconds > full and not _short(groups[-1], site):
+            groups.append([])
+        groups[-1].append(part)
+    if len(groups) > 1 and _short(groups[-1], site):
+        rest = groups.pop()
+        groups[-1].extend(rest)
+    return (tuple(group) for group in groups)
+
+
+def _short(group: Iterable[Part], site: Site) -> bool:
+    """Whether it would be over too soon even with the fewest ranks."""
+    return sum(part.seconds for part in group) < 60.0 * site.shortest * _fewest(site)
+
+
+def _fewest(site: Site) -> int:
+    return min(FEWEST, site.ranks_per_node)
+
+
+def _job(shared: tuple[Part, ...], site: Site) -> Job:
+    """With the ranks that let it take the wanted time, none of which would only wait; whole nodes if several."""
+    work = sum(part.seconds for part in shared)
+    pace = max(60.0 * site.minutes, *(part.block_seconds for part in shared))
+    wanted = max(_fewest(site), math.ceil(work / pace))
+    if wanted <= site.ranks_per_node:
+        return Job(shared, 1, wanted)
+    return Job(shared, min(site.nodes, math.ceil(wanted / site.ranks_per_node)), site.ranks_per_node)
+
+
+def minutes(job: Job, site: Site, attempt: int = 1) -> int:
+    """Time to ask for: with a margin, more at each further attempt, never more than the site allows."""
+    asked = site.margin * attempt * (job.seconds + site.warning) / 60
+    return min(site.longest, max(site.shortest, 1, math.ceil(asked)))
+
+
+def megabytes_per_core(job: Job, site: Site, attempt: int = 1) -> int:
+    """Memory to ask for, for each core, more at each further attempt."""
+    rank = max(float(site.megabytes_per_rank), job.megabytes) * attempt
+    return math.ceil(rank / site.cores_per_rank)

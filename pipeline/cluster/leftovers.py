@@ -1,0 +1,62 @@
+"""Slurm jobs that a killed run left behind. Snakemake does not take them up: a new run would write beside them."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from pipeline.errors import StudyError
+
+ANSWER_SECONDS = 30  # for one command of Slurm's
+END_SECONDS = 180  # that cancelled jobs may take: they save their state, and Slurm waits for them
+LOOK_SECONDS = 1.0
+
+
+def prefix(root: Path) -> str:
+    """What the names of all jobs of one results folder begin with, at most 50 letters, digits and dashes."""
+    digest = hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:8]
+    return f"rnnlimits-{re.sub('[^A-Za-z0-9]+', '-', root.name)[:24].strip('-')}-{digest}"
+
+
+def cancel(prefix: str, say: Callable[[str], object]) -> None:
+    """Cancel our jobs with this prefix and wait for their end; say so if there are any.
+
+    Raises StudyError if Slurm's commands are missing or do not answer, or if a job does not end.
+    """
+    left = jobs(prefix)
+    if not left:
+        return
+    count = f"{len(left)} job{'s' * (len(left) > 1)} of an earlier run"
+    say(f"{count} cancelled ({', '.join(left)}); what was finished or saved is kept")
+    _ask("scancel", *left)
+    end = time.monotonic() + END_SECONDS
+    while left := jobs(prefix):
+        if time.monotonic() > end:
+            raise StudyError(f"job {', '.join(left)} of an earlier run does not end; see: scontrol show job {left[0]}")
+        time.sleep(LOOK_SECONDS)
+
+
+def jobs(prefix: str) -> list[str]:
+    """Numbers of our jobs that are queued or under way and whose name starts with `prefix`."""
+    # Completing jobs count: their last processes may still write.
+    lines = _ask("squeue", "--noheader", "--me", "--format", "%A %j").splitlines()
+    found = [line.split(" ", 1) for line in lines if " " in line]
+    return [number for number, name in found if name.startswith(f"{prefix}_")]
+
+
+def _ask(*command: str) -> str:
+    if shutil.which(command[0]) is None:
+        raise StudyError(f"{command[0]}: not found on PATH; --profile needs Slurm's commands: run it on a login node")
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=ANSWER_SECONDS, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise StudyError(f"{command[0]}: no answer from Slurm in {ANSWER_SECONDS} s; try again later") from error
+    if done.returncode != 0:
+        said = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise StudyError(f"{command[0]}: {said}; is this a login node of the cluster?")
+    return done.stdout

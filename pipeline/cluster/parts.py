@@ -1,0 +1,90 @@
+"""The parts of a study that can be one job or share one: draws, twins of one K, a pack of trainings; what each costs.
+
+Costs are those of one rank, counted from the plan. They only size jobs: an estimate that is off makes a job shorter or
+longer than wanted, never wrong.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from kernels import launch
+from pipeline import draw, plan, twin
+from pipeline.checks import MOST_FEATURES
+from pipeline.cluster.site import Site
+from pipeline.layout import Layout
+from pipeline.plan import Cell, Twin
+from pipeline.study import Study
+from pipeline.train import kernel_training
+
+DRAW = "draw"
+TWIN = "twin-K"
+
+# Measured on one core, as unit-steps in double precision: a draw or a twin's step, for each of its features.
+DRAW_FEATURE = 30.0
+TWIN_FEATURE = 4.0
+BLOCK_SECONDS = 0.05  # of a block besides its steps: its networks are drawn, its shard is written
+
+BASE_MEGABYTES = 400  # of a rank: Python, libraries, a path
+SPARE = 1.5  # of all arrays that were counted
+
+
+@dataclass(frozen=True)
+class Part:
+    """Work that one command does: its name on the command line, its outputs, what it takes of one rank."""
+
+    name: str
+    outputs: tuple[Path, ...]
+    identity: object  # exactly what changes its outputs
+    seconds: float  # all blocks, one after the other
+    block_seconds: float  # the largest block
+    megabytes: float  # of a rank that works on the largest block
+
+
+def parts(study: Study, layout: Layout, site: Site) -> tuple[Part, ...]:
+    """Every part, in the order of work: draws, twins by K, packs by width."""
+    return (
+        _draw(study, layout, site),
+        *(_twin(study, layout, site, each) for each in plan.twins(study)),
+        *(_pack(study, layout, site, name, cells) for name, cells in plan.packs(study).items()),
+    )
+
+
+def _draw(study: Study, layout: Layout, site: Site) -> Part:
+    count = draw.block_count(study)
+    features = study.limit.nodes * (1 + study.dimension)
+    block = draw.block_steps(study) * features * DRAW_FEATURE / site.speed.float64 + BLOCK_SECONDS
+    megabytes = _with_base(8e-6 * min(features, MOST_FEATURES) ** 2 * (4 + count))
+    return Part(DRAW, (layout.draw,), plan.draw_id(study), count * block, block, megabytes)
+
+
+def _twin(study: Study, layout: Layout, site: Site, which: Twin) -> Part:
+    blocks = plan.twin_blocks(study, which)
+    features = study.limit.nodes * (1 + study.dimension)
+    each = [plan.twin_steps(b, study) * features * TWIN_FEATURE / site.speed.float64 + BLOCK_SECONDS for b in blocks]
+    path = 8e-6 * blocks[0].count * (features + twin.MOST_STEPS * (4 + study.dimension))
+    identity = (plan.twin_id(study, which), which.paths)
+    name = f"{TWIN}{which.steps_per_time:05d}"
+    return Part(name, (layout.twin(which),), identity, sum(each), max(each), _with_base(path))
+
+
+def _pack(study: Study, layout: Layout, site: Site, name: str, cells: tuple[Cell, ...]) -> Part:
+    speed = site.speed.of(study.precision)
+    each = [plan.unit_steps(b, study) / speed + BLOCK_SECONDS for cell in cells for b in plan.blocks(study, cell)]
+    outputs = tuple(layout.ensemble(cell) for cell in cells)
+    identity = tuple((plan.cell_id(study, cell), cell.replicas) for cell in cells)
+    megabytes = max(state_megabytes(study, cell) for cell in cells)
+    return Part(name, outputs, identity, sum(each), max(each), _with_base(megabytes))
+
+
+def state_megabytes(study: Study, cell: Cell) -> float:
+    """Memory that the networks of one block take, and what they are looked at with."""
+    words = launch.words_per_unit(kernel_training(study, cell))
+    replicas = study.training.replicas_per_block
+    values = len(study.training.checkpoints) * study.probes.count * (study.probes.length + 2)
+    return 1e-6 * replicas * (4 * words * cell.width + 8 * values)
+
+
+def _with_base(megabytes: float) -> float:
+    return BASE_MEGABYTES + SPARE * megabytes

@@ -1,0 +1,184 @@
+"""What Snakemake and Slurm are told of a job: resources, the start of its ranks, and the sbatch line that follows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from pipeline import MPI_START, plan
+from pipeline.cluster.jobs import Job, jobs, megabytes_per_core, minutes
+from pipeline.cluster.site import FILE, Site, load
+from pipeline.errors import StudyError
+from pipeline.layout import Layout
+from pipeline.study import Study
+from pipeline.study.text import parse
+
+Resource = int | str | Callable[..., int]
+
+ANALYSIS_MINUTES = 20  # asked for by the job of limit, poisson, rates and figures
+ANALYSIS_SECONDS = 5  # and for each cell; demo.yaml takes 1
+ANALYSIS_MEGABYTES = 1500
+# The executor plugin takes nearly all SLURM variables away from a job: the hosts are asked for by its number.
+_HOSTS = '"$(scontrol show hostnames "$(squeue -h -j "$SLURM_JOB_ID" -o %N)" | paste -sd, -)"'
+
+
+def resources(job: Job, site: Site) -> dict[str, Resource]:
+    """The resources of the job's Snakemake rule; what may have been too little grows with each attempt."""
+    found: dict[str, Resource] = {
+        "nodes": job.nodes,
+        "runtime": lambda wildcards, attempt: minutes(job, site, attempt),
+        "mem_mb_per_cpu": lambda wildcards, attempt: megabytes_per_core(job, site, attempt),
+        "slurm_extra": f"--signal=USR1@{site.warning}",
+    }
+    if site.gpus:
+        found["gres"] = f"gpu:{job.ranks_per_node}"
+    if job.ranks > 1:
+        found["mpi"] = "mpiexec" if site.launch == "mpiexec" else "srun"
+        found["tasks_per_node"] = job.ranks_per_node
+    return found
+
+
+def analysis_resources(study: Study, site: Site) -> dict[str, Resource]:
+    """Resources of the job of all serial stages: memory from the largest ensemble and the draws' second moments."""
+    outputs = max(plan.output_bytes(cell, study) for cell in plan.cells(study))
+    megabytes = math.ceil(ANALYSIS_MEGABYTES + 3e-6 * (outputs + plan.draw_bytes(study)))
+    most = site.megabytes_per_rank * site.ranks_per_node
+    asked = ANALYSIS_MINUTES + math.ceil(len(plan.cells(study)) * ANALYSIS_SECONDS / 60)
+    return {
+        "runtime": lambda wildcards, attempt: min(site.longest, asked * attempt),
+        "mem_mb_per_cpu": lambda wildcards, attempt: min(most, megabytes * attempt),
+    }
+
+
+def launcher(job: Job, site: Site) -> str:
+    """What goes before `python` in the job's shell to start its ranks.
+
+    One rank starts itself, and must not take itself for one of the step that runs the job's shell.
+
+    Every number is repeated: a plain srun would start one rank on each node, as it does not see the job's own numbers.
+    """
+    if job.ranks == 1:
+        return f"env {' '.join(f'-u {name}' for name in MPI_START)} "
+    if site.launch == "mpiexec":
+        return f"mpiexec -launcher slurm -hosts {_HOSTS} -n {job.ranks} -ppn {job.ranks_per_node} "
+    words = [
+        f"srun --mpi={site.launch.removeprefix('srun-')} --kill-on-bad-exit=1 --nodes={job.nodes}",
+        f"--ntasks={job.ranks} --ntasks-per-node={job.ranks_per_node} --cpus-per-task={site.cores_per_rank}",
+    ]
+    if site.gpus:
+        words.append(f"--gres=gpu:{job.ranks_per_node}")
+    return " ".join(words) + " "
+
+
+# --- the line that the executor plugin will submit --------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A profile's folder: what its config.yaml gives every job, and its site."""
+
+    folder: Path
+    defaults: Mapping[str, object]
+    requeue: bool
+    site: Site
+
+
+def profile(folder: Path) -> Profile:
+    """Read a profile's folder. Raises StudyError: no such folder, no config.yaml, no site.yaml, either unreadable."""
+    path = folder / "config.yaml"
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "not UTF-8 text"
+        line = f"{path}: cannot be read: {why}; give a folder with config.yaml and {FILE}, such as cluster/slurm"
+        raise StudyError(line) from error
+    raw = parse(text, str(path))
+    if not isinstance(raw, dict):
+        raise StudyError(f"{path}: is not a Snakemake profile; allowed: options of Snakemake as keys and values")
+    return Profile(folder, dict(_defaults(path, raw)), raw.get("slurm-requeue") is True, load(folder))
+
+
+def _defaults(path: Path, raw: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
+    """default-resources: a mapping, or a list of name=value."""
+    given = raw.get("default-resources", {})
+    pairs = given.items() if isinstance(given, dict) else (str(entry).partition("=")[::2] for entry in given or [])
+    for name, value in pairs:
+        text = str(value).strip("'\"")
+        yield str(name), int(text) if text.isdecimal() and not str(name).startswith("slurm_") else text
+
+
+class _Resources(dict[str, Any]):
+    """As the plugin reads them: by key, and as attributes."""
+
+    __getattr__ = dict.__getitem__
+
+
+def sbatch_line(job: Job, using: Profile) -> str:
+    """The executor plugin's own submission of a job, less the script: RUN and LOG stand for what differs by run.
+
+    Raises StudyError where the plugin is not installed.
+    """
+    try:
+        from snakemake_executor_plugin_slurm.submit_string import get_submit_command
+        from snakemake_executor_plugin_slurm.utils import set_gres_string
+    except ImportError as error:
+        line = "the Slurm executor of Snakemake is not installed; run: python -m pip install 'rnnlimits[slurm]'"
+        raise StudyError(line) from error
+    own = {name: value(None, 1) if callable(value) else value for name, value in resources(job, using.site).items()}
+    asked = SimpleNamespace(resources=_Resources({**using.defaults, **own}), threads=using.site.cores_per_rank)
+    account, partition = (using.defaults.get(f"slurm_{what}") for what in ("account", "partition"))
+    params = {
+        "run_uuid": "RUN",
+        "slurm_logfile": "LOG",
+        "comment_str": f"rule_{rule_name(job)}",
+        "account": f"-A {account}" if account else "",
+        "partition": f"-p {partition}" if partition else "",
+        "workdir": None,
+    }
+    settings = SimpleNamespace(requeue=using.requeue, no_requeue=False, qos=None, reservation=None)
+    return " ".join((get_submit_command(asked, params, settings) + set_gres_string(asked)).split())
+
+
+def rule_name(job: Job) -> str:
+    """The job's Snakemake rule: job_draw_to_N00064_K00064."""
+    return "job_" + job.name.replace("..", "_to_").replace("-", "_")
+
+
+# --- a page about all jobs --------------------------------------------------------------------------------------
+
+
+def report(study: Study, layout: Layout, using: Profile) -> str:
+    """A printable table of the jobs, what they cost together, and their sbatch lines."""
+    every = jobs(study, layout, using.site)
+    hours = sum(job.rank_hours for job in every)
+    useful = sum(job.work for job in every) / 3600
+    worker = "GPU" if using.site.gpus else "core"
+    rows = [_row(job, using.site) for job in every]
+    header = ("job", "parts", "nodes x ranks", "expected", "asked for", "MB/core", f"{worker}-hours")
+    total = ("all jobs", str(sum(len(job.parts) for job in every)), "", "", "", "", f"{hours:.3g}")
+    return "\n".join(
+        [
+            *plan.table(header, [*rows, total]),
+            f"{len(every)} {'job' if len(every) == 1 else 'jobs'} and one of the serial stages; {useful:.3g} "
+            f"{worker}-hours of work at {using.site.speed.of(study.precision):.3g} unit-steps/s per rank "
+            f"({using.site.source}: speed; rnnlimits doctor measures it on a node)",
+            "",
+            *(sbatch_line(job, using) for job in every),
+        ]
+    )
+
+
+def _row(job: Job, site: Site) -> tuple[str, ...]:
+    return (
+        job.name,
+        str(len(job.parts)),
+        f"{job.nodes} x {job.ranks_per_node}",
+        plan.duration(job.seconds),
+        f"{minutes(job, site)} min",
+        str(megabytes_per_core(job, site)),
+        f"{job.rank_hours:.3g}",
+    )

@@ -1,0 +1,265 @@
+"""A study as jobs: what a site file may say, how parts are packed, and the very lines that are submitted."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from runs import ENVIRONMENT, ROOT, run, write_study
+
+from pipeline import plan
+from pipeline.cluster import leftovers, site, submission
+from pipeline.cluster.jobs import jobs, megabytes_per_core, minutes
+from pipeline.cluster.parts import parts
+from pipeline.cluster.site import Site
+from pipeline.errors import StudyError
+from pipeline.layout import Layout
+from pipeline.study import Study, load
+
+FULL = load(ROOT / "config" / "full.yaml")
+GOLDEN = Path(__file__).parent / "golden"
+SITES = {  # site: the profile that it goes with
+    "srun-pmi2": "slurm",
+    "srun-pmix": "slurm",
+    "mpiexec": "slurm",
+    "gpu-4": "slurm-gpu",
+    "gpu-8": "slurm-gpu",
+}
+
+
+def layout(study: Study = FULL) -> Layout:
+    return Layout.of(study)
+
+
+def profile(folder: Path, name: str) -> Path:
+    """A profile with one of the sites in it."""
+    for file, source in (("config.yaml", f"{SITES[name]}/config.yaml"), ("site.yaml", f"sites/{name}.yaml")):
+        (folder / file).write_text((ROOT / "cluster" / source).read_text())
+    return folder
+
+
+# ------------------------------------------------------------------------------------------------- site files
+
+
+@pytest.mark.parametrize("folder", ["slurm", "slurm-gpu", "slurm-loopback"])
+def test_the_projects_profiles_are_good(folder: str) -> None:
+    using = submission.profile(ROOT / "cluster" / folder)
+    assert using.requeue
+    assert submission.sbatch_line(jobs(FULL, layout(), using.site)[0], using).startswith("sbatch ")
+
+
+def test_the_first_template_is_the_one_in_place() -> None:
+    for name, template in (("slurm", "srun-pmi2"), ("slurm-gpu", "gpu-4")):
+        read = [site.load(ROOT / "cluster" / path) for path in (f"{name}/site.yaml", f"sites/{template}.yaml")]
+        assert read[0].model_dump() == read[1].model_dump()
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("ranks_per_nodes: 4", "ranks_per_nodes is not a key; did you mean ranks_per_node?"),
+        ("nodes: 2", "ranks_per_node is missing"),
+        ("ranks_per_node: 0", "ranks_per_node is 0; allowed: a whole number from 1"),
+        ("{ranks_per_node: 4, launch: ssh}", "launch is 'ssh'; allowed: srun-pmi2, srun-pmix or mpiexec"),
+        ("{ranks_per_node: 4, launch: 'srun; rm -rf /'}", "launch is 'srun; rm -rf /'; allowed"),
+        ("{ranks_per_node: 4, shortest: 90}", "shortest, minutes, longest are 90, 30, 1440"),
+        ("{ranks_per_node: 4, margin: 0.5}", "margin is 0.5; allowed: 1 or more"),
+        ("{ranks_per_node: 4, speed: {float32: -1}}", "speed.float32 is -1; allowed: a finite number above 0"),
+        ("!!python/object/apply:os.system ['touch pwned']", "could not determine a constructor"),
+        ("[1, 2]", "allowed: keys and values"),
+        ("a: [", "line 1"),
+    ],
+)
+def test_a_bad_site_is_one_line(tmp_path: Path, text: str, says: str) -> None:
+    path = tmp_path / "site.yaml"
+    path.write_text(text)
+    with pytest.raises(StudyError) as caught:
+        site.load(path)
+    assert says in str(caught.value)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("file", ["config.yaml", "site.yaml"])
+def test_a_profile_lacks_a_file(tmp_path: Path, file: str) -> None:
+    (profile(tmp_path, "srun-pmi2") / file).unlink()
+    done = run("plan", ROOT / "config" / "demo.yaml", "--cluster", tmp_path, check=False)
+    assert done.returncode == 2
+    assert re.fullmatch(rf"rnnlimits: {tmp_path}/{file}: cannot be read: No such file.*\n", done.stderr)
+
+
+# ----------------------------------------------------------------------------------------------------- packing
+
+
+def small(**changes: object) -> Site:
+    return Site.model_validate({"ranks_per_node": 8, "nodes": 4, "minutes": 20, "shortest": 5, **changes})
+
+
+@pytest.mark.parametrize("minutes_wanted", [1, 10, 60, 600])
+@pytest.mark.parametrize("ranks", [1, 4, 64])
+def test_every_part_is_in_one_job_and_in_order(ranks: int, minutes_wanted: int) -> None:
+    using = small(ranks_per_node=ranks, minutes=minutes_wanted, shortest=1)
+    packed = [part.name for job in jobs(FULL, layout(), using) for part in job.parts]
+    assert packed == ["draw", *plan.packs(FULL)]
+    for job in jobs(FULL, layout(), using):
+        assert job.nodes <= using.nodes
+        assert job.ranks_per_node <= ranks
+        assert job.ranks > 1 or ranks == 1
+
+
+@pytest.mark.parametrize("speed", [1e8, 1e9, 1e10])
+def test_no_job_is_shorter_than_the_shortest_unless_it_is_alone(speed: float) -> None:
+    using = small(speed={"float32": speed, "float64": speed})
+    every = jobs(FULL, layout(), using)
+    assert len(every) > 1 or sum(job.work for job in every) < 60 * using.minutes * using.ranks_per_node
+    for job in every:
+        assert job.work / job.ranks >= 60 * using.shortest or len(every) == 1
+        assert job.work / job.ranks <= 60 * using.minutes or job.ranks == using.nodes * using.ranks_per_node
+
+
+def test_expected_lengths_follow_from_the_unit_steps() -> None:
+    using = small(speed={"float32": 1e9, "float64": 1e9})
+    found = {part.name: part for part in parts(FULL, layout(), using)}
+    cells = plan.packs(FULL)["N131072-K131072"]
+    exact = sum(cell.replicas * cell.width * cell.steps_per_time * 2 for cell in cells) / 1e9
+    assert found["N131072-K131072"].seconds == pytest.approx(exact, rel=1e-3)
+    assert found["N131072-K131072"].block_seconds == pytest.approx(exact / 36, rel=1e-3)
+
+
+def test_memory_follows_from_the_state() -> None:
+    using = small()
+    found = {part.name: part for part in parts(FULL, layout(), using)}
+    state = 64 * 131072 * 4 * 8  # replicas, width, bytes, fields of a unit (w, b, c, their drifts, two stored)
+    assert found["N131072-K131072"].megabytes - found["N00064-K00064"].megabytes == pytest.approx(
+        1.5e-6 * state, rel=0.05
+    )
+
+
+def test_another_attempt_asks_for_more_and_never_for_more_than_is_allowed() -> None:
+    using = small(longest=100)
+    job = replace(jobs(FULL, layout(), using)[0], nodes=1, ranks_per_node=8)
+    asked = [minutes(job, using, attempt) for attempt in (1, 2, 3, 9)]
+    assert asked == sorted(asked)
+    assert asked[-1] == 100
+    assert megabytes_per_core(job, using, 2) == 2 * megabytes_per_core(job, using)
+
+
+def test_a_study_without_widths_to_spare_is_one_job(tmp_path: Path) -> None:
+    study = load(write_study(tmp_path))
+    (only,) = jobs(study, layout(study), small())
+    assert only.ranks == 2
+
+
+# ------------------------------------------------------------------------------------------- submitted lines
+
+
+@pytest.mark.parametrize("name", SITES)
+def test_the_page_of_a_site_is_the_golden_one(tmp_path: Path, name: str) -> None:
+    """To renew: rnnlimits plan config/full.yaml --cluster FOLDER, and look at every line that changed."""
+    page = submission.report(FULL, layout(), submission.profile(profile(tmp_path, name)))
+    golden = GOLDEN / f"{name}.txt"
+    if os.environ.get("RNNLIMITS_RENEW_GOLDEN"):
+        golden.write_text(page.replace(str(tmp_path), "PROFILE") + "\n")
+    assert page.replace(str(tmp_path), "PROFILE") + "\n" == golden.read_text()
+
+
+FAKE = {
+    "sbatch": 'printf "%s\\n" "sbatch $*" >> "$FAKE_SLURM/lines"; cat > /dev/null; echo $$',
+    "squeue": "exit 0",
+    "scancel": "exit 0",
+    "sinfo": "echo cpu",
+    "sacct": "exit 0",
+    "sacctmgr": "echo ci",
+    "scontrol": "echo 'MaxArraySize = 1001'",
+    "sshare": "echo ci",
+}
+
+
+@pytest.mark.workflow
+@pytest.mark.needs_mpi
+@pytest.mark.parametrize("name", ["srun-pmi2", "gpu-4"])
+def test_what_snakemake_submits_is_what_the_plan_says(tmp_path: Path, name: str) -> None:
+    """A sbatch that only writes down what it was given; then Snakemake is stopped."""
+    fakes, own = tmp_path / "bin", tmp_path / "own profile"
+    fakes.mkdir(), own.mkdir()
+    for command, script in FAKE.items():
+        (fakes / command).write_text(f"#!/bin/sh\n{script}\n")
+        (fakes / command).chmod(0o755)
+    profile(own, name)
+    text = (own / "site.yaml").read_text()
+    (own / "site.yaml").write_text(text.replace("minutes: 30 ", "minutes: 1 ").replace("shortest: 10 ", "shortest: 0 "))
+    study = ROOT / "config" / "full.yaml"
+    wanted = run("plan", study, "--cluster", own).stdout.split("\n\n")[1].splitlines()
+    environment = {**ENVIRONMENT, "PATH": f"{fakes}:{ENVIRONMENT['PATH']}", "FAKE_SLURM": str(tmp_path)}
+    command = [sys.executable, "-m", "pipeline", "run", str(study), "--profile", str(own)]
+    process = subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
+    lines = tmp_path / "lines"
+    for _ in range(600):
+        if lines.exists() and len(lines.read_text().splitlines()) == len(wanted):
+            break
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(0.1)
+    # Not asked to end: it would wait for answers that nobody gives.
+    (child,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    os.killpg(int(child), signal.SIGKILL)
+    process.communicate(timeout=60)
+    found = {_plain(line) for line in lines.read_text().splitlines()}
+    assert found == {_plain(line) for line in wanted}
+
+
+def _plain(line: str) -> str:
+    """Without the run's name, its log, its folder and the script; in which order they come does not matter."""
+    words = shlex.split(line.removesuffix(" /dev/stdin").replace("/dev/stdin", ""))
+    for option in ("--job-name", "--output", "-D"):
+        if option in words:
+            at = words.index(option)
+            del words[at : at + 2]
+    return " ".join(sorted(words))
+
+
+def test_one_rank_forgets_that_it_is_in_a_step_and_several_are_all_counted() -> None:
+    one = replace(jobs(FULL, layout(), small())[0], nodes=1, ranks_per_node=1)
+    assert submission.launcher(one, small()).startswith("env -u PMI_FD ")
+    assert "mpi" not in submission.resources(one, small())
+    line = submission.launcher(replace(one, nodes=2, ranks_per_node=3), small(launch="srun-pmix", cores_per_rank=5))
+    assert line.startswith("srun --mpi=pmix ")
+    for option in ("--nodes=2", "--ntasks=6", "--ntasks-per-node=3", "--cpus-per-task=5", "--kill-on-bad-exit=1"):
+        assert option in line
+
+
+# --------------------------------------------------------------------------------------------------- leftovers
+
+
+def test_names_of_jobs_differ_by_results_folder_and_suit_the_plugin(tmp_path: Path) -> None:
+    names = {leftovers.prefix(tmp_path / folder / "a.study_with-a.very-long-name.and-more") for folder in "ab"}
+    assert len(names) == 2
+    for name in names:
+        assert re.fullmatch(r"[A-Za-z0-9_-]{1,50}", name)
+
+
+def test_slurm_must_be_there_for_a_profile(tmp_path: Path) -> None:
+    environment = {**ENVIRONMENT, "PATH": f"{Path(sys.executable).parent}:/bin/nowhere"}
+    study = write_study(tmp_path)
+    done = run("run", study, "--profile", ROOT / "cluster" / "slurm", cwd=tmp_path, env=environment, check=False)
+    assert done.returncode == 2
+    assert done.stderr == (
+        "rnnlimits: squeue: not found on PATH; --profile needs Slurm's commands: run it on a login node\n"
+    )
+
+
+@pytest.mark.workflow
+def test_an_executor_without_a_site_is_one_line(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "workflow" / "Snakefile")]
+    command += ["--configfile", str(write_study(tmp_path)), "--executor", "slurm", "--jobs", "2", "--dry-run"]
+    done = subprocess.run(command, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, timeout=60)
+    assert done.returncode != 0
+    assert "rnnlimits: config: site is missing; with --executor slurm add: --config site=cluster/slurm" in done.stderr

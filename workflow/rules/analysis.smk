@@ -1,0 +1,27 @@
+# On a cluster: the serial stages one after the other in one job. Each takes seconds to minutes, a job of its own would
+# take longer to start.
+rule analysis:
+    input:
+        LAYOUT.draw,
+        ENSEMBLES,
+        TWINS,
+    output:
+        LAYOUT.limit,
+        LAYOUT.poisson,
+        LAYOUT.rates_h5,
+        LAYOUT.rates_csv,
+        directory(LAYOUT.figures),
+    log:
+        LAYOUT.logs / "analysis.log",
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        **submission.analysis_resources(STUDY, SITE),
+    params:
+        study=STUDY_FILE,
+        results=lambda wildcards: RESULTS,
+        identity=plan.study_id(STUDY),
+    shell:
+        "for stage in limit poisson rates figures; do"
+        " python -m pipeline $stage {params.study:q} --results {params.results:q} || exit; done 2>&1 | tee {log:q}"
