@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STUDY ?= config/demo.yaml
 PROFILE ?= cluster/slurm
 
-.PHONY: demo run cluster test lint bench bench-gpu schema clean
+.PHONY: demo run cluster test lint bench bench-gpu schema slurm-up slurm-down clean
 
 demo: $(VENV)/.installed  ## the demonstration study, end to end
 	@$(BIN)/rnnlimits run config/demo.yaml
@@ -45,6 +45,12 @@ $(VENV)/.installed-test: $(VENV)/.installed
 
 schema: $(VENV)/.installed  ## config/schema.json from the types of the study
 	@$(BIN)/python -m pipeline.study.schema
+
+slurm-up:  ## a Slurm on this machine, for trying a profile (docs/loopback.md)
+	@cluster/loopback up
+
+slurm-down:
+	@cluster/loopback down
 
 clean:  ## removes the environment and caches, never results
 	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache

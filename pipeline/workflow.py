@@ -18,7 +18,7 @@ from kernels import gpu_count, require_known
 from kernels.problem import KernelError
 from pipeline import BACKEND, plan
 from pipeline.checks import check
-from pipeline.cluster import leftovers
+from pipeline.cluster import leftovers, submission
 from pipeline.errors import REFUSALS, StudyError
 from pipeline.layout import Layout
 from pipeline.locks import exclusive
@@ -56,6 +56,7 @@ def submit(
     Jobs that a killed run left behind are cancelled first: what they have done is kept, and is gone on with.
     Exit codes and errors as for `run`; StudyError also where Slurm cannot be asked.
     """
+    submission.require_plain(path, results, profile)
     print(*check(study), sep="\n")
     layout = Layout.of(study, results)
     prefix = leftovers.prefix(layout.root)
@@ -163,6 +164,19 @@ def environment(backend: str | None = None) -> dict[str, str]:
         "PYTHONPATH": os.pathsep.join([str(HOME), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep),
         **({BACKEND: backend} if backend else {}),
     }
+
+
+def relative_results(folder: object) -> str:
+    """The results folder as seen from here, so that a file is the same however its path was spelled.
+
+    Raises StudyError for braces, which Snakemake reads as wildcards.
+    """
+    relative = os.path.relpath(str(folder))
+    if found := next((letter for letter in relative if letter in "{}"), None):
+        raise StudyError(
+            f"results folder {str(folder)!r}: has {found!r}, which Snakemake reads as a wildcard; rename it"
+        )
+    return relative
 
 
 def require_site(site: object | None) -> None:

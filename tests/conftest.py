@@ -1,8 +1,8 @@
 """What all tests share: the two back ends, and what is done about a tool that this machine does not have.
 
 A test says by a marker what it needs. Where that is missing the test is skipped and says why, unless the environment
-variable RNNLIMITS_REQUIRE names it (for instance RNNLIMITS_REQUIRE=compiler,gpu,jax,mpi,nvrtc,root): then it fails
-instead, so that a machine meant to run everything cannot quietly run less.
+variable RNNLIMITS_REQUIRE names it (for instance RNNLIMITS_REQUIRE=compiler,gpu,jax,mpi,nvrtc,root,slurm): then it
+fails instead, so that a machine meant to run everything cannot quietly run less.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -21,6 +21,8 @@ import pytest
 
 # As the command line does, and before NumPy is imported: small products are many times slower with fighting threads.
 os.environ["OPENBLAS_NUM_THREADS"] = "1"
+
+import slurm
 
 import kernels
 from kernels import compiler
@@ -73,6 +75,10 @@ def _no_root() -> str | None:
     return None
 
 
+def _no_slurm() -> str | None:
+    return slurm.missing()
+
+
 MISSING: dict[str, Callable[[], str | None]] = {
     "compiler": _no_compiler,
     "gpu": _no_gpu,
@@ -80,6 +86,7 @@ MISSING: dict[str, Callable[[], str | None]] = {
     "mpi": _no_mpi,
     "nvrtc": _no_nvrtc,
     "root": _no_root,
+    "slurm": _no_slurm,
 }
 
 
@@ -113,3 +120,10 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def backend(request: pytest.FixtureRequest) -> Backend:
     """Each back end in turn: the NumPy definition and the compiled host kernels."""
     return kernels.backend(request.param)
+
+
+@pytest.fixture(scope="session")
+def loopback(tmp_path_factory: pytest.TempPathFactory) -> Iterator[slurm.Loopback]:
+    """A Slurm of four nodes that all tests share: leave no job behind, no node down. Needs the marker needs_slurm."""
+    with slurm.cluster(tmp_path_factory.mktemp("loopback")) as cluster:
+        yield cluster

@@ -64,4 +64,4 @@ def run(*words: object, ranks: int = 0, check: bool = True, **options: object) -
 def digests(results: Path, part: str = "train") -> dict[str, str]:
     """Digest of each file below results/STUDY/part."""
     lines = run("digest", results / part).stdout.splitlines()
-    return {path: digest for digest, path in (line.split() for line in lines)}
+    return {path: digest for digest, path in (line.split(maxsplit=1) for line in lines)}

@@ -256,6 +256,25 @@ def test_slurm_must_be_there_for_a_profile(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("character", ["'", '"', "`", "$", "\\", "\n"])
+@pytest.mark.parametrize("place", ["folder", "study", "results"])
+def test_a_path_that_a_shell_would_read_is_refused(tmp_path: Path, place: str, character: str) -> None:
+    """Snakemake puts paths into scripts in the quotes of Python's repr, which are not a shell's."""
+    hostile = f"a{character}(touch pwned)"
+    folder = tmp_path / (hostile if place == "folder" else "plain")
+    folder.mkdir()
+    study = write_study(folder)
+    if place == "study":
+        study = study.rename(folder / f"{hostile}.yaml")
+    results = hostile if place == "results" else "results"
+    words = ["run", study, "--profile", ROOT / "cluster" / "slurm", "--results", results]
+    done = run(*words, cwd=folder, check=False)
+    assert done.returncode == 2
+    assert "which a shell would read when a job is submitted; rename the folder" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not list(tmp_path.rglob("pwned"))
+
+
 @pytest.mark.workflow
 def test_an_executor_without_a_site_is_one_line(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "workflow" / "Snakefile")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,9 @@ from pipeline.errors import StudyError
 from pipeline.layout import Layout
 from pipeline.study import Study
 from pipeline.study.text import parse
+
+# Snakemake writes paths into the script of a job in quotes that these would end or see through.
+_READ_BY_A_SHELL = re.compile(r"['\"`$\\\x00-\x1f\x7f]")
 
 Resource = int | str | Callable[..., int]
 
@@ -40,6 +44,16 @@ def resources(job: Job, site: Site) -> dict[str, Resource]:
         found["mpi"] = "mpiexec" if site.launch == "mpiexec" else "srun"
         found["tasks_per_node"] = job.ranks_per_node
     return found
+
+
+def require_plain(*paths: Path) -> None:
+    """Raises StudyError if a path that jobs are told of holds what a shell would read as more than a letter."""
+    for path in (Path.cwd(), *paths):
+        if found := _READ_BY_A_SHELL.search(str(path)):
+            line = (
+                f"{str(path)!r}: has {found[0]!r}, which a shell would read when a job is submitted; rename the folder"
+            )
+            raise StudyError(line)
 
 
 def analysis_resources(study: Study, site: Site) -> dict[str, Resource]:

@@ -19,7 +19,7 @@ rule analysis:
     resources:
         **submission.analysis_resources(STUDY, SITE),
     params:
-        study=STUDY_FILE,
+        study=lambda wildcards: STUDY_FILE,
         results=lambda wildcards: RESULTS,
         identity=plan.study_id(STUDY),
     shell:

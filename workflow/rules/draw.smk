@@ -10,7 +10,7 @@ rule draw:
         mpi="mpiexec",
         tasks=lambda wildcards, threads: threads,
     params:
-        study=STUDY_FILE,
+        study=lambda wildcards: STUDY_FILE,
         results=lambda wildcards: RESULTS,
         identity=plan.draw_id(STUDY),
     shell:

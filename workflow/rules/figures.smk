@@ -10,7 +10,7 @@ rule figures:
     conda:
         ENVIRONMENT
     params:
-        study=STUDY_FILE,
+        study=lambda wildcards: STUDY_FILE,
         results=lambda wildcards: RESULTS,
         identity=plan.study_id(STUDY),
     shell:

@@ -16,7 +16,7 @@ for JOB in jobs(STUDY, LAYOUT, SITE):
         resources:
             **submission.resources(JOB, SITE),
         params:
-            study=STUDY_FILE,
+            study=lambda wildcards: STUDY_FILE,
             results=lambda wildcards: RESULTS,
             launch=lambda wildcards, job=JOB: submission.launcher(job, SITE),
             parts=[part.name for part in JOB.parts],

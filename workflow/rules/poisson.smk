@@ -8,7 +8,7 @@ rule poisson:
     conda:
         ENVIRONMENT
     params:
-        study=STUDY_FILE,
+        study=lambda wildcards: STUDY_FILE,
         results=lambda wildcards: RESULTS,
         identity=plan.limit_id(STUDY),
     shell:

@@ -13,7 +13,7 @@ rule rates:
     conda:
         ENVIRONMENT
     params:
-        study=STUDY_FILE,
+        study=lambda wildcards: STUDY_FILE,
         results=lambda wildcards: RESULTS,
         identity=plan.study_id(STUDY),
     shell:

@@ -6,7 +6,7 @@ rule study:
     conda:
         ENVIRONMENT
     params:
-        study=STUDY_FILE,
+        study=lambda wildcards: STUDY_FILE,
         identity=plan.study_id(STUDY),
     shell:
         "python -m pipeline check {params.study:q} --resolved {output:q} > {log:q}"

@@ -16,7 +16,7 @@ for PACK, CELLS in PACKS.items():
             mpi="mpiexec",
             tasks=lambda wildcards, threads: threads,
         params:
-            study=STUDY_FILE,
+            study=lambda wildcards: STUDY_FILE,
             results=lambda wildcards: RESULTS,
             pack=PACK,
             identity=[(plan.cell_id(STUDY, cell), cell.replicas) for cell in CELLS],

@@ -15,7 +15,7 @@ for TWIN in plan.twins(STUDY):
             mpi="mpiexec",
             tasks=lambda wildcards, threads: threads,
         params:
-            study=STUDY_FILE,
+            study=lambda wildcards: STUDY_FILE,
             results=lambda wildcards: RESULTS,
             steps=TWIN.steps_per_time,
             identity=(plan.twin_id(STUDY, TWIN), TWIN.paths),
