@@ -61,6 +61,26 @@ def _processor() -> str:
 
 
 @cache
+def processor_name() -> str:
+    """The model of the processor, by which libraries choose among code of unlike rounding."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = {line.split(":", 1)[1].strip() for line in lines if line.startswith(("model name", "CPU part"))}
+    return ", ".join(sorted(names)) or platform.processor() or platform.machine()
+
+
+@cache
+def source_digest() -> str:
+    """Twelve hexadecimal digits over all files of src/."""
+    digest = hashlib.sha256()
+    for path in sorted(SOURCE.iterdir()):
+        digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+@cache
 def _version(compiler: str) -> str:
     return subprocess.run([compiler, "--version"], capture_output=True, text=True, check=False).stdout
 

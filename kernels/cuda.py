@@ -8,7 +8,6 @@ only when a device is opened, so that a machine without one needs nothing of thi
 from __future__ import annotations
 
 import ctypes
-import hashlib
 import importlib.util
 import os
 import platform
@@ -23,7 +22,7 @@ from numpy.typing import NDArray
 from kernels import compiler, launch
 from kernels.activations import ACTIVATIONS
 from kernels.launch import Limits
-from kernels.problem import Array, FeatureMap, GaussianChain, KernelError, Replicas, Training
+from kernels.problem import Array, FeatureMap, GaussianChain, KernelError, Replicas, State, Training
 
 THREADS = 256  # of a block, where every thread has work of its own
 PATH_THREADS = 32  # of a block where a thread is a replica: few replicas then still reach many multiprocessors
@@ -40,6 +39,7 @@ class Runtime(Protocol):
 
     xp: Any  # the module that makes arrays on the device
     limits: Limits
+    compiler: str  # of the device programs, with its version
 
     def program(self, source: str, name: str, macros: Mapping[str, object], cooperative: bool = False) -> Program:
         """A device program of src/, compiled under macros; raises KernelError with the compiler's first error."""
@@ -161,6 +161,7 @@ class CupyRuntime:
                 f"back end cuda: {self.limits.name} (compute capability {found}) is too old for this CUDA, which "
                 f"starts at {oldest // 10}.{oldest % 10}; install the extra gpu-cuda12, or use --backend host"
             )
+        self.compiler = "NVRTC " + ".".join(map(str, cupy.cuda.nvrtc.getVersion()))
         self._last: Any = None
         self._programs: dict[object, Program] = {}
 
@@ -206,16 +207,8 @@ class CupyRuntime:
 
 def nvrtc_options(macros: Mapping[str, object]) -> tuple[str, ...]:
     """Options under which NVRTC compiles src/. CuPy's cache does not look into included files; the digest does."""
-    defines = {**macros, "SOURCE_DIGEST": f"0x{_source_digest()}"}
+    defines = {**macros, "SOURCE_DIGEST": f"0x{compiler.source_digest()}"}
     return ("-std=c++17", f"-I{compiler.SOURCE}", *(f"-D{name}={value}" for name, value in sorted(defines.items())))
-
-
-@cache
-def _source_digest() -> str:
-    digest = hashlib.sha256()
-    for path in sorted(compiler.SOURCE.iterdir()):
-        digest.update(path.name.encode() + path.read_bytes())
-    return digest.hexdigest()[:12]
 
 
 def first_error(log: str) -> str:
@@ -246,6 +239,12 @@ class CudaBackend:
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self.device = runtime.limits.name
+
+    def rounding(self) -> str:
+        """See problem.Backend.rounding. The device's limits decide how a network's sums are cut into parts."""
+        limits = self._runtime.limits
+        about = f"compute capability {limits.capability[0]}.{limits.capability[1]}, {limits.multiprocessors} SMs"
+        return f"{limits.name}, {about}, {self._runtime.compiler}, source {compiler.source_digest()}"
 
     def array(self, values: Any) -> Any:
         """See problem.Backend.array."""
@@ -504,6 +503,16 @@ class CudaTrainer:
         """See problem.Trainer.drift."""
         w, b, c = (self._runtime.to_host(a[replica]).astype(np.float64) for a in self._drifts())
         return w.T, b[0], c[0]
+
+    def state(self) -> State:
+        """See problem.Trainer.state."""
+        return State(self._runtime.to_host(self._units), self._runtime.to_host(self._states))
+
+    def restore(self, state: State) -> None:
+        """See problem.Trainer.restore."""
+        units, words = state.required(State(self._units, self._states))
+        self._units[...] = self._runtime.xp.asarray(units)
+        self._states[...] = self._runtime.xp.asarray(words)
 
     def drift_norms(self) -> Array:
         """See problem.Trainer.drift_norms."""

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import ctypes
-from ctypes import c_double, c_int, c_long, c_uint32, c_uint64, c_void_p
+from ctypes import c_char_p, c_double, c_int, c_long, c_uint32, c_uint64, c_void_p
 from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels import compiler
+from kernels import compiler, reference
 from kernels.activations import ACTIVATIONS
-from kernels.problem import Array, FeatureMap, GaussianChain, OneByOne, Replicas, Training
+from kernels.problem import Array, FeatureMap, GaussianChain, OneByOne, Replicas, State, Training
 from kernels.reference import array, numpy
 
 __all__ = ["array", "numpy"]  # of the back end: nothing to do, its arrays are NumPy's
@@ -32,6 +32,7 @@ def _paths() -> ctypes.CDLL:
         c_void_p, c_int, c_uint32, c_uint32, c_void_p, c_long, c_uint64, c_long, c_void_p, c_void_p,
     ]  # fmt: skip
     library.memory_path.argtypes = [c_int, *[c_void_p] * 4, c_long, c_long, c_void_p, c_void_p]
+    library.rounding.restype = c_char_p
     library.evaluate_function.argtypes = [c_int, c_void_p, c_long, c_void_p]
     return library
 
@@ -50,6 +51,8 @@ def _training(precision: str, dimension: int, depth: int, activation: int, updat
         c_void_p,
         c_void_p,
     ]
+    library.unit_fields.restype = c_long
+    library.read_units.argtypes = library.write_units.argtypes = [c_void_p, c_long, c_void_p]
     library.read_weights.argtypes = [c_void_p, c_long, c_void_p, c_void_p, c_void_p]
     library.train_replica.argtypes = [*[c_void_p] * 5, c_long, c_void_p]
     library.settle.argtypes = [c_void_p] * 3
@@ -79,6 +82,11 @@ def _pointer(array: NDArray[np.generic]) -> c_void_p:
 def available() -> None:
     """Compile (or find) the path kernels. Raises KernelError where that is not possible."""
     _paths()
+
+
+def rounding() -> str:
+    """See problem.Backend.rounding. The processor's model counts because NumPy and BLAS choose their code by it."""
+    return f"{_paths().rounding().decode()}, source {compiler.source_digest()}, {reference.rounding()}"
 
 
 def philox(counter: NDArray[np.uint32], key: tuple[int, int]) -> NDArray[np.uint32]:
@@ -282,6 +290,23 @@ class HostTrainer(OneByOne):
         w, b, c = np.empty((n, self.training.dimension)), np.empty(n), np.empty(n)
         self._library.read_drift(_pointer(self._units[replica]), n, _pointer(w), _pointer(b), _pointer(c))
         return w, b, c
+
+    def state(self) -> State:
+        """See problem.Trainer.state."""
+        n = self.training.width
+        found = np.empty((self.replicas, self._library.unit_fields(), n), dtype=self._real)
+        for row, units in zip(found, self._units, strict=True):
+            self._library.read_units(_pointer(units), n, _pointer(row))
+        return State(found, np.stack([state.view(np.float64) for state in self._states]))
+
+    def restore(self, state: State) -> None:
+        """See problem.Trainer.restore."""
+        fields, words = self._library.unit_fields(), self._library.state_bytes() // 8
+        shape = (self.replicas, fields, self.training.width)
+        like = State(np.broadcast_to(np.zeros((), self._real), shape), np.empty((self.replicas, words)))
+        for row, kept, units, own in zip(*state.required(like), self._units, self._states, strict=True):
+            self._library.write_units(_pointer(units), shape[2], _pointer(np.ascontiguousarray(row)))
+            own.view(np.float64)[:] = kept
 
 
 def trainer(training: Training, replicas: int) -> HostTrainer:

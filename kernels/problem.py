@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,6 +79,25 @@ class FeatureMap:
         return int(self.w.size + len(self.w))
 
 
+class State(NamedTuple):
+    """A trainer between two segments, NumPy's arrays: all there is, as draws are counted, not remembered.
+
+    units (R, fields, N), in the precision that units are kept in: weights, drifts and past hidden values of every unit.
+    words (R, words) float64: the memory, past inputs and the update still pending. host and cuda: the fields of struct
+    Unit (src/unit.h) and ReplicaState (src/team.h), in their order, however many units a vector or a team holds.
+    """
+
+    units: NDArray[np.floating[Any]]
+    words: Array
+
+    def required(self, like: State) -> State:
+        """This state, if its shapes and types are those of `like`. Raises ValueError if not."""
+        for name, ours, wanted in zip(self._fields, self, like, strict=True):
+            if (ours.shape, ours.dtype) != (wanted.shape, wanted.dtype):
+                raise ValueError(f"{name}: {ours.dtype} {ours.shape}, expected {wanted.dtype} {wanted.shape}")
+        return self
+
+
 class Trainer(Protocol):
     """An ensemble of `replicas` independent networks of one Training."""
 
@@ -112,6 +131,15 @@ class Trainer(Protocol):
     def drift_norms(self) -> Array:
         """Sizes of the drifts of all settled replicas (R, 6), NumPy's array: see `norms`."""
 
+    def state(self) -> State:
+        """All that `restore` needs to go on as if never interrupted; copies, settled or not."""
+
+    def restore(self, state: State) -> None:
+        """Take over the state of a trainer of the same Training and number of replicas, on an equal back end.
+
+        From there on every number is the same to the last bit. Raises ValueError for arrays of other shapes or types.
+        """
+
 
 class OneByOne:
     """What a trainer can do for all replicas once it can do it for one."""
@@ -143,6 +171,9 @@ class Backend(Protocol):
 
     name: str
     device: str
+
+    def rounding(self) -> str:
+        """What decides the last bits of results here, in words: where they are equal, so are the bits."""
 
     def array(self, values: NDArray[Any]) -> NDArray[Any]:
         """The same values as an array of the back end."""

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kernels import compiler
 from kernels.activations import ACTIVATIONS
-from kernels.problem import Array, FeatureMap, GaussianChain, OneByOne, Replicas, Training
+from kernels.problem import Array, FeatureMap, GaussianChain, OneByOne, Replicas, State, Training
 
 name = "numpy"
 device = "NumPy, double precision"
@@ -17,6 +18,11 @@ _MULTIPLIERS = np.array([0xD2511F53, 0xCD9E8D57], dtype=np.uint64)
 _WEYL = np.array([0x9E3779B9, 0xBB67AE85], dtype=np.uint64)
 _LOW = np.uint64(0xFFFFFFFF)
 _HALF = np.uint64(32)
+
+
+def rounding() -> str:
+    """See problem.Backend.rounding."""
+    return f"NumPy {np.__version__}, {compiler.processor_name()}"
 
 
 def array(values: NDArray[Any]) -> NDArray[Any]:
@@ -240,6 +246,28 @@ class ReferenceTrainer(OneByOne):
             now[replica] - start[replica] for now, start in zip((self.w, self.b, self.c), self.start, strict=True)
         )
         return w, b, c
+
+    def _of_units(self) -> list[Array]:
+        """Views (R, N) of all that a unit has."""
+        vectors = [now[..., j] for now in (self.w, self.start[0]) for j in range(self.training.dimension)]
+        return [*vectors, self.b, self.c, *self.start[1:], *self.past_value, *self.past_slope]
+
+    def _of_replicas(self) -> list[Array]:
+        """Views (R, any) of what the units of a replica share."""
+        return [self.memory[:, None], *self.past_x]
+
+    def state(self) -> State:
+        """See problem.Trainer.state."""
+        return State(np.stack(self._of_units(), axis=1), np.concatenate(self._of_replicas(), axis=1))
+
+    def restore(self, state: State) -> None:
+        """See problem.Trainer.restore."""
+        units, words = state.required(self.state())
+        for place, values in zip(self._of_units(), units.swapaxes(0, 1), strict=True):
+            place[...] = values
+        ends = np.cumsum([place.shape[1] for place in self._of_replicas()])[:-1]
+        for place, values in zip(self._of_replicas(), np.split(words, ends, axis=1), strict=True):
+            place[...] = values
 
 
 def trainer(training: Training, replicas: int) -> ReferenceTrainer:

@@ -22,6 +22,15 @@ class BinnedMean:
         for bin_ in np.flatnonzero(np.diff(edges)):
             self._sum[:, bin_] += squared_error[:, edges[bin_] : edges[bin_ + 1]].sum(axis=1)
 
+    @property
+    def sums(self) -> Array:
+        """What was added so far (R, bins): a copy, NumPy's array."""
+        return np.array(self._be.numpy(self._sum))
+
+    @sums.setter
+    def sums(self, values: Array) -> None:
+        self._sum = self._be.array(np.array(values))
+
     def mean(self) -> Array:
         """(R, bins), NumPy's array."""
         return np.asarray(self._be.numpy(self._sum) / np.diff(self._edges))

@@ -10,10 +10,9 @@ import numpy as np
 from kernels.problem import Backend
 from pipeline import chains
 from pipeline.laws import ParameterLaw
-from pipeline.plan import Block, cells
+from pipeline.plan import Block, cells, kernel_training
 from pipeline.streams import Stream
 from pipeline.study import Study
-from pipeline.train import kernel_training
 
 SECONDS = 1.0
 STEPS = 256

@@ -6,7 +6,7 @@ Source: docs/model.md, "Data". A path is a function of (seed, stream, replica, s
 from __future__ import annotations
 
 import math
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +26,13 @@ LONGEST_BURN_IN = 20_000  # for chains whose contraction is slow or not proved
 
 
 class Path(Protocol):
-    """Where the replicas of a chain are now."""
+    """Where the replicas of a chain are now.
+
+    Another path of the same chain, stream and replicas that is started at this one's `state` and given its `step` goes
+    on as this one does.
+    """
+
+    step: int  # steps taken, with those of a burn-in: which noise is next
 
     @property
     def state(self) -> NDArray[np.generic]:
@@ -34,6 +40,13 @@ class Path(Protocol):
 
     def take(self, steps: int) -> Stretch:
         """The next steps: x (R, steps, d), z (R, steps, dz), y (R, steps), float64. Calls continue one another."""
+
+
+class Position(NamedTuple):
+    """State, a copy as NumPy's array, and step of a path."""
+
+    state: NDArray[np.generic]
+    step: int
 
 
 class Chain(Protocol):
@@ -64,6 +77,20 @@ def of(study: Study) -> Chain:
     if isinstance(section, Recorded):
         return RecordedChain(section, study)
     return NoiseDrivenChain(section, study)
+
+
+def training_paths(study: Study, be: Backend, index: Replicas, at: Position | None = None) -> Path:
+    """The paths `index` that trainings see: from their beginning, or from the position of an earlier such path."""
+    if at is None:
+        return of(study).paths(be, study.seed, Stream.CHAIN_NOISE, index)
+    path = of(study).paths(be, study.seed, Stream.CHAIN_NOISE, index, start=at.state)
+    path.step = at.step
+    return path
+
+
+def position(be: Backend, path: Path) -> Position:
+    """Where a path is."""
+    return Position(np.array(be.numpy(path.state)), path.step)
 
 
 def growth_matrix(section: LinearGaussian | CoupledTanh) -> Array:
@@ -143,12 +170,12 @@ class NoiseDrivenPath:
         step: int,
     ) -> None:
         self._kernel, self._be, self._key, self._replicas = kernel, be, (seed, int(stream)), replicas
-        self.state, self._step = state, step
+        self.state, self.step = state, step
 
     def take(self, steps: int) -> Stretch:
         """See Path.take."""
-        h, y = self._be.chain_path(self._kernel, *self._key, self._replicas, self.state, self._step, steps)
-        self._step += steps
+        h, y = self._be.chain_path(self._kernel, *self._key, self._replicas, self.state, self.step, steps)
+        self.step += steps
         d = self._kernel.inputs
         return h[..., :d], h[..., d:], y
 
@@ -188,12 +215,12 @@ class FinitePath:
     ) -> None:
         self._transition, self._be, self._key, self._replicas = chain.transition, be, (seed, int(stream)), replicas
         self._values = [be.array(values) for values in (chain.x, chain.z, chain.y)]
-        self.state, self._step = state, 0
+        self.state, self.step = state, 0
 
     def take(self, steps: int) -> Stretch:
         """See Path.take."""
-        states = self._be.finite_path(self._transition, *self._key, self._replicas, self.state, self._step, steps)
-        self._step += steps
+        states = self._be.finite_path(self._transition, *self._key, self._replicas, self.state, self.step, steps)
+        self.step += steps
         x, z, y = (values[states] for values in self._values)
         return x, z, y
 
@@ -222,12 +249,13 @@ class RecordedPath:
 
     def __init__(self, chain: RecordedChain, be: Backend, row: NDArray[np.int64]) -> None:
         self._x, self._y = be.array(chain.series.x), be.array(chain.series.y)
-        self._be, self.state = be, be.array(row)
+        self._be, self.state, self.step = be, be.array(row), 0
 
     def take(self, steps: int) -> Stretch:
         """See Path.take."""
         rows = (self.state[:, None] + self._be.array(np.arange(steps))) % len(self._y)
         self.state = (self.state + steps) % len(self._y)
+        self.step += steps
         return self._x[rows], self._be.array(np.empty((*rows.shape, 0))), self._y[rows]
 
 

@@ -41,24 +41,14 @@ def run(study: Study, layout: Layout, comm: MPI.Intracomm, be: Backend) -> None:
     def work(turn: int, tick: Tick) -> None:
         draw_block(study, be, todo[turn], layout.draw_shard(todo[turn], identity), tick)
 
-    parallel.each_block(comm, [block_steps(study)] * len(todo), work, "draw", "draws")
+    parallel.each_block(comm, [plan.draw_steps(study)] * len(todo), work, "draw", "draws")
     parallel.on_root(comm, lambda: merge(study, layout, identity))
-
-
-def block_count(study: Study) -> int:
-    """Number of shards: one where the stationary law is exact."""
-    return 1 if exact.available(study) else study.draws.blocks
-
-
-def block_steps(study: Study) -> int:
-    """Draws in one block, for progress."""
-    return study.draws.chains * study.draws.steps
 
 
 def unfinished(study: Study, layout: Layout, identity: str) -> list[int]:
     """Indices of blocks without a shard. Raises StudyError for a shard that is there but damaged or foreign."""
     todo = []
-    for index in range(block_count(study)):
+    for index in range(plan.draw_blocks(study)):
         path = layout.draw_shard(index, identity)
         if not path.exists():
             todo.append(index)
@@ -76,7 +66,7 @@ def draw_block(study: Study, be: Backend, index: int, path: Path, tick: Tick = l
     law, chain, near = ParameterLaw.of(study), chains.of(study), on_processor(be)
     sets = law.node_sets(study.limit.nodes, study.features)
     walk = stationary_walk(study, law, chain, be, index, tick)
-    atoms = exact.atoms(study, near) if exact.available(study) else None
+    atoms = exact.atoms(study, near) if plan.has_exact_law(study) else None
     if atoms is not None:
         found = exact_moments(near, law, atoms, sets)
         _, sample = record(be, walk, study, (), tick, law)
@@ -222,8 +212,8 @@ POOLED = ("A_check", "b_check")  # only their mean over blocks is needed
 
 def merge(study: Study, layout: Layout, identity: str) -> None:
     """All shards, in the order of blocks, as one file draw.h5 with a block dimension."""
-    count = block_count(study)
-    attrs = {**store.provenance(study), "draw_id": identity, "exact": exact.available(study)}
+    count = plan.draw_blocks(study)
+    attrs = {**store.provenance(study), "draw_id": identity, "exact": plan.has_exact_law(study)}
     parts: dict[str, list[Array]] = {}
     about: dict[str, tuple[tuple[str, ...], str, str]] = {}
     for index in range(count):

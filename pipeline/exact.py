@@ -56,11 +56,6 @@ class StateMemory:
     high: float
 
 
-def available(study: Study) -> bool:
-    """Whether the stationary law of a study is known without drawing."""
-    return isinstance(study.chain, FiniteState | Recorded)
-
-
 def atoms(study: Study, be: Backend) -> Atoms:
     """The stationary law of (X, Z, Y, M) for a finite-state or recorded chain. Raises StudyError for others."""
     law = ParameterLaw.of(study)

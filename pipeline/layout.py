@@ -9,6 +9,8 @@ from typing import Self
 from pipeline.plan import Block, Cell, Twin, TwinBlock
 from pipeline.study import Study
 
+STATES = "checkpoints"  # the folder of saved states
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -42,13 +44,38 @@ class Layout:
         """The ensemble of one cell: a virtual dataset over its shards."""
         return self.pack(cell.pack) / f"{cell.name}.h5"
 
+    def twin_folder(self, twin: Twin, twin_id: str) -> Path:
+        """The shards of the twins of one K."""
+        return self.shards / f"twin-K{twin.steps_per_time:05d}_{twin_id}"
+
     def twin_shard(self, block: TwinBlock, twin_id: str) -> Path:
         """The shard of one block of twins."""
-        return self.shards / f"twin-K{block.twin.steps_per_time:05d}_{twin_id}" / f"{block.name}.h5"
+        return self.twin_folder(block.twin, twin_id) / f"{block.name}.h5"
 
     def twin(self, twin: Twin) -> Path:
         """The ensemble of the twins of one K."""
         return self.root / "twin" / f"K{twin.steps_per_time:05d}.h5"
+
+    @property
+    def states(self) -> Path:
+        """Saved states of blocks under way, in folders as the shards'."""
+        return self.root / STATES
+
+    def state_folder(self, cell: Cell, cell_id: str) -> Path:
+        """The saved states of one cell."""
+        return self.states / self.shard_folder(cell, cell_id).name
+
+    def state(self, block: Block, cell_id: str) -> Path:
+        """The saved state of one block of replicas: gone once its shard is there."""
+        return self.state_folder(block.cell, cell_id) / f"{block.name}.h5"
+
+    def twin_state_folder(self, twin: Twin, twin_id: str) -> Path:
+        """The saved states of the twins of one K."""
+        return self.states / self.twin_folder(twin, twin_id).name
+
+    def twin_state(self, block: TwinBlock, twin_id: str) -> Path:
+        """The saved state of one block of twins."""
+        return self.twin_state_folder(block.twin, twin_id) / f"{block.name}.h5"
 
     def draw_folder(self, draw_id: str) -> Path:
         """The shards of the draw stage."""

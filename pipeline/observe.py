@@ -269,12 +269,12 @@ class KernelWatch:
         self._norm = float(np.linalg.norm(probes.kernel))
         values = np.linalg.eigvalsh(probes.kernel)[::-1][:MODES]
         self._eigenvalue = np.maximum(values, NULL * values[0])
-        self._start: Array | None = None
+        self.start: Array | None = None  # the initial kernels (R, P, P), once they are known
 
     def begin(self, trainer: Trainer, count: int) -> None:
         """Remember the kernels of the initial networks, which are those that drifts are counted from."""
         _, memory = trainer.probe(self._probes.history)
-        self._start = self._parts(trainer, memory, count).trained(self._training)
+        self.start = self._parts(trainer, memory, count).trained(self._training)
 
     def _parts(self, trainer: Trainer, memory: Array, count: int) -> Kernels:
         some = max(1, CHUNK_VALUES // (self._training.width * memory.shape[1]))
@@ -289,16 +289,16 @@ class KernelWatch:
         """The variables KERNEL of settled networks with memories (R, P, L) on the probes: (R,) and (R, MODES)."""
         parts = self._parts(trainer, memory, len(memory))
         now = parts.trained(self._training)
-        if self._start is None:
-            self._start = now
+        if self.start is None:
+            self.start = now
         limit, values = self._probes.kernel, np.linalg.eigvalsh(now)[:, ::-1]
         return {
             "ntk_error": self._relative(now - limit),
             "ntk_eigenvalue_error": values[:, : len(self._eigenvalue)] / self._eigenvalue - 1,
             "ntk_b_part": self._relative(parts.b),
             "ntk_past_part": self._relative(parts.past_w + parts.past_b),
-            "ntk_drift": self._relative(now - self._start),
-            "ntk_drift_along": ((now - self._start) * limit).reshape(len(now), -1).sum(axis=1) / self._norm**2,
+            "ntk_drift": self._relative(now - self.start),
+            "ntk_drift_along": ((now - self.start) * limit).reshape(len(now), -1).sum(axis=1) / self._norm**2,
         }
 
     def _relative(self, matrix: Array) -> Array:

@@ -6,6 +6,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -14,8 +15,10 @@ from mpi4py import MPI
 
 from kernels import cuda
 from kernels.problem import KernelError
+from pipeline import progress, signals
 from pipeline.errors import StudyError
 from pipeline.progress import Progress
+from pipeline.signals import Asked
 
 Result = TypeVar("Result")
 Tick = Callable[[int], None]
@@ -36,17 +39,33 @@ class RankFailed(Exception):
     """A defect, not bad input, stopped a rank; the text is its traceback."""
 
 
-class _Stopped(Exception):
-    """Another rank failed: leave the work where it is."""
+class Stopped(Exception):
+    """Leave the work where it is: a rank failed, or, `in_peace`, one was asked to end.
+
+    saved: what of the work is not lost, in its unit, noted by whoever saves it while this passes.
+    """
+
+    def __init__(self, in_peace: bool) -> None:
+        super().__init__()
+        self.in_peace = in_peace
+        self.saved = 0
+
+
+class Ended(SystemExit):
+    """All ranks end because one was asked to, with the exit code that SIGTERM stands for."""
+
+    def __init__(self) -> None:
+        super().__init__(signals.END_CODE)
 
 
 class _Counters:
     """A few integers on rank 0 that every rank reads and adds to, one-sided, while others compute."""
 
-    NEXT, DONE, FAILED, FINISHED = range(4)
+    NEXT, DONE, RESUMED, STOP, FINISHED = range(5)
+    FAILURE, END = 1, 1 << 32  # what STOP counts: failures, and above them the ranks that were asked to end
 
     def __init__(self, comm: MPI.Intracomm) -> None:
-        size = 4 * MPI.INT64_T.Get_size() if comm.rank == 0 else 0
+        size = 5 * MPI.INT64_T.Get_size() if comm.rank == 0 else 0
         self._window = MPI.Win.Allocate(size, MPI.INT64_T.Get_size(), comm=comm)
         if comm.rank == 0:
             np.frombuffer(self._window, dtype=np.int64)[:] = 0  # type: ignore[call-overload]
@@ -128,52 +147,101 @@ def _attempt(work: Callable[[], Result]) -> tuple[Result | None, str | None, boo
         return None, traceback.format_exc(), True
 
 
+class Ticker:
+    """Tells of work done, of one rank to all, and of what another rank or a signal wants: see `each_block`."""
+
+    def __init__(self, counters: _Counters, asked: Asked, shown: Progress | None) -> None:
+        self.asked = asked
+        self._counters, self._shown, self._passed_on = counters, shown, False
+
+    def __call__(self, amount: int) -> None:
+        """`amount` more was done. Raises Stopped if the work is to be left."""
+        self._counters.add(_Counters.DONE, amount)
+        self.look()
+        if stop := self._counters.read(_Counters.STOP):
+            raise Stopped(in_peace=stop % _Counters.END == 0)
+
+    def resumed(self, amount: int) -> None:
+        """`amount` was done by an earlier run."""
+        self._counters.add(_Counters.RESUMED, amount)
+        self._counters.add(_Counters.DONE, amount)
+
+    def look(self) -> None:
+        """Pass a SIGTERM on to all ranks, and show where the work is."""
+        if self.asked.end and not self._passed_on:
+            self._passed_on = True
+            self._counters.add(_Counters.STOP, _Counters.END)
+        if self._shown is not None:
+            self._shown.update(self._counters.read(_Counters.DONE), self._counters.read(_Counters.RESUMED))
+
+    def finish(self) -> None:
+        """Show the last line."""
+        if self._shown is not None:
+            self._shown.finish(self._counters.read(_Counters.DONE), self._counters.read(_Counters.RESUMED))
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """How one rank's share ended."""
+
+    error: str | None
+    is_defect: bool
+    saved: int
+    asked_to_end: bool
+
+
 def each_block(
-    comm: MPI.Intracomm, sizes: Sequence[int], work: Callable[[int, Tick], None], label: str, unit: str
+    comm: MPI.Intracomm, sizes: Sequence[int], work: Callable[[int, Ticker], None], label: str, unit: str
 ) -> None:
     """Call work(index, tick) once for every block, on whichever rank is free, the largest first. Collective.
 
     sizes: work of each block in `unit`s; `tick(amount)` reports progress from inside and must be called at least
-    every second or so: it is where a rank learns that another one failed. Raises on every rank what one rank raised.
+    every second or so: it is where a rank learns that another one failed, or that one was asked to end, and leaves by
+    Stopped, on the way of which work may be saved. Raises on every rank what one rank raised; Ended after a SIGTERM.
     """
     order = sorted(range(len(sizes)), key=lambda index: -sizes[index])
-    with _Counters(comm) as counters:
-        progress = Progress(label, sum(sizes), unit) if comm.rank == 0 else None
-        _, error, is_defect = _attempt(lambda: _take_blocks(counters, order, work, progress))
+    with signals.heard() as asked, _Counters(comm) as counters:
+        shown = Progress(label, sum(sizes), unit) if comm.rank == 0 else None
+        tick = Ticker(counters, asked, shown)
+        saved, error, is_defect = _attempt(lambda: _take_blocks(counters, order, work, tick))
         if error is not None:
-            counters.add(counters.FAILED, 1)
-        counters.add(counters.FINISHED, 1)
-        _wait(comm, counters, progress, error)
-        failures = comm.allgather((error, is_defect))
-        if progress is not None and not any(error for error, _ in failures):
-            progress.finish(counters.read(counters.DONE))
-    _raise_first(comm, failures)
+            counters.add(_Counters.STOP, _Counters.FAILURE)
+        counters.add(_Counters.FINISHED, 1)
+        _wait(comm, counters, tick, error)
+        outcomes = comm.allgather(_Outcome(error, is_defect, saved or 0, asked.end))
+        asked.answered = any(outcome.asked_to_end for outcome in outcomes)
+        if not asked.answered and not any(outcome.error for outcome in outcomes):
+            tick.finish()
+    _raise_first(comm, [(outcome.error, outcome.is_defect) for outcome in outcomes])
+    if asked.answered:
+        _end(comm, label, f"{sum(outcome.saved for outcome in outcomes):.4g} {unit}")
 
 
-def _take_blocks(
-    counters: _Counters, order: Sequence[int], work: Callable[[int, Tick], None], progress: Progress | None
-) -> None:
-    def tick(amount: int) -> None:
-        done = counters.add(counters.DONE, amount) + amount
-        if counters.read(counters.FAILED):
-            raise _Stopped
-        if progress is not None:
-            progress.update(done)
+def _end(comm: MPI.Intracomm, label: str, saved: str) -> None:
+    if comm.rank == 0:
+        progress.say(
+            f"rnnlimits: {label}: stopped by SIGTERM after saving {saved} of unfinished blocks; "
+            "the same command continues"
+        )
+    raise Ended
 
+
+def _take_blocks(counters: _Counters, order: Sequence[int], work: Callable[[int, Ticker], None], tick: Ticker) -> int:
+    """Work until nothing is left, or to be left; returns what was saved of a block that was left."""
     try:
-        while (turn := counters.add(counters.NEXT, 1)) < len(order):
+        while (turn := counters.add(_Counters.NEXT, 1)) < len(order):
             work(order[turn], tick)
             tick(0)
-    except _Stopped:
-        return
+    except Stopped as stopped:
+        return stopped.saved
+    return 0
 
 
-def _wait(comm: MPI.Intracomm, counters: _Counters, progress: Progress | None, error: str | None) -> None:
+def _wait(comm: MPI.Intracomm, counters: _Counters, tick: Ticker, error: str | None) -> None:
     """Until all ranks have finished. The rank that failed aborts those that do not notice it in time."""
     started = time.monotonic()
-    while counters.read(counters.FINISHED) < comm.size:
-        if progress is not None:
-            progress.update(counters.read(counters.DONE))
+    while counters.read(_Counters.FINISHED) < comm.size:
+        tick.look()
         if error is not None and time.monotonic() - started > GRACE_SECONDS:
             abort(comm, f"{error}\nother ranks did not stop within {GRACE_SECONDS:.0f} s and were aborted")
         time.sleep(IDLE_SECONDS)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kernels.problem import Training
 from pipeline.series import load_series
 from pipeline.study import Study
 from pipeline.study.chain import FiniteState, Recorded
@@ -134,10 +135,42 @@ def twin_blocks(study: Study, twin: Twin) -> tuple[TwinBlock, ...]:
     return tuple(TwinBlock(twin, first, size) for first in range(0, twin.paths, size))
 
 
+def has_exact_law(study: Study) -> bool:
+    """Whether the stationary law of a study is known without drawing."""
+    return isinstance(study.chain, FiniteState | Recorded)
+
+
+def draw_blocks(study: Study) -> int:
+    """Number of shards: one where the stationary law is exact."""
+    return 1 if has_exact_law(study) else study.draws.blocks
+
+
+def draw_steps(study: Study) -> int:
+    """Draws in one block, for progress."""
+    return study.draws.chains * study.draws.steps
+
+
 def twin_steps(item: Twin | TwinBlock, study: Study) -> int:
     """Steps of all paths together."""
     twin, paths = (item.twin, item.count) if isinstance(item, TwinBlock) else (item, item.paths)
     return round(twin.steps_per_time * study.training.horizon) * paths
+
+
+def kernel_training(study: Study, cell: Cell) -> Training:
+    """The cell as the kernels take it."""
+    section = study.training
+    return Training(
+        width=cell.width,
+        dimension=study.dimension,
+        beta=cell.beta,
+        steps_per_time=cell.steps_per_time,
+        activation=study.network.activation,
+        alpha=section.alpha,
+        depth=cell.depth,
+        clip=section.clip,
+        update_b=section.update_b,
+        precision=study.precision,
+    )
 
 
 # --- identities --------------------------------------------------------------------------------------------
@@ -268,7 +301,7 @@ def summary(study: Study, ns_per_unit_step: float, worker: str = "core") -> str:
 
 
 def _draws_note(study: Study) -> str:
-    if isinstance(study.chain, FiniteState | Recorded):
+    if has_exact_law(study):
         return "draws: none needed, the stationary law is exact"
     draws = study.draws
     return f"draws: {draws.blocks} blocks of {draws.chains} chains x {draws.steps} draws, {_size(draw_bytes(study))}"

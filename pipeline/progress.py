@@ -33,6 +33,12 @@ def note(line: str) -> None:
             handler.handle(_log.makeRecord(_log.name, logging.INFO, __name__, 0, line, (), None))
 
 
+def say(line: str) -> None:
+    """A line on stderr and for the log file."""
+    print(line, file=sys.stderr, flush=True)
+    note(line)
+
+
 def readable_time(seconds: float) -> str:
     """Seconds as people say them: 0.4 s, 42 s, 3 min 20 s, 5 h 04 min."""
     if seconds < 9.95:
@@ -54,29 +60,31 @@ class Progress:
         self._started = self._shown = self._logged = time.monotonic()
         self._width = 0
 
-    def update(self, done: int) -> None:
-        """Show `done` of the total where the last line is old enough."""
+    def update(self, done: int, resumed: int = 0) -> None:
+        """Show `done` of the total, `resumed` of it by an earlier run, where the last line is old enough."""
         now = time.monotonic()
         if self._moving and now - self._shown >= TERMINAL_SECONDS:
             self._shown = now
-            self._show(self._line(done, now - self._started), "")
+            self._show(self._line(done, resumed, now - self._started), "")
         if now - self._logged >= LOG_SECONDS:
             self._logged = now
-            _log.info(self._line(done, now - self._started))
+            _log.info(self._line(done, resumed, now - self._started))
 
-    def finish(self, done: int) -> None:
+    def finish(self, done: int, resumed: int = 0) -> None:
         """The last line: what was done and how long it took."""
         seconds = time.monotonic() - self._started
-        rate = f", {done / seconds:.3g} {self.unit}/s" if done and seconds > 0 else ""
-        line = f"{self.label}: {done:.4g} {self.unit} in {readable_time(seconds)}{rate}"
+        ours = done - resumed
+        rate = f", {ours / seconds:.3g} {self.unit}/s" if ours and seconds > 0 else ""
+        before = f" after {resumed:.4g} of an earlier run" if resumed else ""
+        line = f"{self.label}: {ours:.4g} {self.unit} in {readable_time(seconds)}{rate}{before}"
         _log.info(line)
         if self._moving:
             self._show(line, "\n")
 
-    def _line(self, done: int, seconds: float) -> str:
+    def _line(self, done: int, resumed: int, seconds: float) -> str:
         share = done / self.total if self.total else 1.0
-        left = readable_time(seconds / share - seconds) if share > 0 else "unknown time"
-        rate = done / seconds if seconds > 0 else 0.0
+        rate = (done - resumed) / seconds if seconds > 0 else 0.0
+        left = readable_time((self.total - done) / rate) if rate > 0 else "unknown time"
         return f"{self.label}: {share:4.0%}, {rate:.3g} {self.unit}/s, {left} left"
 
     def _show(self, line: str, end: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import shlex
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -47,6 +48,8 @@ def distributed(order: Order) -> None:
     Raises StudyError on every rank; a defect ends all of them.
     """
     comm = parallel.world()
+    # It asks for a saved state, of which there is none before blocks begin and after they end. Unasked it would kill.
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     try:
         _distributed(comm, order)
     except StudyError:

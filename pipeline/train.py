@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -13,8 +13,9 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 from kernels import on_processor
-from kernels.problem import Array, Backend, Trainer, Training
-from pipeline import chains, observe
+from kernels.problem import Array, Backend, Trainer
+from kernels.problem import State as TrainerState
+from pipeline import chains, observe, resume
 from pipeline.binning import BinnedMean
 from pipeline.errors import StudyError
 from pipeline.files.ensembles import build_ensemble
@@ -22,9 +23,8 @@ from pipeline.files.store import atomic_h5, open_complete, provenance, put
 from pipeline.laws import ParameterLaw
 from pipeline.layout import Layout
 from pipeline.observe import AtProbes
-from pipeline.parallel import Tick, each_block, on_root, together
-from pipeline.plan import Block, Cell, blocks, cell_id, packs, unit_steps
-from pipeline.streams import Stream
+from pipeline.parallel import Tick, Ticker, each_block, on_root, together
+from pipeline.plan import Block, Cell, blocks, cell_id, kernel_training, packs, unit_steps
 from pipeline.study import Study
 
 MOST_STEPS = 1024  # of a segment: its path fits in cache, and progress is shown often enough
@@ -65,10 +65,15 @@ def run(study: Study, layout: Layout, pack: str, comm: MPI.Intracomm, be: Backen
     missing = on_root(comm, lambda: _missing(study, layout, grouped[pack]))
     probes = together(comm, lambda: observe.AtProbes.of(study, on_processor(be)))
 
-    def work(index: int, tick: Tick) -> None:
+    pace = together(comm, resume.Pace.of_environment)
+    on_root(comm, lambda: resume.announce(_steps_of(study, layout, missing)))
+
+    def work(index: int, tick: Ticker) -> None:
         block = missing[index]
-        trained = train_block(study, be, block, probes, tick)
+        place = state_place(study, be, block, layout)
+        trained = train_block(study, be, block, probes, tick, resume.Saver(place, pace, tick))
         write_shard(study, be, block, trained, layout.shard(block, cell_id(study, block.cell)))
+        resume.forget(place.path)
 
     each_block(comm, [unit_steps(block, study) for block in missing], work, f"train {pack}", "unit-steps")
     on_root(comm, lambda: _write_ensembles(study, layout, grouped[pack]))
@@ -85,45 +90,69 @@ def _missing(study: Study, layout: Layout, cells: Sequence[Cell]) -> list[Block]
                 missing.append(block)
                 continue
             with open_complete(path, "train-shard", cell_id=identity, first=block.first, count=block.count):
-                pass
+                resume.forget(layout.state(block, identity))
     return missing
 
 
-def kernel_training(study: Study, cell: Cell) -> Training:
-    """The cell as the kernels take it."""
-    section = study.training
-    return Training(
-        width=cell.width,
-        dimension=study.dimension,
-        beta=cell.beta,
-        steps_per_time=cell.steps_per_time,
-        activation=study.network.activation,
-        alpha=section.alpha,
-        depth=cell.depth,
-        clip=section.clip,
-        update_b=section.update_b,
-        precision=study.precision,
-    )
+def train_block(
+    study: Study, be: Backend, block: Block, probes: AtProbes, tick: Tick, keeper: resume.Keeper | None = None
+) -> Trained:
+    """Train the block's replicas to the horizon, looked at on the probes; tick(unit-steps) reports progress.
+
+    keeper: who saves the state at the ends of segments and may have one to go on from (default: nobody).
+    """
+    keeper = keeper or resume.Forgetful(tick)
+    run, a_step = _Run(study, be, block, probes, keeper.load()), block.cell.width * block.count
+    keeper.resumed(a_step * run.done)
+    for checkpoint in run.times[run.looks.count :]:
+        for steps in _segments(checkpoint - run.done, block.cell.width):
+            run.advance(steps)
+            keeper.passed(a_step * steps, run.state)
+        run.look()
+    return run.looks.trained(run.loss.mean(), run.seconds)
 
 
-def train_block(study: Study, be: Backend, block: Block, probes: AtProbes, tick: Tick) -> Trained:
-    """Train the block's replicas to the horizon, looked at on the probes; tick(unit-steps) reports progress."""
-    started = time.perf_counter()
-    trainer = _initial(study, be, block)
-    path = _Paths(study, be, block)
-    times = [round(t * block.cell.steps_per_time) for t in study.training.checkpoints]
-    loss = BinnedMean(be, block.count, times[-1], study.training.loss_bins)
-    looks = _Looks(study, be, block, probes)
-    looks.begin(trainer, times[0] == 0)
-    done = 0
-    for checkpoint in times:
-        for steps in _segments(checkpoint - done, block.cell.width):
-            loss.add(done, trainer.run(*path.take(steps)))
-            done += steps
-            tick(block.cell.width * steps * block.count)
-        trainer.settle()
-        looks.take(trainer)
-    return looks.trained(loss.mean(), time.perf_counter() - started)
+class _Run:
+    """A block's training under way: with its `state`, another process goes on with it."""
+
+    def __init__(
+        self, study: Study, be: Backend, block: Block, probes: AtProbes, found: resume.State | None = None
+    ) -> None:
+        self._started = time.perf_counter()
+        self.times = [round(t * block.cell.steps_per_time) for t in study.training.checkpoints]
+        self.loss = BinnedMean(be, block.count, self.times[-1], study.training.loss_bins)
+        self.looks = _Looks(study, be, block, probes)
+        self._path, self.done = _Paths(study, be, block, found), 0
+        if found is None:
+            self._trainer = _initial(study, be, block)
+            self.looks.begin(self._trainer, self.times[0] == 0)
+        else:
+            self._trainer = be.trainer(kernel_training(study, block.cell), block.count)
+            self._trainer.restore(TrainerState(found.arrays["units"], found.arrays["words"]))
+            self.loss.sums, self.done = found.arrays["loss_sum"], found.done
+            self.looks.restore(found.arrays)
+            self._started -= found.numbers["seconds"]
+
+    @property
+    def seconds(self) -> float:
+        """Time spent on the block, by earlier processes as well."""
+        return time.perf_counter() - self._started
+
+    def advance(self, steps: int) -> None:
+        """Train a segment."""
+        self.loss.add(self.done, self._trainer.run(*self._path.take(steps)))
+        self.done += steps
+
+    def look(self) -> None:
+        """A checkpoint."""
+        self._trainer.settle()
+        self.looks.take(self._trainer)
+
+    def state(self) -> resume.State:
+        """Everything now: see STATE."""
+        trainer, (chain, step) = self._trainer.state(), self._path.position()
+        arrays = {"units": trainer.units, "words": trainer.words, "chain_state": chain, "loss_sum": self.loss.sums}
+        return resume.State(self.done, {"chain_step": step, "seconds": self.seconds}, {**arrays, **self.looks.arrays()})
 
 
 class _Looks:
@@ -153,9 +182,32 @@ class _Looks:
             }
         )
 
+    @property
+    def count(self) -> int:
+        """Checkpoints passed."""
+        return len(self._seen)
+
+    def _stacked(self) -> dict[str, Array]:
+        """What was seen so far, checkpoints along the second axis."""
+        names = self._seen[0] if self._seen else ()
+        return {name: np.stack([seen[name] for seen in self._seen], axis=1) for name in names}
+
+    def arrays(self) -> dict[str, Array]:
+        """What `restore` needs."""
+        start = self._kernel.start if self._kernel else None
+        return {**self._stacked(), **({} if start is None else {"kernel_start": start})}
+
+    def restore(self, arrays: Mapping[str, Array]) -> None:
+        """Take over what another process saw."""
+        if self._kernel:
+            self._kernel.start = arrays.get("kernel_start")
+        seen = {name: arrays[name] for name in _SEEN if name in arrays}
+        count = seen["output"].shape[1] if seen else 0
+        self._seen = [{name: values[:, at] for name, values in seen.items()} for at in range(count)]
+
     def trained(self, loss: Array, seconds: float) -> Trained:
         """Everything, checkpoints along the second axis."""
-        every = {name: np.stack([seen[name] for seen in self._seen], axis=1) for name in self._seen[0]}
+        every = self._stacked()
         observed = {name: every[name] for name in observe.MEMORY | observe.KERNEL if name in every}
         drift = {name: every[name] for name in DRIFTS}
         return Trained(every["output"], every["memory"], observed, loss, drift, seconds)
@@ -179,12 +231,17 @@ def _initial(study: Study, be: Backend, block: Block) -> Trainer:
 class _Paths:
     """The data of a block: the two networks of an antithetic pair see one path."""
 
-    def __init__(self, study: Study, be: Backend, block: Block) -> None:
+    def __init__(self, study: Study, be: Backend, block: Block, found: resume.State | None) -> None:
         index = _replicas(block)
         pair = index // 2 if study.training.antithetic else index
         unique, row = np.unique(pair, return_inverse=True)
         self._row = be.array(row)
-        self._path = chains.of(study).paths(be, study.seed, Stream.CHAIN_NOISE, unique)
+        self._be = be
+        self._path = chains.training_paths(study, be, unique, found.position if found else None)
+
+    def position(self) -> chains.Position:
+        """Where the chain is."""
+        return chains.position(self._be, self._path)
 
     def take(self, steps: int) -> tuple[Array, Array]:
         """Inputs (R, steps, d) and targets (R, steps) of the next steps, arrays of the back end."""
@@ -200,20 +257,47 @@ def _segments(steps: int, width: int) -> Iterator[int]:
         steps -= longest
 
 
+# --- saved states ------------------------------------------------------------------------------------------
+
+# Variables of the shard that are known at the checkpoints passed so far.
+_SEEN: resume.Variables = {
+    **{name: (("replica", "time", "probe"), f"network {name} on the probes") for name in ("output", "memory")},
+    **{name: (("replica", "time", *dims), what) for name, (dims, what) in (observe.MEMORY | observe.KERNEL).items()},
+    **{name: (("replica", "time"), what) for name, what in DRIFTS.items()},
+}
+STATE: resume.Variables = {
+    "units": (("replica", "field", "unit"), "weights, drifts and past hidden values of every unit"),
+    "words": (("replica", "word"), "memory, past inputs and pending update of every replica"),
+    "loss_sum": (("replica", "loss_time"), "sum of (Yhat_k - Y_k)^2 over the steps of the bin that were taken"),
+    "chain_state": resume.CHAIN_STATE,
+    "kernel_start": (("replica", "probe", "probe_"), "empirical tangent kernel at time 0"),
+    **_SEEN,
+}
+
+
+def state_place(study: Study, be: Backend, block: Block, layout: Layout) -> resume.Place:
+    """Where the block's state is saved (docs/format.md, "train-state")."""
+    attributes = _block_attributes(study, be, block)
+    identity = {name: attributes.pop(name) for name in ("cell_id", "first", "count")}
+    path = layout.state(block, str(identity["cell_id"]))
+    return resume.Place(path, "train-state", STATE, resume.rounding(be), identity, attributes)
+
+
+def _steps_of(study: Study, layout: Layout, missing: Sequence[Block]) -> dict[Path, int]:
+    """Where states of blocks would be, and the steps of their trainings."""
+    horizon = study.training.horizon
+    return {
+        layout.state(block, cell_id(study, block.cell)): round(horizon * block.cell.steps_per_time) for block in missing
+    }
+
+
 # --- files -------------------------------------------------------------------------------------------------
 
 
 def write_shard(study: Study, be: Backend, block: Block, trained: Trained, path: Path) -> None:
     """Write the block's shard, complete or not at all (docs/format.md, "train-shard")."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    attrs = {
-        **_cell_attributes(study, block.cell),
-        "first": block.first,
-        "count": block.count,
-        "backend": be.name,
-        "device": be.device,
-    }
-    with atomic_h5(path, "train-shard", attrs) as shard:
+    with atomic_h5(path, "train-shard", _block_attributes(study, be, block)) as shard:
         _put_coordinates(shard, study, block, trained)
         for name, what in (("output", "network output"), ("memory", "network memory")):
             values = getattr(trained, name)
@@ -242,6 +326,11 @@ def _put_coordinates(shard: h5py.File, study: Study, block: Block, trained: Trai
     put(shard, "sign", sign, ("replica",), "1", "sign of C within an antithetic pair")
 
 
+def _block_attributes(study: Study, be: Backend, block: Block) -> dict[str, object]:
+    where = {"first": block.first, "count": block.count, "backend": be.name, "device": be.device}
+    return {**_cell_attributes(study, block.cell), **where}
+
+
 def _cell_attributes(study: Study, cell: Cell) -> dict[str, object]:
     return {
         **provenance(study),
@@ -263,3 +352,4 @@ def _write_ensembles(study: Study, layout: Layout, cells: Sequence[Cell]) -> Non
         layout.ensemble(cell).parent.mkdir(parents=True, exist_ok=True)
         attrs = _cell_attributes(study, cell)
         build_ensemble(layout.root, shards, layout.ensemble(cell), "train-ensemble", attrs, {"cell_id": identity})
+        resume.forget_all(layout.state_folder(cell, identity))

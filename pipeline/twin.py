@@ -6,6 +6,7 @@ it. Source: docs/model.md, "Twin".
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from mpi4py import MPI
 
 from kernels import on_processor
 from kernels.problem import Array, Backend, FeatureMap
-from pipeline import chains, plan
+from pipeline import chains, plan, resume
 from pipeline.binning import BinnedMean
 from pipeline.errors import StudyError
 from pipeline.files.ensembles import build_ensemble
@@ -23,9 +24,8 @@ from pipeline.files.store import atomic_h5, open_complete, provenance, put
 from pipeline.flow import probes_of
 from pipeline.laws import ParameterLaw
 from pipeline.layout import Layout
-from pipeline.parallel import Tick, each_block, on_root, together
+from pipeline.parallel import Tick, Ticker, each_block, on_root, together
 from pipeline.plan import Twin, TwinBlock
-from pipeline.streams import Stream
 from pipeline.study import Study
 
 MOST_STEPS = 1024  # of a segment; fixed, so that nothing depends on who works
@@ -51,11 +51,15 @@ def run(study: Study, layout: Layout, steps_per_time: int | None, comm: MPI.Intr
     wanted = [known[steps_per_time]] if steps_per_time is not None else list(known.values())
     missing = on_root(comm, lambda: _missing(study, layout, wanted))
     probe_features = together(comm, lambda: features_at_probes(study, on_processor(be)))
+    pace = together(comm, resume.Pace.of_environment)
+    on_root(comm, lambda: resume.announce(_steps_of(study, layout, missing)))
 
-    def work(index: int, tick: Tick) -> None:
+    def work(index: int, tick: Ticker) -> None:
         block = missing[index]
-        followed = follow_block(study, be, block, probe_features, tick)
+        place = state_place(study, be, block, layout)
+        followed = follow_block(study, be, block, probe_features, tick, resume.Saver(place, pace, tick))
         write_shard(study, be, block, followed, layout.twin_shard(block, plan.twin_id(study, block.twin)))
+        resume.forget(place.path)
 
     each_block(comm, [plan.twin_steps(block, study) for block in missing], work, "twin", "steps")
     on_root(comm, lambda: _write_ensembles(study, layout, wanted))
@@ -72,7 +76,7 @@ def _missing(study: Study, layout: Layout, twins: Sequence[Twin]) -> list[TwinBl
                 missing.append(block)
                 continue
             with open_complete(path, "twin-shard", twin_id=identity, first=block.first, count=block.count):
-                pass
+                resume.forget(layout.twin_state(block, identity))
     return missing
 
 
@@ -90,29 +94,99 @@ def feature_map(study: Study, law: ParameterLaw) -> FeatureMap:
     return FeatureMap(law.activation, nodes.w, root, law.c_std * root)
 
 
-def follow_block(study: Study, be: Backend, block: TwinBlock, probe_features: Array, tick: Tick) -> Followed:
-    """Follow the block's paths to the horizon; tick(steps) reports progress."""
-    law = ParameterLaw.of(study)
-    features, there = feature_map(study, law), law.on(be)
-    path = chains.of(study).paths(be, study.seed, Stream.CHAIN_NOISE, block.paths)
-    k = block.twin.steps_per_time
-    times = [round(t * k) for t in study.training.checkpoints]
-    loss = BinnedMean(be, block.count, times[-1], study.training.loss_bins)
-    theta, memory = be.array(np.zeros((block.count, features.size))), be.array(np.zeros(block.count))
-    output, done = [], 0
-    for checkpoint in times:
-        while done < checkpoint:
-            steps = min(MOST_STEPS, checkpoint - done)
-            x, _, y = path.take(steps)
-            along = there.memory_path(be, x, memory)
-            memory = along[:, -1].copy()
-            miss = be.twin_path(features, study.training.alpha / k, x, along[:, :-1], y, theta)
-            loss.add(done, miss)
-            done += steps
-            tick(steps * block.count)
+def follow_block(
+    study: Study,
+    be: Backend,
+    block: TwinBlock,
+    probe_features: Array,
+    tick: Tick,
+    keeper: resume.Keeper | None = None,
+) -> Followed:
+    """Follow the block's paths to the horizon; tick(steps) reports progress.
+
+    keeper: who saves the state at the ends of segments and may have one to go on from (default: nobody).
+    """
+    keeper = keeper or resume.Forgetful(tick)
+    run = _Run(study, be, block, keeper.load())
+    keeper.resumed(run.done * block.count)
+    for checkpoint in run.times[len(run.output) :]:
+        while run.done < checkpoint:
+            steps = min(MOST_STEPS, checkpoint - run.done)
+            run.advance(steps)
+            keeper.passed(steps * block.count, run.state)
+        run.look(probe_features)
+    return Followed(np.stack(run.output, axis=1), run.loss.mean())
+
+
+class _Run:
+    """A block's twins under way: with their `state`, another process goes on with them."""
+
+    def __init__(self, study: Study, be: Backend, block: TwinBlock, found: resume.State | None = None) -> None:
+        self._be, self._law = be, ParameterLaw.of(study)
+        self._features, self._there = feature_map(study, self._law), self._law.on(be)
+        k = block.twin.steps_per_time
+        self._rate, self.times = study.training.alpha / k, [round(t * k) for t in study.training.checkpoints]
+        self._path = chains.training_paths(study, be, block.paths, found.position if found else None)
+        self.loss = BinnedMean(be, block.count, self.times[-1], study.training.loss_bins)
+        theta, memory = np.zeros((block.count, self._features.size)), np.zeros(block.count)
+        self.output: list[Array] = []
+        self.done, self._started = 0, time.perf_counter()
+        if found is not None:
+            theta, memory, self.loss.sums = (found.arrays[name] for name in ("theta", "memory", "loss_sum"))
+            self.output = list(found.arrays["output"].swapaxes(0, 1)) if "output" in found.arrays else []
+            self.done, self._started = found.done, self._started - found.numbers["seconds"]
+        self._theta, self._memory = be.array(theta), be.array(memory)
+
+    def advance(self, steps: int) -> None:
+        """Follow a segment."""
+        x, _, y = self._path.take(steps)
+        along = self._there.memory_path(self._be, x, self._memory)
+        self._memory = along[:, -1].copy()
+        miss = self._be.twin_path(self._features, self._rate, x, along[:, :-1], y, self._theta)
+        self.loss.add(self.done, miss)
+        self.done += steps
+
+    def look(self, probe_features: Array) -> None:
+        """A checkpoint."""
         # Not a matrix product: its bits would depend on how many paths a block has.
-        output.append((be.numpy(theta)[:, None, :] * probe_features).sum(axis=-1))
-    return Followed(np.stack(output, axis=1), loss.mean())
+        self.output.append((self._be.numpy(self._theta)[:, None, :] * probe_features).sum(axis=-1))
+
+    def state(self) -> resume.State:
+        """Everything now: see STATE."""
+        theta, memory = (np.array(self._be.numpy(a)) for a in (self._theta, self._memory))
+        chain, step = chains.position(self._be, self._path)
+        arrays = {"theta": theta, "memory": memory, "chain_state": chain, "loss_sum": self.loss.sums}
+        seen = {"output": np.stack(self.output, axis=1)} if self.output else {}
+        numbers = {"chain_step": step, "seconds": time.perf_counter() - self._started}
+        return resume.State(self.done, numbers, {**arrays, **seen})
+
+
+# --- saved states ------------------------------------------------------------------------------------------
+
+STATE: resume.Variables = {
+    "theta": (("path", "feature"), "coefficients of the features"),
+    "memory": (("path",), "infinite-width memory along the path"),
+    "loss_sum": (("path", "loss_time"), "sum of (phi.theta_k - Y_k)^2 over the steps of the bin that were taken"),
+    "chain_state": resume.CHAIN_STATE,
+    "output": (("path", "time", "probe"), "output on the probes"),
+}
+
+
+def state_place(study: Study, be: Backend, block: TwinBlock, layout: Layout) -> resume.Place:
+    """Where the block's state is saved (docs/format.md, "twin-state")."""
+    attributes = _block_attributes(study, be, block)
+    identity = {name: attributes.pop(name) for name in ("twin_id", "first", "count")}
+    path = layout.twin_state(block, str(identity["twin_id"]))
+    return resume.Place(path, "twin-state", STATE, resume.rounding(be), identity, attributes)
+
+
+def _steps_of(study: Study, layout: Layout, missing: Sequence[TwinBlock]) -> dict[Path, int]:
+    """Where states of blocks would be, and the steps of their twins."""
+    horizon = study.training.horizon
+    return {
+        layout.twin_state(block, plan.twin_id(study, block.twin)): round(horizon * block.twin.steps_per_time)
+        for block in missing
+    }
 
 
 # --- files -------------------------------------------------------------------------------------------------
@@ -121,10 +195,9 @@ def follow_block(study: Study, be: Backend, block: TwinBlock, probe_features: Ar
 def write_shard(study: Study, be: Backend, block: TwinBlock, followed: Followed, path: Path) -> None:
     """Write the block's shard, complete or not at all (docs/format.md, "twin-shard")."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    about = {"first": block.first, "count": block.count, "backend": be.name, "device": be.device}
     horizon, bins = study.training.horizon, followed.loss.shape[1]
     centres = (np.arange(bins) + 0.5) * horizon / bins
-    with atomic_h5(path, "twin-shard", {**_attributes(study, block.twin), **about}) as shard:
+    with atomic_h5(path, "twin-shard", _block_attributes(study, be, block)) as shard:
         put(shard, "path", block.paths.astype(np.int64), ("path",), "1", "index of the path of the chain")
         put(shard, "time", np.array(study.training.checkpoints), ("time",), "1", "training time t")
         put(shard, "probe", np.arange(study.probes.count), ("probe",), "1", "index of the probe history")
@@ -132,6 +205,11 @@ def write_shard(study: Study, be: Backend, block: TwinBlock, followed: Followed,
         name = "output of the twin at the end of each probe history"
         put(shard, "output", followed.output, ("path", "time", "probe"), "1", name)
         put(shard, "loss", followed.loss, ("path", "loss_time"), "1", "mean of (phi.theta_k - Y_k)^2 along the path")
+
+
+def _block_attributes(study: Study, be: Backend, block: TwinBlock) -> dict[str, object]:
+    where = {"first": block.first, "count": block.count, "backend": be.name, "device": be.device}
+    return {**_attributes(study, block.twin), **where}
 
 
 def _attributes(study: Study, twin: Twin) -> dict[str, object]:
@@ -152,3 +230,4 @@ def _write_ensembles(study: Study, layout: Layout, twins: Sequence[Twin]) -> Non
         path.parent.mkdir(parents=True, exist_ok=True)
         attrs = _attributes(study, twin)
         build_ensemble(layout.root, shards, path, "twin-ensemble", attrs, {"twin_id": identity}, dimension="path")
+        resume.forget_all(layout.twin_state_folder(twin, identity))

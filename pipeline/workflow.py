@@ -75,6 +75,8 @@ def _guarded(command: Sequence[str], lock: int, study: Study, layout: Layout) ->
     require_mpiexec()
     # A workflow profile would only say the same, and is announced on every run.
     guard = ["--nolock", "--rerun-incomplete", "--keep-going", "--workflow-profile", "none"]
+    for stale in layout.locks.glob("refusals-*"):  # of a run that was killed; the lock is ours
+        stale.unlink(missing_ok=True)
     # In the results folder, which jobs on other nodes see as well.
     with tempfile.NamedTemporaryFile("r", dir=layout.locks, prefix="refusals-") as refusals:
         forget_broken_ensembles(study, layout)

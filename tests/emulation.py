@@ -112,6 +112,7 @@ class EmulatedRuntime:
 
     def __init__(self, limits: Limits = SMALL_GPU, memory: int = 1 << 34, backwards: bool = False) -> None:
         self.xp: Any = XP
+        self.compiler = "the emulator"
         self.limits, self._memory, self._backwards = limits, memory, backwards
         self.launched: list[str] = []
 

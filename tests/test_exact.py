@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 import kernels
-from pipeline import exact
+from pipeline import exact, plan
 from pipeline import study as studies
 from pipeline.errors import StudyError
 from pipeline.laws import ParameterLaw
@@ -211,8 +211,8 @@ def test_only_finite_state_and_recorded_laws_are_exact() -> None:
     study = studies.loads(
         "{name: a, chain: {kind: coupled-tanh}, target: {}, training: {beta: [0.75], width: [64]}}", "a.yaml"
     )
-    assert not exact.available(study)
-    assert exact.available(finite())
+    assert not plan.has_exact_law(study)
+    assert plan.has_exact_law(finite())
     with pytest.raises(StudyError, match="coupled-tanh has no exact stationary law"):
         exact.atoms(study, kernels.backend("numpy"))
     assert exact.mixing_rate(study) is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import subprocess
@@ -10,11 +11,16 @@ from pathlib import Path
 
 import pytest
 import runs
+from test_resume import OfTraining, OfTwin, Ticks
 
+from kernels import processor
+from pipeline import study as studies
 from pipeline.files.inspection import ATTRIBUTES, validate
 from pipeline.files.provenance import FIELDS
 from pipeline.files.store import dims_of, open_complete
 from pipeline.files.variables import variables
+from pipeline.parallel import Stopped
+from pipeline.resume import Pace
 
 TEXT = (runs.ROOT / "docs" / "format.md").read_text(encoding="utf-8")
 ENSEMBLE = "train/N00016-K00016/beta0.75-depth1.h5"
@@ -28,8 +34,12 @@ FILES = {
     "limit": "limit.h5",
     "poisson": "poisson.h5",
     "rates": "rates.h5",
+    "train-state": "checkpoints/N00016-K00016_beta0.75-depth1_*/replicas-00000-00001.h5",
+    "twin-state": "checkpoints/twin-K00016_*/paths-00000-00000.h5",
 }
-SHORT = {"float64": "f8", "int64": "i8", "uint8": "u1", "object": "str"}
+# The precision in which units are kept is the back end's.
+KINDS = [pytest.param(kind, marks=pytest.mark.needs_compiler if kind == "train-state" else []) for kind in FILES]
+SHORT = {"float64": "f8", "float32": "f4", "int64": "i8", "uint8": "u1", "object": "str"}
 
 Fields = dict[str, tuple[str, str, str]]
 
@@ -49,6 +59,8 @@ def rows(kind: str) -> dict[str, list[str]]:
 def documented(kind: str) -> tuple[Fields, set[str]]:
     """(dims, dtype, units) of each variable of a kind, and the names of those that may be absent."""
     table = rows("draw-shard") | rows("draw") if kind == "draw" else rows(kind.replace("ensemble", "shard"))
+    if kind == "train-state":  # with what was seen at checkpoints
+        table |= {name: row for name, row in rows("train-shard").items() if row[0].startswith("replica, time")}
     optional = {name for name, row in table.items() if "optional" in row[-1]}
     return {name: (row[0], row[1], row[2]) for name, row in table.items()}, optional
 
@@ -60,10 +72,13 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     study = runs.write_study(folder, twin={"follow": True}, training={"kernel": True})
     for stage in ("draw", "train", "twin", "limit", "poisson", "rates"):
         runs.run(stage, study, "--results", folder / "results")
+    for work in (OfTraining, OfTwin):
+        with pytest.raises(Stopped):
+            work(studies.load(study), processor(), folder / "results").live(Ticks(1, Stopped), Pace(math.inf))
     return folder / "results" / "tiny"
 
 
-@pytest.mark.parametrize("kind", FILES)
+@pytest.mark.parametrize("kind", KINDS)
 def test_the_tables_are_what_files_hold(results: Path, kind: str) -> None:
     fields, optional = documented(kind)
     (path,) = results.glob(FILES[kind])
@@ -78,7 +93,7 @@ def test_the_tables_are_what_files_hold(results: Path, kind: str) -> None:
     assert found == {name: fields[name] for name in found}
 
 
-@pytest.mark.parametrize("kind", FILES)
+@pytest.mark.parametrize("kind", KINDS)
 def test_the_tables_of_attributes_are_what_files_have(results: Path, kind: str) -> None:
     (path,) = results.glob(FILES[kind])
     known = set(re.findall(r"^\| `(\w+)` \|", TEXT, re.M))

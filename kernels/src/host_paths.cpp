@@ -74,6 +74,23 @@ extern "C" {
 
 int vector_lanes() { return lanes; }
 
+// What of this build decides how sums are rounded.
+const char* rounding() {
+#if defined(__FMA__) || defined(__ARM_FEATURE_FMA)
+#define FUSED "fused multiply-add"
+#else
+#define FUSED "no fused multiply-add"
+#endif
+#if defined(__clang__)
+#define COMPILER __VERSION__
+#else
+#define COMPILER "GCC " __VERSION__
+#endif
+#define TEXT(n) #n
+#define WRITTEN(n) TEXT(n)
+    return COMPILER ", vectors of " WRITTEN(VECTOR_BYTES) " bytes, " FUSED;
+}
+
 // The bare generator, for known-answer tests: `count` counters of four words each, answers in place.
 void philox_words(u32* words, long count, u32 key0, u32 key1) {
     for (long i = 0; i < count; ++i, words += 4) {

@@ -131,6 +131,28 @@ void read_weights(const Unit<V>* units, long width, Real* w, Real* b, Real* c) {
     }
 }
 
+// All of a replica's units as (fields, width), the fields those of struct Unit in its order, as on a device (store.h).
+long unit_fields() { return sizeof(Unit<V>) / sizeof(V); }
+
+void read_units(const Unit<V>* units, long width, Real* out) {
+    for (long t = 0; t < tiles_of(width); ++t) {
+        const long first = t * lanes, here = smaller(long(lanes), width - first);
+        const Real* tile = reinterpret_cast<const Real*>(units + t);
+        for (long f = 0; f < unit_fields(); ++f)
+            std::memcpy(out + f * width + first, tile + f * lanes, here * sizeof(Real));
+    }
+}
+
+void write_units(Unit<V>* units, long width, const Real* in) {
+    std::memset(static_cast<void*>(units), 0, unit_bytes(width));
+    for (long t = 0; t < tiles_of(width); ++t) {
+        const long first = t * lanes, here = smaller(long(lanes), width - first);
+        Real* tile = reinterpret_cast<Real*>(units + t);
+        for (long f = 0; f < unit_fields(); ++f)
+            std::memcpy(tile + f * lanes, in + f * width + first, here * sizeof(Real));
+    }
+}
+
 // `steps` training steps of one replica: x (steps, DIMENSION), y (steps), squared_error (steps).
 void train_replica(Unit<V>* units, ReplicaState* state, const Training* training, const Real* x, const Real* y,
                    long steps, double* squared_error) {

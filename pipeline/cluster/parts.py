@@ -10,13 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kernels import launch
-from pipeline import draw, plan, twin
+from pipeline import plan
 from pipeline.checks import MOST_FEATURES
 from pipeline.cluster.site import Site
 from pipeline.layout import Layout
 from pipeline.plan import Cell, Twin
 from pipeline.study import Study
-from pipeline.train import kernel_training
 
 DRAW = "draw"
 TWIN = "twin-K"
@@ -26,6 +25,7 @@ DRAW_FEATURE = 30.0
 TWIN_FEATURE = 4.0
 BLOCK_SECONDS = 0.05  # of a block besides its steps: its networks are drawn, its shard is written
 
+PATH_STEPS = 1024  # of a path that a twin holds at a time
 BASE_MEGABYTES = 400  # of a rank: Python, libraries, a path
 SPARE = 1.5  # of all arrays that were counted
 
@@ -52,9 +52,9 @@ def parts(study: Study, layout: Layout, site: Site) -> tuple[Part, ...]:
 
 
 def _draw(study: Study, layout: Layout, site: Site) -> Part:
-    count = draw.block_count(study)
+    count = plan.draw_blocks(study)
     features = study.limit.nodes * (1 + study.dimension)
-    block = draw.block_steps(study) * features * DRAW_FEATURE / site.speed.float64 + BLOCK_SECONDS
+    block = plan.draw_steps(study) * features * DRAW_FEATURE / site.speed.float64 + BLOCK_SECONDS
     megabytes = _with_base(8e-6 * min(features, MOST_FEATURES) ** 2 * (4 + count))
     return Part(DRAW, (layout.draw,), plan.draw_id(study), count * block, block, megabytes)
 
@@ -63,7 +63,7 @@ def _twin(study: Study, layout: Layout, site: Site, which: Twin) -> Part:
     blocks = plan.twin_blocks(study, which)
     features = study.limit.nodes * (1 + study.dimension)
     each = [plan.twin_steps(b, study) * features * TWIN_FEATURE / site.speed.float64 + BLOCK_SECONDS for b in blocks]
-    path = 8e-6 * blocks[0].count * (features + twin.MOST_STEPS * (4 + study.dimension))
+    path = 8e-6 * blocks[0].count * (features + PATH_STEPS * (4 + study.dimension))
     identity = (plan.twin_id(study, which), which.paths)
     name = f"{TWIN}{which.steps_per_time:05d}"
     return Part(name, (layout.twin(which),), identity, sum(each), max(each), _with_base(path))
@@ -80,7 +80,7 @@ def _pack(study: Study, layout: Layout, site: Site, name: str, cells: tuple[Cell
 
 def state_megabytes(study: Study, cell: Cell) -> float:
     """Memory that the networks of one block take, and what they are looked at with."""
-    words = launch.words_per_unit(kernel_training(study, cell))
+    words = launch.words_per_unit(plan.kernel_training(study, cell))
     replicas = study.training.replicas_per_block
     values = len(study.training.checkpoints) * study.probes.count * (study.probes.length + 2)
     return 1e-6 * replicas * (4 * words * cell.width + 8 * values)

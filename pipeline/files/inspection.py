@@ -13,7 +13,7 @@ from pipeline.errors import StudyError
 from pipeline.files import digests, provenance
 from pipeline.files.reading import FORMAT, attribute_of, digest_of, open_complete, shown
 from pipeline.files.variables import dims_of, groups, values_of, variables
-from pipeline.layout import Layout
+from pipeline.layout import STATES, Layout
 from pipeline.study import load
 
 TRAINING = ("cell_id", "cell", "beta", "width", "steps_per_time", "depth", "alpha", "horizon")
@@ -30,6 +30,11 @@ ATTRIBUTES = {
     "poisson": ("draw_id", "limit_id", *MACHINE),
     "rates": MACHINE,
 }
+_STATE = ("rounding", "state_version", "done", "chain_step", "seconds")
+ATTRIBUTES |= {
+    "train-state": (*ATTRIBUTES["train-shard"], *_STATE),
+    "twin-state": (*ATTRIBUTES["twin-shard"], *_STATE),
+}
 # What the results of a study are called; another kind under such a name is a file in the wrong place.
 KIND_OF_NAME = {"draw.h5": "draw", "limit.h5": "limit", "poisson.h5": "poisson", "rates.h5": "rates"}
 # Shown first and in this order by `inspect`; the study's text has its own line.
@@ -37,15 +42,28 @@ SHOWN_FIRST = ("study", "study_id", "cell_id", "precision", "seed", "backend", "
 
 
 def hdf5_files(path: Path) -> list[Path]:
-    """The file itself, or every .h5 file below a folder, sorted. Raises StudyError if there is none."""
+    """The file itself, or every .h5 file below a folder but saved states, sorted.
+
+    Raises StudyError if there is none.
+    """
     path = Path(path)
     if not path.is_dir():
         return [path]
     # A name that starts with a dot is a temporary of a writer at work, or of one that was killed.
-    found = sorted(file for file in path.rglob("*.h5") if not file.name.startswith("."))
+    found = sorted(file for file in path.rglob("*.h5") if not file.name.startswith(".") and not _is_state(path, file))
     if not found:
         raise StudyError(f"{path}: holds no .h5 files; give a results folder (results/STUDY) or a file")
     return found
+
+
+def _is_state(folder: Path, file: Path) -> bool:
+    """Is it a saved state of work under way? They come and go, and are no results."""
+    places = [folder / parent for parent in file.relative_to(folder).parents]
+    # Beside shards or locks: a study may have the name of the folder of states.
+    return any(
+        place.name == STATES and ((place.parent / "shards").is_dir() or (place.parent / ".locks").is_dir())
+        for place in places[:-1]
+    )
 
 
 def digest(path: Path) -> list[str]:

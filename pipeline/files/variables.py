@@ -31,17 +31,19 @@ def put(
     units: str,
     long_name: str,
     volatile: bool = False,
+    compress: bool = True,
 ) -> h5py.Dataset:
     """Add a variable to a file (or group) opened by `atomic_h5`.
 
     data: numbers, booleans (stored as uint8) or text, one axis for each of `dims`; a variable named as its only
     dimension is that dimension's coordinate. volatile: differs from run to run (a timing), so it gets no digest.
+    compress: try to, which takes longer than writing.
     Raises ValueError or TypeError on what is a mistake in the calling code.
     """
     values = _storable(data)
     _check_dims(file, name, values.shape, dims)
     text = {"dtype": TEXT} if values.dtype.kind == "O" else {}
-    dataset = file.create_dataset(name, data=values, **text, **_storage(values))
+    dataset = file.create_dataset(name, data=values, **text, **(_storage(values) if compress else {}))
     describe(dataset, dims, units, long_name, None if volatile else digests.of_array(values))
     return dataset
 
