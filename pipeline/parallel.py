@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
 import traceback
@@ -52,10 +53,10 @@ class Stopped(Exception):
 
 
 class Ended(SystemExit):
-    """All ranks end because one was asked to, with the exit code that SIGTERM stands for."""
+    """All ranks end because one was asked to by a signal, with the exit code that the signal stands for."""
 
-    def __init__(self) -> None:
-        super().__init__(signals.END_CODE)
+    def __init__(self, number: int) -> None:
+        super().__init__(128 + number)
 
 
 class _Counters:
@@ -187,7 +188,7 @@ class _Outcome:
     error: str | None
     is_defect: bool
     saved: int
-    asked_to_end: bool
+    asked_to_end: int
 
 
 def each_block(
@@ -197,7 +198,7 @@ def each_block(
 
     sizes: work of each block in `unit`s; `tick(amount)` reports progress from inside and must be called at least
     every second or so: it is where a rank learns that another one failed, or that one was asked to end, and leaves by
-    Stopped, on the way of which work may be saved. Raises on every rank what one rank raised; Ended after a SIGTERM.
+    Stopped, on the way of which work may be saved. Raises on every rank what one rank raised; Ended after a signal.
     """
     order = sorted(range(len(sizes)), key=lambda index: -sizes[index])
     with signals.heard() as asked, _Counters(comm) as counters:
@@ -209,21 +210,22 @@ def each_block(
         counters.add(_Counters.FINISHED, 1)
         _wait(comm, counters, tick, error)
         outcomes = comm.allgather(_Outcome(error, is_defect, saved or 0, asked.end))
-        asked.answered = any(outcome.asked_to_end for outcome in outcomes)
+        number = max(outcome.asked_to_end for outcome in outcomes)
+        asked.answered = number > 0
         if not asked.answered and not any(outcome.error for outcome in outcomes):
             tick.finish()
     _raise_first(comm, [(outcome.error, outcome.is_defect) for outcome in outcomes])
     if asked.answered:
-        _end(comm, label, f"{sum(outcome.saved for outcome in outcomes):.4g} {unit}")
+        _end(comm, number, label, f"{sum(outcome.saved for outcome in outcomes):.4g} {unit}")
 
 
-def _end(comm: MPI.Intracomm, label: str, saved: str) -> None:
+def _end(comm: MPI.Intracomm, number: int, label: str, saved: str) -> None:
     if comm.rank == 0:
         progress.say(
-            f"rnnlimits: {label}: stopped by SIGTERM after saving {saved} of unfinished blocks; "
+            f"rnnlimits: {label}: stopped by {signal.Signals(number).name} after saving {saved} of unfinished blocks; "
             "the same command continues"
         )
-    raise Ended
+    raise Ended(number)
 
 
 def _take_blocks(counters: _Counters, order: Sequence[int], work: Callable[[int, Ticker], None], tick: Ticker) -> int:

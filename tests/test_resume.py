@@ -625,7 +625,7 @@ def test_killed_at_random_moments_within_blocks(tmp_path: Path, calm: dict[str, 
 @pytest.mark.needs_mpi
 @pytest.mark.needs_compiler
 def test_signals_to_real_ranks(tmp_path: Path, calm: dict[str, str]) -> None:
-    """SIGUSR1 to all: saved, and they go on. SIGTERM to one rank, then to the launcher: saved, and all end with 143."""
+    """SIGUSR1 to all: saved, and they go on. SIGTERM to one rank or the launcher, SIGINT to it: saved, and all end."""
     study = write_study(tmp_path, training=LONG)
     job = start(study, tmp_path, "off")
     wait_until(lambda: listening(tmp_path), job)
@@ -636,17 +636,17 @@ def test_signals_to_real_ranks(tmp_path: Path, calm: dict[str, str]) -> None:
     first = saved(tmp_path)
     time.sleep(0.2)
     assert saved(tmp_path) == first
-    for who in ("a rank", "the launcher"):
-        os.kill(job.pid if who == "the launcher" else processes(tmp_path)[0], signal.SIGTERM)
+    for who, number in (("a rank", signal.SIGTERM), ("the launcher", signal.SIGTERM), ("the launcher", signal.SIGINT)):
+        os.kill(job.pid if who == "the launcher" else processes(tmp_path)[0], number)
         started = time.monotonic()
-        assert job.wait(timeout=15) == 143
+        assert job.wait(timeout=15) == 128 + number
         assert time.monotonic() - started < 15
         last = saved(tmp_path)
         assert all(last[name] > first[name] for name in first)
-        kept = float(re.search(r"stopped by SIGTERM after saving (\S+) unit-steps", job.stderr.read())[1])
+        kept = float(re.search(r"stopped by SIG[A-Z]+ after saving (\S+) unit-steps", job.stderr.read())[1])
         assert kept == pytest.approx(sum(last.values()) * 1024 * 4, rel=1e-3)
         first = last
-        if who == "a rank":
+        if number != signal.SIGINT:
             job = start(study, tmp_path, "off")
             wait_until(lambda: listening(tmp_path), job)
             time.sleep(0.2)
