@@ -34,10 +34,15 @@ def exclusive(folder: Path, name: str, wait: Callable[[str], object] | None = No
             _take(lock.fileno(), path)
         else:
             _take_in_turn(lock.fileno(), path, wait)
-        lock.truncate(0)
-        lock.write(f"process {os.getpid()} on {platform.node()}\n")
-        lock.flush()
+        sign(lock.fileno())
         yield lock.fileno()
+
+
+def sign(descriptor: int, child: int | None = None) -> None:
+    """Write into a lock who holds it; child: a process that does too, and may outlive this one."""
+    holders = f"process {os.getpid()}" if child is None else f"process {os.getpid()} or its child {child}"
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, f"{holders} on {platform.node()}\n".encode(), 0)
 
 
 def _take_in_turn(descriptor: int, path: Path, say: Callable[[str], object]) -> None:

@@ -38,7 +38,11 @@ def heard() -> Iterator[Asked]:
         if number == signal.SIGINT:
             signal.signal(number, signal.SIG_DFL)
 
-    actions: dict[signal.Signals, Callable[[int, object], None]] = {signal.SIGUSR1: save, signal.SIGTERM: end, signal.SIGINT: end}
+    actions: dict[signal.Signals, Callable[[int, object], None]] = {
+        signal.SIGUSR1: save,
+        signal.SIGTERM: end,
+        signal.SIGINT: end,
+    }
     kept = {number: signal.signal(number, act) for number, act in actions.items()}
     try:
         yield asked

@@ -18,10 +18,10 @@ from kernels import gpu_count, require_known
 from kernels.problem import KernelError
 from pipeline import BACKEND, plan
 from pipeline.checks import check
-from pipeline.cluster import leftovers, submission
+from pipeline.cluster import endings, leftovers, submission
 from pipeline.errors import REFUSALS, StudyError
 from pipeline.layout import Layout
-from pipeline.locks import exclusive
+from pipeline.locks import exclusive, sign
 from pipeline.study import Study
 
 HOME = Path(__file__).parent.parent
@@ -65,8 +65,16 @@ def submit(
     command += ["--config", f"results={json.dumps(str(results))}", f"site={json.dumps(str(profile))}"]
     command.append(f"backend={backend}")
     with exclusive(layout.locks, "run") as lock:
-        leftovers.cancel(prefix, say=lambda line: print(f"rnnlimits: {line}", file=sys.stderr))
-        return _guarded([*command, *further], lock, study, layout)
+        leftovers.cancel(prefix, say=_say)
+        code = _guarded([*command, *further], lock, study, layout)
+        with suppress(StudyError):  # the run has ended; only words about it are missing
+            for line in endings.told(prefix, submission.profile(profile).logs):
+                _say(line)
+        return code
+
+
+def _say(line: str) -> None:
+    print(f"rnnlimits: {line}", file=sys.stderr)
 
 
 def _guarded(command: Sequence[str], lock: int, study: Study, layout: Layout) -> int:
@@ -129,6 +137,7 @@ def supervise(command: Sequence[str], lock: int) -> int:
     """
     # A process group of its own: then the signal reaches the jobs as well, once, whoever sent it to us.
     child = subprocess.Popen(command, pass_fds=[lock], process_group=0)
+    sign(lock, child.pid)
     received: list[int] = []
 
     def pass_on(number: int, _: object) -> None:

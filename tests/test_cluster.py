@@ -215,6 +215,7 @@ def test_cancelled_jobs_are_submitted_again(
         kept = wait_for_shards(results, 12, process)
         loopback.run("scancel", *leftovers_of(loopback, results))
         assert process.wait(150) == 0, said(study)
+    assert "was cancelled after" in said(study)
     assert found_in(results) == calm
     assert not {path for path, time_ in kept.items() if path.stat().st_mtime_ns != time_}
 
@@ -226,6 +227,7 @@ def test_a_preempted_job_goes_on(loopback: Loopback, long: tuple[Path, Path, Pat
         urgent = loopback.submit("sleep 3", "--partition=urgent", "--nodes=4", "--exclusive", "--account=ci")
         loopback.wait_for(urgent, "COMPLETED")
         assert process.wait(180) == 0, said(study)
+    assert "was preempted or lost its node" in said(study)
     assert found_in(results) == calm
     assert not {path for path, time_ in kept.items() if path.stat().st_mtime_ns != time_}
 

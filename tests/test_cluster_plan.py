@@ -15,7 +15,7 @@ import pytest
 from runs import ENVIRONMENT, ROOT, run, write_study
 
 from pipeline import plan
-from pipeline.cluster import leftovers, site, submission
+from pipeline.cluster import endings, leftovers, site, submission
 from pipeline.cluster.jobs import jobs, megabytes_per_core, minutes
 from pipeline.cluster.parts import parts
 from pipeline.cluster.site import Site
@@ -273,6 +273,25 @@ def test_a_path_that_a_shell_would_read_is_refused(tmp_path: Path, place: str, c
     assert "which a shell would read when a job is submitted; rename the folder" in done.stderr
     assert done.stderr.count("\n") == 1
     assert not list(tmp_path.rglob("pwned"))
+
+
+def test_what_became_of_jobs_is_told_in_one_line_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [
+        ("7", "TIMEOUT", "0", "1:05", "ours_1", "rule_job_draw"),
+        ("8", "COMPLETED", "0", "1:00", "ours_1", "rule_job_N00016"),
+        ("9", "COMPLETED", "2", "1:00", "ours_1", "rule_job_N00033"),
+        ("10", "FAILED", "0", "1:00", "others_1", "rule_job_N00033"),
+        ("11", "BOOT_FAIL", "0", "0:00", "ours_1", "rule_analysis"),
+    ]
+    table = "\n".join(
+        "".join(word.ljust(width) for word, width in zip(row, endings.FIELDS.values(), strict=True)) for row in rows
+    )
+    monkeypatch.setattr(endings, "ask", lambda *_: table)
+    assert endings.told("ours", Path("logs")) == [
+        "job 7 (job_draw) reached its time limit after 1:05; what it saved is kept; its output: logs",
+        "job 9 (job_N00033) was preempted or lost its node, and was started again by Slurm",
+        "job 11 (analysis) ended as BOOT_FAIL after 0:00; what it saved is kept; its output: logs",
+    ]
 
 
 @pytest.mark.workflow

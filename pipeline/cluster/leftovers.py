@@ -33,7 +33,7 @@ def cancel(prefix: str, say: Callable[[str], object]) -> None:
         return
     count = f"{len(left)} job{'s' * (len(left) > 1)} of an earlier run"
     say(f"{count} cancelled ({', '.join(left)}); what was finished or saved is kept")
-    _ask("scancel", *left)
+    ask("scancel", *left)
     end = time.monotonic() + END_SECONDS
     while left := jobs(prefix):
         if time.monotonic() > end:
@@ -44,12 +44,13 @@ def cancel(prefix: str, say: Callable[[str], object]) -> None:
 def jobs(prefix: str) -> list[str]:
     """Numbers of our jobs that are queued or under way and whose name starts with `prefix`."""
     # Completing jobs count: their last processes may still write.
-    lines = _ask("squeue", "--noheader", "--me", "--format", "%A %j").splitlines()
+    lines = ask("squeue", "--noheader", "--me", "--format", "%A %j").splitlines()
     found = [line.split(" ", 1) for line in lines if " " in line]
     return [number for number, name in found if name.startswith(f"{prefix}_")]
 
 
-def _ask(*command: str) -> str:
+def ask(*command: str) -> str:
+    """What one of Slurm's commands prints. Raises StudyError if it is missing, fails or does not answer."""
     if shutil.which(command[0]) is None:
         raise StudyError(f"{command[0]}: not found on PATH; --profile needs Slurm's commands: run it on a login node")
     try:

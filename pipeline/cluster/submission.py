@@ -93,11 +93,12 @@ def launcher(job: Job, site: Site) -> str:
 
 @dataclass(frozen=True)
 class Profile:
-    """A profile's folder: what its config.yaml gives every job, and its site."""
+    """A profile's folder: what its config.yaml gives every job, where their output goes, and its site."""
 
     folder: Path
     defaults: Mapping[str, object]
     requeue: bool
+    logs: Path
     site: Site
 
 
@@ -113,7 +114,8 @@ def profile(folder: Path) -> Profile:
     raw = parse(text, str(path))
     if not isinstance(raw, dict):
         raise StudyError(f"{path}: is not a Snakemake profile; allowed: options of Snakemake as keys and values")
-    return Profile(folder, dict(_defaults(path, raw)), raw.get("slurm-requeue") is True, load(folder))
+    logs = Path(str(raw.get("slurm-logdir", ".snakemake/slurm_logs")))
+    return Profile(folder, dict(_defaults(path, raw)), raw.get("slurm-requeue") is True, logs, load(folder))
 
 
 def _defaults(path: Path, raw: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
