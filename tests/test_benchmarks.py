@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 from runs import ENVIRONMENT, ROOT
 
 from benchmarks import train_gpu
+from benchmarks.cluster import Renames, kind_of
 from benchmarks.train_gpu import COUNTS, Speed
 from kernels.launch import Limits
 from kernels.problem import Training
@@ -19,7 +22,11 @@ H100_SPEED = Speed(1.98e9, 3.35e12)
 
 
 def benchmark(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(ROOT / "benchmarks" / "train_gpu.py"), *words]
+    return program("train_gpu.py", *words, **environment)
+
+
+def program(name: str, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / "benchmarks" / name), *words]
     settings = {**ENVIRONMENT, "JAX_PLATFORMS": "cpu", **environment}
     return subprocess.run(command, env=settings, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
 
@@ -76,3 +83,52 @@ def test_limit_where_double_precision_is_rare() -> None:
 
 def test_every_line_has_a_count() -> None:
     assert {(d, precision) for _, _, d, precision in train_gpu.everything()} <= {(d, p) for p, d in COUNTS}
+
+
+# --------------------------------------------------------------------------------------- faults and many blocks
+
+
+@pytest.mark.needs_slurm
+@pytest.mark.needs_mpi
+@pytest.mark.needs_compiler
+@pytest.mark.workflow
+def test_faults_are_survived_and_told(tmp_path: Path) -> None:
+    """A killed Snakemake, and a second run: the program itself compares the bits, and its exit code says so."""
+    kinds = ["SIGTERM rnnlimits run", "second run at the same time"]
+    table = tmp_path / "table.md"
+    words = ["--short", "--chaos", "0", "--lanes", "2", "--only", ",".join(kinds), "--write", str(table)]
+    done = program("faults.py", *words)
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    rows = [line for line in table.read_text().splitlines() if line.startswith(tuple(f"| {kind}" for kind in kinds))]
+    assert [row.split(" | ")[-3:] for row in rows] == [["0", "0", "yes |"]] * 2
+    assert "interrupted; the same command continues where it stopped" in rows[0]
+    assert "is being run by process" in rows[1]
+
+
+def test_an_unknown_fault_is_refused() -> None:
+    done = program("faults.py", "--only", "SIGKILL everything")
+    assert done.returncode == 2
+    assert "SIGKILL everything not among" in done.stderr
+
+
+def test_what_a_process_of_a_study_is() -> None:
+    python = "/usr/bin/python3"
+    job = ["-m", "snakemake", "--snakefile", "S", "--target-jobs", "a:"]
+    rank = ["-m", "pipeline", "work", "study.yaml"]
+    found = [kind_of(words) for words in ([python, *rank], ["srun", "-n2", "python", *rank], [python, *job])]
+    assert found == ["rank", "srun", "job's Snakemake"]
+    assert [kind_of([python, *job[:4]]), kind_of(["sh", "-c", "python -m pipeline work"])] == ["Snakemake", ""]
+
+
+def test_renames_are_counted(tmp_path: Path) -> None:
+    """What appears by rename counts each time; what is only written does not."""
+    renames = Renames([tmp_path / "a"])
+    for _ in range(2):
+        (tmp_path / "a" / ".part").write_text("x")
+        (tmp_path / "a" / ".part").rename(tmp_path / "a" / "shard.h5")
+    (tmp_path / "a" / "other").write_text("x")
+    for _ in range(100):
+        if renames.count[tmp_path / "a" / "shard.h5"] == 2:
+            break
+        time.sleep(0.05)
+    assert dict(renames.count) == {tmp_path / "a" / "shard.h5": 2}
