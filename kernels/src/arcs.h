@@ -28,6 +28,13 @@ template <class V> KERNEL V root(V a) {
 #endif
 #endif
 
+// Horner's rule without a loop: longer ones than about sixteen terms compilers do not unroll by themselves.
+template <int last, class V> KERNEL V series(const double* coefficient, V x) {
+    typedef typename Lane<V>::Scalar Scalar;
+    if constexpr (last == 0) return splat<V>(Scalar(coefficient[0]));
+    else return series<last - 1>(coefficient + 1, x) * x + Scalar(coefficient[0]);
+}
+
 // For a correlation c: sine = sqrt(1 - c^2), and (pi - arccos c) / (2 pi), which is 0 at c = -1, 1/4 at 0, 1/2 at 1.
 //
 // arccos |c| = sine G(1 - |c|): one square root gives both, and G is smooth on all of [0, 1] (its nearest singularity
@@ -46,7 +53,7 @@ template <class V> KERNEL V quarter_arc(V c, V& sine) {
     const V size = smaller(splat<V>(Scalar(1)), magnitude(c));
     sine = root(V(Scalar(1) - size * size));
     const V below = Scalar(1) - size;
-    const V arc = sine * (sizeof(Scalar) == 4 ? polynomial(coarse, below) : polynomial(fine, below));
+    const V arc = sine * (sizeof(Scalar) == 4 ? series<9>(coarse, below) : series<20>(fine, below));
     return c < V{} ? arc : V(Scalar(0.5) - arc);
 }
 
@@ -63,5 +70,5 @@ template <class V> KERNEL V scaled_arctan(V w) {
                            0.0089618826870466312, -0.0035711384160072049, 0.0010228702530796021,
                            -0.00018611054678807646, 1.6082515874289684e-5};
     const V square = w * w;
-    return w * (sizeof(Scalar) == 4 ? polynomial(coarse, square) : polynomial(fine, square));
+    return w * (sizeof(Scalar) == 4 ? series<8>(coarse, square) : series<20>(fine, square));
 }

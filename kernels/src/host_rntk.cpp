@@ -61,9 +61,11 @@ template <int layers> struct Sweep {
     template <bool masked, bool summed> KERNEL void step(i64 k, i64 shift) {
         const i64 record = net.record();
         const Real* column = table.data + table.start[group] + (table.top[group] - 1 - k - shift) * record * width;
+#pragma GCC unroll 8
         for (int r = 0; r < rows; ++r) {
             if (masked && k >= row[r].length) continue;
             const Real* own = row[r].first + k * record;
+#pragma GCC unroll 8
             for (int v = 0; v < vectors; ++v) {
                 V *val = value[r][v], *tan = tangent[r][v];
                 auto one = [&](int field) { return own[field]; };

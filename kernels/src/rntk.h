@@ -73,7 +73,8 @@ template <class V, class Of> KERNEL void advance(const Network& net, V drive, Of
 
 template <class V, class One, class Other> KERNEL V drive_of(const Network& net, One one, Other other) {
     V drive = splat<V>(net.b);
-    for (int j = 0; j < net.inputs; ++j) drive += V(one(j) * other(j));
+    drive += V(one(0) * other(0));
+    for (int j = 1; j < net.inputs; ++j) drive += V(one(j) * other(j));
     return drive;
 }
 
