@@ -9,8 +9,9 @@
 
 from __future__ import annotations
 
-from kernels.rntk.gram import diagonal, gram, require_psd, rows
+from kernels.rntk.gradient import input_gradient
+from kernels.rntk.matrices import diagonal, gram, require_psd, rows
 from kernels.rntk.network import Elman
 from kernels.rntk.sequences import Batch, batch
 
-__all__ = ["Batch", "Elman", "batch", "diagonal", "gram", "require_psd", "rows"]
+__all__ = ["Batch", "Elman", "batch", "diagonal", "gram", "input_gradient", "require_psd", "rows"]

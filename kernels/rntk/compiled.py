@@ -88,21 +88,8 @@ def prepare(batches: list[Batch], network: Elman, dtype: np.dtype[Any]) -> list[
     code = tables.CODES[network.activation]
     width = _library(dtype, code).group_width()
     if code == tables.CODES["tanh"]:
-        return _prepare_series(batches, network, dtype, width)
+        return [Prepared(*one) for one in tables.with_series(batches, network, dtype, width)]
     return [_prepare_closed(batch, Form(network, batch.dimension, 0, dtype, width)) for batch in batches]
-
-
-def _prepare_series(batches: list[Batch], network: Elman, dtype: np.dtype[Any], width: int) -> list[Prepared]:
-    found = [tables.variances(batch, network) for batch in batches]
-    terms = series.terms_needed(network.activation, max(one.largest for one in found))
-    made = []
-    for batch, one in zip(batches, found, strict=True):
-        table = tables.table_of(batch, Form(network, batch.dimension, terms, dtype, width))
-        order = table.order
-        by_place = tables.Variances([one.q[i] for i in order], one.nngp[order], one.ntk[order])
-        tables.place_series(table, by_place)
-        made.append(Prepared(table, by_place.nngp.astype(dtype), by_place.ntk.astype(dtype)))
-    return made
 
 
 def _prepare_closed(batch: Batch, form: Form) -> Prepared:

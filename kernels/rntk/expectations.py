@@ -14,6 +14,9 @@ from kernels.activations import ACTIVATIONS
 from kernels.problem import Array
 
 REACH = 8.5  # of the nodes: the Gaussian density is below 1e-16 there
+# A correlation is known no better than this, but where it is exactly 1 or -1 (one input, no bias, first step) arccos
+# would make 1e-8 of it.
+ROUNDING = 4 * float(np.finfo(np.float64).eps)
 
 
 class Pair(NamedTuple):
@@ -46,6 +49,7 @@ def own_expectations(activation: str, q: Array) -> Pair:
 def _relu(q: Array, other: Array, s: Array) -> Pair:
     scale = np.sqrt(q * other)
     c = np.clip(np.divide(s, scale, out=np.zeros_like(scale), where=scale > 0), -1, 1)
+    c = np.where(1 - np.abs(c) <= ROUNDING, np.sign(c), c)
     angle = np.pi - np.arccos(c)
     return Pair(scale / (2 * np.pi) * (c * angle + np.sqrt(1 - c**2)), angle / (2 * np.pi))
 
@@ -54,7 +58,7 @@ def rotated_nodes(activation: str, q: float, other: float, s: float) -> tuple[Ar
     """Nodes u, v and weights of a product rule for N(0, [[q, s], [s, other]])."""
     largest = max(q, other, 1e-6)
     pole = np.pi if activation == "logistic" else np.pi / 2
-    spacing = min(0.35, 2 * np.pi * pole / np.sqrt(largest) / 34.0)
+    spacing = min(0.35, 2 * np.pi * pole / np.sqrt(largest) / 46.0)
     half = int(np.ceil(REACH / spacing))
     z = spacing * np.arange(-half, half + 1)
     density = spacing * np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi)

@@ -48,7 +48,7 @@ class Moments:
     def __init__(self, activation: str, largest: float, terms: int = 0) -> None:
         self.smooth = SMOOTH[activation]
         width = self.smooth.pole / np.sqrt(max(largest, 1e-6))
-        spacing = min(0.12, 2 * np.pi * width / 42.0, 2 * np.pi / (np.sqrt(2.0 * terms) + REACH))
+        spacing = min(0.12, 2 * np.pi * width / 46.0, 2 * np.pi / (np.sqrt(2.0 * terms) + REACH))
         half = int(np.ceil(REACH / spacing))
         self.nodes = spacing * np.arange(-half, half + 1)
         self.spacing = spacing

@@ -172,6 +172,23 @@ def place_series(table: Table, found: Variances) -> None:
             table.group(index)[table.top[index] - len(q) :, form.inputs :, lane] = entry
 
 
+def with_series(
+    batches: list[Batch], network: Elman, dtype: np.dtype[Any], width: int
+) -> list[tuple[Table, NDArray[Any], NDArray[Any]]]:
+    """Complete tables of batches that will meet, each with what its sequences have with themselves, by place.
+
+    Raises KernelError for variances that are too large for a series.
+    """
+    found = [variances(batch, network) for batch in batches]
+    terms = series.terms_needed(network.activation, max(one.largest for one in found))
+    made = []
+    for batch, one in zip(batches, found, strict=True):
+        table = table_of(batch, Form(network, batch.dimension, terms, dtype, width))
+        place_series(table, Variances([one.q[i] for i in table.order], one.nngp, one.ntk))
+        made.append((table, one.nngp[table.order].astype(dtype), one.ntk[table.order].astype(dtype)))
+    return made
+
+
 def require_finite(values: NDArray[Any], network: Elman, dtype: np.dtype[Any]) -> None:
     """Raises KernelError where a kernel's diagonal has left the range of numbers."""
     if not np.isfinite(values).all():
