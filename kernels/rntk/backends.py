@@ -20,7 +20,13 @@ class Sums(Protocol):
     """Kernels without sigma_v: values at the last step, or sums over steps (average) or over pairs of steps (mean)."""
 
     def sums(
-        self, x: Batch, y: Batch | None, network: Elman, dtype: np.dtype[Any], wanted: tuple[str, ...], threads: int | None
+        self,
+        x: Batch,
+        y: Batch | None,
+        network: Elman,
+        dtype: np.dtype[Any],
+        wanted: tuple[str, ...],
+        threads: int | None,
     ) -> list[Matrix]:
         """A matrix (n_x, n_y) for each kernel in `wanted`; without y symmetric, with the diagonal of `own_sums`."""
 
@@ -54,7 +60,13 @@ class Host:
     """See Sums; compiled for this machine."""
 
     def sums(
-        self, x: Batch, y: Batch | None, network: Elman, dtype: np.dtype[Any], wanted: tuple[str, ...], threads: int | None
+        self,
+        x: Batch,
+        y: Batch | None,
+        network: Elman,
+        dtype: np.dtype[Any],
+        wanted: tuple[str, ...],
+        threads: int | None,
     ) -> list[Matrix]:
         """See Sums.sums."""
         prepared = compiled.prepare([x] if y is None else [x, y], network, dtype)

@@ -1,4 +1,4 @@
-"""V_phi and V_phi' of two Gaussian variables, in float64, by the definition: the other formulas are tested against these.
+"""V_phi and V_phi' of two Gaussian variables, in float64, by the definition: others are tested against these.
 
 Closed forms for ReLU and erf (docs/rntk.md); for tanh and logistic the trapezoidal rule in two rotated variables.
 """

@@ -31,7 +31,7 @@ def gram(
     """Kernel matrix between sequences: (n, n) of x with itself, or (n_x, n_y) where y is given.
 
     x, y: a list of arrays (T_i, m) or (T_i,), or an array (n, T, m) or (n, T). Without y a sequence is the same as
-    itself: its initial state is shared (sigma_h) and its correlation is exactly 1; with y all are different sequences.
+    itself: its initial state is shared (sigma_h), its correlation exactly 1; with y all are different sequences.
     kernel: "ntk", "nngp", or "both" for a pair (ntk, nngp). dtype: arithmetic and result. backend: "auto" (GPU, else the
     compiled one, else NumPy), "cuda", "host", "numpy". threads: of the host, by default all; results do not depend on
     it. Raises KernelError, one line, for bad input, and where the matrix does not fit into memory.
@@ -99,9 +99,9 @@ def require_psd(matrix: Matrix, tolerance: float | None = None) -> float:
     limit = 64 * len(found) * float(np.finfo(found.dtype).eps) if tolerance is None else tolerance
     if not relative >= -limit:
         raise KernelError(
-            f"the Gram matrix is not positive semi-definite: smallest eigenvalue {values[0]:.3g}, {relative:.3g} of the "
-            f"largest, beyond rounding ({-limit:.3g}); compute it with dtype='float64' or add {-2 * values[0]:.3g} to its "
-            "diagonal"
+            f"the Gram matrix is not positive semi-definite: smallest eigenvalue {values[0]:.3g}, {relative:.3g} of "
+            f"the largest, beyond rounding ({-limit:.3g}); compute it with dtype='float64' or add "
+            f"{-2 * values[0]:.3g} to its diagonal"
         )
     return relative
 

@@ -24,6 +24,6 @@ def require_room(rows: int, columns: int, itemsize: int, copies: int) -> None:
     need, have = rows * columns * itemsize * copies, available_bytes()
     if need > have:
         raise KernelError(
-            f"a Gram matrix of {rows} x {columns} needs {need / 2**30:.3g} GiB of memory, {have / 2**30:.3g} GiB can be had; "
-            "write it in shards (pipeline.rntk.grams.gram_to), or use dtype='float32'"
+            f"a Gram matrix of {rows} x {columns} needs {need / 2**30:.3g} GiB of memory, "
+            f"{have / 2**30:.3g} GiB can be had; write it in shards (pipeline.rntk.grams.gram_to), or use dtype='float32'"
         )

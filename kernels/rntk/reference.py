@@ -1,4 +1,4 @@
-"""The recursion in plain NumPy: the definition that the other back ends are tested against, and what runs without them."""
+"""The recursion in plain NumPy: the definition that the other back ends are tested against, and runs without them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,13 @@ class Numpy:
     """See backends.Sums; float64 within, whatever the dtype of the result."""
 
     def sums(
-        self, x: Batch, y: Batch | None, network: Elman, dtype: np.dtype[Any], wanted: tuple[str, ...], threads: int | None
+        self,
+        x: Batch,
+        y: Batch | None,
+        network: Elman,
+        dtype: np.dtype[Any],
+        wanted: tuple[str, ...],
+        threads: int | None,
     ) -> list[Matrix]:
         """See backends.Sums.sums."""
         left = _Aligned(x, network)
@@ -41,7 +47,7 @@ def _chosen(found: Pair, wanted: tuple[str, ...], dtype: np.dtype[Any]) -> list[
 
 
 class _Aligned:
-    """Sequences with steps counted from the end, k = 0 the last: x (k, n, m), whether there is a step, and its variances."""
+    """Sequences with steps counted from the end, k = 0 the last: x (k, n, m), and variances q (k, layers, n)."""
 
     def __init__(self, batch: Batch, network: Elman) -> None:
         self.lengths, longest = batch.lengths, int(batch.lengths.max())
@@ -88,7 +94,7 @@ class _Aligned:
 
 
 def steps(network: Elman, products: Array, value: Array, tangent: Array) -> Iterable[tuple[int, Array]]:
-    """S of each layer after another, and Theta in tangent[layer]; between two the caller puts V_phi and V_phi' Theta there."""
+    """S of one layer after another, Theta in tangent[layer]; the caller puts V_phi and V_phi' Theta there."""
     w, u, b = network.sigma_w**2, network.sigma_u**2, network.sigma_b**2
     for layer in range(network.layers):
         below = products if layer == 0 else value[layer - 1]

@@ -16,7 +16,7 @@ Places = NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """n sequences one after the other: values (sum of lengths, m) float64; sequence i is values[offsets[i] : offsets[i + 1]]."""
+    """n sequences in a row: values (sum of lengths, m) float64; sequence i is values[offsets[i] : offsets[i + 1]]."""
 
     values: Array
     offsets: Places
@@ -129,4 +129,6 @@ def _require_finite(made: Batch, name: str) -> None:
         sequence = int(np.searchsorted(made.offsets, bad[0], side="right")) - 1
         step, row = int(bad[0] - made.offsets[sequence]), made.values[bad[0]]
         value = row[~np.isfinite(row)][0]
-        raise KernelError(f"{name}: sequence {sequence} has {value} at step {step}; every value must be a finite number")
+        raise KernelError(
+            f"{name}: sequence {sequence} has {value} at step {step}; every value must be a finite number"
+        )

@@ -1,7 +1,7 @@
 """Gaussian expectations of smooth odd activations as a series in the correlation (docs/rntk.md, "tanh and logistic").
 
-With Hermite coefficients a_n(q) = E phi(sqrt(q) Z) He_n(Z) / sqrt(n!), E phi(u) phi(v) = sum a_n(q) a_n(q') c^n: what is
-costly belongs to one sequence, a pair only adds up. The part left out at the worst correlation, c = 1, is known: it is
+With Hermite coefficients a_n(q) = E phi(sqrt(q) Z) He_n(Z) / sqrt(n!), E phi(u) phi(v) = sum a_n(q) a_n(q') c^n: what
+is costly belongs to one sequence, a pair only adds up. The part left out at the worst correlation, c = 1, is known: it is
 E phi^2 minus the sum of squares.
 """
 
@@ -43,7 +43,7 @@ SMOOTH = {
 
 
 class Moments:
-    """Expectations of one activation for variances up to `largest`, by the trapezoidal rule, which converges geometrically."""
+    """Expectations of one activation for variances up to `largest`, by the trapezoidal rule."""
 
     def __init__(self, activation: str, largest: float, terms: int = 0) -> None:
         self.smooth = SMOOTH[activation]
@@ -74,7 +74,7 @@ def _split(q: Array, rows: int) -> list[Array]:
 
 
 def _hermite_functions(z: Array, terms: int) -> Array:
-    """psi_n(z) = He_n(z) exp(-z^2/4) / sqrt(n! sqrt(2 pi)) for odd n, (terms, len(z)): the upward recursion is stable."""
+    """psi_n(z) = He_n(z) exp(-z^2/4) / sqrt(n! sqrt(2 pi)) for odd n, (terms, len(z)), upwards."""
     before, now = np.zeros_like(z), np.exp(-(z**2) / 4) / (2 * np.pi) ** 0.25
     odd = np.empty((terms, len(z)))
     for n in range(1, 2 * terms):
@@ -96,8 +96,8 @@ def terms_needed(activation: str, largest: float) -> int:
     left = 1.0 - parts / moments.squares(q)[1][0]
     if left[-1] > REFUSED:
         raise KernelError(
-            f"{activation}: a hidden unit's variance of {largest:.3g} is too large for its series ({left[-1]:.1g} of V' "
-            "would be left out); scale the inputs or sigma_w, sigma_u, sigma_b down, or use erf"
+            f"{activation}: a hidden unit's variance of {largest:.3g} is too large for its series ({left[-1]:.1g} of "
+            "V' would be left out); scale the inputs or sigma_w, sigma_u, sigma_b down, or use erf"
         )
     enough = np.flatnonzero(left <= LEFT_OUT)
     return int(enough[0]) + 1 if enough.size else MOST_TERMS

@@ -117,7 +117,7 @@ def _zeros(size: int, dtype: np.dtype[Any]) -> NDArray[Any]:
 
 @dataclass(frozen=True, eq=False)
 class Variances:
-    """Of sequences at places: q[place] (T, layers); sums over steps (or the last) of V_phi, and of V_phi + V_phi' Theta."""
+    """Of sequences: q[i] (T, layers); sums over steps, or the last, of V_phi, and of V_phi + V_phi' Theta."""
 
     q: list[Array]
     nngp: Array
