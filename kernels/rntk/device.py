@@ -81,7 +81,7 @@ class Device:
     def _rows_that_fit(self, columns: int, dtype: np.dtype[Any], matrices: int) -> int:
         rows = int(USABLE * self._runtime.free_bytes()) // (columns * dtype.itemsize * matrices)
         if rows == 0:
-            raise KernelError(f"not one row of {columns} entries fits into GPU memory; use fewer sequences or the host")
+            raise KernelError(f"not one row of {columns} entries fits into GPU memory; use the host")
         return rows
 
     def _prepare(self, batches: list[Batch], network: Elman, dtype: np.dtype[Any]) -> list[_Prepared]:

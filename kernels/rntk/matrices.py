@@ -31,7 +31,7 @@ def gram(
     """Kernel matrix between sequences: (n, n) of x with itself, or (n_x, n_y) where y is given.
 
     x, y: a list of arrays (T_i, m) or (T_i,), or an array (n, T, m) or (n, T). Without y a sequence is the same as
-    itself: its initial state is shared (sigma_h), its correlation exactly 1; with y all are different sequences.
+    itself: its initial state is shared (sigma_h), its correlation is 1; with y all are different sequences.
     kernel: "ntk", "nngp", or "both" for a pair (ntk, nngp). dtype: arithmetic and result. backend: "auto" (GPU, else the
     compiled one, else NumPy), "cuda", "host", "numpy". threads: of the host, by default all; results do not depend on
     it. Raises KernelError, one line, for bad input, and where the matrix does not fit into memory.
@@ -148,7 +148,6 @@ def _scaled(matrix: Matrix, left: Batch, right: Batch, network: Elman) -> Matrix
     if network.output == "last":
         matrix *= matrix.dtype.type(scale)
         return matrix
-    matrix *= (scale / left.lengths).astype(matrix.dtype)[:, None]
-    if network.output == "mean":
-        matrix *= (1.0 / right.lengths).astype(matrix.dtype)
+    for row, steps in zip(matrix, left.lengths, strict=True):  # by rows: no second matrix of the same size
+        row *= (scale / (steps * right.lengths if network.output == "mean" else steps)).astype(matrix.dtype)
     return matrix

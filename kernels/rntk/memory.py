@@ -25,5 +25,5 @@ def require_room(rows: int, columns: int, itemsize: int, copies: int) -> None:
     if need > have:
         raise KernelError(
             f"a Gram matrix of {rows} x {columns} needs {need / 2**30:.3g} GiB of memory, "
-            f"{have / 2**30:.3g} GiB can be had; write it in shards (pipeline.rntk.grams.gram_to), or use dtype='float32'"
+            f"{have / 2**30:.3g} GiB can be had; write it in shards (pipeline.rntk.grams.gram_to), or use float32"
         )

@@ -1,8 +1,8 @@
 """Gaussian expectations of smooth odd activations as a series in the correlation (docs/rntk.md, "tanh and logistic").
 
 With Hermite coefficients a_n(q) = E phi(sqrt(q) Z) He_n(Z) / sqrt(n!), E phi(u) phi(v) = sum a_n(q) a_n(q') c^n: what
-is costly belongs to one sequence, a pair only adds up. The part left out at the worst correlation, c = 1, is known: it is
-E phi^2 minus the sum of squares.
+is costly belongs to one sequence, a pair only adds up. The part left out at the worst correlation, c = 1, is
+known: it is E phi^2 minus the sum of squares.
 """
 
 from __future__ import annotations

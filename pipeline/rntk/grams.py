@@ -1,7 +1,7 @@
 """Gram matrices of the recurrent NTK that exceed memory: tiles of rows over MPI ranks, a shard each, one ensemble.
 
-A tile holds whole rows, also of a symmetric matrix: twice the work of a triangle, but then the ensemble is the matrix, and
-writing it takes longer than computing it.
+A tile holds whole rows, also of a symmetric matrix: twice the work of a triangle, but then the ensemble is the matrix,
+and writing it takes longer than computing it.
 """
 
 from __future__ import annotations
