@@ -65,6 +65,6 @@ def test_device_programs_compile_and_work_in_registers() -> None:
         for name, usage in programs.items():
             seen.add(name)
             assert max(usage.stack, usage.spill_stores, usage.spill_loads) == 0, f"{name} {task}: {usage}"
-            assert usage.registers <= 128, f"{name} {task}: {usage}"
+            assert usage.registers <= 168, f"{name} {task}: {usage}"  # 12 warps on a multiprocessor
     text = (compiler.SOURCE / "device_rntk.cu").read_text()
     assert seen == set(re.findall(r"^DEVICE_PROGRAM (?:AT_MOST_THREADS\(\d+\)\s+)?(\w+)\(", text, re.MULTILINE))

@@ -10,6 +10,12 @@
 
 typedef REAL Real;
 
+#if defined(__CUDACC__)
+#define EVERY_LAYER _Pragma("unroll")  // so that the states of all layers are in registers
+#else
+#define EVERY_LAYER
+#endif
+
 struct Network {
     Real w, u, b, start;  // squares of sigma_w, sigma_u, sigma_b, sigma_h
     Real constant;        // of the series: V_phi at correlation zero
@@ -56,25 +62,25 @@ KERNEL Moments<V> moments(const Network& net, V s, One one, Other other, int fie
 }
 #endif
 
+// a b + c in one place, so that the compiler fuses it in every loop alike: a sequence and its double must not differ.
+template <class V, class B> KERNEL V fused(V a, B b, V c) { return a * b + c; }
+
 // One step of all layers. value and tangent: V_phi and V_phi' Theta of each layer after the step before, replaced by those
 // after this one. drive: the first layer's sigma_b^2 + sigma_u^2/m <x, x'>. of(s, layer) gives the Moments.
 template <class V, class Of> KERNEL void advance(const Network& net, V drive, Of of, V* value, V* tangent, int layers) {
-    V s = value[0] * net.w + drive;
-    V theta = tangent[0] * net.w + s;
-    for (int layer = 0;;) {
+    EVERY_LAYER for (int layer = 0; layer < layers; ++layer) {
+        const V s = fused(value[layer], net.w, layer ? fused(value[layer - 1], net.u, splat<V>(net.b)) : drive);
+        const V theta = fused(tangent[layer], net.w, layer ? fused(tangent[layer - 1], net.u, s) : s);
         const Moments<V> now = of(s, layer);
         value[layer] = now.value;
         tangent[layer] = now.slope * theta;
-        if (++layer >= layers) return;
-        s = value[layer] * net.w + (value[layer - 1] * net.u + net.b);
-        theta = tangent[layer] * net.w + (tangent[layer - 1] * net.u + s);
     }
 }
 
 template <class V, class One, class Other> KERNEL V drive_of(const Network& net, One one, Other other) {
     V drive = splat<V>(net.b);
-    drive += V(one(0) * other(0));
-    for (int j = 1; j < net.inputs; ++j) drive += V(one(j) * other(j));
+    drive = fused(other(0), one(0), drive);
+    for (int j = 1; j < net.inputs; ++j) drive = fused(other(j), one(j), drive);
     return drive;
 }
 
