@@ -146,8 +146,12 @@ def main() -> None:
 
     jax.config.update("jax_enable_x64", True)
     rate = multiply_adds()
-    print(f"{rate * 1e-9:.2f} vector multiply-adds per ns; load {os.getloadavg()[0]:.1f}; times in ms, ns a pair and step")
-    print("| n | dtype | one core | all cores | ns | peak | NumPy | NumPy / one core | JAX (all cores) | JAX / one core |")
+    print(
+        f"{rate * 1e-9:.2f} vector multiply-adds per ns; load {os.getloadavg()[0]:.1f}; times in ms, ns a pair and step"
+    )
+    print(
+        "| n | dtype | one core | all cores | ns | peak | NumPy | NumPy / one core | JAX (all cores) | JAX / one core |"
+    )
     print("|---" * 10 + "|")
     for n in (200, 1000):
         for dtype in ("float32", "float64"):

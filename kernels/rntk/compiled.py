@@ -21,6 +21,7 @@ from kernels.rntk.sequences import Batch
 from kernels.rntk.tables import Form, Table
 
 OUTPUT_CODES = {"last": 0, "average": 1, "mean": 2}
+PAIR_STEPS_PER_THREAD = 4_000_000  # some milliseconds: less is done sooner than a thread has started
 TASKS_PER_THREAD = 16  # so that none waits long for the last one
 Real = NDArray[Any]
 
@@ -140,7 +141,16 @@ def fill_pairs(
         pointers = (ctypes.byref(a) for a in (numbers, one, other))
         library.gram_rows(*pointers, *rows, int(triangle), output, part, stride)
 
-    _share(work, count, library.rows_at_once(), threads_or_all(threads), triangle)
+    steps = int(_pair_steps(left.table, right.table) * (0.5 if triangle else 1.0))
+    useful = min(threads_or_all(threads), max(1, steps // PAIR_STEPS_PER_THREAD))
+    _share(work, count, library.rows_at_once(), useful, triangle)
+
+
+def _pair_steps(left: Table, right: Table) -> float:
+    """About the number of steps of all pairs: those of the shorter batch on average."""
+    means = [float(table.length.sum()) / table.count for table in (left, right)]
+    steps = min(means) if left.form.network.output != "mean" else means[0] * means[1]
+    return steps * left.count * right.count * left.form.network.layers
 
 
 def _share(work: Callable[[tuple[int, int]], None], count: int, step: int, threads: int, triangle: bool) -> None:
