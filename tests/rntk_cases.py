@@ -27,7 +27,7 @@ class Case:
 
     @property
     def meets_an_end(self) -> bool:
-        """One input and no bias: correlations of the first step are exactly 1 or -1, where arccos loses half the digits."""
+        """One input and no bias: correlations of the first step are 1 or -1, where arccos loses half the digits."""
         return self.network.activation == "relu" and self.network.sigma_b == 0 and self.x[0].shape[1] == 1
 
 

@@ -121,8 +121,9 @@ class Device:
         }
         counts = (np.int64(a) for a in (first, last, columns))
         codes = (int(triangle), OUTPUT_CODES[form.network.output], sum(WANTED_CODES[kernel] for kernel in made))
+        work = (last - first) * len(right.table.top) * WIDTH
         self._start(
-            "pair_rows", form, (last - first) * len(right.table.top) * WIDTH, *left.arguments, *right.arguments, *counts,
+            "pair_rows", form, work, *left.arguments, *right.arguments, *counts,
             *(np.int32(code) for code in codes), parts["nngp"], parts["ntk"],
         )  # fmt: skip
         for kernel, matrix in made.items():

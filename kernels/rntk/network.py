@@ -17,7 +17,8 @@ class Elman:
     """Recurrent layers, activation, standard deviations and output of a network (docs/rntk.md, "Network").
 
     sigma_w scales the recurrent weights, sigma_u the input weights, sigma_b the biases, sigma_v the output weights;
-    sigma_h is that of the state before the first step, which is not trained. output: "last" reads the last state, "mean" the mean over time of the states, "average" adds T^(-1/2) v_t.h_t with own weights v_t at each step.
+    sigma_h is that of the state before the first step, which is not trained. output: "last" reads the last state,
+    "mean" the mean over time of the states, "average" adds T^(-1/2) v_t.h_t with own weights v_t at each step.
     Raises KernelError for a value that is not allowed.
     """
 
