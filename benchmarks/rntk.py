@@ -5,7 +5,8 @@
 n sequences of T = 150 steps, ReLU, one layer, symmetric, NTK; wall time of the whole call, best of several.
 The run stops if results disagree. `peak` counts the vector instructions of the multiply-add pipes
 (a pair and step has 26 in float32, 38 in float64: a polynomial of degree 9 or 20, and 17 or 18 others; roots have
-a pipe of their own) and divides the time that this core's measured rate of multiply-adds gives them by the time taken on one core.
+a pipe of their own) and divides the time that this core's measured rate of multiply-adds gives them by the time taken
+on one core.
 """
 
 from __future__ import annotations

@@ -16,8 +16,8 @@ from kernels.problem import Array, KernelError
 
 REACH = 13.0  # of the nodes: exp(-z^2/4) is below 1e-18 there
 MOST_TERMS = 512
-LEFT_OUT = 1e-13  # of E phi'^2, relative, where terms suffice
-REFUSED = 1e-8
+LEFT_OUT = 1e-11  # of E phi'^2, relative, where terms suffice
+REFUSED = 1e-4  # a bound at c = 1, which only equal sequences reach
 CHUNK = 1 << 22  # values at a time
 LEAST_VARIANCE = 1e-30
 
