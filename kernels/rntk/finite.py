@@ -45,8 +45,8 @@ class Weights:
 
     def copy(self) -> Weights:
         """Weights that can be trained in place; the start, which is not trained, is shared."""
-        several = (tuple(np.array(a) for a in group) for group in (self.recurrent, self.below, self.bias))
-        return Weights(*several, np.array(self.output), self.start)
+        w, u, b = (tuple(np.array(a) for a in group) for group in (self.recurrent, self.below, self.bias))
+        return Weights(w, u, b, np.array(self.output), self.start)
 
 
 class Columns(NamedTuple):
@@ -100,7 +100,7 @@ def require_supported(network: Elman) -> None:
 def forward(network: Elman, weights: Weights, at: Columns) -> list[Layer]:
     """All layers at all columns."""
     value, slope = _activation(network.activation)
-    dtype, n = weights.output.dtype, weights.width
+    dtype = weights.output.dtype
     below = np.broadcast_to(at.x.astype(dtype), (len(weights.output), *at.x.shape))
     layers = []
     for w, u, b, start in zip(weights.recurrent, weights.below, weights.bias, weights.start, strict=True):
@@ -108,7 +108,6 @@ def forward(network: Elman, weights: Weights, at: Columns) -> list[Layer]:
         drive += (dtype.type(network.sigma_b) * b)[:, :, None]
         layers.append(_run(w, drive, dtype.type(network.sigma_h) * start[:, :, at.order], at, value, slope, network))
         below = layers[-1].after
-    assert n == layers[-1].after.shape[1]
     return layers
 
 
@@ -185,9 +184,7 @@ def empirical(network: Elman, weights: Weights, x: Batch) -> Kernels:
     return _kernels(network, weights, layers, backward(network, weights, layers, at), at)
 
 
-def _kernels(
-    network: Elman, weights: Weights, layers: list[Layer], deltas: list[Numbers], at: Columns
-) -> Kernels:
+def _kernels(network: Elman, weights: Weights, layers: list[Layer], deltas: list[Numbers], at: Columns) -> Kernels:
     ends = _last(layers[-1].after, at)
     nngp = (network.sigma_v**2 / weights.width * _gram(ends)).astype(np.float64)
     inputs = np.broadcast_to(at.x.T @ at.x, (len(nngp), at.x.shape[1], at.x.shape[1]))
@@ -207,9 +204,7 @@ def _gram(a: Numbers) -> Array:
     return np.asarray(0.5 * (found + found.transpose(0, 2, 1)))
 
 
-def descend(
-    network: Elman, weights: Weights, x: Batch, target: Array, rate: float, steps: int
-) -> Iterator[Numbers]:
+def descend(network: Elman, weights: Weights, x: Batch, target: Array, rate: float, steps: int) -> Iterator[Numbers]:
     """f (R, S) before the first and after each of `steps` steps of full-batch gradient descent; trains in place.
 
     Loss: half the sum of (f - target)^2 over the first len(target) sequences. rate: of the step, the same for all
@@ -227,9 +222,7 @@ def descend(
             _update(network, weights, layers, residual, at, rate)
 
 
-def _update(
-    network: Elman, weights: Weights, layers: list[Layer], residual: Numbers, at: Columns, rate: float
-) -> None:
+def _update(network: Elman, weights: Weights, layers: list[Layer], residual: Numbers, at: Columns, rate: float) -> None:
     """theta -= rate * sum over sequences of residual * grad f; residual (R, S)."""
     dtype, n = weights.output.dtype, weights.width
     deltas = backward(network, weights, layers, at)
