@@ -69,7 +69,6 @@ class TwinSection(Section):
 class Study(Section):
     """A study: what is measured, and how precisely."""
 
-    experiment: Literal["training"] = Field(default="training", description="Which kind of study this is")
     name: StudyName = Field(description="Names the folder results/NAME")
     seed: Seed = Field(default=20231108, description="Of every random number; another seed is another folder")
     precision: Literal["float32", "float64"] = Field(default="float32", description="Arithmetic of the trainings")
@@ -82,6 +81,7 @@ class Study(Section):
     draws: Draws = Field(default=Draws(), description="Monte Carlo of the chain")
     limit: Limit = Field(default=Limit(), description="Quadrature of the limit")
     twin: TwinSection = Field(default=TwinSection(), description="Infinite-width twins")
+    experiment: Literal["training"] = Field(default="training", description="Which kind of study this is")
 
     _source: Path = PrivateAttr(default=Path("study"))
 
