@@ -253,7 +253,10 @@ def _dump(study: Study, *keys: str) -> dict[str, Any]:
 
 
 def identity(values: dict[str, Any]) -> str:
-    """The types of the study have made 1 and 1.0 the same already; sorting takes care of the order of keys."""
+    """12 hexadecimal digits of values in canonical JSON.
+
+    The types of the study have made 1 and 1.0 the same already; sorting takes care of the order of keys.
+    """
     text = json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:ID_DIGITS]
 
@@ -344,6 +347,7 @@ def duration(seconds: float) -> str:
 
 
 def size_text(count: float) -> str:
+    """Bytes for people: 812 B, 3.1 kB, 20 MB."""
     for unit in ("B", "kB", "MB", "GB"):
         if count < 1000:
             return f"{count:.3g} {unit}"

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 from mpi4py import MPI
+from numpy.typing import NDArray
 
 from kernels import rntk
 from kernels.problem import Array, Backend
@@ -110,7 +111,7 @@ def block_values(
 
 
 def _kernels(
-    study: RntkStudy, be: Backend, shared: World, cell: Cell, replicas: np.ndarray, tick: Callable[[int], None]
+    study: RntkStudy, be: Backend, shared: World, cell: Cell, replicas: NDArray[np.uint32], tick: Callable[[int], None]
 ) -> dict[str, Array]:
     network = plan.elman(study, cell)
     weights = world.draw(study, be, network, cell.width, replicas, tick)
@@ -120,14 +121,14 @@ def _kernels(
 
 
 def _descent(
-    study: RntkStudy, be: Backend, shared: World, cell: Cell, replicas: np.ndarray, tick: Callable[[int], None]
+    study: RntkStudy, be: Backend, shared: World, cell: Cell, replicas: NDArray[np.uint32], tick: Callable[[int], None]
 ) -> dict[str, Array]:
     network, section = plan.elman(study, cell), study.training
     assert section is not None
     weights = world.draw(study, be, network, cell.width, replicas, tick)
     ntk = finite.empirical(network, weights, shared.x).ntk
     rate = step_size(study, network, shared)
-    passed = []
+    passed: list[Array] = []
     for f in finite.descend(network, weights, shared.x, shared.target, rate, section.steps):
         passed = [*passed[:1], np.asarray(f, dtype=np.float64)]
         tick(0)

@@ -42,7 +42,8 @@ def targets(study: RntkStudy, be: Backend) -> Array:
 
 
 def _normals(study: RntkStudy, be: Backend, stream: Stream, index: int, count: int) -> Array:
-    return np.asarray(be.normals(study.seed, stream, np.array([index], dtype=np.uint32), count))[0]
+    drawn: Array = be.normals(study.seed, stream, np.array([index], dtype=np.uint32), count)
+    return drawn.reshape(-1)
 
 
 def draw(
