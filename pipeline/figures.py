@@ -127,7 +127,7 @@ def run(study: Study, layout: Layout) -> list[str]:
 def style() -> AbstractContextManager[None]:
     """Draw in the style of this project, not in the user's own."""
     settings: Any = matplotlib.rcParamsDefault | STYLE | {"backend": "Agg"}
-    return plt.rc_context(settings)  # type: ignore[no-any-return]
+    return plt.rc_context(settings)
 
 
 def _figures(study: Study, layout: Layout) -> Iterator[tuple[str, Figure]]:

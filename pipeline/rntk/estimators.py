@@ -15,7 +15,7 @@ import numpy as np
 from pipeline.estimators import ExpectedKind, bias, rms, spread
 from pipeline.resampling import Array, Sample
 from pipeline.rntk.plan import Kind
-from pipeline.study.rntk import Activation, RntkStudy, WidthLadder
+from pipeline.study.rntk import RntkStudy, WidthLadder
 
 MOST_UNITS = 1024
 
@@ -47,7 +47,7 @@ class Entry:
     title: str
     ordinate: str
     sample: Callable[[Values], Sample]
-    expected: Callable[[Activation], float]
+    expected: Callable[[str], float]
     expected_kind: ExpectedKind = "heuristic"
     remark: str = ""
 
@@ -81,17 +81,17 @@ def _gap(first: str, second: str) -> Callable[[Values], Sample]:
     return lambda values: rms(values[first] - values[second])
 
 
-def _half(_: Activation) -> float:
+def _half(_: str) -> float:
     """Means over n units, of which kernels are functions."""
     return 0.5
 
 
-def _one(_: Activation) -> float:
+def _one(_: str) -> float:
     """Second order of those means; none in first order."""
     return 1.0
 
 
-def _second_order(activation: Activation) -> float:
+def _second_order(activation: str) -> float:
     """Of the output in the weights' change, of order n^-1/2 for each unit: see docs/rntk.md."""
     return 0.75 if activation == "relu" else 1.0
 
