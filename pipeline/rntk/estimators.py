@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
 from pipeline.estimators import ExpectedKind, bias, rms, spread
 from pipeline.resampling import Array, Sample
-from pipeline.rntk.plan import Kind
-from pipeline.study.rntk import RntkStudy, WidthLadder
+from pipeline.rntk.plan import Kind, Ladder
+from pipeline.study.rntk import Named, RntkStudy
 
 MOST_UNITS = 1024
 
@@ -43,7 +42,7 @@ class Entry:
     name: str
     estimator: str
     kind: Kind
-    ladder: Literal["fluctuation", "bias", "training"]
+    ladder: Ladder
     title: str
     ordinate: str
     sample: Callable[[Values], Sample]
@@ -51,9 +50,9 @@ class Entry:
     expected_kind: ExpectedKind = "heuristic"
     remark: str = ""
 
-    def rungs(self, study: RntkStudy) -> tuple[int, ...]:
+    def widths(self, study: RntkStudy, named: Named) -> tuple[int, ...]:
         """The widths that carry it; none where the study does not have it."""
-        ladder: WidthLadder | None = getattr(study, self.ladder)
+        ladder = study.ladder(self.ladder, named)
         return tuple(width for width, _ in ladder.rungs()) if ladder else ()
 
 

@@ -13,6 +13,8 @@ from pipeline.study.rntk import RntkStudy
 
 Kind = Literal["kernel", "descent"]
 KINDS: tuple[Kind, ...] = ("kernel", "descent")
+Ladder = Literal["fluctuation", "bias", "training"]
+SECTIONS: dict[Ladder, Kind] = {"fluctuation": "kernel", "bias": "kernel", "training": "descent"}
 BLOCK_WORK = 2**33  # of a block: some seconds, which is what a killed run loses
 MOST_IN_BLOCK = 2**14
 NORMAL = 40  # what a normal number costs, as multiplications
@@ -57,14 +59,17 @@ def elman(study: RntkStudy, cell: Cell) -> Elman:
 
 
 def cells(study: RntkStudy) -> tuple[Cell, ...]:
-    """Every cell once, sorted by kind, width and network."""
-    kernels: dict[int, int] = {}
-    for ladder in (study.fluctuation, study.bias):
-        for width, replicas in ladder.rungs() if ladder else ():
-            kernels[width] = max(replicas, kernels.get(width, 0))
-    rungs = {"kernel": sorted(kernels.items()), "descent": study.training.rungs() if study.training else ()}
+    """Every cell once, with the larger of two numbers of replicas; sorted by kind and width."""
+    found: dict[tuple[Kind, int, str], int] = {}
+    for named in study.elmans:
+        for section, kind in SECTIONS.items():
+            ladder = study.ladder(section, named)
+            for width, replicas in ladder.rungs() if ladder else ():
+                point = (kind, width, named.name)
+                found[point] = max(replicas, found.get(point, 0))
     names = [named.name for named in study.elmans]
-    return tuple(Cell(kind, name, width, count) for kind in KINDS for width, count in rungs[kind] for name in names)
+    order = sorted(found, key=lambda point: (KINDS.index(point[0]), point[1], names.index(point[2])))
+    return tuple(Cell(kind, name, width, found[kind, width, name]) for kind, width, name in order)
 
 
 def packs(study: RntkStudy) -> dict[str, tuple[Cell, ...]]:

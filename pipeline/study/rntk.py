@@ -50,35 +50,6 @@ def check_distinct(key: str, values: tuple[object, ...]) -> None:
             raise refusal(f"{key}[{index}]", value, "allowed: each value once")
 
 
-class ElmanSection(Section):
-    """Networks with one activation and one set of standard deviations, at one or several depths."""
-
-    activation: Activation = Field(default="relu", description="phi")
-    layers: Depths = Field(default=(1,), description="Numbers of recurrent layers: a network for each")
-    sigma_w: NonNegative = Field(default=math.sqrt(2.0), description="S.d. of the recurrent weights, over sqrt(n)")
-    sigma_u: NonNegative = Field(default=1.0, description="S.d. of the input weights, over the root of their number")
-    sigma_b: NonNegative = Field(default=0.0, description="S.d. of the biases")
-    sigma_h: NonNegative = Field(default=0.0, description="S.d. of the state before the first step")
-    sigma_v: Positive = Field(default=1.0, description="S.d. of the output weights, over sqrt(n)")
-
-    @model_validator(mode="after")
-    def _distinct(self) -> Self:
-        check_distinct("layers", self.layers)
-        return self
-
-    def networks(self) -> tuple[Elman, ...]:
-        """One for each number of layers."""
-        sigmas = (self.sigma_w, self.sigma_u, self.sigma_b, self.sigma_h, self.sigma_v)
-        return tuple(Elman(layers, self.activation, *sigmas) for layers in self.layers)
-
-
-class Sequences(Section):
-    """The sequences between which kernels are taken: standard normal inputs, drawn once for the study."""
-
-    lengths: Lengths = Field(default=(4, 5, 6, 8), description="Steps of each sequence")
-    dimension: Count = Field(default=1, description="Inputs at a step")
-
-
 class WidthLadder(Section):
     """Widths n, and how many networks at each."""
 
@@ -99,6 +70,36 @@ class WidthLadder(Section):
         return tuple(sorted(zip(self.width, each, strict=True)))
 
 
+class ElmanSection(Section):
+    """Networks with one activation and one set of standard deviations, at one or several depths."""
+
+    activation: Activation = Field(default="relu", description="phi")
+    layers: Depths = Field(default=(1,), description="Numbers of recurrent layers: a network for each")
+    sigma_w: NonNegative = Field(default=math.sqrt(2.0), description="S.d. of the recurrent weights, over sqrt(n)")
+    sigma_u: NonNegative = Field(default=1.0, description="S.d. of the input weights, over the root of their number")
+    sigma_b: NonNegative = Field(default=0.0, description="S.d. of the biases")
+    sigma_h: NonNegative = Field(default=0.0, description="S.d. of the state before the first step")
+    sigma_v: Positive = Field(default=1.0, description="S.d. of the output weights, over sqrt(n)")
+    bias: WidthLadder | None = Field(default=None, description="Widths of these networks, instead of the study's bias")
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        check_distinct("layers", self.layers)
+        return self
+
+    def networks(self) -> tuple[Elman, ...]:
+        """One for each number of layers."""
+        sigmas = (self.sigma_w, self.sigma_u, self.sigma_b, self.sigma_h, self.sigma_v)
+        return tuple(Elman(layers, self.activation, *sigmas) for layers in self.layers)
+
+
+class Sequences(Section):
+    """The sequences between which kernels are taken: standard normal inputs, drawn once for the study."""
+
+    lengths: Lengths = Field(default=(4, 5, 6, 8), description="Steps of each sequence")
+    dimension: Count = Field(default=1, description="Inputs at a step")
+
+
 class Descent(WidthLadder):
     """Full-batch gradient descent on a few sequences, beside the linearised network and the limit's kernel."""
 
@@ -106,7 +107,7 @@ class Descent(WidthLadder):
     steps: Count = Field(default=64, description="Steps of gradient descent")
     rate: Positive = Field(default=0.5, description="Step size times the largest eigenvalue of the limit's kernel")
     step_ladder: Ladder = Field(
-        default=(16, 32, 64, 128, 256, 512),
+        default=(64, 128, 256, 512, 1024),
         description="Numbers of steps at which the limit's descent is held against its gradient flow, total time fixed",
     )
 
@@ -135,10 +136,11 @@ class TimeWeights(Section):
 
 
 class Named(NamedTuple):
-    """A network of the study and what it is called: relu-L1."""
+    """A network of the study and what it is called: relu-L1; bias: widths at which its mean is measured."""
 
     name: str
     elman: Elman
+    bias: WidthLadder | None
 
     @property
     def at(self) -> str:
@@ -167,7 +169,8 @@ class RntkStudy(Section):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         check_distinct("networks", tuple(section.activation for section in self.networks))
-        if not (self.fluctuation or self.bias or self.training or self.weights):
+        bias = self.bias or any(section.bias for section in self.networks)
+        if not (self.fluctuation or bias or self.training or self.weights):
             raise refusal("", Found("measures nothing"), "add fluctuation, bias, training or weights")
         count = len(self.sequences.lengths)
         if self.training and self.training.trained > count:
@@ -182,5 +185,11 @@ class RntkStudy(Section):
     @property
     def elmans(self) -> tuple[Named, ...]:
         """Every network of the study, by name."""
-        every = (elman for section in self.networks for elman in section.networks())
-        return tuple(Named(f"{elman.activation}-L{elman.layers}", elman) for elman in every)
+        every = ((elman, section) for section in self.networks for elman in section.networks())
+        return tuple(
+            Named(f"{elman.activation}-L{elman.layers}", elman, section.bias or self.bias) for elman, section in every
+        )
+
+    def ladder(self, section: Literal["fluctuation", "bias", "training"], named: Named) -> WidthLadder | None:
+        """Widths of a network that a section of the study asks for."""
+        return {"fluctuation": self.fluctuation, "bias": named.bias, "training": self.training}[section]
