@@ -1,4 +1,4 @@
-"""Networks of finite width: against autodiff, against finite differences, against the limit; bits whatever the stack."""
+"""Networks of finite width: against autodiff, finite differences and the limit; bits whatever the stack."""
 
 from __future__ import annotations
 
@@ -129,18 +129,18 @@ def test_a_step_of_descent_is_that_of_finite_differences(activation: str) -> Non
 
 @pytest.mark.parametrize("activation", ["relu", "erf"])
 def test_the_mean_nears_the_limit(activation: str) -> None:
-    """Entries of the mean of 3000 networks within 5 standard errors and 3/n of the limit (false alarm < 1e-4)."""
-    net, x, n = network(activation, 2), inputs(), 48
-    found = finite.empirical(net, weights(2, n=n, replicas=3000), x)
+    """The mean of 2000 networks within 5 standard errors and 10/n of the limit (false alarm < 1e-4)."""
+    net, x, n = network(activation, 2), inputs(), 64
+    found = finite.empirical(net, weights(2, n=n, replicas=2000), x)
     for name, limit in zip(("ntk", "nngp"), rntk.gram(x, network=net, kernel="both"), strict=True):
         values = getattr(found, name)
         error = values.std(0) / math.sqrt(len(values))
         scale = np.sqrt(np.outer(np.diag(limit), np.diag(limit)))
-        assert np.all(np.abs(values.mean(0) - limit) <= 5 * error + 3 / n * scale)
+        assert np.all(np.abs(values.mean(0) - limit) <= 5 * error + 10 / n * scale)
 
 
 def test_one_step_of_one_layer_has_no_bias() -> None:
-    """NNGP of sequences of one step: a mean over n independent units, so exactly unbiased (5 s.e., false alarm 1e-5)."""
+    """NNGP of sequences of one step: a mean over n independent units, so unbiased (5 s.e., false alarm 1e-5)."""
     rng = np.random.default_rng(1)
     x = rntk.batch([rng.standard_normal((1, 2)) for _ in LENGTHS])
     net = network("relu", 1)

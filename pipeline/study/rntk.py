@@ -9,7 +9,7 @@ from typing import Annotated, Literal, NamedTuple, Self
 from pydantic import Field, PrivateAttr, model_validator
 
 from kernels.rntk.network import MOST_LAYERS, Elman
-from pipeline.study.types import WHOLE, Allowed, Count, Found, NonNegative, Positive, Section, refusal
+from pipeline.study.types import FINITE, WHOLE, Allowed, Count, Found, Positive, Section, refusal
 
 Seed = Annotated[int, Field(strict=True, ge=0, le=2**32 - 1), WHOLE, Allowed("a whole number from 0 to 4294967295")]
 StudyName = Annotated[
@@ -17,6 +17,7 @@ StudyName = Annotated[
     Field(strict=True, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"),
     Allowed("a letter or digit, then up to 63 letters, digits, dots, dashes or underscores"),
 ]
+Deviation = Annotated[float, FINITE, Field(ge=0, le=1e6), Allowed("a number from 0 to 1e6")]
 Activation = Literal["relu", "erf", "tanh", "logistic"]
 _Whole = Annotated[int, Field(strict=True, ge=1, le=2**30), WHOLE]
 _Width = Annotated[int, Field(strict=True, ge=2, le=2**15), WHOLE]
@@ -37,9 +38,9 @@ Depths = Annotated[
 Lengths = Annotated[tuple[_Whole, ...], Field(min_length=1, max_length=64), Allowed("a list of 1 to 64 whole numbers")]
 Ladder = Annotated[tuple[_Whole, ...], Field(min_length=1), Allowed("a list of different whole numbers from 1 to 2^30")]
 Sigmas = Annotated[
-    tuple[Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)], ...],
+    tuple[Annotated[float, Field(strict=True, gt=0, le=1e6, allow_inf_nan=False)], ...],
     Field(min_length=1),
-    Allowed("a list of different numbers above 0"),
+    Allowed("a list of different numbers above 0, at most 1e6"),
 ]
 
 
@@ -75,10 +76,10 @@ class ElmanSection(Section):
 
     activation: Activation = Field(default="relu", description="phi")
     layers: Depths = Field(default=(1,), description="Numbers of recurrent layers: a network for each")
-    sigma_w: NonNegative = Field(default=math.sqrt(2.0), description="S.d. of the recurrent weights, over sqrt(n)")
-    sigma_u: NonNegative = Field(default=1.0, description="S.d. of the input weights, over the root of their number")
-    sigma_b: NonNegative = Field(default=0.0, description="S.d. of the biases")
-    sigma_h: NonNegative = Field(default=0.0, description="S.d. of the state before the first step")
+    sigma_w: Deviation = Field(default=math.sqrt(2.0), description="S.d. of the recurrent weights, over sqrt(n)")
+    sigma_u: Deviation = Field(default=1.0, description="S.d. of the input weights, over the root of their number")
+    sigma_b: Deviation = Field(default=0.0, description="S.d. of the biases")
+    sigma_h: Deviation = Field(default=0.0, description="S.d. of the state before the first step")
     sigma_v: Positive = Field(default=1.0, description="S.d. of the output weights, over sqrt(n)")
     bias: WidthLadder | None = Field(default=None, description="Widths of these networks, instead of the study's bias")
 
@@ -155,9 +156,9 @@ class RntkStudy(Section):
     name: StudyName = Field(description="Names the folder results/NAME")
     seed: Seed = Field(default=20231108, description="Of every random number; another seed is another folder")
     precision: Literal["float32", "float64"] = Field(default="float64", description="Arithmetic of the networks")
-    networks: Annotated[
-        tuple[ElmanSection, ...], Field(min_length=1), Allowed("a list of networks, one for each activation")
-    ] = Field(default=(ElmanSection(),), description="The networks; each activation once")
+    networks: Annotated[tuple[ElmanSection, ...], Field(min_length=1)] = Field(
+        default=(ElmanSection(),), description="The networks; each activation once"
+    )
     sequences: Sequences = Field(default=Sequences(), description="Between which kernels are taken")
     fluctuation: WidthLadder | None = Field(default=None, description="Networks at initialisation: the scatter")
     bias: WidthLadder | None = Field(default=None, description="The same for the mean: many, where it is large")
