@@ -195,7 +195,8 @@ def _kernels(network: Elman, weights: Weights, layers: list[Layer], deltas: list
         total += _gram(delta) * (w + u + network.sigma_b**2)
         below, size = _gram(layer.after), weights.width
     mine = (at.owner[:, None] == np.arange(len(at.order))).astype(np.float64)
-    return Kernels(nngp + mine.T @ (total @ mine), nngp)
+    tangent = mine.T @ (total @ mine)
+    return Kernels(nngp + 0.5 * (tangent + tangent.transpose(0, 2, 1)), nngp)
 
 
 def _gram(a: Numbers) -> Array:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kernels import backend, rntk
 from pipeline.errors import StudyError
 from pipeline.rntk import world
-from pipeline.study.rntk import RntkStudy
+from pipeline.study.rntk import Named, RntkStudy
 
 MOST_CONDITION = 1e12  # of the kernel on the sequences trained on: beyond, gradient flow is rounding
 
@@ -15,11 +16,11 @@ MOST_CONDITION = 1e12  # of the kernel on the sequences trained on: beyond, grad
 def check(study: RntkStudy) -> list[str]:
     """Findings, one readable line for each network.
 
-    Raises StudyError for a kernel that is singular on the sequences trained on, KernelError for one beyond all numbers.
+    Raises StudyError for a kernel that is singular on the sequences trained on, or beyond all numbers.
     """
     x, findings = world.sequences(study, backend("numpy")), []
     for named in study.elmans:
-        ntk = np.asarray(rntk.gram(x, network=named.elman, backend="numpy"))
+        ntk = _kernel(study, named, x)
         words = f"NTK of a sequence with itself {np.diag(ntk).min():.3g} to {np.diag(ntk).max():.3g}"
         if study.training is not None:
             words += f", condition number on those trained on {_condition(study, named.name, ntk):.3g}"
@@ -27,7 +28,15 @@ def check(study: RntkStudy) -> list[str]:
     return findings
 
 
-def _condition(study: RntkStudy, name: str, ntk: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> float:
+def _kernel(study: RntkStudy, named: Named, x: rntk.Batch) -> NDArray[np.float64]:
+    with np.errstate(all="ignore"):
+        ntk = np.asarray(rntk.gram(x, network=named.elman, backend="numpy"), dtype=np.float64)
+    if not np.isfinite(ntk).all():
+        raise StudyError(f"{study.source}: network {named.name}: its kernel leaves the range of numbers; lower sigma_w")
+    return ntk
+
+
+def _condition(study: RntkStudy, name: str, ntk: NDArray[np.float64]) -> float:
     assert study.training is not None
     count = study.training.trained
     values = np.linalg.eigvalsh(ntk[:count, :count])
