@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 
 import numpy as np
-from scipy.special import ndtri
 
 from kernels import rntk
 from kernels.problem import Array, Backend
@@ -20,10 +19,9 @@ from pipeline.errors import StudyError
 from pipeline.estimators import rms
 from pipeline.files import store
 from pipeline.files.ensembles import open_ensemble
-from pipeline.powerlaw import Point
 from pipeline.ratefile import Rate, write_csv, write_h5
 from pipeline.rates import Expected, judged, together
-from pipeline.resampling import SHARED_UNIT, Bootstrap
+from pipeline.resampling import Bootstrap
 from pipeline.rntk import plan
 from pipeline.rntk.estimators import ENTRIES, STEP_GAP, Entry, Limits, Values, units
 from pipeline.rntk.layout import RntkLayout
@@ -80,27 +78,17 @@ def step_rates(study: RntkStudy, read: Reader, bootstrap: Bootstrap) -> Iterator
         total = limit.rate * section.steps
         flow = linear_flow(limit.ntk, start, target, total)
         points = []
-        for index, steps in enumerate(sorted(section.step_ladder)):
+        for steps in sorted(section.step_ladder):
             gap, finer = (linear_descent(limit.ntk, start, target, total / k, k) - flow for k in (steps, 2 * steps))
             point = powerlaw.measure(steps, rms(units(gap)), bootstrap)
-            points.append(_with_rest(point, abs(1 - 2 * rms_of(finer) / rms_of(gap)), index, bootstrap))
+            # Points have no noise, and more than the first order in 1/steps: what doubling the steps shows is left over.
+            points.append(point.blur(bootstrap, abs(1 - 2 * rms_of(finer) / rms_of(gap))))
         yield judged(Rate(study.name, STEP_GAP, "limit", "steps", named.at), points, Expected(1.0, "exact"))
 
 
 def rms_of(values: Array) -> float:
     """Root mean square."""
     return float(np.sqrt(np.square(values).mean()))
-
-
-def _with_rest(point: Point, relative: float, index: int, bootstrap: Bootstrap) -> Point:
-    """The point with the second order of its expansion in 1/steps, seen when steps are doubled, as an own error.
-
-    Without it points of a descent that has no noise would be held against a law that is the first order alone.
-    """
-    unit = np.array([SHARED_UNIT - 1 - index], dtype=np.int64)
-    normal = np.asarray(ndtri(bootstrap.uniforms(unit, bootstrap.count)[0]))
-    stderr = float(np.hypot(point.stderr, relative * point.estimate))
-    return replace(point, log_replicates=point.log_replicates + relative * normal, stderr=stderr)
 
 
 class Reader:

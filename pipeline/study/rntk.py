@@ -105,10 +105,10 @@ class Descent(WidthLadder):
     """Full-batch gradient descent on a few sequences, beside the linearised network and the limit's kernel."""
 
     trained: Count = Field(default=3, description="How many of the sequences are trained on, from the first")
-    steps: Count = Field(default=64, description="Steps of gradient descent")
-    rate: Positive = Field(default=0.5, description="Step size times the largest eigenvalue of the limit's kernel")
+    steps: Count = Field(default=40, description="Steps of gradient descent")
+    rate: Positive = Field(default=0.2, description="Step size times the largest eigenvalue of the limit's kernel")
     step_ladder: Ladder = Field(
-        default=(64, 128, 256, 512, 1024),
+        default=(256, 512, 1024, 2048),
         description="Numbers of steps at which the limit's descent is held against its gradient flow, total time fixed",
     )
 
