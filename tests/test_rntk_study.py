@@ -55,7 +55,7 @@ def test_a_study_written_out_is_the_same_study() -> None:
         ({"networks": [{}, {}]}, "networks[1]"),
         ({"training": {"width": [8], "trained": 4}}, "training.trained is 4; allowed: at most the 3 sequences"),
         ({"training": {"width": [8], "rate": 1.5}}, "training.rate is 1.5; allowed: at most 1"),
-        ({"training": {"width": [8], "step_ladder": [2]}}, "training.step_ladder has 2, a step of 16"),
+        ({"training": {"width": [8], "step_ladder": [2]}}, "training.step_ladder has 2, a step of 4"),
         ({"sequences": {"lengths": []}}, "sequences.lengths is []; allowed: a list of 1 to 64 whole numbers"),
         (dict.fromkeys(("fluctuation", "bias", "training", "weights")), "measures nothing"),
     ],
@@ -91,6 +91,12 @@ def test_a_width_of_two_ladders_is_one_cell_with_the_larger_replicas() -> None:
     kernels = {(c.network, c.width): c.replicas for c in plan.cells(study()) if c.kind == "kernel"}
     assert kernels["erf-L1", 8] == 50
     assert sorted(width for name, width in kernels if name == "erf-L2") == [8, 16]
+
+
+def test_a_network_may_have_widths_of_its_own() -> None:
+    own = {"activation": "relu", "bias": {"width": [5], "replicas": 7}}
+    found = plan.cells(study(networks=[*TINY_RNTK["networks"], own], fluctuation=None))
+    assert {(c.network, c.width) for c in found if c.kind == "kernel"} == {("erf-L1", 8), ("erf-L2", 8), ("relu-L1", 5)}
 
 
 def test_identities_hold_what_changes_numbers() -> None:

@@ -81,7 +81,7 @@ def step_rates(study: RntkStudy, read: Reader, bootstrap: Bootstrap) -> Iterator
         for steps in sorted(section.step_ladder):
             gap, finer = (linear_descent(limit.ntk, start, target, total / k, k) - flow for k in (steps, 2 * steps))
             point = powerlaw.measure(steps, rms(units(gap)), bootstrap)
-            # Points have no noise, and more than the first order in 1/steps: what doubling the steps shows is left over.
+            # No noise, but more than the first order in 1/steps, which doubling the steps shows.
             points.append(point.blur(bootstrap, abs(1 - 2 * rms_of(finer) / rms_of(gap))))
         yield judged(Rate(study.name, STEP_GAP, "limit", "steps", named.at), points, Expected(1.0, "exact"))
 
