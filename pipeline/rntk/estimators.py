@@ -6,6 +6,7 @@ the same unit at every width, so that widths, whose weights share their first nu
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -91,8 +92,8 @@ def _one(_: str) -> float:
 
 
 def _second_order(activation: str) -> float:
-    """Of the output in the weights' change, of order n^-1/2 for each unit: see docs/rntk.md."""
-    return 0.75 if activation == "relu" else 1.0
+    """Of the output in the weights: n^-1 for smooth phi (docs/rntk.md). With kinks units switch, and none is derived."""
+    return math.nan if activation == "relu" else 1.0
 
 
 RELATIVE = "root mean square over pairs, relative"
@@ -148,7 +149,7 @@ ENTRIES = (
         OVER_SEQUENCES,
         _gap("network", "linearised"),
         _second_order,
-        remark="the general bound is n^-1/2",
+        remark="n^-1/2 is a bound",
     ),
     Entry(
         "ntk_limit_gap",
