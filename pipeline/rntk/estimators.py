@@ -92,7 +92,7 @@ def _one(_: str) -> float:
 
 
 def _second_order(activation: str) -> float:
-    """Of the output in the weights: n^-1 for smooth phi (docs/rntk.md). With kinks units switch, and none is derived."""
+    """Of the output in the weights: n^-1 for smooth phi (docs/rntk.md). With kinks units switch; none is derived."""
     return math.nan if activation == "relu" else 1.0
 
 
