@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from kernels.problem import Backend
     from pipeline.design import Resolved
     from pipeline.stages import Order
-    from pipeline.study import Study
+    from pipeline.study import AnyStudy, Study
 
 # Ranks are the parallelism. A linear-algebra library that starts threads of its own would fight them for cores, and
 # its sums would depend on how many it got. Set, not defaulted: Snakemake exports other values. Read by NumPy's import.
@@ -84,11 +84,11 @@ def _backend(options: argparse.Namespace) -> Backend:
 
 
 def _check(options: argparse.Namespace) -> None:
-    from pipeline.checks import check
+    from pipeline.experiments import check
     from pipeline.files import durable
-    from pipeline.study import to_yaml
+    from pipeline.study import load_any, to_yaml
 
-    study = _load(options)
+    study = load_any(options.study)
     for finding in check(study):
         print(finding)
     print(f"{options.study}: good")
@@ -99,10 +99,17 @@ def _check(options: argparse.Namespace) -> None:
 def _plan(options: argparse.Namespace) -> None:
     from pipeline import plan
     from pipeline.calibration import ns_per_unit_step
+    from pipeline.experiments import require_training
+    from pipeline.rntk import plan as rntk_plan
+    from pipeline.study import RntkStudy, load_any
 
-    study = _load(options)
+    found = load_any(options.study)
     if options.resolve is None and options.write is not None:
         raise StudyError("--write: needs --resolve, which chooses the replicas to write")
+    if isinstance(found, RntkStudy) and options.cluster is None and options.resolve is None:
+        print(rntk_plan.summary(found))
+        return
+    study = require_training(found, "plan of that kind")
     if options.cluster is not None:
         print(_cluster_plan(study, options.cluster))
         return
@@ -187,9 +194,10 @@ def _summary(options: argparse.Namespace) -> None:
 def _run(options: argparse.Namespace) -> None:
     from pipeline import workflow
     from pipeline.layout import Layout
+    from pipeline.study import load_any
     from pipeline.summary import summary
 
-    study = _load(options)
+    study = load_any(options.study)
     if options.profile is not None:
         results, code = _run_on_cluster(study, options)
     else:
@@ -200,7 +208,7 @@ def _run(options: argparse.Namespace) -> None:
     print(summary(Layout.of(study, results).root))
 
 
-def _run_on_cluster(study: Study, options: argparse.Namespace) -> tuple[Path, int]:
+def _run_on_cluster(study: AnyStudy, options: argparse.Namespace) -> tuple[Path, int]:
     """The results folder, which is the site's if none was asked for, and the exit code."""
     from pipeline import workflow
     from pipeline.cluster import submission

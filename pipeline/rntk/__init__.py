@@ -1,0 +1,1 @@
+"""Gram matrices of the recurrent NTK in files, over MPI ranks."""
