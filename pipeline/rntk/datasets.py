@@ -90,7 +90,9 @@ def names(archive: Path | None = None) -> list[str]:
         raise StudyError(f"{archive}: is not a folder; --archive needs one that holds a folder for each data set")
     found = sorted(path.name for path in archive.iterdir() if path.is_dir() and any(_part(path, "TRAIN")))
     if not found:
-        raise StudyError(f"{archive}: has no NAME/NAME_TRAIN.ts (or .tsv, .txt); give the folder of a UCR or UEA archive")
+        raise StudyError(
+            f"{archive}: has no NAME/NAME_TRAIN.ts (or .tsv, .txt); give the folder of a UCR or UEA archive"
+        )
     return found
 
 

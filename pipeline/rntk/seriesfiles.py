@@ -1,7 +1,7 @@
 """Labelled series from files of the UCR and UEA archives: .ts (aeon, sktime), .tsv (UCR 2018), .txt (older UCR).
 
-A value that is missing (`?` or NaN) is interpolated between its neighbours in time; steps that are missing at the end of
-a series are cut off, because that is how UCR 2018 writes series of unlike lengths.
+A value that is missing (`?` or NaN) is interpolated between its neighbours in time; steps that are missing at the end
+of a series are cut off, because that is how UCR 2018 writes series of unlike lengths.
 """
 
 from __future__ import annotations
