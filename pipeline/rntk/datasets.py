@@ -111,7 +111,7 @@ def load(name: str, archive: Path | None = None) -> DataSet:
 
 def _unknown(name: str, archive: Path | None) -> str:
     known = list(dict.fromkeys([*(names(archive) if archive is not None else []), *SHIPPED]))
-    near = difflib.get_close_matches(name.lower(), [other.lower() for other in known], 1, 0.5)
+    near = difflib.get_close_matches(name.lower(), [other.lower() for other in known], 1)
     meant = [f"did you mean {other}?" for other in known if other.lower() in near]
     listed = ", ".join(known[:MOST_NAMED]) + (", ..." if len(known) > MOST_NAMED else "")
     return f"{name}: is not a data set; " + "".join(meant or [f"known: {listed}; --archive FOLDER reads your own"])
