@@ -26,7 +26,7 @@ try:
         tuple(filter(None, str(config.get("sets", "")).split(","))),
         Path(config["archive"]) if config.get("archive") else None,
         Path(RESULTS),
-        bool(config.get("quick", False)),
+        str(config.get("quick", "")).lower() in ("true", "1"),
     )
     JOBS = WANTED.jobs()
 except StudyError as error:

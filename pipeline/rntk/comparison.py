@@ -59,9 +59,11 @@ def run(wanted: Wanted, cores: int | None, further: Sequence[str]) -> int:
 
 def _config(wanted: Wanted) -> list[str]:
     """Snakemake reads values as YAML: JSON keeps text as it is."""
-    values: dict[str, object] = {"results": str(wanted.results), "quick": wanted.quick}
+    values = {"results": str(wanted.results)}
     if wanted.names:
         values["sets"] = ",".join(wanted.names)
+    if wanted.quick:
+        values["quick"] = "true"
     if wanted.archive is not None:
         values["archive"] = str(wanted.archive)
     return [f"{name}={json.dumps(value)}" for name, value in values.items()]
