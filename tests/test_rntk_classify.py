@@ -21,6 +21,7 @@ from sklearn.svm import SVC
 from test_format import SHORT, documented
 
 from kernels import rntk
+from pipeline.cli import main
 from pipeline.errors import StudyError
 from pipeline.files.inspection import validate as faults
 from pipeline.files.store import dims_of, open_complete
@@ -391,14 +392,17 @@ def test_a_comparison_end_to_end(tmp_path: Path) -> None:
         (["../First", "--archive", "archive"], "no name of a data set"),
     ],
 )
-def test_refusals_are_one_line(tmp_path: Path, words: list[str], said: str) -> None:
+def test_refusals_are_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: list[str], said: str
+) -> None:
     write_archive(tmp_path / "archive", "First", "Bad")
     bad = tmp_path / "archive" / "Bad" / "Bad_TRAIN.ts"
     bad.write_text("\n".join([*bad.read_text().splitlines()[:4], "1,x:up"]))
-    done = runs.run("rntk", "classify", *words, cwd=tmp_path, check=False)
-    assert done.returncode == 2
-    assert said in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+    monkeypatch.chdir(tmp_path)
+    assert main(["rntk", "classify", *words]) == 2
+    told = capsys.readouterr().err
+    assert said in told
+    assert len(told.splitlines()) == 1
 
 
 @pytest.mark.needs_data
