@@ -38,6 +38,7 @@ def run(wanted: Wanted, cores: int | None, further: Sequence[str]) -> int:
 
     Raises StudyError before anything starts: unknown or malformed data, results folder in use.
     """
+    workflow.relative_results(wanted.results)
     wanted.jobs()
     root = wanted.results / FOLDER
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(SNAKEFILE), "--nolock", "--rerun-incomplete"]
