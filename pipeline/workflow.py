@@ -94,7 +94,7 @@ def _guarded(command: Sequence[str], lock: int, study: AnyStudy, layout: Layout)
         if code != 0 and refusals.read():
             return 2
     if code > 0:
-        _show_log()
+        show_log()
     return code
 
 
@@ -147,7 +147,7 @@ def supervise(command: Sequence[str], lock: int) -> int:
     return code
 
 
-def _show_log() -> None:
+def show_log() -> None:
     """The end of Snakemake's own log: what it says of a failure that no stage explained."""
     logs = sorted(Path(".snakemake/log").glob("*.log"), key=lambda log: log.stat().st_mtime)
     if logs:

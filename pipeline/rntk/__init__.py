@@ -1,1 +1,1 @@
-"""Gram matrices of the recurrent NTK in files, over MPI ranks."""
+"""The recurrent NTK at work: Gram matrices in files over MPI ranks, and classification of data sets."""
