@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from kernels.problem import Backend
     from pipeline.design import Resolved
     from pipeline.stages import Order
-    from pipeline.study import Study
+    from pipeline.study import AnyStudy, Study
 
 # Ranks are the parallelism. A linear-algebra library that starts threads of its own would fight them for cores, and
 # its sums would depend on how many it got. Set, not defaulted: Snakemake exports other values. Read by NumPy's import.
@@ -84,11 +84,11 @@ def _backend(options: argparse.Namespace) -> Backend:
 
 
 def _check(options: argparse.Namespace) -> None:
-    from pipeline.checks import check
+    from pipeline.experiments import check
     from pipeline.files import durable
-    from pipeline.study import to_yaml
+    from pipeline.study import load_any, to_yaml
 
-    study = _load(options)
+    study = load_any(options.study)
     for finding in check(study):
         print(finding)
     print(f"{options.study}: good")
@@ -99,10 +99,17 @@ def _check(options: argparse.Namespace) -> None:
 def _plan(options: argparse.Namespace) -> None:
     from pipeline import plan
     from pipeline.calibration import ns_per_unit_step
+    from pipeline.experiments import require_training
+    from pipeline.rntk import plan as rntk_plan
+    from pipeline.study import RntkStudy, load_any
 
-    study = _load(options)
+    found = load_any(options.study)
     if options.resolve is None and options.write is not None:
         raise StudyError("--write: needs --resolve, which chooses the replicas to write")
+    if isinstance(found, RntkStudy) and options.cluster is None and options.resolve is None:
+        print(rntk_plan.summary(found))
+        return
+    study = require_training(found, "plan of that kind")
     if options.cluster is not None:
         print(_cluster_plan(study, options.cluster))
         return
@@ -187,9 +194,10 @@ def _summary(options: argparse.Namespace) -> None:
 def _run(options: argparse.Namespace) -> None:
     from pipeline import workflow
     from pipeline.layout import Layout
+    from pipeline.study import load_any
     from pipeline.summary import summary
 
-    study = _load(options)
+    study = load_any(options.study)
     if options.profile is not None:
         results, code = _run_on_cluster(study, options)
     else:
@@ -200,7 +208,7 @@ def _run(options: argparse.Namespace) -> None:
     print(summary(Layout.of(study, results).root))
 
 
-def _run_on_cluster(study: Study, options: argparse.Namespace) -> tuple[Path, int]:
+def _run_on_cluster(study: AnyStudy, options: argparse.Namespace) -> tuple[Path, int]:
     """The results folder, which is the site's if none was asked for, and the exit code."""
     from pipeline import workflow
     from pipeline.cluster import submission
@@ -252,6 +260,21 @@ def _memory(options: argparse.Namespace) -> None:
     print(f"\nwhere to look:\n  {layout.memory_csv}")
 
 
+def _classify(options: argparse.Namespace) -> None:
+    from pipeline.rntk import comparison, report
+
+    wanted = comparison.Wanted(tuple(options.sets), options.archive, options.results, options.quick)
+    if options.method is not None:
+        comparison.one(wanted, options.method, options.part)
+        return
+    if not options.table:
+        code = comparison.run(wanted, options.cores, options.further)
+        if code != 0:
+            raise SystemExit(code)
+    print(comparison.table(wanted))
+    print("\nwhere to look:", *(f"  {path}" for path in report.paths(options.results).values()), sep="\n")
+
+
 def _pack(options: argparse.Namespace) -> None:
     from pipeline.files.packing import pack
 
@@ -295,6 +318,7 @@ def _parser() -> argparse.ArgumentParser:
     _study_verbs(verbs)
     _stage_verbs(verbs)
     _file_verbs(verbs)
+    _rntk_verbs(verbs)
     return parser
 
 
@@ -385,6 +409,27 @@ def _file_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     ):
         verb = _verb(verbs, name, act, words, f"rnnlimits {name} results/demo/rates.h5")
         verb.add_argument("path", type=Path, metavar="PATH", help="HDF5 file or results folder")
+
+
+def _rntk_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    words = "the recurrent neural tangent kernel"
+    group = verbs.add_parser("rntk", help=words, description=words[0].upper() + words[1:])
+    _classify_verb(group.add_subparsers(title="verbs", metavar="VERB", required=True))
+
+
+def _classify_verb(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    words, example = "it and other kernels on data sets", "rnnlimits rntk classify GunPoint Coffee"
+    verb = _verb(verbs, "classify", _classify, words, f"{example}; what follows -- goes to Snakemake")
+    verb.add_argument("sets", nargs="*", metavar="DATASET", help="name of a data set (default: all)")
+    about = "folder of a UCR or UEA archive, which has NAME/NAME_TRAIN.ts and NAME_TEST.ts (or .tsv)"
+    verb.add_argument("--archive", type=Path, metavar="FOLDER", help=f"{about} (default: sets that ship in packages)")
+    verb.add_argument("--quick", action="store_true", help="a coarse grid of parameters for every kernel")
+    verb.add_argument("--cores", type=_whole, default=None, help="jobs at once (default: all cores)")
+    _results_option(verb)
+    jobs = verb.add_argument_group("what Snakemake calls")
+    jobs.add_argument("--method", metavar="NAME", help="only this kernel on one data set, in this process")
+    jobs.add_argument("--part", type=int, metavar="P", help="with --method: only part P of its validation")
+    jobs.add_argument("--table", action="store_true", help="only table and figure, from results that are there")
 
 
 def _verb(

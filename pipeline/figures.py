@@ -10,6 +10,7 @@ import io
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,7 @@ from pipeline.files.ensembles import open_ensemble
 from pipeline.plan import Cell
 from pipeline.ratefile import Rate, RatePoint, read
 from pipeline.resampling import Array
+from pipeline.rntk import estimators as rntk
 
 if TYPE_CHECKING:
     from pipeline.layout import Layout
@@ -51,6 +53,8 @@ AXES = {
     "K": "steps per unit of time $K$",
     "hidden_updates": "hidden updates $k$",
     "chain_steps": "chain steps $k$",
+    "n": "width $n$",
+    "steps": "steps of gradient descent",
 }
 STYLE: dict[str, Any] = {
     "axes.grid": True,
@@ -82,18 +86,26 @@ DRAWN: tuple[Quantity | Contraction | TwinQuantity, ...] = (
     *TWIN_ENTRIES,
     *reversed(ENTRIES),
 )  # of entries with one name the first of the registry wins
-TITLES = {entry.name: entry.title for entry in DRAWN} | {
-    "ergodic_average": "Averages of test functions of the chain",
-    "loss_decay": "Fall of the loss of twins over its prediction",
-    "output_surface": "Output error against the limit, N and K apart",
-    "mixing": "Chains with one start, on their way to the stationary law",
-    "sgd_noise_constant": "Noise of one-pass training over its prediction",
-}
-ORDINATES = {entry.name: entry.ordinate for entry in DRAWN} | {
-    "ergodic_average": "standard deviation",
-    "mixing": "root mean square distance",
-    "sgd_noise_constant": "ratio",
-}
+TITLES = (
+    {entry.name: entry.title for entry in DRAWN}
+    | rntk.TITLES
+    | {
+        "ergodic_average": "Averages of test functions of the chain",
+        "loss_decay": "Fall of the loss of twins over its prediction",
+        "output_surface": "Output error against the limit, N and K apart",
+        "mixing": "Chains with one start, on their way to the stationary law",
+        "sgd_noise_constant": "Noise of one-pass training over its prediction",
+    }
+)
+ORDINATES = (
+    {entry.name: entry.ordinate for entry in DRAWN}
+    | rntk.ORDINATES
+    | {
+        "ergodic_average": "standard deviation",
+        "mixing": "root mean square distance",
+        "sgd_noise_constant": "ratio",
+    }
+)
 METADATA: dict[str, dict[str, Any]] = {"svg": {"Date": None, "Creator": None}, "png": {"Software": None}}
 CAPTION = "lines: fit;  dashed: expected;  hollow: not in the fit;  bars: 95%"
 
@@ -104,13 +116,18 @@ def run(study: Study, layout: Layout) -> list[str]:
     Raises StudyError for a file that is missing, damaged or of another study.
     """
     drawn = []
-    style: Any = matplotlib.rcParamsDefault | STYLE | {"backend": "Agg"}  # not the user's own
-    with plt.rc_context(style):
+    with style():
         for name, figure in _figures(study, layout):
             save(layout, name, figure)
             drawn.append(name)
     progress.note(f"{layout.figures}: {', '.join(drawn)}")
     return drawn
+
+
+def style() -> AbstractContextManager[None]:
+    """Draw in the style of this project, not in the user's own."""
+    settings: Any = matplotlib.rcParamsDefault | STYLE | {"backend": "Agg"}
+    return plt.rc_context(settings)
 
 
 def _figures(study: Study, layout: Layout) -> Iterator[tuple[str, Figure]]:
@@ -223,7 +240,7 @@ def headline(rates: Sequence[Rate], separator: str = ": ") -> str:
     known = min(groups, key=lambda group: (-len(group), sum(rate.stderr for rate in group)))
     low, high = min(rate.exponent for rate in known), max(rate.exponent for rate in known)
     span = f"{low:.2f}" if high - low < 0.01 else f"{low:.2f} to {high:.2f}"
-    symbol = {"N": "N^{-p}", "K": "K^{-p}"}.get(rates[0].variable, "e^{-pk}")
+    symbol = {"N": "N^{-p}", "K": "K^{-p}", "n": "n^{-p}", "steps": "K^{-p}"}.get(rates[0].variable, "e^{-pk}")
     return f"{title}{separator}${symbol}$ with $p$ = {span}"
 
 
@@ -280,7 +297,7 @@ def _legend(ax: Axes, rates: Sequence[Rate], styles: dict[str, Look], title: str
     legend.get_title().set_fontsize(9)
 
 
-SYMBOLS = {"beta": "β", "depth": "τ", "N": "N"}
+SYMBOLS = {"beta": "β", "depth": "τ", "phi": "φ", "N": "N"}
 
 
 def _label(rate: Rate) -> str:

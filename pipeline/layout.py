@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Self
 
 from pipeline.plan import Block, Cell, Twin, TwinBlock
-from pipeline.study import Study
+from pipeline.study import AnyStudy
 
 STATES = "checkpoints"  # the folder of saved states
 
@@ -19,7 +19,7 @@ class Layout:
     root: Path
 
     @classmethod
-    def of(cls, study: Study, results: Path = Path("results")) -> Self:
+    def of(cls, study: AnyStudy, results: Path = Path("results")) -> Self:
         """The layout of a study below `results`."""
         return cls(results / study.name)
 

@@ -181,33 +181,33 @@ def cell_id(study: Study, cell: Cell) -> str:
 
     Not in it: the study's name, paths, other cells, how many replicas there are, how they are cut into blocks.
     """
-    return _hash({**_world(study), **_training(study), **_point(cell)})
+    return identity({**_world(study), **_training(study), **_point(cell)})
 
 
 def draw_id(study: Study) -> str:
     """12 hexadecimal digits of what changes the draw stage and the limit."""
-    return _hash({**_world(study), **_draws(study)})
+    return identity({**_world(study), **_draws(study)})
 
 
 def twin_id(study: Study, twin: Twin) -> str:
     """12 hexadecimal digits of what changes the numbers of one twin."""
     keys = {"alpha", "horizon", "checkpoints", "loss_bins"}
     clock = study.training.model_dump(mode="json", include=keys)
-    return _hash({**_world(study), **_nodes(study), "training": clock, "steps_per_time": twin.steps_per_time})
+    return identity({**_world(study), **_nodes(study), "training": clock, "steps_per_time": twin.steps_per_time})
 
 
 def limit_id(study: Study) -> str:
     """12 hexadecimal digits of what changes the limit: the draws, and the training's clock."""
     keys = {"alpha", "horizon", "checkpoints"}
     clock = study.training.model_dump(mode="json", include=keys)
-    return _hash({"draws": draw_id(study), "training": clock})
+    return identity({"draws": draw_id(study), "training": clock})
 
 
 def study_id(study: Study) -> str:
     """12 hexadecimal digits of what changes any result of the study."""
     grid = [{**_point(cell), "replicas": cell.replicas} for cell in cells(study)]
     alone = {"twins": [asdict(twin) for twin in twins(study)]} if twins(study) else {}
-    return _hash({**_world(study), **_training(study), **_draws(study), "cells": grid, **alone})
+    return identity({**_world(study), **_training(study), **_draws(study), "cells": grid, **alone})
 
 
 def _world(study: Study) -> dict[str, Any]:
@@ -252,8 +252,11 @@ def _dump(study: Study, *keys: str) -> dict[str, Any]:
     return study.model_dump(mode="json", include=set(keys))
 
 
-def _hash(values: dict[str, Any]) -> str:
-    """The types of the study have made 1 and 1.0 the same already; sorting takes care of the order of keys."""
+def identity(values: dict[str, Any]) -> str:
+    """12 hexadecimal digits of values in canonical JSON.
+
+    The types of the study have made 1 and 1.0 the same already; sorting takes care of the order of keys.
+    """
     text = json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:ID_DIGITS]
 
@@ -304,7 +307,9 @@ def _draws_note(study: Study) -> str:
     if has_exact_law(study):
         return "draws: none needed, the stationary law is exact"
     draws = study.draws
-    return f"draws: {draws.blocks} blocks of {draws.chains} chains x {draws.steps} draws, {_size(draw_bytes(study))}"
+    return (
+        f"draws: {draws.blocks} blocks of {draws.chains} chains x {draws.steps} draws, {size_text(draw_bytes(study))}"
+    )
 
 
 def _row(name: str, members: Iterable[Cell], study: Study, ns_per_unit_step: float) -> tuple[str, ...]:
@@ -317,7 +322,7 @@ def _row(name: str, members: Iterable[Cell], study: Study, ns_per_unit_step: flo
         str(sum(len(blocks(study, cell)) for cell in members)),
         f"{steps:.3g}",
         duration(steps * ns_per_unit_step / 1e9),
-        _size(sum(output_bytes(cell, study) for cell in members)),
+        size_text(sum(output_bytes(cell, study) for cell in members)),
     )
 
 
@@ -341,7 +346,8 @@ def duration(seconds: float) -> str:
     return f"{seconds / 3600:.3g} h"
 
 
-def _size(count: float) -> str:
+def size_text(count: float) -> str:
+    """Bytes for people: 812 B, 3.1 kB, 20 MB."""
     for unit in ("B", "kB", "MB", "GB"):
         if count < 1000:
             return f"{count:.3g} {unit}"

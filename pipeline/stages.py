@@ -15,14 +15,17 @@ from pathlib import Path
 
 from mpi4py import MPI
 
-from kernels import backend, processor
+from kernels import backend, on_processor, processor
 from kernels.problem import Backend
-from pipeline import checks, draw, gpus, parallel, plan, progress, train, twin
+from pipeline import draw, experiments, gpus, parallel, plan, progress, train, twin
 from pipeline.cluster.parts import DRAW, TWIN
 from pipeline.errors import StudyError
 from pipeline.layout import Layout
 from pipeline.locks import exclusive
-from pipeline.study import Study, load
+from pipeline.rntk import networks
+from pipeline.rntk import plan as rntk_plan
+from pipeline.rntk.layout import RntkLayout
+from pipeline.study import AnyStudy, RntkStudy, Study, load_any
 
 Say = Callable[[str], None]
 
@@ -64,11 +67,25 @@ def distributed(order: Order) -> None:
 
 def _distributed(comm: MPI.Intracomm, order: Order) -> None:
     study = parallel.on_root(comm, lambda: _checked(order.study))
-    layout = Layout.of(study, order.results)
     parallel.on_root(comm, lambda: _begin_log(comm, order))
     be = _same_backend(comm, order)
+    if isinstance(study, RntkStudy):
+        _networks(comm, study, be, order)
+        return
+    layout = Layout.of(study, order.results)
     for part in _parts(study, order):
         _one_part(comm, study, layout, be, part, order.say if order.stage == "work" else None)
+
+
+def _networks(comm: MPI.Intracomm, study: RntkStudy, be: Backend, order: Order) -> None:
+    """The packs of networks that were asked for."""
+    if order.stage not in ("train", "work"):
+        experiments.require_training(study, f"stage {order.stage}")
+    layout = RntkLayout.of(study, order.results)
+    packs = order.parts or ([order.pack] if order.pack else list(rntk_plan.packs(study)))
+    for pack in packs:
+        with _held_by_root(comm, layout, f"train-{pack}", order.say if order.stage == "work" else None):
+            networks.run(study, layout, pack, comm, on_processor(be))
 
 
 def _parts(study: Study, order: Order) -> Sequence[str]:
@@ -112,9 +129,9 @@ def _held_by_root(comm: MPI.Intracomm, layout: Layout, name: str, wait: Say | No
         yield
 
 
-def _checked(path: Path) -> Study:
-    study = load(path)
-    checks.check(study)
+def _checked(path: Path) -> AnyStudy:
+    study = load_any(path)
+    experiments.check(study)
     return study
 
 
@@ -157,9 +174,26 @@ def _announce(comm: MPI.Intracomm, gpu: int, say: Say) -> None:
 def serial(order: Order) -> None:
     """Run limit, rates or figures in this process."""
     study = _checked(order.study)
-    layout = Layout.of(study, order.results)
+    layout = RntkLayout.of(study, order.results)
     with exclusive(layout.locks, order.stage):
-        _SERIAL[order.stage](study, layout, order)
+        if isinstance(study, RntkStudy):
+            _of_networks(study, layout, order)
+        else:
+            _SERIAL[order.stage](study, layout, order)
+
+
+def _of_networks(study: RntkStudy, layout: RntkLayout, order: Order) -> None:
+    be = processor(order.backend, warn=order.say)
+    if order.stage == "rates":
+        from pipeline.rntk import rates
+
+        rates.run(study, layout, be)
+    elif order.stage == "figures":
+        from pipeline.rntk import figures
+
+        figures.run(study, layout, be)
+    else:
+        experiments.require_training(study, f"stage {order.stage}")
 
 
 # Imported when they run: plotting takes a second to import, and only the stage that plots pays for it.

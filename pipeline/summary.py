@@ -8,6 +8,9 @@ from pathlib import Path
 from pipeline import ratefile
 from pipeline.errors import StudyError
 from pipeline.layout import Layout
+from pipeline.rntk.layout import RntkLayout
+
+ENSEMBLES = "the ensembles; rnnlimits inspect FILE shows what is in one"
 
 
 def summary(root: Path) -> str:
@@ -20,13 +23,16 @@ def summary(root: Path) -> str:
         raise StudyError(f"{root}: has no rates; give results/STUDY of a study that has run (rnnlimits run STUDY)")
     width = min(120, shutil.get_terminal_size((100, 24)).columns)
     table = ratefile.table(ratefile.read(layout.rates_h5), width)
-    places = (
+    every = (
         (layout.figures, "the figures, SVG and PNG"),
         (layout.rates_csv, "this table, to be read by programs"),
         (layout.rates_h5, "every point behind it"),
         (layout.limit, "the limit"),
-        (layout.root / "train", "the ensembles; rnnlimits inspect FILE shows what is in one"),
+        (RntkLayout(root).kernels, "the sequences, the limit's kernels"),
+        (RntkLayout(root).weights_csv, "weight of time steps"),
+        *((layout.root / name, ENSEMBLES) for name in ("train", "kernel", "descent")),
     )
+    places = [(path, words) for path, words in every if path.exists()]
     longest = max(len(str(path)) for path, _ in places)
     lines = (f"  {str(path).ljust(longest)}  {words}" for path, words in places)
     return "\n".join([table, "", "where to look:", *lines])

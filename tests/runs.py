@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -38,6 +39,26 @@ TINY = {
     "draws": {"blocks": 2, "chains": 8, "steps": 20, "couplings": 4, "coupling_steps": 10, "sample": 2},
     "limit": {"nodes": 16},
 }
+
+
+TINY_RNTK: dict[str, Any] = {
+    "experiment": "rntk",
+    "name": "tiny-rntk",
+    "seed": 3,
+    "networks": [{"activation": "erf", "layers": [1, 2], "sigma_h": 0.3}],
+    "sequences": {"lengths": [3, 4, 2], "dimension": 2},
+    "fluctuation": {"width": [8, 16], "replicas": 40},
+    "bias": {"width": [8], "replicas": 50},
+    "training": {"width": [16], "replicas": 12, "trained": 2, "steps": 6, "step_ladder": [16, 32, 64, 128]},
+    "weights": {"length": 8, "sigma_w": [1.0, 1.5], "sequences": 3},
+}
+
+
+def write_rntk(folder: Path, **changes: Any) -> Path:
+    """Write a study file of the recurrent NTK: TINY_RNTK with top-level keys replaced."""
+    path = folder / "tiny-rntk.yaml"
+    path.write_text(yaml.safe_dump({**TINY_RNTK, **changes}))
+    return path
 
 
 def write_study(folder: Path, base: dict[str, object] = TINY, **changes: object) -> Path:

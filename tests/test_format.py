@@ -9,18 +9,20 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import runs
 from test_resume import OfTraining, OfTwin, Ticks
 
 from kernels import processor
 from pipeline import study as studies
-from pipeline.files.inspection import ATTRIBUTES, validate
-from pipeline.files.provenance import FIELDS
+from pipeline.files.inspection import ATTRIBUTES, OF_NO_STUDY, validate
+from pipeline.files.provenance import FIELDS, SOFTWARE
 from pipeline.files.store import dims_of, open_complete
 from pipeline.files.variables import variables
 from pipeline.parallel import Stopped
 from pipeline.resume import Pace
+from pipeline.rntk.grams import gram_to
 
 TEXT = (runs.ROOT / "docs" / "format.md").read_text(encoding="utf-8")
 ENSEMBLE = "train/N00016-K00016/beta0.75-depth1.h5"
@@ -34,6 +36,13 @@ FILES = {
     "limit": "limit.h5",
     "poisson": "poisson.h5",
     "rates": "rates.h5",
+    "kernel-shard": "../tiny-rntk/shards/kernel-n00008_erf-L1_*/replicas-000000-000049.h5",
+    "kernel-ensemble": "../tiny-rntk/kernel/n00008/erf-L1.h5",
+    "descent-shard": "../tiny-rntk/shards/descent-n00016_erf-L1_*/replicas-000000-000011.h5",
+    "descent-ensemble": "../tiny-rntk/descent/n00016/erf-L1.h5",
+    "rntk-limit": "../tiny-rntk/kernels.h5",
+    "gram-shard": "../gram/shards/gram_*/rows-0000000-0000003.h5",
+    "gram-ensemble": "../gram/gram.h5",
     "train-state": "checkpoints/N00016-K00016_beta0.75-depth1_*/replicas-00000-00001.h5",
     "twin-state": "checkpoints/twin-K00016_*/paths-00000-00000.h5",
 }
@@ -75,13 +84,24 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for work in (OfTraining, OfTwin):
         with pytest.raises(Stopped):
             work(studies.load(study), processor(), folder / "results").live(Ticks(1, Stopped), Pace(math.inf))
+    networks = runs.write_rntk(folder)
+    for stage in ("train", "rates"):
+        runs.run(stage, networks, "--results", folder / "results")
+    gram_to(folder / "results" / "gram", np.ones((4, 5)), kernel="both")
     return folder / "results" / "tiny"
+
+
+def file_of(results: Path, kind: str) -> Path:
+    name = FILES[kind]
+    beside = name.startswith("../")
+    (path,) = (results.parent if beside else results).glob(name.removeprefix("../"))
+    return path
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_tables_are_what_files_hold(results: Path, kind: str) -> None:
     fields, optional = documented(kind)
-    (path,) = results.glob(FILES[kind])
+    path = file_of(results, kind)
     with open_complete(path, kind) as file:
         found = {
             name: (", ".join(dims_of(data)), SHORT[data.dtype.name], data.attrs["units"])
@@ -95,15 +115,16 @@ def test_the_tables_are_what_files_hold(results: Path, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_tables_of_attributes_are_what_files_have(results: Path, kind: str) -> None:
-    (path,) = results.glob(FILES[kind])
+    path = file_of(results, kind)
     known = set(re.findall(r"^\| `(\w+)` \|", TEXT, re.M))
     with open_complete(path, kind) as file:
         assert set(file.attrs) - known == set()
-        assert set(FIELDS) | set(ATTRIBUTES[kind]) <= set(file.attrs)
+        always = SOFTWARE if kind in OF_NO_STUDY else FIELDS
+        assert set(always) | set(ATTRIBUTES[kind]) <= set(file.attrs)
 
 
 def test_the_results_are_valid(results: Path) -> None:
-    assert validate(results) == []
+    assert validate(results.parent) == []
 
 
 @pytest.mark.parametrize("code", re.findall(r"^```python\n(.*?)^```", TEXT, re.M | re.S))

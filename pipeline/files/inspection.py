@@ -8,16 +8,19 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from pipeline import plan
+from pipeline import experiments
 from pipeline.errors import StudyError
 from pipeline.files import digests, provenance
 from pipeline.files.reading import FORMAT, attribute_of, digest_of, open_complete, shown
 from pipeline.files.variables import dims_of, groups, values_of, variables
 from pipeline.layout import STATES, Layout
-from pipeline.study import load
+from pipeline.study import load_any
 
 TRAINING = ("cell_id", "cell", "beta", "width", "steps_per_time", "depth", "alpha", "horizon")
 MACHINE = ("backend", "device")
+NETWORK = ("cell_id", "cell", "width", "network")
+GRAM = ("gram_id", "network", "precision")
+OF_NO_STUDY = {"gram-shard", "gram-ensemble"}  # of a matrix that belongs to a user
 # Root attributes beside provenance.FIELDS, by kind.
 ATTRIBUTES = {
     "train-shard": (*TRAINING, *MACHINE, "first", "count"),
@@ -29,6 +32,13 @@ ATTRIBUTES = {
     "limit": ("draw_id", "limit_id", "exact", *MACHINE),
     "poisson": ("draw_id", "limit_id", *MACHINE),
     "rates": MACHINE,
+    "kernel-shard": (*NETWORK, *MACHINE, "first", "count"),
+    "kernel-ensemble": (*NETWORK, "joined_along", "shard_count"),
+    "descent-shard": (*NETWORK, *MACHINE, "first", "count"),
+    "descent-ensemble": (*NETWORK, "joined_along", "shard_count"),
+    "rntk-limit": ("networks", *MACHINE),
+    "gram-shard": (*GRAM, "backend", "first", "count"),
+    "gram-ensemble": (*GRAM, "joined_along", "shard_count"),
 }
 _STATE = ("rounding", "state_version", "done", "chain_step", "seconds")
 ATTRIBUTES |= {
@@ -36,7 +46,14 @@ ATTRIBUTES |= {
     "twin-state": (*ATTRIBUTES["twin-shard"], *_STATE),
 }
 # What the results of a study are called; another kind under such a name is a file in the wrong place.
-KIND_OF_NAME = {"draw.h5": "draw", "limit.h5": "limit", "poisson.h5": "poisson", "rates.h5": "rates"}
+KIND_OF_NAME = {
+    "draw.h5": "draw",
+    "limit.h5": "limit",
+    "poisson.h5": "poisson",
+    "rates.h5": "rates",
+    "kernels.h5": "rntk-limit",
+    "gram.h5": "gram-ensemble",
+}
 # Shown first and in this order by `inspect`; the study's text has its own line.
 SHOWN_FIRST = ("study", "study_id", "cell_id", "precision", "seed", "backend", "device", "created")
 
@@ -95,8 +112,7 @@ def missing(root: Path) -> list[str]:
     layout = Layout(root)
     if not layout.study_yaml.is_file():
         return []
-    cells = plan.cells(load(layout.study_yaml))
-    wanted = (layout.draw, layout.limit, layout.rates_h5, *(layout.ensemble(cell) for cell in cells))
+    wanted = experiments.results(load_any(layout.study_yaml), root)
     return [f"{path}: is missing; rnnlimits run makes it" for path in wanted if not path.exists()]
 
 
@@ -115,7 +131,8 @@ def _content_faults(path: Path, file: h5py.File) -> Iterator[str]:
     kind = str(attribute_of(file, "kind"))
     if kind != (expected := KIND_OF_NAME.get(path.name, kind)):
         yield f"is of kind {kind}; a file of this name is {expected}"
-    for name in (*provenance.FIELDS, *ATTRIBUTES.get(kind, ())):
+    fields = provenance.SOFTWARE if kind in OF_NO_STUDY else provenance.FIELDS
+    for name in (*fields, *ATTRIBUTES.get(kind, ())):
         if name not in file.attrs:
             yield f"has no attribute {name}"
     for group in groups(file):

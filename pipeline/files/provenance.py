@@ -14,15 +14,16 @@ from pathlib import Path
 import numpy as np
 
 import pipeline
-from pipeline.plan import study_id
-from pipeline.study import Study, to_yaml
+from pipeline import plan
+from pipeline.rntk import plan as rntk_plan
+from pipeline.study import AnyStudy, RntkStudy, to_yaml
 
 # Root attributes that every file has, beside format, format_version, kind and complete.
 SOFTWARE = ("software_version", "git_commit", "python", "numpy", "host", "command_line", "created")
 FIELDS = ("study", "study_id", "study_yaml", "precision", "seed", *SOFTWARE)
 
 
-def provenance(study: Study, command_line: Sequence[str] | None = None) -> dict[str, str | int]:
+def provenance(study: AnyStudy, command_line: Sequence[str] | None = None) -> dict[str, str | int]:
     """Root attributes FIELDS of a file of `study` that is written now.
 
     command_line: argument vector, by default this process's. The caller adds what only it knows (cell_id, block,
@@ -30,7 +31,7 @@ def provenance(study: Study, command_line: Sequence[str] | None = None) -> dict[
     """
     return {
         "study": study.name,
-        "study_id": study_id(study),
+        "study_id": rntk_plan.study_id(study) if isinstance(study, RntkStudy) else plan.study_id(study),
         "study_yaml": to_yaml(study),
         "precision": study.precision,
         "seed": study.seed,

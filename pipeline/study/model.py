@@ -4,26 +4,22 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import yaml
 from pydantic import Field, PrivateAttr, ValidationError, model_validator
+from pydantic.json_schema import models_json_schema
 
 from pipeline.errors import StudyError
 from pipeline.study.chain import Chain, Recorded, Target
 from pipeline.study.errors import one_line
 from pipeline.study.network import GaussianW, Network
+from pipeline.study.rntk import RntkStudy, Seed, StudyName
 from pipeline.study.text import parse
 from pipeline.study.training import Training
-from pipeline.study.types import WHOLE, Allowed, Count, Found, Section, Several, Switch, refusal
+from pipeline.study.types import Count, Found, Section, Several, Switch, nearest, refusal, show
 
 Features = Literal["grid", "gauss-hermite", "quasi-random"]
-Seed = Annotated[int, Field(strict=True, ge=0, le=2**32 - 1), WHOLE, Allowed("a whole number from 0 to 4294967295")]
-StudyName = Annotated[
-    str,
-    Field(strict=True, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"),
-    Allowed("a letter or digit, then up to 63 letters, digits, dots, dashes or underscores"),
-]
 
 
 class Probes(Section):
@@ -85,6 +81,7 @@ class Study(Section):
     draws: Draws = Field(default=Draws(), description="Monte Carlo of the chain")
     limit: Limit = Field(default=Limit(), description="Quadrature of the limit")
     twin: TwinSection = Field(default=TwinSection(), description="Infinite-width twins")
+    experiment: Literal["training"] = Field(default="training", description="Which kind of study this is")
 
     _source: Path = PrivateAttr(default=Path("study"))
 
@@ -138,47 +135,87 @@ class Study(Section):
         return "grid" if self.dimension <= 2 else "quasi-random"
 
 
+AnyStudy = Study | RntkStudy
+EXPERIMENTS: dict[str, type[Study] | type[RntkStudy]] = {"training": Study, "rntk": RntkStudy}
+_Model = TypeVar("_Model", Study, RntkStudy)
+
+
 def load(path: Path | str) -> Study:
-    """Read and check one study file. Raises StudyError, one line, for whatever is wrong with it."""
-    path = Path(path)
+    """Read and check one study file of `experiment: training`. Raises StudyError, one line, for whatever is wrong."""
+    return loads(_text(Path(path)), path)
+
+
+def load_any(path: Path | str) -> AnyStudy:
+    """Read and check one study file of any experiment. Raises StudyError, one line, for whatever is wrong with it."""
+    return loads_any(_text(Path(path)), path)
+
+
+def _text(path: Path) -> str:
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except OSError as error:
         raise StudyError(f"{path}: cannot be read: {error.strerror}; give a study file") from error
     except UnicodeDecodeError as error:
         raise StudyError(f"{path}: byte {error.start} is not UTF-8; a study file is UTF-8 text") from error
-    return loads(text, path)
 
 
 def loads(text: str, origin: Path | str) -> Study:
     """Check the text of a study file; `origin` names it in errors and is where relative paths start."""
+    study = loads_any(text, origin)
+    if isinstance(study, RntkStudy):
+        raise StudyError(
+            f"{origin}: experiment is rntk, which has no such stage; its verbs are check, plan, run, train, rates, "
+            "figures, summary and those that read files"
+        )
+    return study
+
+
+def loads_any(text: str, origin: Path | str) -> AnyStudy:
+    """The same for every experiment."""
     raw = parse(text, str(origin))
     if raw is None:
         raise StudyError(f"{origin}: is empty; a study has at least name, chain and training")
+    kind = raw.get("experiment", "training") if isinstance(raw, dict) else "training"
+    if kind not in list(EXPERIMENTS):
+        raise StudyError(f"{origin}: experiment is {show(kind)}; {nearest(str(kind), EXPERIMENTS)}")
+    if kind == "rntk":
+        return _validated(RntkStudy, raw, origin)
+    return _validated(Study, raw, origin)
+
+
+def _validated(model: type[_Model], raw: object, origin: Path | str) -> _Model:
     try:
-        study = Study.model_validate(raw)
+        study = model.model_validate(raw)
     except ValidationError as error:
         raise StudyError(one_line(error, raw, str(origin))) from error
     study._source = Path(origin)
     return study
 
 
-def to_yaml(study: Study, folder: Path | None = None) -> str:
+def to_yaml(study: AnyStudy, folder: Path | None = None) -> str:
     """The study with every default written out; `loads` gives an equal study back.
 
     folder: where the text will lie, if not beside the study's own file; a recorded series is found from there.
     """
     values: dict[str, Any] = study.model_dump(mode="json", exclude_none=True)
-    if folder is not None and isinstance(study.chain, Recorded):
+    if folder is not None and isinstance(study, Study) and isinstance(study.chain, Recorded):
         values["chain"]["file"] = os.path.relpath(study.source.parent / study.chain.file, folder)
     return yaml.safe_dump(values, sort_keys=False, default_flow_style=None, width=100)
 
 
 def json_schema() -> dict[str, Any]:
     """JSON schema of study files, for editors; config/schema.json is a copy of it."""
-    schema = Study.model_json_schema()
+    names = [(model, "validation") for model in EXPERIMENTS.values()]
+    of_models, together = models_json_schema(names)  # type: ignore[arg-type]
+    references = {kind: of_models[model, "validation"] for kind, model in EXPERIMENTS.items()}
+    rntk = {"properties": {"experiment": {"const": "rntk"}}, "required": ["experiment"]}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Study file of rnnlimits",
-        **{key: value for key, value in schema.items() if key != "title"},
+        "type": "object",
+        "properties": {"experiment": {"enum": list(EXPERIMENTS), "description": "Which kind of study this is"}},
+        "$defs": together["$defs"],
+        "if": rntk,
+        "then": references["rntk"],
+        "else": references["training"],
     }

@@ -7,6 +7,6 @@ rule study:
         ENVIRONMENT
     params:
         study=lambda wildcards: STUDY_FILE,
-        identity=plan.study_id(STUDY),
+        identity=STUDY_ID,
     shell:
         "python -m pipeline check {params.study:q} --resolved {output:q} > {log:q}"

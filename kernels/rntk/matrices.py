@@ -1,0 +1,153 @@
+"""Gram matrices between sequences: what a user calls."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kernels.problem import KernelError
+from kernels.rntk import backends, memory
+from kernels.rntk.network import Elman, require_one_of
+from kernels.rntk.sequences import Batch, Places, Sequences, batch, require_alike
+
+KERNELS = ("ntk", "nngp", "both")
+DTYPES = ("float64", "float32")
+Matrix = NDArray[Any]
+Kernels = Matrix | tuple[Matrix, Matrix]
+
+
+def gram(
+    x: Sequences,
+    y: Sequences | None = None,
+    *,
+    network: Elman | None = None,
+    kernel: str = "ntk",
+    dtype: str = "float64",
+    backend: str = "auto",
+    threads: int | None = None,
+) -> Kernels:
+    """Kernel matrix between sequences: (n, n) of x with itself, or (n_x, n_y) where y is given.
+
+    x, y: a list of arrays (T_i, m) or (T_i,), or an array (n, T, m) or (n, T). Without y a sequence is the same as
+    itself: its initial state is shared (sigma_h), its correlation is 1; with y all are different sequences.
+    kernel: "ntk", "nngp", or "both" for a pair (ntk, nngp). dtype: arithmetic and result. backend: "auto" (GPU, else
+    the compiled one, else NumPy), "cuda", "host", "numpy". threads: of the host, by default all; results do not
+    depend on it. Raises KernelError, one line, for bad input, and where the matrix does not fit into memory.
+    """
+    asked, wanted = network or Elman(), _wanted(kernel)
+    left = batch(x, "x")
+    right = None if y is None else batch(y, "y")
+    _require_pairable(left, right, asked, dtype)
+    copies = (1 if backends.in_order(left, right) else 3) * len(wanted)
+    memory.require_room(len(left), len(left if right is None else right), np.dtype(dtype).itemsize, copies)
+    found = backends.named(backend).sums(left, right, asked, np.dtype(dtype), wanted, threads)
+    return _delivered([_scaled(matrix, left, right or left, asked) for matrix in found])
+
+
+def diagonal(
+    x: Sequences,
+    *,
+    network: Elman | None = None,
+    kernel: str = "ntk",
+    dtype: str = "float64",
+    backend: str = "auto",
+) -> Kernels:
+    """The diagonal (n,) of gram(x): each sequence with itself; linear in n. Arguments as in `gram`."""
+    asked, wanted, left = network or Elman(), _wanted(kernel), batch(x, "x")
+    require_one_of("dtype", dtype, DTYPES)
+    found = backends.named(backend).own_sums(left, asked, np.dtype(dtype), wanted)
+    return _delivered([a * _pair_scale(left.lengths, left.lengths, asked).astype(a.dtype) for a in found])
+
+
+def rows(
+    x: Sequences,
+    first: int,
+    last: int,
+    *,
+    network: Elman | None = None,
+    kernel: str = "ntk",
+    dtype: str = "float64",
+    backend: str = "auto",
+    threads: int | None = None,
+) -> Kernels:
+    """Rows first .. last - 1 of gram(x), (last - first, n): for matrices that exceed memory. Arguments as in `gram`."""
+    asked, everything = network or Elman(), batch(x, "x")
+    if not 0 <= first < last <= len(everything):
+        raise KernelError(f"rows {first} .. {last} are not allowed; 0 <= first < last <= {len(everything)}")
+    part = everything.taken(np.arange(first, last))
+    common = {"network": asked, "kernel": kernel, "dtype": dtype, "backend": backend}
+    found = gram(part, everything, threads=threads, **common)  # type: ignore[arg-type]
+    own = diagonal(part, **common)  # type: ignore[arg-type]
+    for matrix, values in zip(_parts(found), _parts(own), strict=True):
+        matrix[np.arange(last - first), np.arange(first, last)] = values
+    return found
+
+
+def require_psd(matrix: Matrix, tolerance: float | None = None) -> float:
+    """The smallest eigenvalue of a symmetric Gram matrix over its largest.
+
+    Raises KernelError where it is below -tolerance (default: n times the rounding unit of the matrix's dtype times 64).
+    """
+    found = np.asarray(matrix)
+    if found.ndim != 2 or found.shape[0] != found.shape[1]:
+        raise KernelError(f"matrix has shape {found.shape}; a square Gram matrix is needed")
+    values = np.linalg.eigvalsh(found.astype(np.float64))
+    largest = max(abs(float(values[-1])), np.finfo(np.float64).tiny)
+    relative = float(values[0]) / largest
+    limit = 64 * len(found) * float(np.finfo(found.dtype).eps) if tolerance is None else tolerance
+    if not relative >= -limit:
+        raise KernelError(
+            f"the Gram matrix is not positive semi-definite: smallest eigenvalue {values[0]:.3g}, {relative:.3g} of "
+            f"the largest, beyond rounding ({-limit:.3g}); compute it with dtype='float64' or add "
+            f"{-2 * values[0]:.3g} to its diagonal"
+        )
+    return relative
+
+
+def _wanted(kernel: str) -> tuple[str, ...]:
+    require_one_of("kernel", kernel, KERNELS)
+    return ("ntk", "nngp") if kernel == "both" else (kernel,)
+
+
+def _delivered(found: list[Matrix]) -> Kernels:
+    return found[0] if len(found) == 1 else (found[0], found[1])
+
+
+def _parts(found: Kernels) -> tuple[Matrix, ...]:
+    return found if isinstance(found, tuple) else (found,)
+
+
+def _require_pairable(left: Batch, right: Batch | None, network: Elman, dtype: str) -> None:
+    require_one_of("dtype", dtype, DTYPES)
+    if right is not None:
+        require_alike(left, right)
+    if network.output != "average":
+        return
+    lengths = np.concatenate([left.lengths, left.lengths if right is None else right.lengths])
+    if lengths.min() != lengths.max():
+        raise KernelError(
+            f"output 'average' needs sequences of one length, these have {lengths.min()} to {lengths.max()} steps; "
+            "use output='mean' or 'last'"
+        )
+
+
+def _pair_scale(rows: Places, columns: Places, network: Elman) -> Matrix:
+    """What sums over steps are multiplied by: sigma_v^2, over the number of steps or of pairs of them."""
+    scale = np.full(np.broadcast_shapes(rows.shape, columns.shape), network.sigma_v**2)
+    if network.output == "average":
+        return scale / rows
+    return scale / (rows.astype(np.float64) * columns) if network.output == "mean" else scale
+
+
+def _scaled(matrix: Matrix, left: Batch, right: Batch, network: Elman) -> Matrix:
+    if network.output == "last" and network.sigma_v == 1.0:
+        return matrix
+    scale = network.sigma_v**2
+    if network.output == "last":
+        matrix *= matrix.dtype.type(scale)
+        return matrix
+    for row, steps in zip(matrix, left.lengths, strict=True):  # by rows: no second matrix of the same size
+        row *= (scale / (steps * right.lengths if network.output == "mean" else steps)).astype(matrix.dtype)
+    return matrix

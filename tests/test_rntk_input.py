@@ -1,0 +1,192 @@
+"""What is refused, in one line each; the gradient; scikit-learn's own checks; matrices in files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from kernels import rntk
+from kernels.problem import KernelError
+from kernels.rntk import memory
+from kernels.rntk.network import Elman
+
+GOOD = np.ones((2, 3))
+RAGGED = np.array([np.ones(2), np.ones(3)], dtype=object)
+
+
+@pytest.mark.parametrize(
+    ("x", "words"),
+    [
+        (RAGGED, "x is an object array; give sequences of unlike lengths as a list of arrays"),
+        (np.ones(4), r"x has shape \(4,\); give \(n, T\)"),
+        (np.ones((0, 4)), r"x has shape \(0, 4\): it has no values"),
+        ([], "x has no sequences"),
+        ([np.ones(3), np.ones(0)], r"x\[1\] is empty"),
+        ([np.ones((3, 2)), np.ones((3, 1))], r"x\[1\] has 1 inputs at a step, x\[0\] has 2"),
+        ([np.ones((3, 2, 1))], r"x\[0\] has shape \(3, 2, 1\)"),
+        ([np.ones(3), np.array([1.0, np.nan])], "x: sequence 1 has nan at step 1"),
+        (np.array([[1.0, np.inf]]), "x: sequence 0 has inf at step 1"),
+        ([["a", "b"]], r"x\[0\] cannot be read as real numbers"),
+        (np.ones((2, 2)) * 1j, "x cannot be read as real numbers"),
+        (7, "x is int; give an array"),
+    ],
+)
+def test_bad_sequences(x: Any, words: str) -> None:
+    with pytest.raises(KernelError, match=words) as caught:
+        rntk.gram(x, backend="numpy")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"sigma_w": -1.0}, "sigma_w: -1.0 is not allowed; a standard deviation is a number >= 0"),
+        ({"sigma_b": float("nan")}, "sigma_b: nan is not allowed"),
+        ({"activation": "gelu"}, "activation: 'gelu' is not known; allowed: relu, erf, tanh, logistic"),
+        ({"output": "first"}, "output: 'first' is not known; allowed: last, mean, average"),
+        ({"layers": 0}, "layers: 0 is not allowed; a whole number from 1"),
+        ({"layers": 1.5}, "layers: 1.5 is not allowed"),
+    ],
+)
+def test_bad_networks(values: dict[str, Any], words: str) -> None:
+    with pytest.raises(KernelError, match=words):
+        Elman(**values)
+
+
+def test_bad_requests(monkeypatch: pytest.MonkeyPatch) -> None:
+    refused: list[tuple[dict[str, Any], str]] = [
+        ({"kernel": "rbf"}, "kernel: 'rbf' is not known; allowed: ntk, nngp, both"),
+        ({"dtype": "float16"}, "dtype: 'float16' is not known"),
+        ({"backend": "tpu"}, "'tpu' is not known"),
+        ({"y": np.ones((2, 3, 2))}, "x has 1 inputs at a step, y has 2"),
+        ({"y": [np.ones(2)], "network": Elman(output="average")}, "output 'average' needs sequences of one length"),
+    ]
+    for options, words in refused:
+        with pytest.raises(KernelError, match=words):
+            rntk.gram(GOOD, **options)
+    with pytest.raises(KernelError, match=r"rows 1 \.\. 5 are not allowed"):
+        rntk.rows(GOOD, 1, 5)
+    monkeypatch.setattr(memory, "available_bytes", lambda: 10)
+    with pytest.raises(KernelError, match=r"2 x 2 needs .* GiB of memory.*write it in shards"):
+        rntk.gram(GOOD, backend="numpy")
+
+
+@pytest.mark.needs_compiler
+def test_a_state_that_grows_without_bound_is_named() -> None:
+    x = np.ones((2, 400))
+    with pytest.raises(KernelError, match=r"sigma_w=2: the variance of the state grows beyond float32"):
+        rntk.gram(x, network=Elman(sigma_w=2.0), dtype="float32", backend="host")
+    assert np.isfinite(rntk.gram(x, network=Elman(sigma_w=2.0), backend="host")).all()
+
+
+# --- gradient ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.needs_compiler
+@pytest.mark.parametrize("activation", ["relu", "erf", "tanh", "logistic"])
+@pytest.mark.parametrize("layers", [1, 3])
+@pytest.mark.parametrize("kernel", ["ntk", "nngp"])
+def test_gradient_against_differences(activation: str, layers: int, kernel: str) -> None:
+    network, step = Elman(layers, activation, 1.4, 1.1, 0.3, 0.4, 0.9), 1e-5
+    rng = np.random.default_rng(40)
+    for lengths in ((4, 4), (2, 4), (4, 2)):
+        x, y = (rng.standard_normal((length, 2)) for length in lengths)
+        for other in (y, None):
+            wanted = np.empty_like(x)
+            for place in np.ndindex(x.shape):
+                moved = [x.copy(), x.copy()]
+                moved[0][place] += step
+                moved[1][place] -= step
+                high, low = (value(one, other, network, kernel) for one in moved)
+                wanted[place] = (high - low) / (2 * step)
+            found = rntk.input_gradient(x, other, network=network, kernel=kernel)
+            np.testing.assert_allclose(found, wanted, rtol=1e-6, atol=1e-9)
+
+
+def value(x: Any, y: Any, network: Elman, kernel: str) -> float:
+    return float(rntk.gram([x], None if y is None else [y], network=network, kernel=kernel, backend="host")[0, 0])
+
+
+def test_relu_forgets_keeps_or_sticks_to_the_past() -> None:
+    """For ReLU, NNGP(x, x) = sum_t (sigma_w^2 / 2)^(T - t) x_t^2 / 2 and NTK(x, x) = sum_t (T - t + 2) times that."""
+    x = np.random.default_rng(41).standard_normal(50)
+    later = np.arange(49, -1, -1)
+    for sigma_w in (1.3, 2**0.5, 1.5):
+        weight = (sigma_w**2 / 2) ** later * x
+        network = Elman(sigma_w=sigma_w)
+        np.testing.assert_allclose(rntk.input_gradient(x, network=network, kernel="nngp"), weight, rtol=1e-12)
+        np.testing.assert_allclose(rntk.input_gradient(x, network=network), (later + 2) * weight, rtol=1e-12)
+
+
+def test_gradient_refuses_other_outputs() -> None:
+    with pytest.raises(KernelError, match="output 'mean' is not supported"):
+        rntk.input_gradient(np.ones(3), network=Elman(output="mean"))
+
+
+# --- scikit-learn ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.needs_compiler
+@pytest.mark.filterwarnings("ignore")
+def test_scikit_learns_own_checks() -> None:
+    checks = pytest.importorskip("sklearn.utils.estimator_checks")
+    from kernels.rntk.estimators import RecurrentNTK, RNTKClassifier
+
+    for estimator in (RecurrentNTK(), RNTKClassifier()):
+        results = checks.check_estimator(estimator)
+        assert len(results) > 30
+        assert not [one for one in results if one["status"] == "failed"]
+
+
+@pytest.mark.needs_compiler
+def test_classifier_learns_and_transformer_is_the_kernel() -> None:
+    pytest.importorskip("sklearn")
+    from kernels.rntk.estimators import RecurrentNTK, RNTKClassifier
+
+    rng, time = np.random.default_rng(42), np.arange(30)
+    label = np.arange(120) % 2
+    x = np.sin((0.5 + 0.2 * label[:, None]) * time + rng.uniform(0, 6.3, (120, 1))) + 0.1 * rng.standard_normal(
+        (120, 30)
+    )
+    fitted = RNTKClassifier(C=10.0, sigma_b=0.3).fit(x[:80], label[:80])
+    assert fitted.score(x[80:], label[80:]) > 0.9
+    transformer = RecurrentNTK(sigma_h=0.5)
+    network = Elman(sigma_h=0.5)
+    np.testing.assert_array_equal(transformer.fit_transform(x[:80]), rntk.gram(x[:80], network=network))
+    np.testing.assert_array_equal(transformer.transform(x[80:]), rntk.gram(x[80:], x[:80], network=network))
+    deep = np.random.default_rng(43).standard_normal((5, 6, 3))
+    assert RecurrentNTK().fit_transform(deep).shape == (5, 5)
+
+
+# --- files -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.needs_compiler
+def test_shards_are_the_matrix_and_a_stopped_run_goes_on(tmp_path: Path) -> None:
+    from mpi4py import MPI
+
+    from pipeline.errors import StudyError
+    from pipeline.files.ensembles import open_ensemble
+    from pipeline.rntk import grams
+
+    rng = np.random.default_rng(44)
+    x = [rng.standard_normal(int(n)) for n in rng.integers(3, 9, 23)]
+    network = Elman(sigma_h=0.3, sigma_b=0.1)
+    options: dict[str, Any] = {"network": network, "kernel": "both", "comm": MPI.COMM_SELF, "tile_bytes": 5 * 23 * 16}
+    path = grams.gram_to(tmp_path, x, **options)
+    ntk, nngp = rntk.gram(x, network=network, kernel="both")
+    with open_ensemble(path, "gram-ensemble") as file:
+        np.testing.assert_array_equal(file["ntk"][()], ntk)
+        np.testing.assert_array_equal(file["nngp"][()], nngp)
+    shards = sorted((tmp_path / "shards").rglob("*.h5"))
+    assert len(shards) == 5
+    kept = {shard: shard.stat().st_mtime_ns for shard in shards}
+    shards[2].unlink()
+    grams.gram_to(tmp_path, x, **options)
+    assert {s for s in shards if s.stat().st_mtime_ns != kept[s]} == {shards[2]}
+    shards[1].write_bytes(shards[1].read_bytes()[:-900])
+    with pytest.raises(StudyError, match=shards[1].name):
+        grams.gram_to(tmp_path, x, **options)

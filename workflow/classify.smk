@@ -1,0 +1,106 @@
+# The recurrent NTK and other kernels on data sets:
+#   snakemake --snakefile workflow/classify.smk --config sets=GunPoint,Coffee --cores all
+# `rnnlimits rntk classify` is this. config: sets (default: all), archive (folder), results, quick (true or false).
+#
+# A job for each data set and method; long grids are cut into parts. Every file is named by what changes it, so that
+# another set or grid adds its own jobs and leaves all others as they are.
+import os
+import sys
+from pathlib import Path
+
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+sys.path.insert(0, str(Path(workflow.basedir).parent))
+
+from pipeline import workflow as running
+from pipeline.errors import StudyError
+
+try:
+    from pipeline.rntk import report
+    from pipeline.rntk.comparison import Wanted
+
+    RESULTS = running.relative_results(config.get("results", "results"))
+    WANTED = Wanted(
+        tuple(filter(None, str(config.get("sets", "")).split(","))),
+        Path(config["archive"]) if config.get("archive") else None,
+        Path(RESULTS),
+        str(config.get("quick", "")).lower() in ("true", "1"),
+    )
+    JOBS = WANTED.jobs()
+except StudyError as error:
+    sys.exit(f"rnnlimits: {error}")
+
+os.environ.update(running.environment())
+
+ENVIRONMENT = str(running.HOME / "environment.yml")
+OPTIONS = ["--results", RESULTS]
+OPTIONS += ["--archive", str(WANTED.archive)] if WANTED.archive else []
+OPTIONS += ["--quick"] if WANTED.quick else []
+COMMAND = "python -m pipeline rntk classify {params.sets:q} {params.options:q}"
+
+
+localrules:
+    all,
+
+
+rule all:
+    input:
+        list(report.paths(Path(RESULTS)).values()),
+        [job.result for job in JOBS],
+
+
+rule table:
+    input:
+        [job.result for job in JOBS],
+    output:
+        list(report.paths(Path(RESULTS)).values()),
+    conda:
+        ENVIRONMENT
+    params:
+        sets=list(WANTED.names),
+        options=OPTIONS,
+    shell:
+        COMMAND + " --table > /dev/null"
+
+
+for NUMBER, JOB in enumerate(JOBS):
+
+    rule:
+        name:
+            f"score_{NUMBER}"
+        input:
+            JOB.part_paths,
+        output:
+            JOB.result,
+        priority: len(JOBS) - NUMBER
+        conda:
+            ENVIRONMENT
+        params:
+            sets=JOB.data.name,
+            options=[*OPTIONS, "--method", JOB.method.name],
+        shell:
+            COMMAND
+
+    for PART, PATH in enumerate(JOB.part_paths):
+
+        rule:
+            name:
+                f"validate_{NUMBER}_{PART}"
+            output:
+                PATH,
+            priority: len(JOBS) - NUMBER
+            conda:
+                ENVIRONMENT
+            params:
+                sets=JOB.data.name,
+                options=[
+                    *OPTIONS,
+                    "--method",
+                    JOB.method.name,
+                    "--part",
+                    PART,
+                ],
+            shell:
+                COMMAND
