@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from pipeline import BACKEND, MPI_START, __version__
 from pipeline.errors import StudyError, note_refusal
+from pipeline.segments import forget_unused
 
 # The stages, MPI and plotting are imported by the verbs that need them: `--help` and `check` start at once.
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # An interrupted rank must die at once: one that winds up in Python waits for ranks that wait for it. Nothing
         # is lost by that, as files appear whole or not at all.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
+        forget_unused()
     words = list(sys.argv[1:] if arguments is None else arguments)
     end = words.index("--") if "--" in words else len(words)
     options = _parser().parse_args(words[:end])

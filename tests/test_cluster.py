@@ -245,7 +245,7 @@ def test_a_node_dies(loopback: Loopback, long: tuple[Path, Path, Path], calm: di
         finally:
             loopback.start_node("lb1")
             loopback.run("scontrol", "update", "nodename=lb1", "state=resume", check=False)
-        assert process.wait(200) == 0, said(study)
+        assert process.wait(300) == 0, said(study)
     assert found_in(results) == calm
 
 
