@@ -34,9 +34,9 @@ def test_only_what_is_old_ours_and_unmapped_is_removed(tmp_path: Path, monkeypat
 def test_what_another_process_has_mapped_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MPI_LOCALRANKID", "0")
     path = segment(tmp_path, "mpich_shm_1_0")
-    code = "import mmap,sys; m = mmap.mmap(open(sys.argv[1], 'r+b').fileno(), 0); print('mapped', flush=True); input()"
+    code = "import mmap, sys; f = open(sys.argv[1], 'r+b'); m = mmap.mmap(f.fileno(), 0); print('mapped', flush=True)"
     with subprocess.Popen(
-        [sys.executable, "-c", code, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", f"{code}; input()", str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "mapped\n"
