@@ -208,17 +208,18 @@ class Saver:
 
     def _leave(self, state: State, in_peace: bool) -> bool:
         """Save for the last time, if there is time for it."""
-        return (in_peace or self._pace.expected(state) < LEAVE_SECONDS) and self.save(state)
+        # Where another rank failed, its line is the one to read: a full disk refuses the state for the same reason.
+        return (in_peace or self._pace.expected(state) < LEAVE_SECONDS) and self.save(state, quietly=not in_peace)
 
-    def save(self, state: State) -> bool:
-        """Write the state; where that fails, say so once and go on without. Returns whether it is saved."""
+    def save(self, state: State, quietly: bool = False) -> bool:
+        """Write the state; where that fails, say so once, unless quietly, and go on. Returns whether it is saved."""
         pace, started = self._pace, time.monotonic()
         try:
             self._write(state)
             pace.failing = False
         except (StudyError, MemoryError) as error:
             reason = "not enough memory" if isinstance(error, MemoryError) else str(error).split("; ")[0]
-            if not pace.failing:
+            if not pace.failing and not quietly:
                 progress.say(f"warning: {reason}; the work goes on, its state is saved later")
             pace.failing = True
         pace.last, pace.answered = time.monotonic(), self._tick.asked.saves
