@@ -539,7 +539,7 @@ def options(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--only", default=",".join(FAULTS), help="kinds of faults, separated by commas")
     parser.add_argument("--chaos", type=int, default=50, metavar="KILLS", help="kills at random (default: 50)")
     parser.add_argument("--lanes", type=int, default=LANES, help=f"studies at a time (default: {LANES})")
-    parser.add_argument("--short", action="store_true", help="a study of a second: to try this program")
+    parser.add_argument("--short", action="store_true", help="a study of seconds: to try this program")
     parser.add_argument("--keep", action="store_true", help="leave the folder with everything in it, and name it")
     parser.add_argument("--write", type=Path, help="write the tables to this file as well")
     asked = parser.parse_args(words)
@@ -552,7 +552,7 @@ def main(words: Sequence[str] | None = None) -> int:
     asked, content, started = options(words), dict(LONG), time.monotonic()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the cluster is taken down then as well
     if asked.short:
-        content["training"] = {**LONG["training"], "horizon": 3.0, "checkpoints": [0.0, 3.0], "replicas": 8}
+        content["training"] = {**LONG["training"], "horizon": 8.0, "checkpoints": [0.0, 8.0]}
     names = [name for name in asked.only.split(",") if name]
     folder = Path(tempfile.mkdtemp(prefix="rf"))
     try:
