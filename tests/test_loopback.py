@@ -262,15 +262,15 @@ def test_without_root(folder: Path) -> None:
         trap './loopback down' EXIT
         ./loopback up && eval "$(./loopback env)" || exit
         srun --nodes=2 id -un
-        sbatch --wait --output=/dev/null --partition=gpu --gres=gpu:2 --wrap true
-        for _ in {{1..50}}; do sacct -XnPj 2 --format=state | grep -q COMPLETED && break; sleep 0.1; done
-        sacct -XnPj 2 --format=user,state,alloctres%60
+        job=$(sbatch --parsable --wait --output=/dev/null --partition=gpu --gres=gpu:2 --wrap true)
+        for _ in {{1..50}}; do sacct -XnPj $job --format=state | grep -q COMPLETED && break; sleep 0.1; done
+        sacct -XnPj $job --format=user,state,alloctres%60
     """
     done = subprocess.run(
         ["runuser", "-u", user, "--", "bash", "-c", body], env=PLAIN, capture_output=True, text=True, timeout=120
     )
     assert vanished(folder / "state")
-    first, second, _, accounted = done.stdout.splitlines()
+    first, second, accounted = done.stdout.splitlines()
     assert [first, second] == [user, user], done.stderr
     assert accounted.startswith(f"{user}|COMPLETED|")
     assert "gres/gpu=2" in accounted
