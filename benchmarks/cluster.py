@@ -364,5 +364,5 @@ def machine() -> str:
         for line in Path("/proc/cpuinfo").read_text().splitlines()
         if line.startswith("model name")
     )
-    slurm = subprocess.run(["slurmd", "-V"], capture_output=True, text=True, check=True).stdout.strip()
+    slurm = subprocess.run(["sinfo", "-V"], capture_output=True, text=True, check=True).stdout.strip()
     return f"{model}, {len(os.sched_getaffinity(0))} cores; {slurm}"

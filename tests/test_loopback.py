@@ -267,7 +267,7 @@ def test_without_root(folder: Path) -> None:
         sacct -XnPj $job --format=user,state,alloctres%60
     """
     done = subprocess.run(
-        ["runuser", "-u", user, "--", "bash", "-c", body], env=PLAIN, capture_output=True, text=True, timeout=120
+        ["/usr/sbin/runuser", "-u", user, "--", "bash", "-c", body], env=PLAIN, capture_output=True, text=True, timeout=120
     )
     assert vanished(folder / "state")
     first, second, accounted = done.stdout.splitlines()
