@@ -10,6 +10,7 @@ import ctypes
 import os
 import re
 import shlex
+import shutil
 import signal
 import struct
 import subprocess
@@ -364,5 +365,6 @@ def machine() -> str:
         for line in Path("/proc/cpuinfo").read_text().splitlines()
         if line.startswith("model name")
     )
-    slurm = subprocess.run(["sinfo", "-V"], capture_output=True, text=True, check=True).stdout.strip()
+    daemon = shutil.which("slurmd", path=f"{os.environ['PATH']}:/usr/sbin:/sbin") or "slurmd"
+    slurm = subprocess.run([daemon, "-V"], capture_output=True, text=True, check=True).stdout.strip()
     return f"{model}, {len(os.sched_getaffinity(0))} cores; {slurm}"

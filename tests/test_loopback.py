@@ -266,9 +266,8 @@ def test_without_root(folder: Path) -> None:
         for _ in {{1..50}}; do sacct -XnPj $job --format=state | grep -q COMPLETED && break; sleep 0.1; done
         sacct -XnPj $job --format=user,state,alloctres%60
     """
-    done = subprocess.run(
-        ["/usr/sbin/runuser", "-u", user, "--", "bash", "-c", body], env=PLAIN, capture_output=True, text=True, timeout=120
-    )
+    words = ["/usr/sbin/runuser", "-u", user, "--", "bash", "-c", body]
+    done = subprocess.run(words, env=PLAIN, capture_output=True, text=True, timeout=120)
     assert vanished(folder / "state")
     first, second, accounted = done.stdout.splitlines()
     assert [first, second] == [user, user], done.stderr
