@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import time
@@ -25,6 +26,7 @@ Result = TypeVar("Result")
 Tick = Callable[[int], None]
 
 GRACE_SECONDS = 6.0  # how long the others may take to notice a failure before the whole job is aborted
+ENDING_SECONDS = 12.0  # how long, once all are asked to end, until the next of the others has saved its work
 DRAIN_SECONDS = 1.0  # between last words and an abort: mpiexec drops what it has not passed on yet
 IDLE_SECONDS = 0.02  # between two looks of a rank that waits
 
@@ -151,9 +153,15 @@ def _attempt(work: Callable[[], Result]) -> tuple[Result | None, str | None, boo
 class Ticker:
     """Tells of work done, of one rank to all, and of what another rank or a signal wants: see `each_block`."""
 
-    def __init__(self, counters: _Counters, asked: Asked, shown: Progress | None) -> None:
-        self.asked = asked
+    def __init__(self, counters: _Counters, asked: Asked, shown: Progress | None, ranks: int) -> None:
+        self.asked, self._ranks = asked, ranks
         self._counters, self._shown, self._passed_on = counters, shown, False
+        self._launcher = os.getppid()
+
+    @property
+    def orphaned(self) -> bool:
+        """Whether what started this rank (a node's slurmstepd or proxy of mpiexec) has died."""
+        return os.getppid() != self._launcher
 
     def __call__(self, amount: int) -> None:
         """`amount` more was done. Raises Stopped if the work is to be left."""
@@ -169,6 +177,8 @@ class Ticker:
 
     def look(self) -> None:
         """Pass a SIGTERM on to all ranks, and show where the work is."""
+        if self._ranks > 1 and self.orphaned:  # nobody would see this rank's end, and its MPI_Finalize would hang
+            self.asked.end = signal.SIGTERM
         if self.asked.end and not self._passed_on:
             self._passed_on = True
             self._counters.add(_Counters.STOP, _Counters.END)
@@ -189,6 +199,7 @@ class _Outcome:
     is_defect: bool
     saved: int
     asked_to_end: int
+    orphaned: bool
 
 
 def each_block(
@@ -203,20 +214,34 @@ def each_block(
     order = sorted(range(len(sizes)), key=lambda index: -sizes[index])
     with signals.heard() as asked, _Counters(comm) as counters:
         shown = Progress(label, sum(sizes), unit) if comm.rank == 0 else None
-        tick = Ticker(counters, asked, shown)
+        tick = Ticker(counters, asked, shown, comm.size)
         saved, error, is_defect = _attempt(lambda: _take_blocks(counters, order, work, tick))
         if error is not None:
             counters.add(_Counters.STOP, _Counters.FAILURE)
         counters.add(_Counters.FINISHED, 1)
         _wait(comm, counters, tick, error)
-        outcomes = comm.allgather(_Outcome(error, is_defect, saved or 0, asked.end))
+        outcomes = comm.allgather(_Outcome(error, is_defect, saved or 0, asked.end, tick.orphaned))
         number = max(outcome.asked_to_end for outcome in outcomes)
         asked.answered = number > 0
         if not asked.answered and not any(outcome.error for outcome in outcomes):
             tick.finish()
     _raise_first(comm, [(outcome.error, outcome.is_defect) for outcome in outcomes])
+    orphans = [rank for rank, outcome in enumerate(outcomes) if comm.size > 1 and outcome.orphaned]
+    if orphans:
+        _leave_orphaned(comm, orphans, label)
     if asked.answered:
         _end(comm, number, label, f"{sum(outcome.saved for outcome in outcomes):.4g} {unit}")
+
+
+def _leave_orphaned(comm: MPI.Intracomm, orphans: Sequence[int], label: str) -> None:
+    """Abort, because MPI cannot end in order without its launcher; rank 0 says why while the others wait."""
+    if comm.rank == 0:
+        progress.say(
+            f"rnnlimits: {label}: what started rank {orphans[0]} of {comm.size} has died (its node's slurmstepd or "
+            "proxy of mpiexec); unfinished blocks are saved; the same command continues"
+        )
+    time.sleep(DRAIN_SECONDS)
+    comm.Abort(1)
 
 
 def _end(comm: MPI.Intracomm, number: int, label: str, saved: str) -> None:
@@ -240,10 +265,15 @@ def _take_blocks(counters: _Counters, order: Sequence[int], work: Callable[[int,
 
 
 def _wait(comm: MPI.Intracomm, counters: _Counters, tick: Ticker, error: str | None) -> None:
-    """Until all ranks have finished. The rank that failed aborts those that do not notice it in time."""
-    started = time.monotonic()
-    while counters.read(_Counters.FINISHED) < comm.size:
+    """Until all ranks have finished. One that failed, or was asked to end, aborts those that do not follow in time."""
+    seen, since = (0, 0), time.monotonic()
+    while (now := counters.read(_Counters.FINISHED)) < comm.size:
         tick.look()
-        if error is not None and time.monotonic() - started > GRACE_SECONDS:
+        if error is None and seen != (now, tick.asked.end):
+            seen, since = (now, tick.asked.end), time.monotonic()
+        waited = time.monotonic() - since
+        if error is not None and waited > GRACE_SECONDS:
             abort(comm, f"{error}\nother ranks did not stop within {GRACE_SECONDS:.0f} s and were aborted")
+        if tick.asked.end and waited > ENDING_SECONDS:
+            abort(comm, f"{comm.size - now} of {comm.size} ranks did not end within {ENDING_SECONDS:.0f} s: aborted")
         time.sleep(IDLE_SECONDS)

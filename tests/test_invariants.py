@@ -169,6 +169,77 @@ def test_one_rank_raises_and_all_end(tmp_path: Path, how: str, code: int, says: 
     assert says in done.stderr
 
 
+LEAVING = """
+import os, pathlib, signal, sys, time
+from pipeline import parallel
+comm = parallel.world()
+parallel.ENDING_SECONDS = 1.0
+def work(index, tick):
+    for turn in range(2000):
+        time.sleep(0.01)
+        tick(1)
+        if turn == 5:
+            pathlib.Path(f"rank{comm.rank}").write_text(f"{os.getpid()} {os.getppid()} .")
+        if turn == 10 and index == 0 and sys.argv[1] == "stopped":
+            os.kill(os.getpid(), signal.SIGSTOP)
+parallel.each_block(comm, [2000] * 3, work, "test", "units")
+"""
+
+
+def leaving(folder: Path, how: str) -> tuple[subprocess.Popen[str], list[list[int]], Path]:
+    """Three ranks at work, the number of each and of what started it, and where their stderr goes."""
+    (folder / "leaving.py").write_text(LEAVING)
+    command, said = [MPIEXEC, "-n", "3", PROGRAM[0], str(folder / "leaving.py"), how], folder / "said"
+    with said.open("w") as out:
+        job = subprocess.Popen(command, env=ENVIRONMENT, stderr=out, text=True, cwd=folder)
+    texts: list[str] = []
+    while sum(text.endswith(".") for text in texts) < 3:
+        assert job.poll() is None, said.read_text()
+        time.sleep(0.02)
+        texts = [path.read_text() for path in folder.glob("rank?")]
+    return job, [[int(word) for word in text.split()[:2]] for text in texts], said
+
+
+def wait_until_gone(ranks: list[list[int]], seconds: float) -> None:
+    """Fails if one of these processes is still there after so long."""
+    last = time.monotonic() + seconds
+    while any(alive(rank) for rank, _ in ranks):
+        assert time.monotonic() < last
+        time.sleep(0.02)
+
+
+def alive(number: int) -> bool:
+    try:
+        return state(number) != "Z"
+    except OSError:
+        return False
+
+
+def state(number: int) -> str:
+    """As in ps: R, S, T, Z, ..."""
+    return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux's /proc")
+def test_ranks_do_not_outlive_what_started_them(tmp_path: Path) -> None:
+    job, ranks, _ = leaving(tmp_path, "at work")
+    os.kill(ranks[0][1], signal.SIGKILL)
+    wait_until_gone(ranks, 10)
+    assert job.wait(timeout=10) != 0
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux's /proc")
+def test_a_rank_that_does_not_end_is_not_waited_for(tmp_path: Path) -> None:
+    """One was stopped, as if its node hung; another is asked to end."""
+    job, ranks, said = leaving(tmp_path, "stopped")
+    time.sleep(0.5)
+    stopped = [rank for rank, _ in ranks if state(rank) == "T"]
+    os.kill(next(rank for rank, _ in ranks if rank not in stopped), signal.SIGTERM)
+    wait_until_gone(ranks, 10)
+    assert job.wait(timeout=10) != 0
+    assert "1 of 3 ranks did not end within 1 s: aborted" in said.read_text()
+
+
 OUTSIDE = """
 import sys
 from pipeline import parallel
