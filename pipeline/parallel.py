@@ -26,6 +26,7 @@ Result = TypeVar("Result")
 Tick = Callable[[int], None]
 
 GRACE_SECONDS = 6.0  # how long the others may take to notice a failure before the whole job is aborted
+SILENT_SECONDS = 120.0  # without a sign of any rank that still works, until those that wait for it take it for dead
 ENDING_SECONDS = 12.0  # how long, once all are asked to end, until the next of the others has saved its work
 DRAIN_SECONDS = 1.0  # between last words and an abort: mpiexec drops what it has not passed on yet
 IDLE_SECONDS = 0.02  # between two looks of a rank that waits
@@ -64,11 +65,11 @@ class Ended(SystemExit):
 class _Counters:
     """A few integers on rank 0 that every rank reads and adds to, one-sided, while others compute."""
 
-    NEXT, DONE, RESUMED, STOP, FINISHED = range(5)
+    NEXT, DONE, RESUMED, STOP, FINISHED, SIGNS = range(6)
     FAILURE, END = 1, 1 << 32  # what STOP counts: failures, and above them the ranks that were asked to end
 
     def __init__(self, comm: MPI.Intracomm) -> None:
-        size = 5 * MPI.INT64_T.Get_size() if comm.rank == 0 else 0
+        size = 6 * MPI.INT64_T.Get_size() if comm.rank == 0 else 0
         self._window = MPI.Win.Allocate(size, MPI.INT64_T.Get_size(), comm=comm)
         if comm.rank == 0:
             np.frombuffer(self._window, dtype=np.int64)[:] = 0  # type: ignore[call-overload]
@@ -166,6 +167,7 @@ class Ticker:
     def __call__(self, amount: int) -> None:
         """`amount` more was done. Raises Stopped if the work is to be left."""
         self._counters.add(_Counters.DONE, amount)
+        self._counters.add(_Counters.SIGNS, 1)
         self.look()
         if stop := self._counters.read(_Counters.STOP):
             raise Stopped(in_peace=stop % _Counters.END == 0)
@@ -266,14 +268,20 @@ def _take_blocks(counters: _Counters, order: Sequence[int], work: Callable[[int,
 
 def _wait(comm: MPI.Intracomm, counters: _Counters, tick: Ticker, error: str | None) -> None:
     """Until all ranks have finished. One that failed, or was asked to end, aborts those that do not follow in time."""
-    seen, since = (0, 0), time.monotonic()
+    seen, since, signs, heard = (0, 0), time.monotonic(), 0, time.monotonic()
     while (now := counters.read(_Counters.FINISHED)) < comm.size:
         tick.look()
         if error is None and seen != (now, tick.asked.end):
             seen, since = (now, tick.asked.end), time.monotonic()
-        waited = time.monotonic() - since
+        if (latest := counters.read(_Counters.SIGNS)) != signs:
+            signs, heard = latest, time.monotonic()
+        waited, silent = time.monotonic() - since, time.monotonic() - heard
         if error is not None and waited > GRACE_SECONDS:
             abort(comm, f"{error}\nother ranks did not stop within {GRACE_SECONDS:.0f} s and were aborted")
         if tick.asked.end and waited > ENDING_SECONDS:
             abort(comm, f"{comm.size - now} of {comm.size} ranks did not end within {ENDING_SECONDS:.0f} s: aborted")
+        if silent > SILENT_SECONDS:
+            abort(
+                comm, f"{comm.size - now} of {comm.size} ranks gave no sign of life for {SILENT_SECONDS:.0f} s: aborted"
+            )
         time.sleep(IDLE_SECONDS)
