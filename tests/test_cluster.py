@@ -263,3 +263,30 @@ def test_a_job_waits_for_another_that_works_on_the_same(
     assert [process.returncode for process in both] == [0, 0], words
     assert sum("waiting for it" in text for text in words) == 1
     assert found_in(results) == calm
+
+
+COMPUTING = """
+import time
+from pipeline import parallel
+comm = parallel.world()
+with parallel.Counters(comm) as counters:
+    comm.Barrier()
+    end, longest = time.monotonic() + 5, 0.0
+    while comm.rank == 0 and time.monotonic() < end:
+        time.sleep(1.5)  # at work, not in MPI
+    while comm.rank == 1 and time.monotonic() < end - 1.5:
+        before = time.monotonic()
+        counters.exchange(done=1)
+        longest = max(longest, time.monotonic() - before)
+    if comm.rank == 1:
+        print(longest)
+    comm.Barrier()
+"""
+
+
+def test_another_node_does_not_wait_until_rank_0_has_computed(loopback: Loopback, tmp_path: Path) -> None:
+    """Ranks of one node share memory and never would; over a network MPI answers only where rank 0 enters it."""
+    (tmp_path / "computing.py").write_text(COMPUTING)
+    words = ["srun", "--mpi=pmi2", "--nodes=2", "--ntasks=2", "--ntasks-per-node=1", "--account=ci", sys.executable]
+    done = loopback.run(*words, tmp_path / "computing.py", cwd=ROOT)
+    assert float(done.stdout) < 0.75
