@@ -76,7 +76,7 @@ def on_device(values: Any) -> Any:
 
 @contextmanager
 def conversions_refused() -> Iterator[None]:
-    """The project's code cannot make NumPy's arrays of the device's, as of CuPy's: a subclass alone does not prevent it.
+    """The project's code cannot make NumPy's arrays of the device's, as of CuPy's; a subclass does not prevent it.
 
     NumPy calls the same functions within others that are allowed.
     """

@@ -6,18 +6,22 @@ The same tests run on an emulated GPU, whose arrays refuse NumPy's, and refuse t
 from __future__ import annotations
 
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 import yaml
 from emulation import conversions_refused, emulated
+from mpi4py import MPI
 from runs import TINY_RNTK
 
 from kernels import cuda, host
 from kernels.cuda import CudaBackend
 from kernels.problem import Array, Backend
 from pipeline.rntk import chunks, networks, plan, world
+from pipeline.rntk.layout import RntkLayout
 from pipeline.rntk.networks import World, block_values
 from pipeline.rntk.plan import Block, Cell
 from pipeline.study import RntkStudy, loads_any
@@ -149,3 +153,40 @@ def test_networks_stay_on_the_device() -> None:
     drawn = world.draw(this, emulated(), this.elmans[0].elman, 8, np.arange(2, dtype=np.uint32))
     for array in (*drawn.recurrent, *drawn.below, *drawn.bias, drawn.output, *drawn.start):
         assert type(array).__name__ == "DeviceArray"
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("kind", plan.KINDS)
+@pytest.mark.usefixtures("small_chunks")
+def test_a_run_that_goes_on_writes_the_same(
+    be: CudaBackend, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Several blocks to a chunk; two shards are lost, and computed again to the same bits; the others are kept."""
+    this = study(
+        networks=[{"activation": "erf", "layers": [2]}], fluctuation={"width": [16], "replicas": 12}, bias=None
+    )
+    (cell,) = cells(this, kind)
+    monkeypatch.setattr(plan, "BLOCK_WORK", 2 * plan.replica_work(this, cell))
+    assert (plan.block_size(this, cell), chunks.device_size(this, cell)) == (2, 4)
+    layout = RntkLayout.of(this, tmp_path)
+
+    def run() -> dict[Path, dict[str, Array]]:
+        networks.run(this, layout, cell.pack, MPI.COMM_SELF, be)
+        return {path: shown(path) for path in sorted(layout.shards.rglob("*.h5"))}
+
+    first = run()
+    assert len(first) == 6
+    for path in list(first)[1:3]:
+        path.unlink()
+    again = run()
+    assert again.keys() == first.keys()
+    for path, values in first.items():
+        assert all(np.array_equal(values[name], again[path][name]) for name in networks.VARIABLES[kind])
+    expected, whole = computed(this, host, Block(cell, 0, 12)), shown(layout.networks(cell))
+    for name, values in expected.items():
+        np.testing.assert_allclose(whole[name], values, rtol=0, atol=1e-12 * np.abs(values).max(), err_msg=name)
+
+
+def shown(path: Path) -> dict[str, Array]:
+    with h5py.File(path) as file:
+        return {name: file[name][()] for name in file}
