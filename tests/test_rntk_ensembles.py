@@ -5,6 +5,7 @@ The same tests run on an emulated GPU, whose arrays refuse NumPy's, and refuse t
 
 from __future__ import annotations
 
+import tracemalloc
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -190,3 +191,23 @@ def test_a_run_that_goes_on_writes_the_same(
 def shown(path: Path) -> dict[str, Array]:
     with h5py.File(path) as file:
         return {name: file[name][()] for name in file}
+
+
+@pytest.mark.needs_compiler
+@pytest.mark.parametrize(("width", "lengths"), [(16, [20, 30, 40]), (90, [3, 4])])
+def test_memory_of_a_chunk_is_counted(width: int, lengths: list[int]) -> None:
+    """Where sums over pairs of steps, and where matrices take most of it."""
+    ladder, few = {"width": [width], "replicas": 3}, {"trained": 2, "steps": 2}
+    both = [{"activation": "erf", "layers": [1, 3]}]
+    this = study(
+        networks=both, sequences={"lengths": lengths}, fluctuation=ladder, bias=None, training={**ladder, **few}
+    )
+    be = emulated()
+    shared, replicas = World.of(this, be), np.arange(3, dtype=np.uint32)
+    for cell in plan.cells(this):
+        compute = networks._kernels if cell.kind == "kernel" else networks._descent
+        tracemalloc.start()
+        compute(this, be, shared, cell, replicas, lambda _: None)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert 0.6 < peak / 3 / plan.replica_bytes(this, cell) < 1.1, cell

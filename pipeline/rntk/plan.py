@@ -111,7 +111,7 @@ def replica_bytes(study: RntkStudy, cell: Cell) -> int:
     layers, n, columns = elman(study, cell).layers, cell.width, sum(study.sequences.lengths)
     real = 4 if study.precision == "float32" else 8
     matrices = ((2 * layers - 1) * real + 8) * n**2
-    return matrices + real * (4 * layers + 4) * n * columns + 8 * 6 * columns**2
+    return matrices + real * (4 * layers + 4) * n * columns + 8 * 7 * columns**2
 
 
 # --- identities --------------------------------------------------------------------------------------------
