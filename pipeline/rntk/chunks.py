@@ -17,7 +17,7 @@ from pipeline.rntk.plan import Block, Cell
 from pipeline.study.rntk import RntkStudy
 
 HOST_ENTRIES = 2**18  # of W at a time: what they take part in stays in the cache
-DEVICE_BYTES = 2**32  # of a GPU, whatever it has: a chunk takes many times as long as its launches, and fits
+DEVICE_BYTES = 2**30  # of a GPU, whatever it has: reading W takes longer than a launch, and few replicas are wasted
 
 
 def device_size(study: RntkStudy, cell: Cell) -> int:
