@@ -8,6 +8,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,14 +16,17 @@ import pytest
 import yaml
 from runs import ENVIRONMENT, ROOT, TINY_RNTK, digests, run, write_rntk, write_study
 
+from kernels import processor
 from pipeline import plan
 from pipeline.cluster import endings, leftovers, site, submission
 from pipeline.cluster.jobs import jobs, megabytes_per_core, minutes
 from pipeline.cluster.parts import parts
+from pipeline.cluster.rntk_parts import chunk_megabytes
 from pipeline.cluster.site import Site
 from pipeline.errors import StudyError
 from pipeline.layout import Layout
 from pipeline.rntk import plan as rntk_plan
+from pipeline.rntk.networks import World, block_values
 from pipeline.study import AnyStudy, RntkStudy, load, load_any, loads_any
 
 FULL = load(ROOT / "config" / "full.yaml")
@@ -194,6 +198,24 @@ def test_memory_holds_the_matrices_of_the_widest_networks(precision: str) -> Non
     assert sizes[16] < 500
     assert matrices * 4096**2 < sizes[4096] - sizes[16] < 2 * matrices * 4096**2
     assert sizes[16384] > 12 * (sizes[4096] - 400)
+
+
+@pytest.mark.parametrize("kind", rntk_plan.KINDS)
+@pytest.mark.parametrize("lengths", [[3], [100, 150]])
+def test_memory_of_networks_is_what_they_take(kind: str, lengths: list[int]) -> None:
+    ladder = {"width": [600], "replicas": 1}
+    training = {**ladder, "steps": 2, "trained": 1} if kind == "descent" else None
+    study = networks(
+        fluctuation=ladder if kind == "kernel" else None, training=training, sequences={"lengths": lengths}
+    )
+    *_, cell = rntk_plan.cells(study)
+    be, block = processor(), rntk_plan.Block(cell, 0, 1)
+    shared = World.of(study, be)
+    tracemalloc.start()
+    block_values(study, be, shared, block)
+    peak = 1e-6 * tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert 0.7 * chunk_megabytes(study, cell) < peak < 1.05 * chunk_megabytes(study, cell)
 
 
 def test_ranks_that_need_much_memory_are_fewer_on_a_node() -> None:
