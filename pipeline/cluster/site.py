@@ -38,7 +38,7 @@ class Flops(Speed):
     float64: Positive = Field(default=5e9, description="In double precision")
 
 
-# Measured on one core of a Xeon with AVX-512: of a study of the recurrent NTK 6e9 to 36e9 flop/s in single precision
+# Measured on one core of an EPYC with AVX-512: of a study of the recurrent NTK 6e9 to 36e9 flop/s in single precision
 # from n = 24 to 4096, where trainings did 3.1e9 unit-steps/s, and 14e9 to 33e9 in double, beside 1.7e9.
 FLOP_PER_UNIT_STEP = 5.0
 
