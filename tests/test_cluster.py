@@ -146,7 +146,7 @@ def test_a_whole_study_over_two_nodes_in_a_folder_with_a_hostile_name(loopback: 
     assert "2" in {fields[1] for fields in mine}
 
 
-def test_a_study_of_the_recurrent_ntk_over_two_nodes(loopback: Loopback, tmp_path: Path) -> None:
+def test_an_rntk_study_over_two_nodes(loopback: Loopback, tmp_path: Path) -> None:
     study = write_rntk(tmp_path, networks=[{"activation": phi} for phi in ("relu", "erf", "tanh", "logistic")])
     place = profile(tmp_path, ranks_per_node=2, flops={"float32": 1e4, "float64": 1e4})
     rules = job_rules(study, place, tmp_path / "results")
