@@ -111,10 +111,10 @@ def _plan(options: argparse.Namespace) -> None:
     if isinstance(found, RntkStudy) and options.cluster is None and options.resolve is None:
         print(rntk_plan.summary(found))
         return
-    study = require_training(found, "plan of that kind")
     if options.cluster is not None:
-        print(_cluster_plan(study, options.cluster))
+        print(_cluster_plan(found, options.cluster))
         return
+    study = require_training(found, "replicas to resolve")
     be = _backend(options)
     worker = "GPU" if be.name == "cuda" else "core"
     if options.resolve is None:
@@ -124,9 +124,9 @@ def _plan(options: argparse.Namespace) -> None:
     print(resolved.report(ns_per_unit_step(study, be), worker))
 
 
-def _cluster_plan(study: Study, folder: Path) -> str:
-    from pipeline.checks import check
+def _cluster_plan(study: AnyStudy, folder: Path) -> str:
     from pipeline.cluster import submission
+    from pipeline.experiments import check
     from pipeline.layout import Layout
 
     check(study)
@@ -390,7 +390,7 @@ def _stage_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         if in_parallel:
             verb.add_argument("--log", type=Path, help="also write progress to this file, in plain lines")
         if name == "work":
-            about = "draw, twin-K00064 or a pack: what `rnnlimits plan --cluster` puts into jobs"
+            about = "draw, twin-K00064 or a pack (rntk: a pack): what `rnnlimits plan --cluster` puts into jobs"
             verb.add_argument("parts", nargs="+", metavar="PART", help=about)
         if name == "twin":
             verb.add_argument("--steps", type=_whole, metavar="K", help="one K (default: every K that has twins)")

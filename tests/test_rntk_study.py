@@ -71,7 +71,7 @@ def test_verbs_of_trainings_refuse_it_in_one_line(tmp_path: Path, capsys: pytest
     with pytest.raises(StudyError, match="experiment is rntk, which has no such stage"):
         loads(yaml.safe_dump(TINY_RNTK), "tiny.yaml")
     path = write_rntk(tmp_path)
-    for words in (["draw", path], ["limit", path], ["memory", path], ["plan", path, "--cluster"]):
+    for words in (["draw", path], ["limit", path], ["memory", path], ["plan", path, "--resolve", "0.1"]):
         assert main([*map(str, words), "--results", str(tmp_path)] if words[0] != "plan" else [*map(str, words)]) == 2
         said = capsys.readouterr().err.strip()
         assert len(said.splitlines()) == 1

@@ -168,11 +168,12 @@ def _row(name: str, members: tuple[Cell, ...], study: RntkStudy) -> tuple[str, .
         str(sum(len(blocks(study, cell)) for cell in members)),
         f"{work:.3g}",
         duration(work / PER_SECOND),
-        size_text(sum(_bytes(cell, study) for cell in members)),
+        size_text(sum(output_bytes(cell, study) for cell in members)),
     )
 
 
-def _bytes(cell: Cell, study: RntkStudy) -> int:
+def output_bytes(cell: Cell, study: RntkStudy) -> int:
+    """Bytes of a cell's shards."""
     count = len(study.sequences.lengths)
     values = 2 + (count * (count + 1) if cell.kind == "kernel" else 3 * count)
     return 8 * values * cell.replicas + FILE_OVERHEAD * len(blocks(study, cell))
