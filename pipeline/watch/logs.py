@@ -14,7 +14,7 @@ PIECE = 64_000  # bytes read of one log in one refresh, at most
 STAMP = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} ")
 STARTED = re.compile(r".*, (\d+) ranks$")
 MOVING = re.compile(r"(?P<label>\S.*?): +(?P<share>\d+)%, (?P<rate>\S+) (?P<unit>\S+)/s, (?P<left>.+) left$")
-ENDED = re.compile(r"(?P<label>\S.*?): \S+ (?P<unit>\S+) in .*")
+ENDED = re.compile(r"(?P<label>\S.*?): \S+ (?P<unit>\S+) in [\d.]+ (s|min|h)\b[^,]*(, (?P<rate>\S+) \S+/s)?")
 DEVICES = re.compile(r"ranks? [\d, -]+: .* GPU \d+ \(")
 QUIET = re.compile(r"going on with \d+ block|warning: |the chain |the memory |.*: good$|\S+: \w+(, \w+)*$")
 ERROR = re.compile(r"(rnnlimits: (?P<line>.*)|(?P<kind>[A-Za-z_.]*(Error|Exception|Interrupt))(: .*|$))")
@@ -107,7 +107,9 @@ def _after(log: Log, line: str) -> Log:
     if (words := ERROR.match(line)) is not None:
         return replace(log, failure=words["line"] or line)
     if (words := ENDED.match(line)) is not None:
-        return replace(log, label=words["label"], unit=words["unit"], share=1.0, left=0.0, ended=True, failure="")
+        best = float(words["rate"]) if words["rate"] else None
+        log = replace(log, share=1.0, rate=best, left=0.0, ended=True, failure="")
+        return replace(log, label=words["label"], unit=words["unit"])
     return log
 
 

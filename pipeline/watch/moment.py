@@ -73,21 +73,18 @@ class Pace:
     """Units per second. now: of the commands at work, as their logs tell; average: of this run up to now.
 
     The average counts finished shards over all the time since the run began: starts, draws and waiting included.
+    best: of a whole part of this run, without its start.
     """
 
     unit: str
     now: float | None
     average: float | None
-
-    @property
-    def known(self) -> tuple[float, ...]:
-        """What there is of both."""
-        return tuple(rate for rate in (self.now, self.average) if rate)
+    best: float | None
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Seconds left of the units in `of`; `without`: units with work left of which no rate is known yet."""
+    """Seconds left of the units in `of`; `without`: units with work left of which nothing can be said yet."""
 
     low_seconds: float
     high_seconds: float

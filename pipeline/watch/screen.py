@@ -44,10 +44,10 @@ def _head(seen: Snapshot) -> Iterator[Text]:
     (cells_done, cells), (done, blocks) = seen.cells, seen.blocks
     yield Text(f"cells {cells_done} of {cells}, blocks {done} of {blocks}  {bar(done, blocks)}")
     for pace in seen.pace:
-        if pace.known and seen.state == "running":
+        if (pace.now or pace.average) and seen.state == "running":
             yield Text(_pace(pace, seen.workers))
     if seen.state == "running":
-        yield Text(_left(seen.left))
+        yield Text(_left(seen.left) if done < blocks else "all blocks are there")
     if seen.stages and seen.state != "finished":
         yield Text("then " + ", ".join(f"{name} ({state})" for name, state in seen.stages.items()))
     if seen.state == "finished":
@@ -82,7 +82,7 @@ def _left(left: Estimate | None) -> str:
         return "time left of the blocks: no estimate yet"
     low, high = readable_time(left.low_seconds), readable_time(left.high_seconds)
     span = f"about {high}" if left.high_seconds <= 1.1 * left.low_seconds else f"between {low} and {high}"
-    rest = f", without {' and '.join(left.without)}, of which no rate is known yet" if left.without else ""
+    rest = f", without {' and '.join(left.without)}, of which nothing is known yet" if left.without else ""
     return f"time left of the blocks: {span}{rest}"
 
 
@@ -119,7 +119,7 @@ def _row(part: PartNow, workers: Sequence[Worker], wide: bool) -> list[Renderabl
     row: list[RenderableType] = [part.name, Text(part.state, style=STYLES.get(part.state, ""))]
     row.append(f"{part.done}/{part.planned}")
     if wide:
-        row += [bar(part.done, part.planned), str(part.saved) if part.saved else "", Text(_now(part, workers))]
+        row += [Text(bar(part.done, part.planned)), str(part.saved) if part.saved else "", Text(_now(part, workers))]
     return row
 
 

@@ -11,13 +11,15 @@ from pipeline.errors import StudyError
 from pipeline.layout import Layout
 from pipeline.study import AnyStudy, load_any
 from pipeline.watch import planned, workers
-from pipeline.watch.estimate import estimate, pace
+from pipeline.watch.estimate import SoFar, estimate, pace
 from pipeline.watch.holders import Holder, Locks
 from pipeline.watch.listing import Listing
 from pipeline.watch.logs import Log, Logs
 from pipeline.watch.moment import CellNow, PartNow, Run, Snapshot, Worker
 from pipeline.watch.planned import Part, Planned, Programme
 from pipeline.watch.states import States
+
+Recent = tuple[int, int] | tuple[None, None]  # work and number of shards; None as long as not all were asked when
 
 
 class Watcher:
@@ -72,10 +74,14 @@ class Watcher:
         parts = tuple(self._part(part, busy) for part in programme.parts)
         stages = {name: _stage(name, files, busy, parts) for name, files in programme.stages.items()}
         since = None if run.alive is False else run.since
+        seconds = 0.0 if since is None else now - since
+        ended = [log for log in logs if since is not None and log.ended and log.changed >= since]
         recent = self._recent(programme, since)
-        paces = tuple(pace(unit, active, recent.get(unit), since, now) for unit in _units(programme))
+        counted = [blocks for _, blocks in recent.values() if blocks is not None]
+        so_far = SoFar(seconds, len(ended), sum(counted) if len(counted) == len(recent) else None)
+        paces = tuple(pace(unit, active, ended, recent[unit][0], seconds) for unit in recent)
         state = _state(run, parts, stages)
-        left = estimate(parts, active, paces) if state == "running" else None
+        left = estimate(parts, active, paces, so_far) if state == "running" else None
         settled = busy | _done(parts, stages)
         failures = workers.failures_of(logs, self._locks.refusals(), settled, run)
         root = str(self._layout.root)
@@ -107,23 +113,23 @@ class Watcher:
         share = min(1.0, (work + under_way) / total) if total else 1.0
         return CellNow(cell.name, len(cell.work), len(there), len(saved), round(share, 4)), work
 
-    def _recent(self, programme: Programme, since: float | None) -> dict[str, int | None]:
-        """Work of shards that appeared since the run began, by unit; None where not all were asked for their times."""
-        found: dict[str, int | None] = {}
+    def _recent(self, programme: Programme, since: float | None) -> dict[str, Recent]:
+        """By unit, what appeared since the run began."""
+        found: dict[str, Recent] = {part.unit: (0, 0) for part in programme.parts}
         for part in programme.parts if since is not None else ():
             for cell in part.cells:
-                amount, known = self._recent_of(cell, since or 0.0), found.get(part.unit, 0)
-                found[part.unit] = None if amount is None or known is None else known + amount
+                found[part.unit] = _both(found[part.unit], self._recent_of(cell, since or 0.0))
         return found
 
-    def _recent_of(self, cell: Planned, since: float) -> int | None:
+    def _recent_of(self, cell: Planned, since: float) -> Recent:
         names = self._listing.names(cell.shards)
         if not names or not self._listing.changed_since(cell.shards, since):
-            return 0
+            return 0, 0
         times = self._listing.times(cell.shards, (name for name in cell.work if name in names))
         if times is None:
-            return None
-        return sum(amount for name, amount in cell.work.items() if times.get(name, 0.0) >= since)
+            return None, None
+        amounts = [amount for name, amount in cell.work.items() if times.get(name, 0.0) >= since]
+        return sum(amounts), len(amounts)
 
 
 def require_results(root: Path) -> None:
@@ -154,8 +160,10 @@ def _stage(name: str, outputs: Sequence[Path], busy: set[str], parts: Sequence[P
     return "done" if there and all(part.state == "done" for part in parts) else "waiting"
 
 
-def _units(programme: Programme) -> list[str]:
-    return list(dict.fromkeys(part.unit for part in programme.parts))
+def _both(one: Recent, other: Recent) -> Recent:
+    if one[0] is None or other[0] is None or one[1] is None or other[1] is None:
+        return None, None
+    return one[0] + other[0], one[1] + other[1]
 
 
 def _done(parts: Sequence[PartNow], stages: Mapping[str, str]) -> set[str]:
