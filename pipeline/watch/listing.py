@@ -17,17 +17,22 @@ class Listing:
     def __init__(self) -> None:
         self._known: dict[Path, tuple[int, float, frozenset[str]]] = {}
         self._times: dict[Path, dict[str, float]] = {}
+        self._looked: set[Path] = set()
         self._left = STATS
 
     def begin(self) -> None:
-        """A refresh begins: as many files as STATS may be asked for their times again."""
+        """A refresh begins: folders are looked at again, once each, and STATS files may be asked for their times."""
+        self._looked.clear()
         self._left = STATS
 
     def names(self, folder: Path) -> frozenset[str]:
-        """Names of the finished files in a folder: hidden ones are under way."""
+        """Names of the finished files in a folder: hidden ones are under way. The same throughout a refresh."""
+        known = self._known.get(folder)
+        if folder in self._looked:
+            return known[2] if known else frozenset()
+        self._looked.add(folder)
         try:
             changed = os.stat(folder).st_mtime_ns
-            known = self._known.get(folder)
             if known and known[0] == changed and known[1] - changed / 1e9 > GRAIN:
                 return known[2]
             now = time.time()

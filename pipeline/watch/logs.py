@@ -16,7 +16,6 @@ STARTED = re.compile(r".*, (\d+) ranks$")
 MOVING = re.compile(r"(?P<label>\S.*?): +(?P<share>\d+)%, (?P<rate>\S+) (?P<unit>\S+)/s, (?P<left>.+) left$")
 ENDED = re.compile(r"(?P<label>\S.*?): \S+ (?P<unit>\S+) in [\d.]+ (s|min|h)\b[^,]*(, (?P<rate>\S+) \S+/s)?")
 DEVICES = re.compile(r"ranks? [\d, -]+: .* GPU \d+ \(")
-QUIET = re.compile(r"going on with \d+ block|warning: |the chain |the memory |.*: good$|\S+: \w+(, \w+)*$")
 ERROR = re.compile(r"(rnnlimits: (?P<line>.*)|(?P<kind>[A-Za-z_.]*(Error|Exception|Interrupt))(: .*|$))")
 LENGTH = re.compile(r"(?:(\d+) h )?(?:(\d+) min)?(?: ?([\d.]+) s)?$")
 
@@ -40,7 +39,6 @@ class Log:
     left: float | None = None
     ended: bool = False
     failure: str = ""
-    lines: int = 0
 
 
 class Logs:
@@ -93,11 +91,8 @@ def told(log: Log, lines: Iterable[str]) -> Log:
 def _after(log: Log, line: str) -> Log:
     # A line of progress ends in a carriage return where a stage drew it on a terminal.
     line = line.rsplit("\r", 1)[-1]
-    if not line or QUIET.match(line):
-        return log
-    log = replace(log, lines=log.lines + 1)
     if (words := STARTED.match(line)) is not None:
-        return Log(log.name, log.changed, ranks=int(words[1]), lines=log.lines)
+        return Log(log.name, log.changed, ranks=int(words[1]))
     if DEVICES.match(line):
         return replace(log, devices=line)
     if (words := MOVING.match(line)) is not None:
