@@ -364,10 +364,11 @@ def test_saved_states_count_inside_blocks(tmp_path: Path) -> None:
     assert watcher.look().parts[-1].cells[0].share == pytest.approx(22 / 33 / len(cell.work), abs=1e-4)
 
 
-def test_no_mpi_and_no_plotting(stopped: Path) -> None:
+def test_no_mpi_and_no_plotting(tmp_path: Path) -> None:
+    root = begun(write_study(tmp_path), tmp_path)
     code = (
         "import sys; from pathlib import Path; from pipeline.watch.watcher import Watcher;"
-        f"Watcher(Path({str(stopped)!r})).look();"
+        f"Watcher(Path({str(root)!r})).look();"
         "assert not {'mpi4py.MPI', 'matplotlib', 'snakemake'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], env=ENVIRONMENT, check=True)
@@ -387,10 +388,10 @@ def test_the_screen_fits(held: Path, width: int, height: int) -> None:
         assert any(re.search(r"waiting +0/\d+", line) for line in lines)
 
 
-def test_not_a_terminal(stopped: Path) -> None:
-    started = time.monotonic()
-    done = run("watch", stopped, env={**ENVIRONMENT, "COLUMNS": "60"})
-    assert time.monotonic() - started < 60
+def test_not_a_terminal(tmp_path: Path) -> None:
+    root = begun(write_study(tmp_path), tmp_path)
+    fill(programme(root).parts[-1], 2)
+    done = run("watch", root, env={**ENVIRONMENT, "COLUMNS": "60"})
     assert "\x1b" not in done.stdout
     assert "stopped" in done.stdout.splitlines()[0]
     assert max(map(len, done.stdout.splitlines())) <= 60
@@ -501,7 +502,8 @@ def _mid_run(root: Path, name: str) -> dict[str, object]:
 # --- bad input -------------------------------------------------------------------------------------------------
 
 
-def test_bad_input(folder: Path, tmp_path: Path) -> None:
+def test_bad_input(tmp_path: Path) -> None:
+    folder = begun(write_study(tmp_path), tmp_path)
     (tmp_path / "results" / "tiny" / ".locks").mkdir(parents=True, exist_ok=True)
     assert "is missing; give results/STUDY" in refused("watch", tmp_path / "none")
     assert "is not a folder" in refused("watch", folder / "study.yaml")
