@@ -107,7 +107,7 @@ def _parts(seen: Snapshot, rows: int | None, wide: bool) -> list[RenderableType]
     table.add_column("", no_wrap=True)
     table.add_column("blocks", no_wrap=True, justify="right")
     if wide:
-        table.add_column("", no_wrap=True)
+        table.add_column("", no_wrap=True, min_width=BAR + 2)
         table.add_column("saved", no_wrap=True, justify="right")
         table.add_column("now", no_wrap=True, overflow="ellipsis")
     for part in shown:
@@ -127,9 +127,9 @@ def _now(part: PartNow, workers: Sequence[Worker]) -> str:
     """What the log of a part says: share, rate, rate of each rank, GPUs."""
     for worker in workers:
         if part.state == "running" and worker.rate and worker.log == part.name:
-            each = f", {worker.per_rank:.3g} a rank" if worker.per_rank else ""
+            each = f", {worker.per_rank:.3g}/s a rank" if worker.per_rank else ""
             devices = f"; {worker.devices}" if worker.devices else ""
-            return f"{worker.share:.0%}, {worker.rate:.3g} {worker.unit}/s{each}{devices}"
+            return f"{worker.share:.0%}, {worker.rate:.3g}/s{each}{devices}"
     return ""
 
 
