@@ -55,10 +55,12 @@ def distributed(order: Order) -> None:
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     try:
         _distributed(comm, order)
-    except StudyError:
+    except StudyError as error:
+        progress.note(f"rnnlimits: {error}")
         raise
     except parallel.RankFailed as failure:
         order.say(str(failure))
+        progress.note(str(failure))
         raise SystemExit(1) from failure
     except Exception:
         # Only this rank may have come here: the others must not wait for it.

@@ -54,6 +54,12 @@ def test_everything_is_there_and_valid(finished: tuple[Path, Path]) -> None:
     assert {path.name for path in folder.iterdir()} == {"tiny.yaml", "results", ".snakemake"}
 
 
+def test_the_plan_is_written_before_anything_is_worked_on(finished: tuple[Path, Path]) -> None:
+    results = finished[0] / "results" / "tiny"
+    first = min(path.stat().st_mtime_ns for path in (results / "shards").rglob("*.h5"))
+    assert (results / "study.yaml").stat().st_mtime_ns < first
+
+
 def test_the_resolved_study_is_the_study(finished: tuple[Path, Path]) -> None:
     folder, study = finished
     resolved = folder / "results" / "tiny" / "study.yaml"

@@ -1,3 +1,4 @@
+# First of all: whoever watches the run learns from it what is planned.
 rule study:
     output:
         LAYOUT.study_yaml,
@@ -5,8 +6,10 @@ rule study:
         LAYOUT.logs / "study.log",
     conda:
         ENVIRONMENT
+    priority: 1
     params:
         study=lambda wildcards: STUDY_FILE,
         identity=STUDY_ID,
+        text=plan.identity({"study": to_yaml(STUDY, LAYOUT.root)}),
     shell:
         "python -m pipeline check {params.study:q} --resolved {output:q} > {log:q}"
