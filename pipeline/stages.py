@@ -70,10 +70,10 @@ def distributed(order: Order) -> None:
 def _distributed(comm: MPI.Intracomm, order: Order) -> None:
     study = parallel.on_root(comm, lambda: _checked(order.study))
     parallel.on_root(comm, lambda: _begin_log(comm, order))
-    if isinstance(study, RntkStudy):
-        _networks(comm, study, _same_processor(comm, order), order)
-        return
     be = _same_backend(comm, order)
+    if isinstance(study, RntkStudy):
+        _networks(comm, study, be, order)
+        return
     layout = Layout.of(study, order.results)
     for part in _parts(study, order):
         _one_part(comm, study, layout, be, part, order.say if order.stage == "work" else None)
@@ -145,13 +145,6 @@ def _same_backend(comm: MPI.Intracomm, order: Order) -> Backend:
     require_same(comm.allgather(be.name))
     if be.name == "cuda":
         _announce(comm, gpu or 0, order.say)
-    return be
-
-
-def _same_processor(comm: MPI.Intracomm, order: Order) -> Backend:
-    """As `_same_backend`, for networks that are computed on processors alone: no rank looks at a GPU."""
-    be = parallel.together(comm, lambda: processor(order.backend, warn=order.say))
-    require_same(comm.allgather(be.name))
     return be
 
 

@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from pipeline.cluster.part import BLOCK_SECONDS, Part, with_base
 from pipeline.cluster.site import Site
 from pipeline.rntk import plan
+from pipeline.rntk.chunks import HOST_ENTRIES
 from pipeline.rntk.layout import RntkLayout
-from pipeline.rntk.networks import CHUNK
 from pipeline.rntk.plan import Cell
 from pipeline.study import RntkStudy
-
-# Arrays that are there at once, counted in pipeline.rntk.networks and seen in its peaks of memory.
-LAYER_ARRAYS = 4  # of states at all columns, of each layer: before, after, slope, delta
-OTHER_ARRAYS = 4  # of the same shape, while one layer is computed
-GRAMS = 6  # of all columns with all columns, in double precision
-DRAWN = 8  # bytes of an entry while one matrix is drawn, in double precision
 
 
 def parts(study: RntkStudy, layout: RntkLayout, site: Site) -> tuple[Part, ...]:
@@ -38,11 +30,6 @@ def _pack(study: RntkStudy, layout: RntkLayout, site: Site, name: str, cells: tu
 
 
 def chunk_megabytes(study: RntkStudy, cell: Cell) -> float:
-    """Memory of the networks of a cell that are worked on at a time: weights, states at all columns, Grams."""
-    n, layers, columns = cell.width, plan.elman(study, cell).layers, sum(study.sequences.lengths)
-    replicas = max(1, min(CHUNK // n**2, plan.block_size(study, cell), cell.replicas))
-    word = np.dtype(study.precision).itemsize
-    passing = DRAWN if cell.kind == "kernel" else 2 * word  # a matrix's update, before and after it is scaled
-    weights = n**2 * (word * (2 * layers - 1) + passing)
-    states = n * columns * word * (LAYER_ARRAYS * layers + OTHER_ARRAYS)
-    return 1e-6 * replicas * (weights + states + 8 * GRAMS * columns**2)
+    """Memory of the networks of a cell that a processor works on at a time."""
+    replicas = max(1, min(HOST_ENTRIES // cell.width**2, plan.block_size(study, cell), cell.replicas))
+    return 1e-6 * replicas * plan.replica_bytes(study, cell)

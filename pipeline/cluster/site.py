@@ -85,6 +85,12 @@ class Site(Section):
         return self
 
 
+def backend_of_jobs(asked: str | None, site: Site | None, study: AnyStudy) -> str | None:
+    """Which back end the stages get. Networks of an rntk study have no GPU in jobs of a cluster: see `suited`."""
+    chosen = asked or (site.backend if site else None)
+    return "host" if site and isinstance(study, RntkStudy) and chosen in ("auto", "cuda") else chosen
+
+
 def load(path: Path) -> Site:
     """Read a site file, or the one in a profile's folder. Raises StudyError, one line, for whatever is wrong."""
     path = path / FILE if path.is_dir() else path

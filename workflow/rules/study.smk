@@ -4,9 +4,9 @@ rule study:
         LAYOUT.study_yaml,
     log:
         LAYOUT.logs / "study.log",
+    priority: 1
     conda:
         ENVIRONMENT
-    priority: 1
     params:
         study=lambda wildcards: STUDY_FILE,
         identity=STUDY_ID,
