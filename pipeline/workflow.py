@@ -16,7 +16,7 @@ from pathlib import Path
 
 from kernels import gpu_count, require_known
 from kernels.problem import KernelError
-from pipeline import BACKEND
+from pipeline import BACKEND, shipped
 from pipeline.cluster import endings, leftovers, submission
 from pipeline.errors import REFUSALS, StudyError
 from pipeline.experiments import check, ensembles, require_training
@@ -24,8 +24,6 @@ from pipeline.layout import Layout
 from pipeline.locks import exclusive, sign
 from pipeline.study import AnyStudy
 
-HOME = Path(__file__).parent.parent
-SNAKEFILE = HOME / "workflow" / "Snakefile"
 LOG_LINES = 12
 
 
@@ -39,9 +37,9 @@ def run(
     """
     require_known(backend)
     cores = cores or gpu_ranks(backend, elsewhere=bool(further))
-    print(*check(study), sep="\n")
+    print(*check(study), sep="\n", file=sys.stderr)
     layout = Layout.of(study, results)
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(SNAKEFILE), "--configfile", str(path)]
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(shipped.SNAKEFILE), "--configfile", str(path)]
     command += ["--cores", str(cores) if cores else "all", "--config", f"results={json.dumps(str(results))}"]
     command += [f"backend={backend}", "--quiet", "all"]
     with exclusive(layout.locks, "run") as lock:
@@ -58,10 +56,10 @@ def submit(
     """
     require_training(study, "jobs of a cluster")
     submission.require_plain(path, results, profile)
-    print(*check(study), sep="\n")
+    print(*check(study), sep="\n", file=sys.stderr)
     layout = Layout.of(study, results)
     prefix = leftovers.prefix(layout.root)
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(SNAKEFILE), "--configfile", str(path)]
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(shipped.SNAKEFILE), "--configfile", str(path)]
     command += ["--profile", str(profile), "--slurm-jobname-prefix", prefix]
     command += ["--config", f"results={json.dumps(str(results))}", f"site={json.dumps(str(profile))}"]
     command.append(f"backend={backend}")
@@ -156,16 +154,18 @@ def show_log() -> None:
 
 
 def environment(backend: str | None = None) -> dict[str, str]:
-    """Variables under which jobs find this Python, its mpiexec, and this package also from another environment.
+    """Variables under which jobs find this Python, its mpiexec, and a clone of this package also from elsewhere.
 
     backend: what the jobs are to take, if that is not left to them.
     """
     ours = str(Path(sys.executable).parent)
-    return {
-        "PATH": os.pathsep.join([ours, os.environ.get("PATH", "")]),
-        "PYTHONPATH": os.pathsep.join([str(HOME), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep),
-        **({BACKEND: backend} if backend else {}),
-    }
+    found = {"PATH": os.pathsep.join([ours, os.environ.get("PATH", "")])}
+    if (
+        not shipped.IS_INSTALLED
+    ):  # this Python finds what is installed, and another must not see all that lies beside it
+        others = os.environ.get("PYTHONPATH", "")
+        found["PYTHONPATH"] = os.pathsep.join([str(shipped.PACKAGE.parent), others]).rstrip(os.pathsep)
+    return {**found, **({BACKEND: backend} if backend else {})}
 
 
 def relative_results(folder: object) -> str:

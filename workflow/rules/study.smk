@@ -3,6 +3,7 @@ rule study:
         LAYOUT.study_yaml,
     log:
         LAYOUT.logs / "study.log",
+    localrule: True
     conda:
         ENVIRONMENT
     params:
