@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
-from pipeline import ratefile
+from pipeline import columns, ratefile
 from pipeline.errors import StudyError
 from pipeline.layout import Layout
 from pipeline.ratefile import Rate
@@ -19,8 +18,8 @@ def summary(root: Path) -> str:
 
     Raises StudyError if the rates are missing or not complete.
     """
-    width = min(120, shutil.get_terminal_size((100, 24)).columns)
-    table = ratefile.table(rates_of(root), width)
+    room = columns.terminal_width()
+    table = ratefile.table(rates_of(root), 100 if room == columns.UNLIMITED else min(120, room), room)
     found = places(root)
     longest = max(len(str(path)) for path, _ in found)
     lines = (f"  {str(path).ljust(longest)}  {words}" for path, words in found)

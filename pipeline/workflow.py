@@ -37,7 +37,7 @@ def run(
     """
     require_known(backend)
     cores = cores or gpu_ranks(backend, elsewhere=bool(further))
-    print(*check(study), sep="\n", file=sys.stderr)
+    check(study)
     layout = Layout.of(study, results)
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(shipped.SNAKEFILE), "--configfile", str(path)]
     command += ["--cores", str(cores) if cores else "all", "--config", f"results={json.dumps(str(results))}"]
@@ -56,7 +56,7 @@ def submit(
     """
     require_training(study, "jobs of a cluster")
     submission.require_plain(path, results, profile)
-    print(*check(study), sep="\n", file=sys.stderr)
+    check(study)
     layout = Layout.of(study, results)
     prefix = leftovers.prefix(layout.root)
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(shipped.SNAKEFILE), "--configfile", str(path)]
@@ -81,7 +81,7 @@ def _guarded(command: Sequence[str], lock: int, study: AnyStudy, layout: Layout)
     os.environ.update(environment())
     require_mpiexec()
     # A workflow profile would only say the same, and is announced on every run.
-    guard = ["--nolock", "--rerun-incomplete", "--keep-going", "--workflow-profile", "none"]
+    guard = [*colours(), "--nolock", "--rerun-incomplete", "--keep-going", "--workflow-profile", "none"]
     for stale in layout.locks.glob("refusals-*"):  # of a run that was killed; the lock is ours
         stale.unlink(missing_ok=True)
     # In the results folder, which jobs on other nodes see as well.
@@ -94,6 +94,11 @@ def _guarded(command: Sequence[str], lock: int, study: AnyStudy, layout: Layout)
     if code > 0:
         show_log()
     return code
+
+
+def colours() -> list[str]:
+    """What tells Snakemake that NO_COLOR is set (no-color.org)."""
+    return ["--nocolor"] if os.environ.get("NO_COLOR") else []
 
 
 def gpu_ranks(backend: str, elsewhere: bool = False) -> int | None:

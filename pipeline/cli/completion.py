@@ -103,9 +103,9 @@ COMPLETION = Verb(
     _completion,
     _shell,
     more="""\
-For good, in a new shell:
-  bash  rnnlimits completion bash > ~/.local/share/bash-completion/completions/rnnlimits
-  zsh   rnnlimits completion zsh > ~/.zfunc/_rnnlimits     (a folder of $fpath)
+To keep it:
+  bash  rnnlimits completion bash > ~/.rnnlimits.bash    source it in ~/.bashrc
+  zsh   rnnlimits completion zsh > ~/.zfunc/_rnnlimits   a folder of $fpath
   fish  rnnlimits completion fish > ~/.config/fish/completions/rnnlimits.fish
-  tcsh  rnnlimits completion tcsh > ~/.rnnlimits.tcsh      (source it in ~/.tcshrc)""",
+  tcsh  rnnlimits completion tcsh > ~/.rnnlimits.tcsh    source it in ~/.tcshrc""",
 )

@@ -56,7 +56,7 @@ def run(wanted: Wanted, cores: int | None, further: Sequence[str]) -> int:
         tempfile.NamedTemporaryFile("r", dir=root / ".locks", prefix="refusals-") as refusals,
     ):
         os.environ[REFUSALS] = str(Path(refusals.name).resolve())
-        code = workflow.supervise([*command, *further], lock)
+        code = workflow.supervise([*command, *further, *workflow.colours()], lock)
         if code != 0 and refusals.read():
             return 2
     if code > 0:
