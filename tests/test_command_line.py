@@ -366,7 +366,7 @@ def test_the_table_of_rates_fits_its_terminal(width: int) -> None:
     rates = [example("drift", 0.6), example("drift", 0.75)]
     lines = ratefile.table(rates, room=width).splitlines()
     assert max(map(len, lines)) <= width
-    text = "\n".join(lines)
+    text = " ".join(" ".join(lines).split())
     assert ("0.580 to 0.620" in text) == (width != 60)
     for needed in ("0.600 ± 0.020", "0.6 (exact)", "0.75 (exact)", "drift in N (plain)"):
         assert needed in text

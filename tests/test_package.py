@@ -78,6 +78,8 @@ def python(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     subprocess.run([*command, "--target", str(packages), str(wheel)], check=True, timeout=120)
     # A path in a .pth is searched, but the .pth in it are not read: the clone's editable install stays unseen.
     (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    for library in Path(sys.prefix, "lib").glob("lib*.so*"):  # where the MPI wheel puts its libraries
+        (home / "lib" / library.name).symlink_to(library)
     return home / "bin" / "python"
 
 
