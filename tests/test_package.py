@@ -78,8 +78,6 @@ def python(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     subprocess.run([*command, "--target", str(packages), str(wheel)], check=True, timeout=120)
     # A path in a .pth is searched, but the .pth in it are not read: the clone's editable install stays unseen.
     (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
-    for library in Path(sys.prefix, "lib").glob("lib*.so*"):  # where the MPI wheel puts its libraries
-        (home / "lib" / library.name).symlink_to(library)
     return home / "bin" / "python"
 
 
@@ -88,6 +86,8 @@ def of_wheel(python: Path, folder: Path, *words: str) -> subprocess.CompletedPro
     settings = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
     settings["PATH"] = f"{Path(sys.executable).parent}:{settings['PATH']}"  # mpiexec
     settings["CUDA_VISIBLE_DEVICES"] = ""
+    # The MPI wheel's library lies in the environment whose packages are borrowed, where mpi4py of another does not look.
+    settings |= {"MPI4PY_LIBMPI": str(path) for path in Path(sys.prefix, "lib").glob("libmpi.so.*")}
     start = "import sys; from pipeline.cli import main; sys.exit(main())"
     command = [str(python), "-P", "-c", start, *words]
     return subprocess.run(command, cwd=folder, env=settings, capture_output=True, text=True, timeout=300)
