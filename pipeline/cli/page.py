@@ -55,8 +55,7 @@ GROUPS: dict[str, tuple[Row, ...]] = {
     ),
     "more": (
         _row(rntk.RNTK),
-        _row(studies.SCHEMA),
-        _row(completion.COMPLETION),
+        _row(studies.SCHEMA, completion.COMPLETION, words="JSON schema of study files; words for a shell"),
     ),
 }
 
