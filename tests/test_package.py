@@ -86,8 +86,9 @@ def of_wheel(python: Path, folder: Path, *words: str) -> subprocess.CompletedPro
     settings = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
     settings["PATH"] = f"{Path(sys.executable).parent}:{settings['PATH']}"  # mpiexec
     settings["CUDA_VISIBLE_DEVICES"] = ""
-    # The MPI wheel's library lies in the environment whose packages are borrowed, where mpi4py of another does not look.
-    settings |= {"MPI4PY_LIBMPI": str(path) for path in Path(sys.prefix, "lib").glob("libmpi.so.*")}
+    # The MPI wheel's library lies in the environment whose packages are borrowed; mpi4py looks in the fresh one.
+    if libraries := sorted(Path(sys.prefix, "lib").glob("libmpi.so.*")):
+        settings["MPI4PY_LIBMPI"] = str(libraries[0])
     start = "import sys; from pipeline.cli import main; sys.exit(main())"
     command = [str(python), "-P", "-c", start, *words]
     return subprocess.run(command, cwd=folder, env=settings, capture_output=True, text=True, timeout=300)
