@@ -438,3 +438,12 @@ def test_an_executor_without_a_site_is_one_line(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, timeout=60)
     assert done.returncode != 0
     assert "rnnlimits: config: site is missing; with --executor slurm add: --config site=cluster/slurm" in done.stderr
+
+
+def test_one_gpu_a_node_on_several_nodes_is_one_rank_each() -> None:
+    using = submission.profile(ROOT / "cluster" / "slurm-gpu")
+    one = using.site.model_copy(update={"ranks_per_node": 1, "nodes": 4, "minutes": 10, "shortest": 1})
+    job = max(jobs(FULL, layout(), one), key=lambda job: job.ranks)
+    line = submission.sbatch_line(job, replace(using, site=one)).split()
+    assert job.ranks == job.nodes > 1
+    assert {f"--nodes={job.nodes}", f"--ntasks={job.ranks}", "--ntasks-per-gpu=1", "--gres=gpu:1"} <= set(line)

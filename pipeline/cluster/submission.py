@@ -45,6 +45,8 @@ def resources(job: Job, site: Site) -> dict[str, Resource]:
         found["mpi"] = "mpiexec" if site.launch == "mpiexec" else "srun"
         # The executor plugin takes one rank on each of several nodes by their sum alone.
         found |= {"tasks": job.ranks} if job.ranks_per_node == 1 else {"tasks_per_node": job.ranks_per_node}
+        if site.gpus and job.ranks_per_node == 1:  # or else it would take the sum for that of each GPU
+            found["tasks_per_gpu"] = 1
     return found
 
 
