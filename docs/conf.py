@@ -24,6 +24,7 @@ extensions = [
     "optional_pages",
     "generated_pages",  # reference/generated: modules, schema, command line
     "mathml",  # equations without a script
+    "accessible",
 ]
 exclude_patterns = ["_build", "_ext"]
 nitpicky = True
@@ -39,7 +40,6 @@ autodoc_inherit_docstrings = False
 autodoc_typehints = "signature"
 autodoc_preserve_defaults = True
 add_module_names = False
-python_maximum_signature_line_length = 100
 toc_object_entries_show_parents = "hide"
 # Types of other projects, whose pages are not asked for: a build needs no network. Our own names have to resolve.
 _FOREIGN = (
@@ -56,5 +56,6 @@ html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_show_sphinx = False
 html_copy_source = False
+html_show_search_summary = False  # would fetch pages, which browsers refuse to pages opened as files
 pygments_style = "a11y-high-contrast-light"
 pygments_dark_style = "a11y-high-contrast-dark"

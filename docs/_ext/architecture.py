@@ -6,6 +6,7 @@ The same table is what tests hold against the imports, so that the picture canno
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import wrap
@@ -15,18 +16,20 @@ DOCS = Path(__file__).resolve().parent.parent
 ROOT = DOCS.parent
 TABLE = DOCS / "architecture.toml"
 PICTURE = DOCS / "images" / "architecture.svg"
-WIDTH, GAP, ROW_GAP, LINE = 1080, 24, 40, 14
-PER_LETTER = 6.3  # of the small letters, in the units of the picture
+WIDTH, GAP, ROW_GAP, LINE, COLUMNS = 1080, 32, 44, 14, 4
+BOX_WIDTH = (WIDTH - GAP * (COLUMNS + 1)) / COLUMNS
+LETTERS = {"about": 6.0, "modules": 7.0}  # widths, in the units of the picture
 
 
 @dataclass(frozen=True)
 class Group:
-    """A box of the picture: a row, what it is for, modules as the table writes them, and the groups that it may use."""
+    """A box of the picture: its place, what it is for, modules as the table writes them, groups it may use."""
 
     name: str
     title: str
     about: str
     layer: int
+    column: int
     modules: tuple[str, ...]
     uses: tuple[str, ...]
 
@@ -45,7 +48,7 @@ def groups() -> dict[str, Group]:
     """The table."""
     found = tomllib.loads(TABLE.read_text(encoding="utf-8"))["group"]
     return {
-        name: Group(name, row["title"], row["about"], row["layer"], tuple(row["modules"]), tuple(row["uses"]))
+        name: Group(name, **{key: tuple(value) if isinstance(value, list) else value for key, value in row.items()})
         for name, row in found.items()
     }
 
@@ -92,9 +95,11 @@ def below(name: str, table: dict[str, Group]) -> set[str]:
 # --- the picture -------------------------------------------------------------------------------------------
 
 
-def _text_of(group: Group, width: float) -> list[str]:
+def _lines(group: Group) -> list[tuple[str, str]]:
+    """Lines of text below the title, each with its style."""
     shown = ", ".join(one.removesuffix(".*") + ("…" if one.endswith(".*") else "") for one in group.modules)
-    return wrap(shown, int((width - 24) / PER_LETTER))
+    texts = {"about": group.about, "modules": shown}
+    return [(kind, line) for kind, text in texts.items() for line in wrap(text, int((BOX_WIDTH - 12) / LETTERS[kind]))]
 
 
 def _places(table: dict[str, Group]) -> tuple[dict[str, Box], float]:
@@ -103,13 +108,9 @@ def _places(table: dict[str, Group]) -> tuple[dict[str, Box], float]:
     y = 16.0
     for layer in sorted({group.layer for group in table.values()}, reverse=True):
         row = [group for group in table.values() if group.layer == layer]
-        width = (WIDTH - 2 * GAP - GAP * (len(row) - 1)) / len(row)
-        if len(row) == 1:
-            width = WIDTH * 0.46
-        start = (WIDTH - len(row) * width - GAP * (len(row) - 1)) / 2
-        height = 50 + LINE * max(len(_text_of(group, width)) for group in row) + 8
-        for index, group in enumerate(row):
-            places[group.name] = Box(start + index * (width + GAP), y, width, height)
+        height = 34 + LINE * max(len(_lines(group)) for group in row)
+        for group in row:
+            places[group.name] = Box(GAP + group.column * (BOX_WIDTH + GAP), y, BOX_WIDTH, height)
         y += height + ROW_GAP
     return places, y - ROW_GAP + 16
 
@@ -120,43 +121,56 @@ def _box(group: Group, box: Box) -> list[str]:
     lines = [
         f'<rect x="{box.x:.0f}" y="{box.y:.0f}" {size} rx="6" fill="#ffffff" stroke="#33557f" stroke-width="1.5"/>',
         f'<text x="{middle:.0f}" y="{box.y + 20:.0f}" class="title">{escape(group.title)}</text>',
-        f'<text x="{middle:.0f}" y="{box.y + 36:.0f}" class="about">{escape(group.about)}</text>',
     ]
-    for index, line in enumerate(_text_of(group, box.width)):
-        y = box.y + 54 + LINE * index
-        lines.append(f'<text x="{middle:.0f}" y="{y:.0f}" class="modules">{escape(line)}</text>')
+    for index, (kind, line) in enumerate(_lines(group)):
+        y = box.y + 38 + LINE * index
+        lines.append(f'<text x="{middle:.0f}" y="{y:.0f}" class="{kind}">{escape(line)}</text>')
     return lines
 
 
-def _arrow(upper: Box, lower: Box, start: float, end: float) -> str:
-    """A curve from the lower edge of one box to the upper edge of the other; start, end: shares of their widths."""
-    x1, y1 = upper.x + upper.width * start, upper.y + upper.height
-    x2, y2 = lower.x + lower.width * end, lower.y - 7
-    bend = min(60.0, (y2 - y1) / 2)
-    path = f"M{x1:.0f},{y1:.0f} C{x1:.0f},{y1 + bend:.0f} {x2:.0f},{y2 - bend:.0f} {x2:.0f},{y2:.0f}"
+def _is_free(x: float, top: float, bottom: float, boxes: Iterable[Box]) -> bool:
+    """Whether a vertical line meets no box."""
+    return not any(
+        box.x - 4 < x < box.x + box.width + 4 and box.y < bottom and box.y + box.height > top for box in boxes
+    )
+
+
+def _route(x1: float, y1: float, x2: float, y2: float, boxes: list[Box]) -> float:
+    """Where an arrow goes down: below its start, above its end, or between two columns beside its end."""
+    side = -1 if x1 < x2 else 1
+    column = round((x2 - GAP - BOX_WIDTH / 2) / (BOX_WIDTH + GAP))
+    between = GAP / 2 + (column + (side > 0)) * (BOX_WIDTH + GAP)
+    inner = (y1 + ROW_GAP - 2, y2 - ROW_GAP + 2)
+    return next((x for x in (x2, x1) if _is_free(x, *inner, boxes)), between + 5 * side)
+
+
+def _arrow(start: tuple[float, float], end: tuple[float, float], boxes: list[Box]) -> str:
+    """A line that is vertical but for curves in the gaps between rows."""
+    (x1, y1), (x2, y2) = start, end
+    x = _route(x1, y1, x2, y2, boxes)
+    half = ROW_GAP / 2 - 4
+    down, up = y1 + 2 * half, y2 - 2 * half
+    path = f"M{x1:.0f},{y1:.0f} C{x1:.0f},{y1 + half:.0f} {x:.0f},{y1 + half:.0f} {x:.0f},{down:.0f}"
+    if up > down:
+        path += f" L{x:.0f},{up:.0f} C{x:.0f},{y2 - half:.0f} {x2:.0f},{y2 - half:.0f} {x2:.0f},{y2:.0f}"
     return f'<path d="{path}" class="arrow" marker-end="url(#head)"/>'
 
 
 def _arrows(table: dict[str, Group], places: dict[str, Box]) -> list[str]:
-    """All arrows; those of one edge are spread along it in the order of where they go."""
+    """All arrows; those at one edge are spread along it in the order of their other ends."""
     pairs = [(group.name, used) for group in table.values() for used in group.uses]
 
-    def middle(name: str) -> float:
-        return places[name].x + places[name].width / 2
+    def at(own: str, other: str, others: list[str]) -> float:
+        order = sorted(others, key=lambda name: (places[name].x, places[name].y))
+        return places[own].x + places[own].width * (order.index(other) + 1) / (len(order) + 1)
 
-    def share(own: str, other: str, all_of: list[str]) -> float:
-        order = sorted(all_of, key=middle)
-        return (order.index(other) + 1) / (len(order) + 1)
-
-    return [
-        _arrow(
-            places[upper],
-            places[lower],
-            share(upper, lower, [b for a, b in pairs if a == upper]),
-            share(lower, upper, [a for a, b in pairs if b == lower]),
-        )
-        for upper, lower in pairs
-    ]
+    arrows = []
+    for upper, lower in pairs:
+        x1 = at(upper, lower, [b for a, b in pairs if a == upper])
+        x2 = at(lower, upper, [a for a, b in pairs if b == lower])
+        bottom = places[upper].y + places[upper].height
+        arrows.append(_arrow((x1, bottom), (x2, places[lower].y - 7), list(places.values())))
+    return arrows
 
 
 STYLE = """\

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import re
 import typing
 from types import ModuleType
 from typing import Any
@@ -18,6 +19,8 @@ from pydantic import BaseModel
 from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
+
+ARRAY = re.compile(r"~?numpy\.ndarray\[tuple\[~?(?:typing\.)?Any, \.\.\.\], ~?numpy\.dtype\[([~\w.]+)\]\]")
 
 
 def _guarded(source: str) -> list[ast.stmt]:
@@ -45,9 +48,19 @@ def _settle(app: Sphinx) -> None:
 
 def _without_fields(
     app: Sphinx, what: str, name: str, obj: object, options: Any, signature: str | None, returns: str | None
-) -> tuple[str, str | None] | None:
-    """Sections of a study and of a site file are described key by key elsewhere, ranges included."""
-    return ("", None) if what == "class" and isinstance(obj, type) and issubclass(obj, BaseModel) else None
+) -> tuple[str | None, str | None]:
+    """Sections of a study are described key by key elsewhere, ranges included; a protocol has no arguments."""
+    bare = (
+        what == "class"
+        and isinstance(obj, type)
+        and (issubclass(obj, BaseModel) or getattr(obj, "_is_protocol", False))
+    )
+    return ("", None) if bare else (_short(signature), _short(returns))
+
+
+def _short(text: str | None) -> str | None:
+    """What NumPy makes of NDArray, as it was written."""
+    return None if text is None else ARRAY.sub(r"~numpy.typing.NDArray[\1]", text)
 
 
 def _is_undescribed(target: str) -> bool:

@@ -21,14 +21,15 @@ RANGES = {
 WORDS = {"integer": "whole number", "number": "number", "string": "text", "boolean": "true or false", "null": "null"}
 # What a schema may say of a value; anything else has to be taught to this page before it builds.
 KNOWN = {
-    *RANGES, "type", "title", "description", "default", "anyOf", "oneOf", "items", "enum", "const", "$ref", "discriminator",
-    "format", "prefixItems", "additionalProperties",
-}  # fmt: skip
+    *(*RANGES, "type", "title", "description", "default", "anyOf", "oneOf", "items", "enum", "const", "$ref"),
+    *("discriminator", "additionalProperties"),
+}
 INTRODUCTION = """\
 # Keys of a study file
 
-Written from `rnnlimits schema` when these pages are built. A key without a default has to be given. Unknown keys are refused.
-`rnnlimits check STUDY` says in one line what is wrong with a file, and `--resolved FILE` writes it with every default.
+Written from `rnnlimits schema` when these pages are built. A key without a default has to be given, and unknown keys
+are refused. `rnnlimits check STUDY` says in one line what is wrong with a file, and `--resolved FILE` writes it with
+every default.
 """
 TITLES = {"training": "A study of training", "rntk": "A study of the recurrent NTK: `experiment: rntk`"}
 
@@ -39,7 +40,7 @@ def page(schema: Schema) -> str:
     kinds = schema["properties"]["experiment"]
     lines = [
         INTRODUCTION,
-        f"`experiment`\n: {kinds['description']}: {_choices(kinds['enum'])}; `training` if left out.\n",
+        f"`experiment`: {_choices(kinds['enum'])}; `training` if left out. {kinds['description']}.\n",
     ]
     for kind, part in (("training", "else"), ("rntk", "then")):
         top = name_of(schema[part])
@@ -134,13 +135,16 @@ def type_of(value: Schema) -> str:
 
 def ranges_of(value: Schema) -> str:
     """What is allowed beyond the type; of lists and alternatives each part says its own."""
-    found = [text.format(f"{value[key]:g}" if isinstance(value[key], float) else value[key])
-             for key, text in RANGES.items() if key in value]  # fmt: skip
+    found = [text.format(_short(value[key])) for key, text in RANGES.items() if key in value]
     if "items" in value:
         inner = ranges_of(value["items"])
         found += [f"each {inner}"] if inner else []
     found += [part for choice in ("anyOf", "oneOf") for one in value.get(choice, []) if (part := ranges_of(one))]
     return "; ".join(dict.fromkeys(found))
+
+
+def _short(bound: Any) -> str:
+    return f"{bound:g}" if isinstance(bound, float) else str(bound)
 
 
 def _choices(values: list[Any]) -> str:
