@@ -1,7 +1,7 @@
 """Links that work twice: on a host that shows the repository's files, and on the site.
 
 Pages of the site that include a file from elsewhere (cluster/README.md) take its relative links with them, and pages
-link to such files by where they lie. Both are rewritten here, when the text is read: to the page that includes the file.
+link to such files by where they lie. Both are rewritten here, when the text is read, to the page with the file.
 """
 
 from __future__ import annotations
