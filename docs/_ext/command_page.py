@@ -5,17 +5,19 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Iterator
+from textwrap import indent
 from unittest import mock
 
 INTRODUCTION = """\
-# Verbs and options
+Verbs and options
+=================
 
 What `--help` prints, written from the program itself when these pages are built.
 """
 
 
 def page(parser: argparse.ArgumentParser) -> str:
-    """The whole page as Markdown."""
+    """The whole page as reStructuredText."""
     with mock.patch.dict(os.environ, {"COLUMNS": "100", "NO_COLOR": "1"}):
         return INTRODUCTION + "".join(_section(name, one) for name, one in parsers(parser))
 
@@ -30,4 +32,5 @@ def parsers(parser: argparse.ArgumentParser) -> Iterator[tuple[str, argparse.Arg
 
 
 def _section(name: str, parser: argparse.ArgumentParser) -> str:
-    return f"\n## {name}\n\n```text\n{parser.format_help().rstrip()}\n```\n"
+    shown = indent(parser.format_help().rstrip(), "   ")
+    return f"\n{name}\n{'-' * len(name)}\n\n.. code-block:: text\n\n{shown}\n"

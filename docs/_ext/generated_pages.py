@@ -19,7 +19,7 @@ def pages() -> dict[str, str]:
     table = architecture.groups()
     return {
         "study.md": schema_page.page(json_schema()),
-        "commands.md": command_page.page(_parser()),
+        "commands.rst": command_page.page(_parser()),
         "modules.rst": _contents(table),
         **{f"modules-{name}.rst": _modules(group, table) for name, group in table.items()},
     }
