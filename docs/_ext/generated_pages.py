@@ -1,0 +1,74 @@
+"""Pages that are written from the program when the site is built, into reference/generated (never committed)."""
+
+from __future__ import annotations
+
+import architecture
+import command_page
+import schema_page
+from sphinx.application import Sphinx
+
+from pipeline.cli import _parser
+from pipeline.files import durable
+from pipeline.study import json_schema
+
+FOLDER = architecture.DOCS / "reference" / "generated"
+
+
+def pages() -> dict[str, str]:
+    """Every generated page, by its file name."""
+    table = architecture.groups()
+    return {
+        "study.md": schema_page.page(json_schema()),
+        "commands.rst": command_page.page(_parser()),
+        "modules.rst": _contents(table),
+        **{f"modules-{name}.rst": _modules(group, table) for name, group in table.items()},
+    }
+
+
+def _heading(text: str, line: str) -> str:
+    return f"{text}\n{line * len(text)}\n"
+
+
+def _contents(table: dict[str, architecture.Group]) -> str:
+    """Groups from the top of the picture to its bottom."""
+    order = sorted(table.values(), key=lambda group: -group.layer)
+    lines = [f"- :doc:`{group.title} <modules-{group.name}>`: {group.about}" for group in order]
+    entries = "\n".join(f"   modules-{group.name}" for group in order)
+    words = "Grouped as in the picture of the :doc:`/architecture`, which module uses which from the top down."
+    return "\n".join(
+        [_heading("Modules", "="), words, "", *lines, "", ".. toctree::", "   :hidden:", "", entries, ""],
+    )
+
+
+def _modules(group: architecture.Group, table: dict[str, architecture.Group]) -> str:
+    names = [name for name in architecture.modules() if architecture.group_of(name, table) == group.name]
+    lines = [_heading(group.title, "="), f"{group.about[0].upper()}{group.about[1:]}.", ""]
+    for name in names:
+        if name != "pipeline.__main__":  # importing it would run the program
+            lines += [
+                _heading(f"``{name}``", "-"),
+                f".. automodule:: {name}",
+                "   :members:",
+                "   :ignore-module-all:",
+                "",
+            ]
+    return "\n".join(lines)
+
+
+def _write(app: Sphinx) -> None:
+    """Before Sphinx looks for pages. What has not changed is not touched, so that it is not read again."""
+    FOLDER.mkdir(exist_ok=True)
+    wanted = pages()
+    for old in FOLDER.iterdir():
+        if old.suffix in (".md", ".rst") and old.name not in wanted:
+            old.unlink()
+    for name, text in wanted.items():
+        path = FOLDER / name
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            durable.write_bytes(path, text.encode())
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Called by Sphinx."""
+    app.connect("builder-inited", _write)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,84 @@
+"""What signatures need so that every name in them has its meaning on the page.
+
+Imports that are there for the type checker only are carried out; types of named tuples are resolved where they were
+written. Names of ours that no page describes (private classes, type variables) stay plain text instead of broken links.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import re
+import typing
+from types import ModuleType
+from typing import Any
+
+import architecture
+from docutils import nodes
+from pydantic import BaseModel
+from sphinx.addnodes import pending_xref
+from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
+
+ARRAY = re.compile(r"~?numpy\.ndarray\[tuple\[~?(?:typing\.)?Any, \.\.\.\], ~?numpy\.dtype\[([~\w.]+)\]\]")
+
+
+def _guarded(source: str) -> list[ast.stmt]:
+    """What stands below `if TYPE_CHECKING:`."""
+    tests = [node for node in ast.parse(source).body if isinstance(node, ast.If)]
+    return [line for node in tests if ast.unparse(node.test) == "TYPE_CHECKING" for line in node.body]
+
+
+def _settle_tuples(module: ModuleType) -> None:
+    """Python builds the signature of a named tuple from texts, which Sphinx then looks up in the wrong module."""
+    for found in vars(module).values():
+        if isinstance(found, type) and hasattr(found, "_fields") and found.__module__ == module.__name__:
+            found.__new__.__annotations__ = typing.get_type_hints(found)
+
+
+def _settle(app: Sphinx) -> None:
+    for name, path in architecture.modules().items():
+        if name == "pipeline.__main__":  # importing it would run the program
+            continue
+        module = importlib.import_module(name)
+        body = _guarded(path.read_text(encoding="utf-8"))
+        exec(compile(ast.Module(body=body, type_ignores=[]), str(path), "exec"), vars(module))
+        _settle_tuples(module)
+
+
+def _without_fields(
+    app: Sphinx, what: str, name: str, obj: object, options: Any, signature: str | None, returns: str | None
+) -> tuple[str | None, str | None]:
+    """Sections of a study are described key by key elsewhere, ranges included; a protocol has no arguments."""
+    bare = (
+        what == "class"
+        and isinstance(obj, type)
+        and (issubclass(obj, BaseModel) or getattr(obj, "_is_protocol", False))
+    )
+    return ("", None) if bare else (_short(signature), _short(returns))
+
+
+def _short(text: str | None) -> str | None:
+    """What NumPy makes of NDArray, as it was written."""
+    return None if text is None else ARRAY.sub(r"~numpy.typing.NDArray[\1]", text)
+
+
+def _is_undescribed(target: str) -> bool:
+    """Whether a name is one of ours, and private or a type variable."""
+    module, _, name = target.rpartition(".")
+    if module not in architecture.modules():
+        return False
+    found = getattr(importlib.import_module(module), name, None)
+    return isinstance(found, typing.TypeVar) or (found is not None and name.startswith("_"))
+
+
+def _plain(app: Sphinx, env: BuildEnvironment, node: pending_xref, content: nodes.Node) -> nodes.Node | None:
+    return content if node.get("refdomain") == "py" and _is_undescribed(node["reftarget"]) else None
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Called by Sphinx."""
+    app.connect("builder-inited", _settle)
+    app.connect("autodoc-process-signature", _without_fields)
+    app.connect("missing-reference", _plain)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
