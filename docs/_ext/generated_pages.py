@@ -7,7 +7,7 @@ import command_page
 import schema_page
 from sphinx.application import Sphinx
 
-from pipeline.cli import _parser
+from pipeline.cli.page import parser
 from pipeline.files import durable
 from pipeline.study import json_schema
 
@@ -19,7 +19,7 @@ def pages() -> dict[str, str]:
     table = architecture.groups()
     return {
         "study.md": schema_page.page(json_schema()),
-        "commands.rst": command_page.page(_parser()),
+        "commands.rst": command_page.page(parser()),
         "modules.rst": _contents(table),
         **{f"modules-{name}.rst": _modules(group, table) for name, group in table.items()},
     }
