@@ -11,20 +11,25 @@ What is not run says so: `<!-- not run: REASON -->` before the block, or the tab
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
+import tomllib
 from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import blocks
 import h5py
+import nbformat
 import pytest
 import runs
 import workspace
 import yaml
 from blocks import Block
+from nbclient import NotebookClient
 from workspace import Workspace, executed, help_of
 
 PAGES = blocks.pages(runs.ROOT)
@@ -102,6 +107,11 @@ class Page:
         if words[0] == "make":
             targets = re.findall(r"^([\w-]+):", (runs.ROOT / "Makefile").read_text(), re.M)
             assert {word for word in words[1:] if "=" not in word} <= set(targets), f"{block.where}: {command}"
+        if words[0] == "python" and words[1].endswith(".py"):
+            program = (runs.ROOT / words[1]).read_text()
+            assert all(word in program for word in words[2:] if word.startswith("--")), f"{block.where}: {command}"
+        extras = re.search(r"pip install .*\[([\w,-]+)\]", command)
+        assert not extras or set(extras[1].split(",")) <= EXTRAS, f"{block.where}: {command}"
         for word in words[1:]:
             path = word.split("=")[-1]
             if re.match(r"(config|cluster|docs|benchmarks|workflow|tests)/", path) and not blocks.is_placeholder(path):
@@ -152,9 +162,10 @@ class Page:
     def _diff(self, block: Block) -> None:
         """Applied with the context that it shows; the numbers of its lines may be old."""
         command = ["git", "apply", "--recount", "-C1", "-"]
-        done = subprocess.run(
-            command, cwd=self.space.root, input=block.text, text=True, capture_output=True, check=False
-        )
+        # The folder may lie below some clone: git would take the paths for that clone's.
+        ceiling = {**os.environ, "GIT_CEILING_DIRECTORIES": str(self.space.root.parent)}
+        where: dict[str, Any] = {"cwd": self.space.root, "env": ceiling}
+        done = subprocess.run(command, input=block.text, text=True, capture_output=True, check=False, **where)
         assert done.returncode == 0, f"{block.where}: {done.stderr}"
         self.space.forget()
         self.tally["run"] += 1
@@ -212,6 +223,7 @@ class Page:
         """Of the documentation site, whose own build checks it."""
 
 
+EXTRAS = set(tomllib.loads((runs.ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"])
 # Pages whose Python blocks another test runs, on files of its own.
 RUN_BY_OTHERS = {"docs/format.md": "tests/test_format.py"}
 # In the listing of docs/format.md, and not of a study that has just ended.
@@ -246,3 +258,16 @@ def test_no_excuse_is_left_without_a_command() -> None:
     every = [block for name in PAGES for block in blocks.blocks(name, (runs.ROOT / name).read_text(encoding="utf-8"))]
     lines = [line for block in every if block.kind in ("shell", "inline") for line in blocks.commands(block.text)]
     assert [pattern for pattern in blocks.COMMANDS if not any(re.search(pattern, line) for line in lines)] == []
+
+
+@pytest.mark.needs_compiler
+@pytest.mark.needs_mpi
+def test_the_notebook_runs_beside_a_finished_demo(reader: Workspace) -> None:
+    """All cells, the comparisons with the table that they assert among them, from top to bottom; two figures."""
+    place = reader.root / "docs" / "tutorial"
+    notebook = nbformat.read(place / "finished-demo.ipynb", as_version=4)
+    nbformat.validate(notebook)
+    client = NotebookClient(notebook, timeout=workspace.LONGEST, resources={"metadata": {"path": str(place)}})
+    client.execute()
+    shown = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    assert len([output for output in shown if "image/png" in output.get("data", {})]) == 2
