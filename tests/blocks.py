@@ -33,6 +33,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     r"make (cluster|slurm-up|slurm-down)\b|--profile|^(srun|sbatch|squeue|sacct)\b|loopback": ("needs a Slurm", ""),
     r"\bpip install\b|^conda\b|^apt-get\b": ("needs a network", ""),
     r"^rnnlimits atlas (?!.*--write-only)": ("a study for each variant, minutes", "--write-only"),
+    r"^rnnlimits run config/rntk-rates.yaml": ("ten minutes; config/rntk.yaml, which is run, has the same parts", ""),
     r"^rnnlimits rntk classify": ("minutes, and the packages that data sets ship in", ""),
     r"^python benchmarks/": ("minutes of measurements", ""),
     r"^snakemake --unlock": ("needs a lock that a killed Snakemake left", ""),

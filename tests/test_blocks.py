@@ -161,7 +161,7 @@ class Page:
 
     def _diff(self, block: Block) -> None:
         """Applied with the context that it shows; the numbers of its lines may be old."""
-        command = ["git", "apply", "--recount", "-C1", "-"]
+        command = ["git", "apply", "-C1", "-"]
         # The folder may lie below some clone: git would take the paths for that clone's.
         ceiling = {**os.environ, "GIT_CEILING_DIRECTORIES": str(self.space.root.parent)}
         where: dict[str, Any] = {"cwd": self.space.root, "env": ceiling}

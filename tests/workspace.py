@@ -10,6 +10,7 @@ import io
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -104,15 +105,16 @@ class Workspace:
     def run(self, command: str) -> subprocess.CompletedProcess[str]:
         """Run a command line, once; later calls return what it did."""
         if command not in self._ran:
-            settings: dict[str, Any] = {"cwd": self.root, "env": self.environment, "timeout": LONGEST}
-            self._ran[command] = subprocess.run(
-                ["bash", "-c", command],
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                check=False,
-                **settings,
-            )
+            settings: dict[str, Any] = {"cwd": self.root, "env": self.environment, "start_new_session": True}
+            pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL}
+            child = subprocess.Popen(["bash", "-c", command], text=True, **pipes, **settings)
+            try:
+                out, error = child.communicate(timeout=LONGEST)
+            except BaseException:
+                os.killpg(child.pid, signal.SIGTERM)  # which `rnnlimits run` passes on to all that it started
+                child.wait(timeout=30)
+                raise
+            self._ran[command] = subprocess.CompletedProcess(command, child.returncode, out, error)
         return self._ran[command]
 
     def forget(self) -> None:
