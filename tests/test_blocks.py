@@ -182,7 +182,7 @@ class Page:
         self.tally["run"] += 1
 
     def _names(self, block: Block) -> None:
-        """Every quoted file exists, and every other quoted word is a variable or an attribute in one of them."""
+        """Every quoted file exists, and every other quoted word is a variable or an attribute in one, or the mode r."""
         quoted = re.findall(r"""["']([^"'\n]+)["']""", block.text)
         paths = [self.space.root / word for word in quoted if word.endswith(".h5")]
         known: set[str] = set()
@@ -190,7 +190,7 @@ class Page:
             assert path.exists(), f"{block.where}: {path} does not exist"
             with h5py.File(path) as file:
                 known |= {*file, *file.attrs} | {name for data in file.values() for name in data.attrs}
-        wrong = {word for word in quoted if not word.endswith(".h5") and word.strip("/") not in known | {""}}
+        wrong = {word for word in quoted if not word.endswith(".h5") and word.strip("/ ") not in {*known, "", "r"}}
         assert not wrong, f"{block.where}: {wrong} not in {', '.join(map(str, paths))}"
 
     def _tree(self, block: Block) -> None:
