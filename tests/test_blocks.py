@@ -151,7 +151,7 @@ class Page:
             path = self.space.root / "fragment.yaml"
             path.write_text(yaml.safe_dump(workspace.laid_over(base, value)))
         if {"chain", "experiment"} & set(yaml.safe_load(path.read_text())):
-            self.space.forget()
+            self.space.forget(path.name)
             self._ended_well(block, f"rnnlimits check {path.relative_to(self.space.root)}")
         self.tally["run"] += 1
 

@@ -42,6 +42,7 @@ SMALLER: dict[str, dict[str, Any]] = {
     "config/rntk.yaml": FEW_NETWORKS,
     "config/rntk-rates.yaml": FEW_NETWORKS,
 }
+EDITORS = ("sed ", "cp ")
 LONGEST = 300  # seconds for a command, on a machine that is busy with other things
 # Reads {"code", "name"} as a line of JSON, runs it in one namespace, answers with what it printed and its traceback.
 PYTHON = """
@@ -103,7 +104,9 @@ class Workspace:
         return {**runs.ENVIRONMENT, **own}
 
     def run(self, command: str) -> subprocess.CompletedProcess[str]:
-        """Run a command line, once; later calls return what it did."""
+        """Run a command line, once until a file that it names is edited; later calls return what it did."""
+        if command.startswith(EDITORS):
+            self.forget(command.split()[-1])
         if command not in self._ran:
             settings: dict[str, Any] = {"cwd": self.root, "env": self.environment, "start_new_session": True}
             pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL}
@@ -117,9 +120,9 @@ class Workspace:
             self._ran[command] = subprocess.CompletedProcess(command, child.returncode, out, error)
         return self._ran[command]
 
-    def forget(self) -> None:
-        """Run again what was run: a page has changed what it stands on."""
-        self._ran.clear()
+    def forget(self, name: str = "") -> None:
+        """Run again what was run, where it names a file that has changed (default: all)."""
+        self._ran = {command: done for command, done in self._ran.items() if name not in command}
 
     @contextmanager
     def python(self) -> Iterator[subprocess.Popen[str]]:
