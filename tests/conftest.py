@@ -22,6 +22,7 @@ import pytest
 # As the command line does, and before NumPy is imported: small products are many times slower with fighting threads.
 os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
+import blocks
 import browser
 import slurm
 
@@ -129,6 +130,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             if need in required():
                 pytest.fail(f"RNNLIMITS_REQUIRE asks for {need}: {reason}", pytrace=False)
             pytest.skip(f"needs {need}: {reason}")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if lines := list(blocks.report()):
+        terminalreporter.section("code blocks of the pages")
+        terminalreporter.write("\n".join(lines) + "\n")
 
 
 @pytest.fixture(params=["numpy", pytest.param("host", marks=pytest.mark.needs_compiler)])
