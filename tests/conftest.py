@@ -1,8 +1,8 @@
 """What all tests share: the two back ends, and what is done about a tool that this machine does not have.
 
 A test says by a marker what it needs. Where that is missing the test is skipped and says why, unless the environment
-variable RNNLIMITS_REQUIRE names it (for instance RNNLIMITS_REQUIRE=compiler,data,gpu,jax,mpi,nvrtc,root,slurm): then it
-fails instead, so that a machine meant to run everything cannot quietly run less.
+variable RNNLIMITS_REQUIRE names it (for instance RNNLIMITS_REQUIRE=browser,compiler,data,gpu,jax,mpi,nvrtc,root,slurm):
+then it fails instead, so that a machine meant to run everything cannot quietly run less.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import pytest
 # As the command line does, and before NumPy is imported: small products are many times slower with fighting threads.
 os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
+import browser
 import slurm
 
 import kernels
@@ -85,6 +86,7 @@ def _no_slurm() -> str | None:
 
 
 MISSING: dict[str, Callable[[], str | None]] = {
+    "browser": browser.missing,
     "compiler": _no_compiler,
     "data": _no_data,
     "gpu": _no_gpu,
