@@ -163,7 +163,7 @@ def _parallel_stage(options: argparse.Namespace) -> None:
 
 
 def _serial_stage(options: argparse.Namespace) -> None:
-    """limit, rates and figures: one process, which is alone also where a launcher of ranks started it."""
+    """limit, poisson, rates, figures, report: one process, which is alone also where a launcher of ranks started it."""
     for name in MPI_START:
         os.environ.pop(name, None)
     from pipeline import stages
@@ -379,6 +379,7 @@ def _stage_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         "poisson": ("long-run variances: constants of the square-root laws", "rnnlimits poisson STUDY"),
         "rates": ("estimate the rates", "rnnlimits rates STUDY"),
         "figures": ("draw the figures", "rnnlimits figures STUDY"),
+        "report": ("write report.html, one page of all results", "rnnlimits report STUDY"),
     }
     for name, (words, example) in stages.items():
         in_parallel = name in ("draw", "train", "twin", "work")

@@ -24,6 +24,7 @@ def summary(root: Path) -> str:
     width = min(120, shutil.get_terminal_size((100, 24)).columns)
     table = ratefile.table(ratefile.read(layout.rates_h5), width)
     every = (
+        (layout.report, "all of it on one page, for a browser"),
         (layout.figures, "the figures, SVG and PNG"),
         (layout.rates_csv, "this table, to be read by programs"),
         (layout.rates_h5, "every point behind it"),
