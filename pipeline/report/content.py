@@ -77,11 +77,11 @@ class Note:
 
 @dataclass(frozen=True)
 class Refusal:
-    """A group of rates about which the data cannot say anything: what they have in common, and each with its reason."""
+    """A group of rates about which the data cannot say anything: what they have in common, and the reasons."""
 
     heading: str
     words: str
-    rates: Sequence[tuple[str, str]]
+    reasons: Sequence[tuple[Sequence[str], str]]
 
 
 def linked(layout: Layout, path: Path) -> Link:
@@ -202,10 +202,14 @@ def refusals(rates: Sequence[Rate]) -> list[Refusal]:
             [rate for rate in left if not refused(rate) and not math.isnan(rate.expected)],
         ),
     )
+    return [Refusal(heading, words, _reasons(members)) for heading, words, members in groups if members]
+
+
+def _reasons(rates: Sequence[Rate]) -> list[tuple[list[str], str]]:
+    """Each reason once, with the rates that it is given for."""
     return [
-        Refusal(heading, words, [(name(rate), rate.note or "no reason was noted") for rate in members])
-        for heading, words, members in groups
-        if members
+        ([name(rate) for rate in rates if rate.note == note], note.removeprefix("refused: ") or "no reason was noted")
+        for note in dict.fromkeys(rate.note for rate in rates)
     ]
 
 
@@ -256,20 +260,26 @@ class CostRow:
 def cost_rows(layout: Layout, found: Sequence[Cost]) -> tuple[list[CostRow], CostRow, str]:
     """A line for each ensemble, the total, and the total in a sentence."""
     whole = total(found)
-    return [_cost_row(layout, cost) for cost in found], _cost_row(layout, whole), _spent(whole)
+    smallest = min((time for cost in found for time in (cost.core_seconds, cost.gpu_seconds) if time), default=0.0)
+    lines = [_cost_row(layout, cost, smallest) for cost in found]
+    return lines, _cost_row(layout, whole, smallest), _spent(whole)
 
 
-def _cost_row(layout: Layout, cost: Cost) -> CostRow:
-    cores, gpus = ("–" if value is None else hours(value) for value in (cost.core_seconds, cost.gpu_seconds))
+def _cost_row(layout: Layout, cost: Cost, smallest: float) -> CostRow:
+    times = (cost.core_seconds, cost.gpu_seconds)
+    cores, gpus = (hours(time, smallest) if time else "–" for time in times)
     link = linked(layout, cost.file) if cost.file else None
     replicas = grouped(cost.replicas) if cost.replicas else "–"
     return CostRow(link, replicas, grouped(cost.shards), plan.size_text(cost.bytes), cores, gpus)
 
 
 def _spent(whole: Cost) -> str:
-    cores, gpus = whole.core_seconds or 0.0, whole.gpu_seconds or 0.0
-    times = ((cores, "core"), (gpus, "GPU"))
-    parts = [f"{plan.duration(seconds)} of one {worker}" for seconds, worker in times if seconds]
+    times = ((whole.core_seconds or 0.0, "core"), (whole.gpu_seconds or 0.0, "GPU"))
+    parts = [
+        f"{plan.duration(seconds)} of one {worker} ({short(seconds / 3600)} {worker}-hours)"
+        for seconds, worker in times
+        if seconds
+    ]
     spent = f"The networks took {' and '.join(parts)}" if parts else "No times were recorded"
     return f"{spent}; {grouped(whole.shards)} shards hold {plan.size_text(whole.bytes)}."
 

@@ -44,11 +44,10 @@ def curve_plots(study: Study, layout: Layout, link: ToLink) -> list[Plot]:
 def _outputs(study: Study, layout: Layout, ladders: Sequence[list[Cell]], limit: Curves, link: ToLink) -> Plot:
     probes = telling_probes(limit)
     panels, rows = [], []
-    for ladder in ladders:
-        for cell in dict.fromkeys((ladder[0], ladder[-1])):
-            drawn, more = _output_panel(study, layout, cell, limit, probes, link)
-            panels.append(drawn)
-            rows += more
+    for cell in dict.fromkeys([ladder[0] for ladder in ladders] + [ladder[-1] for ladder in ladders]):
+        drawn, more = _output_panel(study, layout, cell, limit, probes, link)
+        panels.append(drawn)
+        rows += more
     columns = ("β", "N", "probe", "t", "mean", "s.d.", "limit", "replicas", "files")
     heading = f"Outputs of trained networks and the limit, on {len(probes)} probes"
     about = "Lines: limit. Markers with bars: mean and standard deviation over replicas, smallest and largest width."

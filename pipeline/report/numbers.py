@@ -25,10 +25,7 @@ def grouped(count: int) -> str:
     return f"{count:,}".replace(",", "\u202f")
 
 
-def hours(seconds: float) -> str:
-    """Seconds as hours, in three significant digits without an exponent."""
-    value = seconds / 3600
-    if value == 0:
-        return "0"
-    decimals = max(0, 2 - math.floor(math.log10(value)))
-    return f"{value:.{min(decimals, 7)}f}"
+def hours(seconds: float, smallest: float) -> str:
+    """Seconds as hours, with the decimals that give `smallest`, also in seconds, two digits: a column lines up."""
+    decimals = 2 if smallest <= 0 else max(0, 1 - math.floor(math.log10(smallest / 3600)))
+    return f"{seconds / 3600:.{min(decimals, 9)}f}"

@@ -94,11 +94,13 @@ def _looks(rates: Sequence[Rate]) -> dict[str, Look]:
 
 def _panel(rates: Sequence[Rate], looks: dict[str, Look], view: list[float], files: Files, named: bool) -> Panel:
     geometric = rates[0].law == "geometric"
+    ends = _ends(rates)
     traces, shapes = [], []
     for rate in rates:
         look = looks[rate.at] if not geometric else Look(looks[rate.at].colour, looks[rate.at].symbol, 1.0)
-        traces += [*_points(rate, look, files), *_laws(rate, look), *_local(rate, look)]
-        shapes += _marks(rate, look, len(rates) <= MOST_BANDS)
+        traces += [*_expected(rate, look, ends), *_points(rate, look, files), *_laws(rate, look), *_local(rate, look)]
+        if len(rates) <= MOST_BANDS and not labels.undetermined(rate):
+            shapes.append(_band(rate, look))
     heading = rates[0].estimator if named else ""
     above = room(len(rates), heading)
     layout = {
@@ -224,31 +226,49 @@ def _local(rate: Rate, look: Look) -> list[go.Scatter]:
     return [trace]
 
 
-def _marks(rate: Rate, look: Look, band: bool) -> list[dict[str, Any]]:
-    """The expected exponent dashed, the fitted one's interval as a band."""
-    common = {"type": "rect", "xref": "x domain", "yref": "y2", "x0": 0, "x1": 1, "layer": "below"}
-    shapes: list[dict[str, Any]] = []
-    if band and not labels.undetermined(rate):
-        limits = {"y0": rate.ci_low, "y1": rate.ci_high}
-        shapes.append({**common, **limits, "fillcolor": look.colour, "opacity": 0.16, "line": {"width": 0}})
-    if not math.isnan(rate.expected):
-        line = {"color": look.colour, "width": 1.2, "dash": DASH}
-        shapes.append({**common, "type": "line", "y0": rate.expected, "y1": rate.expected, "line": line})
-    return shapes
+def _band(rate: Rate, look: Look) -> dict[str, Any]:
+    """The fitted exponent's interval, across the lower part."""
+    place = {"type": "rect", "xref": "x domain", "yref": "y2", "x0": 0, "x1": 1, "layer": "below"}
+    return {
+        **place,
+        "y0": rate.ci_low,
+        "y1": rate.ci_high,
+        "fillcolor": look.colour,
+        "opacity": 0.16,
+        "line": {"width": 0},
+    }
+
+
+def _expected(rate: Rate, look: Look, ends: Sequence[float]) -> list[go.Scatter]:
+    """The expected exponent, dashed across the lower part."""
+    if math.isnan(rate.expected):
+        return []
+    line = {"color": look.colour, "width": 1.2, "dash": DASH}
+    places = {"x": list(ends), "y": [rate.expected] * 2, "yaxis": "y2", "mode": "lines", "line": line}
+    return [go.Scatter(hoverinfo="skip", showlegend=False, legendgroup=escape(rate.at), **places)]
 
 
 # --- axes ------------------------------------------------------------------------------------------------------
 
 
-def _abscissa(rates: Sequence[Rate]) -> dict[str, Any]:
-    """Powers of two, written out, at most eight; whole numbers for geometric laws."""
+def _ends(rates: Sequence[Rate]) -> tuple[float, float]:
+    """Where the abscissa begins and ends: a little beyond the points."""
     values = [p.variable for rate in rates for p in rate.cloud]
     if rates[0].law == "geometric":
-        return {"nticks": 8}
-    low, high = math.log2(min(values)), math.log2(max(values))
-    step = max(1, math.ceil((high - low) / 7))
-    ticks = [2.0**power for power in range(math.ceil(low - 1e-9), math.floor(high + 1e-9) + 1, step)]
-    edges = [math.log10(min(values) / 1.25), math.log10(max(values) * 1.25)]
+        beyond = 0.06 * (max(values) - min(values)) + 0.1
+        return min(values) - beyond, max(values) + beyond
+    return min(values) / 1.25, max(values) * 1.25
+
+
+def _abscissa(rates: Sequence[Rate]) -> dict[str, Any]:
+    """Powers of two, written out, at most eight; whole numbers for geometric laws."""
+    ends = _ends(rates)
+    if rates[0].law == "geometric":
+        return {"nticks": 8, "range": list(ends)}
+    low, high = (math.log2(value) for value in ends)
+    step = max(1, math.ceil((high - low) / 7.5))
+    ticks = [2.0**power for power in range(math.ceil(low), math.floor(high) + 1, step)]
+    edges = [math.log10(value) for value in ends]
     return {"type": "log", "tickvals": ticks, "ticktext": [whole(tick) for tick in ticks], "range": edges}
 
 
@@ -267,9 +287,15 @@ def _estimate_view(rates: Sequence[Rate]) -> list[float]:
 
 
 def _logarithmic(view: Sequence[float]) -> dict[str, Any]:
-    decades = math.log10(view[1] / view[0])
-    ticks: dict[str, Any] = {"dtick": "D1" if decades < 0.7 else "D2"} if decades < 3 else {"nticks": 7}
-    return {"type": "log", "range": [math.log10(value) for value in view], "exponentformat": "power", **ticks}
+    """A logarithmic ordinate; its ticks are written out while they are readable."""
+    low, high = (math.log10(value) for value in view)
+    axis: dict[str, Any] = {"type": "log", "range": [low, high], "exponentformat": "power"}
+    if high - low >= 3:
+        return {**axis, "nticks": 7, "dtick": max(1, math.ceil((high - low) / 7))}
+    leading = (1, 2, 5) if high - low > 0.7 else range(1, 10)
+    every = (digit * 10.0**power for power in range(math.floor(low), math.ceil(high) + 1) for digit in leading)
+    ticks = [value for value in every if low <= math.log10(value) <= high]
+    return {**axis, "tickvals": ticks, "ticktext": [short(value) for value in ticks]}
 
 
 def _local_view(rates: Sequence[Rate]) -> dict[str, Any]:
