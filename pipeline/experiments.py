@@ -25,7 +25,7 @@ def require_training(study: AnyStudy, what: str) -> Study:
         return study
     raise StudyError(
         f"{study.source}: experiment is rntk, which has no {what}; it runs on one machine (rnnlimits run), or in a job "
-        "of your own: srun rnnlimits train STUDY, then rates and figures"
+        "of your own: srun rnnlimits train STUDY, then rates, figures and report"
     )
 
 

@@ -30,7 +30,17 @@ class TestFinished:
     def test_everything_is_there_and_valid(self, finished: Path) -> None:
         results = finished / "results" / "tiny-rntk"
         names = {path.name for path in results.iterdir()}
-        assert {"kernels.h5", "rates.h5", "rates.csv", "weights.csv", "figures", "kernel", "descent", "logs"} <= names
+        assert {
+            "kernels.h5",
+            "rates.h5",
+            "rates.csv",
+            "report.html",
+            "weights.csv",
+            "figures",
+            "kernel",
+            "descent",
+            "logs",
+        } <= names
         assert {"ntk_fluctuation.svg", "weights.png"} <= {path.name for path in (results / "figures").iterdir()}
         assert validate(results) == []
         assert "is missing" not in run("validate", results).stdout

@@ -48,7 +48,18 @@ def test_everything_is_there_and_valid(finished: tuple[Path, Path]) -> None:
     folder, _ = finished
     results = folder / "results" / "tiny"
     names = {path.name for path in results.iterdir()}
-    assert {"draw.h5", "limit.h5", "rates.h5", "rates.csv", "figures", "train", "shards", "study.yaml", "logs"} <= names
+    assert {
+        "draw.h5",
+        "limit.h5",
+        "rates.h5",
+        "rates.csv",
+        "report.html",
+        "figures",
+        "train",
+        "shards",
+        "study.yaml",
+        "logs",
+    } <= names
     run("validate", results)
     # Snakemake keeps its own notes in the folder it was started in; everything else is in the results folder.
     assert {path.name for path in folder.iterdir()} == {"tiny.yaml", "results", ".snakemake"}
@@ -83,11 +94,11 @@ def test_comments_and_formatting_rerun_nothing(finished: tuple[Path, Path]) -> N
 @pytest.mark.parametrize(
     ("changes", "rules"),
     [
-        ({"width": [16, 24, 33, 48, 60]}, {"train_N00060_K00060", "rates", "figures", "study"}),
+        ({"width": [16, 24, 33, 48, 60]}, {"train_N00060_K00060", "rates", "figures", "page", "study"}),
         ({"replicas_per_block": 8}, set()),
         (
             {"beta": [0.75, 0.8]},
-            {f"train_N000{n}_K000{n}" for n in (16, 24, 33, 48)} | {"rates", "figures", "study"},
+            {f"train_N000{n}_K000{n}" for n in (16, 24, 33, 48)} | {"rates", "figures", "page", "study"},
         ),
     ],
     ids=["another width", "chunk size", "another beta"],
@@ -110,7 +121,7 @@ def test_twins_are_added_without_training_again(finished: tuple[Path, Path]) -> 
     try:
         write_study(folder, twin={"follow": True, "steps_per_time": [64], "paths": 4}, **STUDY)
         twins = {f"twin_K000{k}" for k in (16, 24, 33, 48, 64)}
-        assert planned(folder, study) - ALWAYS == twins | {"rates", "figures", "study"}
+        assert planned(folder, study) - ALWAYS == twins | {"rates", "figures", "page", "study"}
     finally:
         study.write_text(kept)
 
@@ -121,7 +132,15 @@ def test_another_seed_reruns_all(finished: tuple[Path, Path]) -> None:
     try:
         write_study(folder, seed=8, **STUDY)
         trains = {f"train_N000{n}_K000{n}" for n in (16, 24, 33, 48)}
-        assert planned(folder, study) - ALWAYS == trains | {"draw", "limit", "poisson", "rates", "figures", "study"}
+        assert planned(folder, study) - ALWAYS == trains | {
+            "draw",
+            "limit",
+            "poisson",
+            "rates",
+            "figures",
+            "page",
+            "study",
+        }
     finally:
         study.write_text(kept)
 

@@ -139,7 +139,7 @@ def _loss_panel(
         "showlegend": True,
         "margin": {"l": 8, "r": 12, "t": above, "b": 8},
         "xaxis": axis(TIME, nticks=6),
-        "yaxis": axis("squared error", nticks=7),
+        "yaxis": axis("squared error", nticks=7, range=[0, 1.1 * max(limit.loss.max(), *(max(t.y) for t in traces))]),
     }
     return panel(f"Loss, {heading}", traces, layout_, HEIGHT + above), rows
 

@@ -9,8 +9,14 @@ rule analysis:
         LAYOUT.limit,
         LAYOUT.poisson,
         LAYOUT.rates_h5,
-        LAYOUT.rates_csv,
-        directory(LAYOUT.figures),
+        RATES_TABLE,
+        FIGURES,
+        report(
+            LAYOUT.report,
+            caption="../report/page.rst",
+            category="Report",
+            labels={"what": "everything on one page"},
+        ),
     log:
         LAYOUT.logs / "analysis.log",
     conda:
@@ -23,5 +29,5 @@ rule analysis:
         results=lambda wildcards: RESULTS,
         identity=plan.study_id(STUDY),
     shell:
-        "for stage in limit poisson rates figures; do"
+        "for stage in limit poisson rates figures report; do"
         " python -m pipeline $stage {params.study:q} --results {params.results:q} || exit; done 2>&1 | tee {log:q}"
