@@ -28,7 +28,8 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 from pipeline import plan, progress, surface
 from pipeline.curves import MOST_PANELS, Curves, diagonal, losses, outputs, read_limit, spaced, telling_probes
 from pipeline.files import durable
-from pipeline.labels import AXES, BAR, BLACK, ORDINATES, TITLES, series, told, undetermined, upper_limit
+from pipeline.labels import AXES, BAR, ORDINATES, TITLES, series, told, undetermined, upper_limit
+from pipeline.labels import BLACK as BLACK
 from pipeline.labels import COLOURS as COLOURS
 from pipeline.labels import GREY as GREY
 from pipeline.plan import Cell
