@@ -65,6 +65,22 @@ def test_everything_is_there_and_valid(finished: tuple[Path, Path]) -> None:
     assert {path.name for path in folder.iterdir()} == {"tiny.yaml", "results", ".snakemake"}
 
 
+def test_the_report_tells_what_networks_cost(finished: tuple[Path, Path]) -> None:
+    text = (finished[0] / "results" / "tiny" / "report.html").read_text()
+    assert "core-hours);" in text
+    assert 'href="train/N00048-K00048/beta0.75-depth1.h5"' in text
+
+
+def test_snakemakes_own_report_has_captions(finished: tuple[Path, Path]) -> None:
+    folder, study = finished
+    done = snakemake(folder, study, "--report", "own.html")
+    assert done.returncode == 0, done.stderr
+    text = (folder / "own.html").read_text()
+    (folder / "own.html").unlink()
+    for word in ("rates.csv", "report.html", "drift.svg", "hollow ones are not in the fit"):
+        assert word in text
+
+
 def test_the_resolved_study_is_the_study(finished: tuple[Path, Path]) -> None:
     folder, study = finished
     resolved = folder / "results" / "tiny" / "study.yaml"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import math
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
@@ -18,7 +17,7 @@ from pipeline.labels import BAR, BLACK, COLOURS, GREY
 from pipeline.layout import Layout
 from pipeline.plan import Cell
 from pipeline.report.numbers import short, span, whole
-from pipeline.report.plots import SYMBOLS, Panel, Plot, Table, axis, legend, panel, room
+from pipeline.report.plots import SYMBOLS, Panel, Plot, Table, axis, legend, logarithmic, panel, room
 from pipeline.report.rate_plots import ToLink
 from pipeline.study import Study
 
@@ -181,7 +180,7 @@ def _weights_panel(network: str, rows: Sequence[dict[str, str]], lowest: float) 
     for kernel, dash in (("ntk", "solid"), ("nngp", "6px,4px")):
         for sigma, colour in zip(sigmas, COLOURS, strict=False):
             chosen = [row for row in rows if row["kernel"] == kernel and row["sigma_w"] == sigma]
-            name = f"{kernel.upper()}, σ_w = {float(sigma):.4g}"
+            name = f"{kernel.upper()}, σ<sub>w</sub> = {float(sigma):.4g}"
             text = f"<b>step %{{x}}</b>  {name}<br>weight %{{y:.4g}}<extra></extra>"
             places = {"x": [int(row["step"]) for row in chosen], "y": [float(row["weight"]) for row in chosen]}
             line = {"color": colour, "dash": dash, "width": 1.6}
@@ -192,12 +191,6 @@ def _weights_panel(network: str, rows: Sequence[dict[str, str]], lowest: float) 
         "showlegend": True,
         "margin": {"l": 8, "r": 12, "t": above, "b": 8},
         "xaxis": axis("time step <i>t</i>", nticks=6),
-        "yaxis": axis(
-            "weight, largest 1",
-            type="log",
-            exponentformat="power",
-            nticks=6,
-            range=[math.log10(max(WEIGHTS_FLOOR, 0.5 * lowest)), math.log10(2.0)],
-        ),
+        "yaxis": axis("weight, largest 1", **logarithmic(max(WEIGHTS_FLOOR, 0.5 * lowest), 2.0)),
     }
     return panel(f"Weight of time steps, {network}", traces, layout, HEIGHT + above)

@@ -20,11 +20,16 @@ from pipeline.errors import StudyError
 from pipeline.files import durable
 from pipeline.layout import Layout
 from pipeline.ratefile import Rate, read
-from pipeline.report import content
+from pipeline.report import places
 from pipeline.report.cost import costs
+from pipeline.report.cost_table import cost_rows
 from pipeline.report.curve_plots import curve_plots, weights_plot
+from pipeline.report.headline import headline
+from pipeline.report.origins import provenance
 from pipeline.report.plots import Plot
 from pipeline.report.rate_plots import Files, rate_plot
+from pipeline.report.rate_table import notes, rows
+from pipeline.report.refusals import glossary, refusals
 from pipeline.report.sources import behind
 from pipeline.rntk import plan as rntk_plan
 from pipeline.rntk.layout import RntkLayout
@@ -62,7 +67,7 @@ def page(study: AnyStudy, layout: Layout) -> str:
 
 def _plots(study: AnyStudy, layout: Layout, rates: Sequence[Rate]) -> list[Plot]:
     """The figures, in the order of the figures stage."""
-    link = partial(content.linked, layout)
+    link = partial(places.linked, layout)
     found = Files(partial(behind, study, layout), link)
     groups = (list(group) for _, group in itertools.groupby(rates, key=lambda rate: rate.quantity))
     plots = [rate_plot(members, found) for group in groups if (members := [rate for rate in group if rate.cloud])]
@@ -75,21 +80,21 @@ def _words(study: AnyStudy, layout: Layout, rates: Sequence[Rate]) -> Mapping[st
     """What the template says in words and tables."""
     shown = [rate for rate in rates if " probe=" not in rate.at]
     spent = costs(study, layout)
-    lines, whole, sentence = content.cost_rows(layout, spent)
+    lines, whole, sentence = cost_rows(layout, spent)
     return {
         "name": study.name,
         "version": __version__,
-        "headline": content.headline(study, shown),
-        "rows": content.rows(shown),
+        "headline": headline(study, shown),
+        "rows": rows(shown),
         "single_probes": len(rates) - len(shown),
-        "notes": content.notes(shown),
-        "refusals": content.refusals(shown),
-        "glossary": content.glossary(shown),
+        "notes": notes(shown),
+        "refusals": refusals(shown),
+        "glossary": glossary(shown),
         "costs": lines,
         "total": whole,
         "spent": sentence,
-        "provenance": content.provenance(layout, spent),
-        "places": content.places(layout),
+        "provenance": provenance(layout, spent),
+        "places": places.places(layout),
         "study_yaml": to_yaml(study),
         "citation": citation,
     }

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from typing import Any, NamedTuple
 
 import plotly.graph_objects as go
+
+from pipeline.report.numbers import short
 
 FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif'
 SYMBOLS = ("circle", "square", "triangle-up", "diamond", "triangle-left", "cross", "x", "star")
@@ -100,3 +103,19 @@ def plain(mathtext: str) -> str:
     """Matplotlib's mathematics as the few tags that plotly knows: $N$ becomes N in italics."""
     pieces = escape(mathtext.replace("$\\sigma_w$", "σ_w")).split("$")
     return "".join(f"<i>{piece}</i>" if index % 2 else piece for index, piece in enumerate(pieces))
+
+
+def logarithmic(low: float, high: float) -> dict[str, Any]:
+    """A logarithmic axis from low to high; its ticks are written out while they are readable."""
+    first, last = math.log10(low), math.log10(high)
+    powers = range(math.floor(first), math.ceil(last) + 1)
+    if last - first >= 3:
+        step = math.ceil((last - first) / 7)
+        shown = [power for power in powers if first <= power <= last and power % step == 0]
+        ticks = {10.0**power: f"10<sup>{power}</sup>".replace("-", "−") if power else "1" for power in shown}
+    else:
+        leading = (1, 2, 5) if last - first > 0.7 else range(1, 10)
+        values = (digit * 10.0**power for power in powers for digit in leading)
+        ticks = {value: short(value) for value in values if low <= value <= high}
+    texts = {"tickvals": list(ticks), "ticktext": list(ticks.values())}
+    return {"type": "log", "range": [first, last], **texts}

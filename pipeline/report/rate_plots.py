@@ -16,7 +16,21 @@ from pipeline import labels, surface
 from pipeline.labels import AXES, BAR, COLOURS, GREY, ORDINATES, TITLES
 from pipeline.ratefile import Rate, RatePoint
 from pipeline.report.numbers import short, span, whole
-from pipeline.report.plots import DASH, LINE, SYMBOLS, Link, Panel, Plot, Table, axis, legend, panel, plain, room
+from pipeline.report.plots import (
+    DASH,
+    LINE,
+    SYMBOLS,
+    Link,
+    Panel,
+    Plot,
+    Table,
+    axis,
+    legend,
+    logarithmic,
+    panel,
+    plain,
+    room,
+)
 
 Behind = Callable[..., list[Path]]  # (rate, **values) -> files behind a point
 ToLink = Callable[[Path], Link]
@@ -109,7 +123,7 @@ def _panel(rates: Sequence[Rate], looks: dict[str, Look], view: list[float], fil
         "legend": legend(len(rates), heading),
         "margin": {"l": 8, "r": 12, "t": above, "b": 8},
         "xaxis": axis(plain(AXES.get(rates[0].variable, rates[0].variable)), anchor="y2", **_abscissa(rates)),
-        "yaxis": axis(ORDINATES.get(rates[0].quantity, "estimate"), domain=[0.38, 1], **_logarithmic(view)),
+        "yaxis": axis(ORDINATES.get(rates[0].quantity, "estimate"), domain=[0.38, 1], **logarithmic(*view)),
         "yaxis2": axis(UNITS[rates[0].law], domain=[0, 0.28], nticks=6, **_local_view(rates)),
     }
     label = f"{TITLES.get(rates[0].quantity, rates[0].quantity)}, {rates[0].estimator}"
@@ -266,8 +280,8 @@ def _abscissa(rates: Sequence[Rate]) -> dict[str, Any]:
     if rates[0].law == "geometric":
         return {"nticks": 8, "range": list(ends)}
     low, high = (math.log2(value) for value in ends)
-    step = max(1, math.ceil((high - low) / 7.5))
-    ticks = [2.0**power for power in range(math.ceil(low), math.floor(high) + 1, step)]
+    powers = range(math.ceil(low), math.floor(high) + 1)
+    ticks = [2.0**power for power in powers[:: max(1, math.ceil(len(powers) / 8))]]
     edges = [math.log10(value) for value in ends]
     return {"type": "log", "tickvals": ticks, "ticktext": [whole(tick) for tick in ticks], "range": edges}
 
@@ -284,18 +298,6 @@ def _estimate_view(rates: Sequence[Rate]) -> list[float]:
     low = min([low, *(max(p.estimate - BAR * p.stderr, low / 2) for p in cloud if p.used)])
     margin = max((high / low) ** 0.05, 1.1)
     return [low / margin, high * margin]
-
-
-def _logarithmic(view: Sequence[float]) -> dict[str, Any]:
-    """A logarithmic ordinate; its ticks are written out while they are readable."""
-    low, high = (math.log10(value) for value in view)
-    axis: dict[str, Any] = {"type": "log", "range": [low, high], "exponentformat": "power"}
-    if high - low >= 3:
-        return {**axis, "nticks": 7, "dtick": max(1, math.ceil((high - low) / 7))}
-    leading = (1, 2, 5) if high - low > 0.7 else range(1, 10)
-    every = (digit * 10.0**power for power in range(math.floor(low), math.ceil(high) + 1) for digit in leading)
-    ticks = [value for value in every if low <= math.log10(value) <= high]
-    return {**axis, "tickvals": ticks, "ticktext": [short(value) for value in ticks]}
 
 
 def _local_view(rates: Sequence[Rate]) -> dict[str, Any]:
@@ -382,7 +384,7 @@ def _surface_panel(rate: Rate, points: Sequence[tuple[RatePoint, float]], files:
         "legend": legend(len(steps), labels.fixed(rate)),
         "margin": {"l": 8, "r": 12, "t": above, "b": 8},
         "xaxis": axis("width <i>N</i>", **_abscissa([rate])),
-        "yaxis": axis(ORDINATES.get(rate.quantity, "estimate"), **_logarithmic(_estimate_view([rate]))),
+        "yaxis": axis(ORDINATES.get(rate.quantity, "estimate"), **logarithmic(*_estimate_view([rate]))),
     }
     return panel(f"{TITLES[surface.NAME]}, {labels.fixed(rate)}", traces, layout, above + UPPER + BELOW + LINE)
 
