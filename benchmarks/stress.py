@@ -39,7 +39,7 @@ from benchmarks.cluster import Trial, calm, cluster, machine, planned, table  # 
 from benchmarks.faults import Chaos, stormy  # noqa: E402
 from pipeline.files.reading import digest_of  # noqa: E402
 from pipeline.layout import Layout  # noqa: E402
-from pipeline.parallel import _Counters, world  # noqa: E402
+from pipeline.parallel import Counters, world  # noqa: E402
 
 SEED = 20231108
 BLOCKS, STORMY_BLOCKS = 10_000, 3_000
@@ -199,12 +199,12 @@ def stormy_run(loopback: Loopback, folder: Path, blocks: int) -> Result:
 def counter_worker() -> None:
     """Take turns from the shared counter until none is left; rank 0 prints what it took."""
     comm = world()
-    with _Counters(comm) as counters:
+    with Counters(comm) as counters:
         comm.Barrier()
         started, longest, mine, total = time.perf_counter(), 0.0, 0, 0
         while True:
             before = time.perf_counter()
-            turn = counters.add(counters.NEXT, 1)
+            turn = counters.exchange(next=1).next
             longest = max(longest, time.perf_counter() - before)
             if turn >= TURNS:
                 break

@@ -111,10 +111,10 @@ def _plan(options: argparse.Namespace) -> None:
     if isinstance(found, RntkStudy) and options.cluster is None and options.resolve is None:
         print(rntk_plan.summary(found))
         return
-    study = require_training(found, "plan of that kind")
     if options.cluster is not None:
-        print(_cluster_plan(study, options.cluster))
+        print(_cluster_plan(found, options.cluster))
         return
+    study = require_training(found, "replicas to resolve")
     be = _backend(options)
     worker = "GPU" if be.name == "cuda" else "core"
     if options.resolve is None:
@@ -124,9 +124,9 @@ def _plan(options: argparse.Namespace) -> None:
     print(resolved.report(ns_per_unit_step(study, be), worker))
 
 
-def _cluster_plan(study: Study, folder: Path) -> str:
-    from pipeline.checks import check
+def _cluster_plan(study: AnyStudy, folder: Path) -> str:
     from pipeline.cluster import submission
+    from pipeline.experiments import check
     from pipeline.layout import Layout
 
     check(study)
@@ -277,6 +277,18 @@ def _classify(options: argparse.Namespace) -> None:
     print("\nwhere to look:", *(f"  {path}" for path in report.paths(options.results).values()), sep="\n")
 
 
+def _watch(options: argparse.Namespace) -> None:
+    from pipeline.watch import live
+
+    live.watch(options.results_folder, options.study, options.every, options.once, options.json)
+
+
+def _compare(options: argparse.Namespace) -> None:
+    from pipeline import compare
+
+    print(compare.run(options.results_folders, options.csv, options.figure, options.json))
+
+
 def _pack(options: argparse.Namespace) -> None:
     from pipeline.files.packing import pack
 
@@ -320,6 +332,7 @@ def _parser() -> argparse.ArgumentParser:
     _study_verbs(verbs)
     _stage_verbs(verbs)
     _file_verbs(verbs)
+    _looking_verbs(verbs)
     _rntk_verbs(verbs)
     return parser
 
@@ -391,7 +404,7 @@ def _stage_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         if in_parallel:
             verb.add_argument("--log", type=Path, help="also write progress to this file, in plain lines")
         if name == "work":
-            about = "draw, twin-K00064 or a pack: what `rnnlimits plan --cluster` puts into jobs"
+            about = "draw, twin-K00064 or a pack (rntk: a pack): what `rnnlimits plan --cluster` puts into jobs"
             verb.add_argument("parts", nargs="+", metavar="PART", help=about)
         if name == "twin":
             verb.add_argument("--steps", type=_whole, metavar="K", help="one K (default: every K that has twins)")
@@ -412,6 +425,21 @@ def _file_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     ):
         verb = _verb(verbs, name, act, words, f"rnnlimits {name} results/demo/rates.h5")
         verb.add_argument("path", type=Path, metavar="PATH", help="HDF5 file or results folder")
+
+
+def _looking_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    watch = _verb(verbs, "watch", _watch, "a live view of a study under way", "rnnlimits watch results/demo")
+    watch.add_argument("results_folder", type=Path, metavar="RESULTS", help="results folder of a study")
+    watch.add_argument("--study", type=Path, metavar="FILE", help="study file (default: RESULTS/study.yaml)")
+    watch.add_argument("--every", type=_positive, default=2.0, metavar="SECONDS", help="between looks (default: 2)")
+    watch.add_argument("--once", action="store_true", help="one look, as where stdout is not a terminal")
+    watch.add_argument("--json", action="store_true", help="one line of JSON for each look")
+    words, example = "the same rates of several studies side by side", "rnnlimits compare results/demo results/other"
+    compare = _verb(verbs, "compare", _compare, words, example)
+    compare.add_argument("results_folders", type=Path, nargs="+", metavar="RESULTS", help="results folder of a study")
+    compare.add_argument("--csv", type=Path, metavar="FILE", help="also write the table to this file")
+    compare.add_argument("--figure", type=Path, metavar="FILE.svg", help="also draw the exponents with intervals")
+    compare.add_argument("--json", action="store_true", help="print JSON in place of the table")
 
 
 def _rntk_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

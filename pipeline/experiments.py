@@ -24,8 +24,8 @@ def require_training(study: AnyStudy, what: str) -> Study:
     if isinstance(study, Study):
         return study
     raise StudyError(
-        f"{study.source}: experiment is rntk, which has no {what}; it runs on one machine (rnnlimits run), or in a job "
-        "of your own: srun rnnlimits train STUDY, then rates, figures and report"
+        f"{study.source}: experiment is rntk, which has no {what}; its stages are train, rates, figures and report, "
+        "which rnnlimits run does one after the other"
     )
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from mpi4py import MPI
 
-from kernels import backend, on_processor, processor
+from kernels import backend, processor
 from kernels.problem import Backend
 from pipeline import draw, experiments, gpus, parallel, plan, progress, train, twin
 from pipeline.cluster.parts import DRAW, TWIN
@@ -55,10 +55,12 @@ def distributed(order: Order) -> None:
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     try:
         _distributed(comm, order)
-    except StudyError:
+    except StudyError as error:
+        progress.note(f"rnnlimits: {error}")
         raise
     except parallel.RankFailed as failure:
         order.say(str(failure))
+        progress.note(str(failure))
         raise SystemExit(1) from failure
     except Exception:
         # Only this rank may have come here: the others must not wait for it.
@@ -85,7 +87,7 @@ def _networks(comm: MPI.Intracomm, study: RntkStudy, be: Backend, order: Order) 
     packs = order.parts or ([order.pack] if order.pack else list(rntk_plan.packs(study)))
     for pack in packs:
         with _held_by_root(comm, layout, f"train-{pack}", order.say if order.stage == "work" else None):
-            networks.run(study, layout, pack, comm, on_processor(be))
+            networks.run(study, layout, pack, comm, be)
 
 
 def _parts(study: Study, order: Order) -> Sequence[str]:

@@ -19,7 +19,7 @@ from kernels.problem import KernelError
 from pipeline import BACKEND
 from pipeline.cluster import endings, leftovers, submission
 from pipeline.errors import REFUSALS, StudyError
-from pipeline.experiments import check, ensembles, require_training
+from pipeline.experiments import check, ensembles
 from pipeline.layout import Layout
 from pipeline.locks import exclusive, sign
 from pipeline.study import AnyStudy
@@ -56,7 +56,6 @@ def submit(
     Jobs that a killed run left behind are cancelled first: what they have done is kept, and is gone on with.
     Exit codes and errors as for `run`; StudyError also where Slurm cannot be asked.
     """
-    require_training(study, "jobs of a cluster")
     submission.require_plain(path, results, profile)
     print(*check(study), sep="\n")
     layout = Layout.of(study, results)

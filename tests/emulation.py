@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import ctypes
 import subprocess
+import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from kernels import compiler, launch
@@ -48,6 +51,10 @@ class DeviceArray(np.ndarray):
             refuse_strangers((*flat(args), *flat(kwargs.values())), f"numpy.{function.__name__}")
         return on_device(super().__array_function__(function, types, args, kwargs))
 
+    def __setitem__(self, key: Any, value: Any) -> None:
+        refuse_strangers((value,), "an assignment")
+        super().__setitem__(key, value)
+
     def __float__(self) -> float:
         return float(self.view(np.ndarray))
 
@@ -67,6 +74,32 @@ def on_device(values: Any) -> Any:
     return values.view(DeviceArray) if isinstance(values, np.ndarray | np.generic) else values
 
 
+@contextmanager
+def conversions_refused() -> Iterator[None]:
+    """The project's code cannot make NumPy's arrays of the device's, as of CuPy's; a subclass does not prevent it.
+
+    NumPy calls the same functions within others that are allowed.
+    """
+
+    def strict(function: Callable[..., Any]) -> Callable[..., Any]:
+        def make(values: Any, *args: Any, **kwargs: Any) -> Any:
+            caller = sys._getframe(1).f_globals["__name__"].split(".")[0]
+            if caller in ("kernels", "pipeline") and any(isinstance(value, DeviceArray) for value in flat([values])):
+                raise TypeError(f"numpy.{function.__name__}: implicit conversion of an array of the device")
+            return function(values, *args, **kwargs)
+
+        return make
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("array", "asarray", "ascontiguousarray"):
+            patch.setattr(np, name, strict(getattr(np, name)))
+        yield
+
+
+def _plain(values: Any) -> Any:
+    return values.view(np.ndarray) if isinstance(values, DeviceArray) else values
+
+
 def _maker(function: Callable[..., Any]) -> Callable[..., Any]:
     def make(*args: Any, **kwargs: Any) -> Any:
         return on_device(np.array(function(*args, **kwargs)))
@@ -75,7 +108,7 @@ def _maker(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _as_device(values: Any, dtype: Any = None) -> Any:
-    return on_device(np.asarray(values, dtype=dtype))
+    return on_device(np.asarray(_plain(values), dtype=dtype))
 
 
 XP = SimpleNamespace(
@@ -83,7 +116,7 @@ XP = SimpleNamespace(
     zeros=_maker(np.zeros),
     array=_maker(np.array),
     asarray=_as_device,
-    ascontiguousarray=lambda values: on_device(np.ascontiguousarray(np.asarray(values))),
+    ascontiguousarray=lambda values: on_device(np.ascontiguousarray(_plain(values))),
 )
 
 

@@ -45,6 +45,17 @@ def test_dry_run_prints_the_table() -> None:
         assert 0 < rate < limit, row
 
 
+@pytest.mark.needs_compiler
+def test_ensembles_are_timed_on_a_core_and_a_gpu() -> None:
+    done = program("ensembles.py", "--dry-run")
+    assert done.returncode == 0, done.stderr
+    rows = [line.strip("|").split("|") for line in done.stdout.splitlines() if " float" in line]
+    assert [row[0].strip() for row in rows] == ["host C++"] * 4 + ["emulated GPU"] * 4
+    for row in rows:
+        assert all(float(cell) > 0 for cell in row[3:7]), row
+        assert 0 <= float(row[7].strip(" %")) < 100, row
+
+
 def test_without_a_gpu_it_says_so_in_one_line() -> None:
     done = benchmark(CUDA_VISIBLE_DEVICES="")
     assert done.returncode == 2

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from runs import PROGRAM, ROOT, digests, run, write_study
+from runs import PROGRAM, ROOT, digests, run, write_rntk, write_study
 from slurm import Loopback
 
 from pipeline import study as studies
@@ -62,7 +62,7 @@ def profile(folder: Path, **site: object) -> Path:
 
 
 def job_rules(study: Path, place: Path, results: Path) -> list[str]:
-    loaded, using = studies.load(study), submission.profile(place)
+    loaded, using = studies.load_any(study), submission.profile(place)
     return [submission.rule_name(job) for job in jobs(loaded, Layout.of(loaded, results), using.site)]
 
 
@@ -143,6 +143,23 @@ def test_a_whole_study_over_two_nodes_in_a_folder_with_a_hostile_name(loopback: 
     listed = loopback.run("sacct", "-X", "-n", "-P", "-o", "JobName,NNodes,NTasks,State").stdout.splitlines()
     mine = [line.split("|") for line in listed if line.startswith(prefix)]
     assert {fields[3] for fields in mine} == {"COMPLETED"}
+    assert "2" in {fields[1] for fields in mine}
+
+
+def test_an_rntk_study_over_two_nodes(loopback: Loopback, tmp_path: Path) -> None:
+    study = write_rntk(tmp_path, networks=[{"activation": phi} for phi in ("relu", "erf", "tanh", "logistic")])
+    place = profile(tmp_path, ranks_per_node=2, flops={"float32": 1e4, "float64": 1e4})
+    rules = job_rules(study, place, tmp_path / "results")
+    assert len(rules) > 1
+    done = loopback.run(*PROGRAM, "run", study.name, "--profile", place.name, cwd=tmp_path, timeout=200)
+    assert "ntk_step_gap in steps (limit)" in done.stdout
+    run("train", study, "--results", tmp_path / "local", cwd=tmp_path)
+    ours, local = tmp_path / "results" / "tiny-rntk", tmp_path / "local" / "tiny-rntk"
+    for part in ("kernel", "descent"):
+        assert list(digests(ours, part).values()) == list(digests(local, part).values()), part
+    listed = loopback.run("sacct", "-X", "-n", "-P", "-o", "JobName,NNodes,State").stdout.splitlines()
+    mine = [line.split("|") for line in listed if line.startswith(leftovers.prefix(ours))]
+    assert [fields[2] for fields in mine] == ["COMPLETED"] * (len(rules) + 1)
     assert "2" in {fields[1] for fields in mine}
 
 
@@ -263,3 +280,30 @@ def test_a_job_waits_for_another_that_works_on_the_same(
     assert [process.returncode for process in both] == [0, 0], words
     assert sum("waiting for it" in text for text in words) == 1
     assert found_in(results) == calm
+
+
+COMPUTING = """
+import time
+from pipeline import parallel
+comm = parallel.world()
+with parallel.Counters(comm) as counters:
+    comm.Barrier()
+    end, longest = time.monotonic() + 5, 0.0
+    while comm.rank == 0 and time.monotonic() < end:
+        time.sleep(1.5)  # at work, not in MPI
+    while comm.rank == 1 and time.monotonic() < end - 1.5:
+        before = time.monotonic()
+        counters.exchange(done=1)
+        longest = max(longest, time.monotonic() - before)
+    if comm.rank == 1:
+        print(longest)
+    comm.Barrier()
+"""
+
+
+def test_another_node_does_not_wait_until_rank_0_has_computed(loopback: Loopback, tmp_path: Path) -> None:
+    """Ranks of one node share memory and never would; over a network MPI answers only where rank 0 enters it."""
+    (tmp_path / "computing.py").write_text(COMPUTING)
+    words = ["srun", "--mpi=pmi2", "--nodes=2", "--ntasks=2", "--ntasks-per-node=1", "--account=ci", sys.executable]
+    done = loopback.run(*words, tmp_path / "computing.py", cwd=ROOT)
+    assert float(done.stdout) < 0.75

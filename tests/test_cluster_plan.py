@@ -8,22 +8,30 @@ import shlex
 import signal
 import subprocess
 import sys
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from runs import ENVIRONMENT, ROOT, run, write_study
+import yaml
+from runs import ENVIRONMENT, ROOT, TINY_RNTK, digests, run, write_rntk, write_study
 
+from kernels import processor
 from pipeline import plan
 from pipeline.cluster import endings, leftovers, site, submission
 from pipeline.cluster.jobs import jobs, megabytes_per_core, minutes
 from pipeline.cluster.parts import parts
+from pipeline.cluster.rntk_parts import chunk_megabytes
 from pipeline.cluster.site import Site
 from pipeline.errors import StudyError
 from pipeline.layout import Layout
-from pipeline.study import Study, load
+from pipeline.rntk import plan as rntk_plan
+from pipeline.rntk.networks import World, block_values
+from pipeline.study import AnyStudy, RntkStudy, load, load_any, loads_any
 
 FULL = load(ROOT / "config" / "full.yaml")
+RNTK = load_any(ROOT / "config" / "rntk-rates.yaml")
+assert isinstance(RNTK, RntkStudy)
 GOLDEN = Path(__file__).parent / "golden"
 SITES = {  # site: the profile that it goes with
     "srun-pmi2": "slurm",
@@ -34,7 +42,7 @@ SITES = {  # site: the profile that it goes with
 }
 
 
-def layout(study: Study = FULL) -> Layout:
+def layout(study: AnyStudy = FULL) -> Layout:
     return Layout.of(study)
 
 
@@ -73,6 +81,7 @@ def test_the_first_template_is_the_one_in_place() -> None:
         ("{ranks_per_node: 4, margin: 0.5}", "margin is 0.5; allowed: 1 or more"),
         ("{ranks_per_node: 4, speed: {float32: -1}}", "speed.float32 is -1; allowed: a finite number above 0"),
         ("!!python/object/apply:os.system ['touch pwned']", "could not determine a constructor"),
+        ("{ranks_per_node: 4, flops: {float16: 1}}", "flops.float16 is not a key; did you mean flo"),
         ("[1, 2]", "allowed: keys and values"),
         ("a: [", "line 1"),
     ],
@@ -157,6 +166,108 @@ def test_a_study_without_widths_to_spare_is_one_job(tmp_path: Path) -> None:
     assert only.ranks == 2
 
 
+# ------------------------------------------------------------------------- networks of the recurrent NTK
+
+
+@pytest.mark.parametrize("minutes_wanted", [1, 10, 600])
+def test_every_pack_of_networks_is_in_one_job_and_in_order(minutes_wanted: int) -> None:
+    every = jobs(RNTK, layout(RNTK), small(minutes=minutes_wanted, shortest=1))
+    assert [part.name for job in every for part in job.parts] == list(rntk_plan.packs(RNTK))
+    assert all(job.ranks > 1 for job in every)
+
+
+def test_expected_lengths_of_networks_follow_from_the_multiplications() -> None:
+    """n^2 of them and as many additions for each step of each sequence, forward and backward."""
+    study = networks(fluctuation={"width": [4096], "replicas": 10}, sequences={"lengths": [50, 50]}, networks=[{}])
+    (part,) = parts(study, layout(study), small(speed={"float32": 1e9, "float64": 1e9}))
+    assert part.seconds == pytest.approx(10 * 4 * 4096**2 * 100 / 5e9, rel=0.3)
+    (own,) = parts(study, layout(study), small(flops={"float64": 1e11}))
+    assert own.seconds < part.seconds / 10
+
+
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+def test_memory_holds_the_matrices_of_the_widest_networks(precision: str) -> None:
+    """Three matrices of two layers, and one more while it is drawn in double precision."""
+    sizes = {}
+    for width in (16, 4096, 16384):
+        deep = [{"activation": "erf", "layers": [2]}]
+        study = networks(precision=precision, fluctuation={"width": [width], "replicas": 2}, networks=deep)
+        (job,) = jobs(study, layout(study), small(megabytes_per_rank=100))
+        sizes[width] = megabytes_per_core(job, small(megabytes_per_rank=100))
+    matrices = 1e-6 * (3 * int(precision.removeprefix("float")) / 8 + 8)
+    assert sizes[16] < 500
+    assert matrices * 4096**2 < sizes[4096] - sizes[16] < 2 * matrices * 4096**2
+    assert sizes[16384] > 12 * (sizes[4096] - 400)
+
+
+@pytest.mark.parametrize("kind", rntk_plan.KINDS)
+@pytest.mark.parametrize("lengths", [[3], [100, 150]])
+def test_memory_of_networks_is_what_they_take(kind: str, lengths: list[int]) -> None:
+    ladder = {"width": [600], "replicas": 1}
+    training = {**ladder, "steps": 2, "trained": 1} if kind == "descent" else None
+    study = networks(
+        fluctuation=ladder if kind == "kernel" else None, training=training, sequences={"lengths": lengths}
+    )
+    *_, cell = rntk_plan.cells(study)
+    be, block = processor(), rntk_plan.Block(cell, 0, 1)
+    shared = World.of(study, be)
+    tracemalloc.start()
+    block_values(study, be, shared, block)
+    peak = 1e-6 * tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert 0.6 * chunk_megabytes(study, cell) < peak < 1.1 * chunk_megabytes(study, cell)
+
+
+def test_ranks_that_need_much_memory_are_fewer_on_a_node() -> None:
+    study = networks(fluctuation={"width": [16384], "replicas": 64}, sequences={"lengths": [40] * 10})
+    using = small(ranks_per_node=32, megabytes_per_rank=2000)
+    (job,) = jobs(study, layout(study), using)
+    assert (job.nodes, job.ranks_per_node) == (4, 4)
+    assert job.ranks_per_node * megabytes_per_core(job, using) < 32 * 2000
+    (alone,) = jobs(study, layout(study), small(megabytes_per_rank=100))
+    assert alone.ranks_per_node == 1
+
+
+def test_networks_on_gpu_nodes_have_a_rank_for_each_core_and_no_gpu() -> None:
+    given = small(gpus=True, ranks_per_node=4, cores_per_rank=8, megabytes_per_rank=32000)
+    using = site.suited(given, RNTK)
+    assert (using.ranks_per_node, using.cores_per_rank, using.megabytes_per_rank) == (32, 1, 4000)
+    assert using.flop_per_second("float32") == 1e10  # not what a GPU's unit-steps would say
+    for job in jobs(RNTK, layout(RNTK), using):
+        assert "gres" not in submission.resources(job, using)
+    assert site.suited(given, FULL) is given
+
+
+def test_a_study_of_the_limit_alone_has_no_job_but_the_last() -> None:
+    study = networks(fluctuation=None)
+    using = submission.profile(ROOT / "cluster" / "slurm")
+    assert jobs(study, layout(study), using.site) == ()
+    assert "0 jobs and one of the serial stages" in submission.report(study, layout(study), using)
+    assert submission.analysis_resources(study, using.site)["mem_mb_per_cpu"](None, 1) == 1500
+
+
+def networks(**changes: object) -> RntkStudy:
+    """A study of the recurrent NTK at initialisation."""
+    study = loads_any(yaml.safe_dump({**TINY_RNTK, "bias": None, "training": None, **changes}), "tiny.yaml")
+    assert isinstance(study, RntkStudy)
+    return study
+
+
+@pytest.mark.needs_mpi
+def test_packs_worked_on_in_one_job_are_those_of_the_train_stage(tmp_path: Path) -> None:
+    path = write_rntk(tmp_path)
+    packs = ["kernel-n00008", "kernel-n00016", "descent-n00016"]
+    run("work", path, *packs, "--results", tmp_path / "job", ranks=2)
+    run("train", path, "--results", tmp_path / "local")
+    for part in ("kernel", "descent"):
+        found = digests(tmp_path / "job" / "tiny-rntk", part)
+        assert list(found.values()) == list(digests(tmp_path / "local" / "tiny-rntk", part).values())
+        assert found
+    done = run("work", path, "draw", "--results", tmp_path / "job", check=False)
+    assert done.returncode == 2
+    assert done.stderr == f"rnnlimits: {path}: there is no pack draw; allowed: {', '.join(packs)}\n"
+
+
 # ------------------------------------------------------------------------------------------- submitted lines
 
 
@@ -164,10 +275,32 @@ def test_a_study_without_widths_to_spare_is_one_job(tmp_path: Path) -> None:
 def test_the_page_of_a_site_is_the_golden_one(tmp_path: Path, name: str) -> None:
     """To renew: rnnlimits plan config/full.yaml --cluster FOLDER, and look at every line that changed."""
     page = submission.report(FULL, layout(), submission.profile(profile(tmp_path, name)))
-    golden = GOLDEN / f"{name}.txt"
+    require_golden(page.replace(str(tmp_path), "PROFILE"), f"{name}.txt")
+
+
+@pytest.mark.parametrize("name", SITES)
+def test_the_page_of_networks_is_the_golden_one(tmp_path: Path, name: str) -> None:
+    """As above, with config/rntk-rates.yaml; no GPU is asked for."""
+    page = submission.report(RNTK, layout(RNTK), submission.profile(profile(tmp_path, name)))
+    require_golden(page.replace(str(tmp_path), "PROFILE"), f"rntk-{name}.txt")
+
+
+def test_the_page_of_wide_networks_is_the_golden_one(tmp_path: Path) -> None:
+    """Several jobs, over several nodes, with more memory than a core has."""
+    study = networks(
+        fluctuation={"width": [1024, 4096, 32768], "replicas": [65536, 4096, 512]},
+        sequences={"lengths": [40] * 10},
+        training={"width": [4096], "replicas": 512},
+    )
+    page = submission.report(study, layout(study), submission.profile(profile(tmp_path, "srun-pmi2")))
+    require_golden(page.replace(str(tmp_path), "PROFILE"), "rntk-wide.txt")
+
+
+def require_golden(page: str, name: str) -> None:
+    golden = GOLDEN / name
     if os.environ.get("RNNLIMITS_RENEW_GOLDEN"):
-        golden.write_text(page.replace(str(tmp_path), "PROFILE") + "\n")
-    assert page.replace(str(tmp_path), "PROFILE") + "\n" == golden.read_text()
+        golden.write_text(page + "\n")
+    assert page + "\n" == golden.read_text()
 
 
 FAKE = {
@@ -184,8 +317,10 @@ FAKE = {
 
 @pytest.mark.workflow
 @pytest.mark.needs_mpi
-@pytest.mark.parametrize("name", ["srun-pmi2", "gpu-4"])
-def test_what_snakemake_submits_is_what_the_plan_says(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "config"), [("srun-pmi2", "full"), ("gpu-4", "full"), ("srun-pmi2", "rntk-rates"), ("gpu-4", "rntk-rates")]
+)
+def test_what_snakemake_submits_is_what_the_plan_says(tmp_path: Path, name: str, config: str) -> None:
     """A sbatch that only writes down what it was given; then Snakemake is stopped."""
     fakes, own = tmp_path / "bin", tmp_path / "own profile"
     fakes.mkdir(), own.mkdir()
@@ -194,8 +329,9 @@ def test_what_snakemake_submits_is_what_the_plan_says(tmp_path: Path, name: str)
         (fakes / command).chmod(0o755)
     profile(own, name)
     text = (own / "site.yaml").read_text()
-    (own / "site.yaml").write_text(text.replace("minutes: 30 ", "minutes: 1 ").replace("shortest: 10 ", "shortest: 0 "))
-    study = ROOT / "config" / "full.yaml"
+    text = text.replace("minutes: 30 ", "minutes: 1 ").replace("shortest: 10 ", "shortest: 0 ")
+    (own / "site.yaml").write_text(f"{text}flops: {{float32: 1.0e+9, float64: 1.0e+9}}\n")
+    study = ROOT / "config" / f"{config}.yaml"
     wanted = run("plan", study, "--cluster", own).stdout.split("\n\n")[1].splitlines()
     environment = {**ENVIRONMENT, "PATH": f"{fakes}:{ENVIRONMENT['PATH']}", "FAKE_SLURM": str(tmp_path)}
     command = [sys.executable, "-m", "pipeline", "run", str(study), "--profile", str(own)]
@@ -203,6 +339,7 @@ def test_what_snakemake_submits_is_what_the_plan_says(tmp_path: Path, name: str)
         command, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     )
     lines = tmp_path / "lines"
+    assert len(wanted) > 1
     for _ in range(600):
         if lines.exists() and len(lines.read_text().splitlines()) == len(wanted):
             break

@@ -173,14 +173,14 @@ LEAVING = """
 import os, pathlib, signal, sys, time
 from pipeline import parallel
 comm = parallel.world()
-parallel.ENDING_SECONDS = 1.0
+parallel.ENDING_SECONDS, parallel.SILENT_SECONDS = 1.0, 2.0
 def work(index, tick):
-    for turn in range(2000):
+    for turn in range(300 if sys.argv[1] == "silent" else 2000):
         time.sleep(0.01)
         tick(1)
         if turn == 5:
             pathlib.Path(f"rank{comm.rank}").write_text(f"{os.getpid()} {os.getppid()} .")
-        if turn == 10 and index == 0 and sys.argv[1] == "stopped":
+        if turn == 10 and index == 0 and sys.argv[1] != "at work":
             os.kill(os.getpid(), signal.SIGSTOP)
 parallel.each_block(comm, [2000] * 3, work, "test", "units")
 """
@@ -213,6 +213,15 @@ def alive(number: int) -> bool:
         return state(number) != "Z"
     except OSError:
         return False
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux's /proc")
+def test_a_rank_that_gives_no_sign_of_life_is_taken_for_dead(tmp_path: Path) -> None:
+    """As after the end of its node, of which nobody tells the others; they work on as long as there is work."""
+    job, ranks, said = leaving(tmp_path, "silent")
+    assert job.wait(timeout=20) != 0
+    wait_until_gone(ranks, 5)
+    assert "1 of 3 ranks gave no sign of life for 2 s: aborted" in said.read_text()
 
 
 def state(number: int) -> str:

@@ -88,7 +88,7 @@ def test_the_empirical_ntk_is_that_of_autodiff(activation: str, layers: int) -> 
     jax.config.update("jax_enable_x64", True)
     phi = {"relu": jax.nn.relu, "erf": jax.scipy.special.erf, "tanh": jax.numpy.tanh}[activation]
     net, w, x = network(activation, layers), weights(layers), inputs()
-    found = finite.empirical(net, w, x)
+    found = finite.empirical(net, w, finite.columns(x))
 
     def gradient(replica: int, s: int) -> Array:
         starts = [start[replica, :, s] for start in w.start]
@@ -113,7 +113,7 @@ def test_a_step_of_descent_is_that_of_finite_differences(activation: str) -> Non
         return 0.5 * float(np.square(np.array(outputs) - target).sum())
 
     after = w.copy()
-    list(finite.descend(net, after, x, target, rate, 1))
+    list(finite.descend(net, after, finite.columns(x), target, rate, 1))
     for replica in range(2):
         before = flat(w, replica)
         for index, (old, new) in enumerate(zip(before, flat(after, replica), strict=True)):
@@ -131,7 +131,7 @@ def test_a_step_of_descent_is_that_of_finite_differences(activation: str) -> Non
 def test_the_mean_nears_the_limit(activation: str) -> None:
     """The mean of 2000 networks within 5 standard errors and 10/n of the limit (false alarm < 1e-4)."""
     net, x, n = network(activation, 2), inputs(), 64
-    found = finite.empirical(net, weights(2, n=n, replicas=2000), x)
+    found = finite.empirical(net, weights(2, n=n, replicas=2000), finite.columns(x))
     for name, limit in zip(("ntk", "nngp"), rntk.gram(x, network=net, kernel="both"), strict=True):
         values = getattr(found, name)
         error = values.std(0) / math.sqrt(len(values))
@@ -144,7 +144,7 @@ def test_one_step_of_one_layer_has_no_bias() -> None:
     rng = np.random.default_rng(1)
     x = rntk.batch([rng.standard_normal((1, 2)) for _ in LENGTHS])
     net = network("relu", 1)
-    values = finite.empirical(net, weights(1, n=4, replicas=20000), x).nngp
+    values = finite.empirical(net, weights(1, n=4, replicas=20000), finite.columns(x)).nngp
     limit = rntk.gram(x, network=net, kernel="nngp")
     assert np.all(np.abs(values.mean(0) - limit) <= 5 * values.std(0) / math.sqrt(len(values)))
 
@@ -153,21 +153,21 @@ def test_one_step_of_one_layer_has_no_bias() -> None:
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_a_replica_has_the_same_bits_in_any_stack(n: int, dtype: Any) -> None:
     net, x, every = network("erf", 2), inputs(), weights(2, n=n, replicas=5, dtype=dtype)
-    together = finite.empirical(net, every, x)
+    together = finite.empirical(net, every, finite.columns(x))
     for replica in range(5):
         groups = (every.recurrent, every.below, every.bias, (every.output,), every.start)
         w, u, b, v, h = (tuple(a[replica : replica + 1].copy() for a in group) for group in groups)
-        alone = finite.empirical(net, Weights(w, u, b, v[0], h), x)
+        alone = finite.empirical(net, Weights(w, u, b, v[0], h), finite.columns(x))
         assert np.array_equal(alone.ntk[0], together.ntk[replica])
         assert np.array_equal(alone.nngp[0], together.nngp[replica])
 
 
 def test_kernels_are_symmetric_and_positive() -> None:
-    found = finite.empirical(network("relu", 2), weights(2), inputs())
+    found = finite.empirical(network("relu", 2), weights(2), finite.columns(inputs()))
     assert np.array_equal(found.ntk, found.ntk.transpose(0, 2, 1))
     assert np.linalg.eigvalsh(found.ntk).min() > 0
 
 
 def test_other_outputs_are_refused() -> None:
     with pytest.raises(KernelError, match="output 'mean' is not supported"):
-        finite.empirical(rntk.Elman(output="mean"), weights(1), inputs())
+        finite.empirical(rntk.Elman(output="mean"), weights(1), finite.columns(inputs()))

@@ -16,7 +16,7 @@ from pipeline import powerlaw
 from pipeline.cli import main
 from pipeline.errors import StudyError
 from pipeline.resampling import Bootstrap
-from pipeline.rntk import networks, plan, world
+from pipeline.rntk import chunks, networks, plan, world
 from pipeline.rntk.estimators import ENTRIES, MOST_UNITS, units
 from pipeline.rntk.networks import World, block_values
 from pipeline.study import RntkStudy, load_any, loads, loads_any, to_yaml
@@ -71,7 +71,7 @@ def test_verbs_of_trainings_refuse_it_in_one_line(tmp_path: Path, capsys: pytest
     with pytest.raises(StudyError, match="experiment is rntk, which has no such stage"):
         loads(yaml.safe_dump(TINY_RNTK), "tiny.yaml")
     path = write_rntk(tmp_path)
-    for words in (["draw", path], ["limit", path], ["memory", path], ["plan", path, "--cluster"]):
+    for words in (["draw", path], ["limit", path], ["memory", path], ["plan", path, "--resolve", "0.1"]):
         assert main([*map(str, words), "--results", str(tmp_path)] if words[0] != "plan" else [*map(str, words)]) == 2
         said = capsys.readouterr().err.strip()
         assert len(said.splitlines()) == 1
@@ -140,7 +140,7 @@ def test_blocks_of_any_size_have_the_same_bits(kind: str, monkeypatch: pytest.Mo
     cell = next(cell for cell in plan.cells(this) if (cell.kind, cell.network, cell.width) == (kind, "erf-L2", 16))
     shared = World.of(this, be)
     whole = block_values(this, be, shared, plan.Block(cell, 0, 12))
-    monkeypatch.setattr(networks, "CHUNK", 3 * 16**2)
+    monkeypatch.setattr(chunks, "HOST_ENTRIES", 3 * 16**2)
     parts = [block_values(this, be, shared, plan.Block(cell, first, 4)) for first in (0, 4, 8)]
     for name, values in whole.items():
         assert np.array_equal(values, np.concatenate([part[name] for part in parts]))

@@ -65,6 +65,12 @@ def test_everything_is_there_and_valid(finished: tuple[Path, Path]) -> None:
     assert {path.name for path in folder.iterdir()} == {"tiny.yaml", "results", ".snakemake"}
 
 
+def test_the_plan_is_written_before_anything_is_worked_on(finished: tuple[Path, Path]) -> None:
+    results = finished[0] / "results" / "tiny"
+    first = min(path.stat().st_mtime_ns for path in (results / "shards").rglob("*.h5"))
+    assert (results / "study.yaml").stat().st_mtime_ns < first
+
+
 def test_the_report_tells_what_networks_cost(finished: tuple[Path, Path]) -> None:
     text = (finished[0] / "results" / "tiny" / "report.html").read_text()
     assert "core-hours);" in text

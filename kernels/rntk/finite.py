@@ -4,6 +4,9 @@ Networks come in stacks of R replicas. Sequences are sorted, longest first, and 
 those that have begun are the first k, so that a step is one product W @ H of all of them. A "column" is one step of one
 sequence; P is the number of columns. No gradient of the size of W is ever formed for a kernel:
 <dW, dW'> = sigma_w^2 / n sum_{t,t'} (delta_t . delta'_t') (h_{t-1} . h'_{t'-1}).
+
+Arrays are NumPy's, or those of a device (kernels.cuda): products are BLAS's or cuBLAS's, and nothing leaves the device.
+Only NumPy's functions that give way to CuPy's are used here, which np.asarray and np.ascontiguousarray are not.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ from kernels.rntk.network import Elman
 from kernels.rntk.sequences import Batch
 
 Numbers = NDArray[Any]  # float32 or float64
+Send = Callable[[NDArray[Any]], NDArray[Any]]  # see problem.Backend.array
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,20 +49,21 @@ class Weights:
 
     def copy(self) -> Weights:
         """Weights that can be trained in place; the start, which is not trained, is shared."""
-        w, u, b = (tuple(np.array(a) for a in group) for group in (self.recurrent, self.below, self.bias))
-        return Weights(w, u, b, np.array(self.output), self.start)
+        w, u, b = (tuple(a.copy() for a in group) for group in (self.recurrent, self.below, self.bias))
+        return Weights(w, u, b, self.output.copy(), self.start)
 
 
 class Columns(NamedTuple):
-    """How S sequences become P columns.
+    """How S sequences become P columns; arrays of the back end that the networks are on.
 
     order (S,): the sequences, longest first. spans: (first column, k) of each step. owner (P,): sequence of a column.
-    x (m, P): inputs.
+    member (P, S): 1 where a column is of a sequence, else 0. x (m, P): inputs.
     """
 
     order: NDArray[np.int64]
     spans: tuple[tuple[int, int], ...]
     owner: NDArray[np.int64]
+    member: Array
     x: Array
 
 
@@ -77,8 +82,8 @@ class Kernels(NamedTuple):
     nngp: Array
 
 
-def columns(x: Batch) -> Columns:
-    """The columns of a batch."""
+def columns(x: Batch, send: Send = np.asarray) -> Columns:
+    """The columns of a batch. send: makes arrays of the back end, problem.Backend.array (default: NumPy's)."""
     order = np.argsort(-x.lengths, kind="stable")
     longest = int(x.lengths.max())
     spans, owner, inputs, first = [], [], [], 0
@@ -88,7 +93,9 @@ def columns(x: Batch) -> Columns:
         owner += active
         inputs += [x[s][step - longest + x.lengths[s]] for s in active]
         first += len(active)
-    return Columns(order, tuple(spans), np.array(owner), np.array(inputs).T.copy())
+    member = (np.array(owner)[:, None] == np.arange(len(order))).astype(np.float64)
+    arrays = (send(a) for a in (np.array(owner), member, np.array(inputs).T.copy()))
+    return Columns(send(order), tuple(spans), *arrays)
 
 
 def require_supported(network: Elman) -> None:
@@ -135,7 +142,7 @@ def _run(
 def _last(states: Numbers, at: Columns) -> Numbers:
     """Columns of the last step, in the sequences' own order: (R, n, S)."""
     first, active = at.spans[-1]
-    ends = np.empty((*states.shape[:2], active), dtype=states.dtype)
+    ends = np.empty_like(states, shape=(*states.shape[:2], active))
     ends[:, :, at.order] = states[:, :, first : first + active]
     return ends
 
@@ -143,7 +150,8 @@ def _last(states: Numbers, at: Columns) -> Numbers:
 def outputs(network: Elman, weights: Weights, layers: list[Layer], at: Columns) -> Numbers:
     """f (R, S) of a forward pass."""
     scale = weights.output.dtype.type(network.sigma_v / math.sqrt(weights.width))
-    return np.asarray(scale * (weights.output[:, None, :] @ _last(layers[-1].after, at))[:, 0])
+    found: Numbers = scale * (weights.output[:, None, :] @ _last(layers[-1].after, at))[:, 0]
+    return found
 
 
 def backward(network: Elman, weights: Weights, layers: list[Layer], at: Columns) -> list[Numbers]:
@@ -164,22 +172,27 @@ def backward(network: Elman, weights: Weights, layers: list[Layer], at: Columns)
 def _back(w: Numbers, error: Numbers, slope: Numbers, at: Columns, network: Elman) -> Numbers:
     """One layer against time; error: d f / d h that comes from above."""
     scale, delta = error.dtype.type(network.sigma_w / math.sqrt(error.shape[1])), np.empty_like(error)
-    transposed = w.transpose(0, 2, 1)
+    transposed = _transposed(w)
     later: Numbers | None = None
     for first, active in reversed(at.spans):
         here = slice(first, first + active)
         total = error[:, :, here]
         if later is not None:
             total = total + scale * (transposed @ later[:, :, :active])
-        later = np.ascontiguousarray(total * slope[:, :, here])
+        later = total * slope[:, :, here]
         delta[:, :, here] = later
     return delta
 
 
-def empirical(network: Elman, weights: Weights, x: Batch) -> Kernels:
+def _transposed(w: Numbers) -> Numbers:
+    """Every W^T. On a device a copy: CuPy's product of a stack would make one at every step."""
+    view = w.transpose(0, 2, 1)
+    return view if type(view) is np.ndarray else view.copy()
+
+
+def empirical(network: Elman, weights: Weights, at: Columns) -> Kernels:
     """Empirical NTK and NNGP, sigma_v^2 / n h . h', between the sequences. Raises KernelError: output not "last"."""
     require_supported(network)
-    at = columns(x)
     layers = forward(network, weights, at)
     return _kernels(network, weights, layers, backward(network, weights, layers, at), at)
 
@@ -189,30 +202,29 @@ def _kernels(network: Elman, weights: Weights, layers: list[Layer], deltas: list
     nngp = (network.sigma_v**2 / weights.width * _gram(ends)).astype(np.float64)
     inputs = np.broadcast_to(at.x.T @ at.x, (len(nngp), at.x.shape[1], at.x.shape[1]))
     below, size = inputs, at.x.shape[0]
-    total = np.zeros(inputs.shape)
+    total = np.zeros_like(nngp, shape=inputs.shape)
     for layer, delta in zip(layers, deltas, strict=True):
         w, u = network.sigma_w**2 / weights.width * _gram(layer.before), network.sigma_u**2 / size * below
         total += _gram(delta) * (w + u + network.sigma_b**2)
         below, size = _gram(layer.after), weights.width
-    mine = (at.owner[:, None] == np.arange(len(at.order))).astype(np.float64)
-    tangent = mine.T @ (total @ mine)
+    tangent = at.member.T @ (total @ at.member)
     return Kernels(nngp + 0.5 * (tangent + tangent.transpose(0, 2, 1)), nngp)
 
 
 def _gram(a: Numbers) -> Array:
     """(R, n, P) to (R, P, P), exactly symmetric."""
     found = (a.transpose(0, 2, 1) @ a).astype(np.float64)
-    return np.asarray(0.5 * (found + found.transpose(0, 2, 1)))
+    symmetric: Array = 0.5 * (found + found.transpose(0, 2, 1))
+    return symmetric
 
 
-def descend(network: Elman, weights: Weights, x: Batch, target: Array, rate: float, steps: int) -> Iterator[Numbers]:
+def descend(network: Elman, weights: Weights, at: Columns, target: Array, rate: float, steps: int) -> Iterator[Numbers]:
     """f (R, S) before the first and after each of `steps` steps of full-batch gradient descent; trains in place.
 
     Loss: half the sum of (f - target)^2 over the first len(target) sequences. rate: of the step, the same for all
     weights. Raises KernelError: output not "last".
     """
     require_supported(network)
-    at = columns(x)
     for step in range(steps + 1):
         layers = forward(network, weights, at)
         f = outputs(network, weights, layers, at)
@@ -230,14 +242,18 @@ def _update(network: Elman, weights: Weights, layers: list[Layer], residual: Num
     below, size = np.broadcast_to(at.x.astype(dtype), (len(residual), *at.x.shape)), at.x.shape[0]
     for depth, layer in enumerate(layers):
         pull = dtype.type(rate) * deltas[depth] * residual[:, None, at.owner]
-        weights.recurrent[depth][...] -= dtype.type(network.sigma_w / math.sqrt(n)) * (
-            pull @ layer.before.transpose(0, 2, 1)
-        )
-        weights.below[depth][...] -= dtype.type(network.sigma_u / math.sqrt(size)) * (pull @ below.transpose(0, 2, 1))
-        weights.bias[depth][...] -= dtype.type(network.sigma_b) * pull.sum(axis=2)
+        _subtract(weights.recurrent[depth], network.sigma_w / math.sqrt(n), pull @ layer.before.transpose(0, 2, 1))
+        _subtract(weights.below[depth], network.sigma_u / math.sqrt(size), pull @ below.transpose(0, 2, 1))
+        _subtract(weights.bias[depth], network.sigma_b, pull.sum(axis=2))
         below, size = layer.after, n
-    scale = dtype.type(rate * network.sigma_v / math.sqrt(n))
-    weights.output[...] -= scale * (_last(layers[-1].after, at) @ residual[:, :, None])[:, :, 0]
+    scale = rate * network.sigma_v / math.sqrt(n)
+    _subtract(weights.output, scale, (_last(layers[-1].after, at) @ residual[:, :, None])[:, :, 0])
+
+
+def _subtract(a: Numbers, scale: float, b: Numbers) -> None:
+    """a -= scale * b in place, with no further array of their size, which may be that of W; b is overwritten."""
+    b *= b.dtype.type(scale)
+    a -= b
 
 
 def _activation(name: str) -> tuple[Callable[[Numbers], Numbers], Callable[[Numbers], Numbers]]:
@@ -249,8 +265,10 @@ def _activation(name: str) -> tuple[Callable[[Numbers], Numbers], Callable[[Numb
 
 
 def _relu(g: Numbers) -> Numbers:
-    return np.asarray(np.maximum(g, g.dtype.type(0)))
+    value: Numbers = np.maximum(g, g.dtype.type(0))
+    return value
 
 
 def _step(g: Numbers) -> Numbers:
-    return np.asarray((g > 0).astype(g.dtype))
+    slope: Numbers = (g > 0).astype(g.dtype)
+    return slope

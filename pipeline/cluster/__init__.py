@@ -1,1 +1,1 @@
-"""A study as jobs of a cluster: what a site offers (site), how work becomes jobs (jobs), what is submitted."""
+"""A study as jobs of a cluster: what it offers (site), what there is to do (parts), the jobs, their submission."""

@@ -7,12 +7,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.cluster.parts import Part, parts
+from pipeline.cluster.part import Part
+from pipeline.cluster.parts import parts
 from pipeline.cluster.site import Site
 from pipeline.layout import Layout
-from pipeline.study import Study
+from pipeline.study import AnyStudy
 
 START_SECONDS = 60.0  # of a job before its first block: two Snakemakes, Python, the kernels' first compilation
+NODE_SPARE = 1.05  # a node has a little more memory than its ranks are given together
 FEWEST = 2  # ranks of a job where a node has as many; the executor plugin refuses an MPI job of one task
 
 
@@ -61,8 +63,8 @@ class Job:
         return max(part.megabytes for part in self.parts)
 
 
-def jobs(study: Study, layout: Layout, site: Site) -> tuple[Job, ...]:
-    """The jobs of a study, in the order of work. A function of study and site alone."""
+def jobs(study: AnyStudy, layout: Layout, site: Site) -> tuple[Job, ...]:
+    """The jobs of a study, in the order of work. A function of study and site (as `site.suited` has it) alone."""
     return tuple(_job(shared, site) for shared in _shared(parts(study, layout, site), site))
 
 
@@ -78,7 +80,7 @@ def _shared(every: Iterable[Part], site: Site) -> Iterator[tuple[Part, ...]]:
     if len(groups) > 1 and _short(groups[-1], site):
         rest = groups.pop()
         groups[-1].extend(rest)
-    return (tuple(group) for group in groups)
+    return (tuple(group) for group in groups if group)
 
 
 def _short(group: Iterable[Part], site: Site) -> bool:
@@ -91,13 +93,20 @@ def _fewest(site: Site) -> int:
 
 
 def _job(shared: tuple[Part, ...], site: Site) -> Job:
-    """With the ranks that let it take the wanted time, none of which would only wait; whole nodes if several."""
+    """With the ranks that let it take the wanted time, none of which would only wait; full nodes if several."""
     work = sum(part.seconds for part in shared)
     pace = max(60.0 * site.minutes, *(part.block_seconds for part in shared))
     wanted = max(_fewest(site), math.ceil(work / pace))
-    if wanted <= site.ranks_per_node:
+    fitting = _fitting(shared, site)
+    if wanted <= fitting:
         return Job(shared, 1, wanted)
-    return Job(shared, min(site.nodes, math.ceil(wanted / site.ranks_per_node)), site.ranks_per_node)
+    return Job(shared, min(site.nodes, math.ceil(wanted / fitting)), fitting)
+
+
+def _fitting(shared: tuple[Part, ...], site: Site) -> int:
+    """Ranks for which a node has the memory; one where it has too little even for that, by what the site says."""
+    node = NODE_SPARE * site.megabytes_per_rank * site.ranks_per_node
+    return max(1, min(site.ranks_per_node, int(node / max(part.megabytes for part in shared))))
 
 
 def minutes(job: Job, site: Site, attempt: int = 1) -> int:

@@ -1,21 +1,17 @@
-"""The parts of a study that can be one job or share one: draws, twins of one K, a pack of trainings; what each costs.
-
-Costs are those of one rank, counted from the plan. They only size jobs: an estimate that is off makes a job shorter or
-longer than wanted, never wrong.
-"""
+"""The parts of a study: draws, twins of one K, packs of trainings; or of an rntk study, its packs of networks."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
-from pathlib import Path
 
 from kernels import launch
 from pipeline import plan
 from pipeline.checks import MOST_FEATURES
+from pipeline.cluster import rntk_parts
+from pipeline.cluster.part import BLOCK_SECONDS, Part, with_base
 from pipeline.cluster.site import Site
 from pipeline.layout import Layout
 from pipeline.plan import Cell, Twin
-from pipeline.study import Study
+from pipeline.rntk.layout import RntkLayout
+from pipeline.study import AnyStudy, RntkStudy, Study
 
 DRAW = "draw"
 TWIN = "twin-K"
@@ -23,27 +19,14 @@ TWIN = "twin-K"
 # Measured on one core, as unit-steps in double precision: a draw or a twin's step, for each of its features.
 DRAW_FEATURE = 30.0
 TWIN_FEATURE = 4.0
-BLOCK_SECONDS = 0.05  # of a block besides its steps: its networks are drawn, its shard is written
 
 PATH_STEPS = 1024  # of a path that a twin holds at a time
-BASE_MEGABYTES = 400  # of a rank: Python, libraries, a path
-SPARE = 1.5  # of all arrays that were counted
 
 
-@dataclass(frozen=True)
-class Part:
-    """Work that one command does: its name on the command line, its outputs, what it takes of one rank."""
-
-    name: str
-    outputs: tuple[Path, ...]
-    identity: object  # exactly what changes its outputs
-    seconds: float  # all blocks, one after the other
-    block_seconds: float  # the largest block
-    megabytes: float  # of a rank that works on the largest block
-
-
-def parts(study: Study, layout: Layout, site: Site) -> tuple[Part, ...]:
+def parts(study: AnyStudy, layout: Layout, site: Site) -> tuple[Part, ...]:
     """Every part, in the order of work: draws, twins by K, packs by width."""
+    if isinstance(study, RntkStudy):
+        return rntk_parts.parts(study, RntkLayout(layout.root), site)
     return (
         _draw(study, layout, site),
         *(_twin(study, layout, site, each) for each in plan.twins(study)),
@@ -55,7 +38,7 @@ def _draw(study: Study, layout: Layout, site: Site) -> Part:
     count = plan.draw_blocks(study)
     features = study.limit.nodes * (1 + study.dimension)
     block = plan.draw_steps(study) * features * DRAW_FEATURE / site.speed.float64 + BLOCK_SECONDS
-    megabytes = _with_base(8e-6 * min(features, MOST_FEATURES) ** 2 * (4 + count))
+    megabytes = with_base(8e-6 * min(features, MOST_FEATURES) ** 2 * (4 + count))
     return Part(DRAW, (layout.draw,), plan.draw_id(study), count * block, block, megabytes)
 
 
@@ -66,7 +49,7 @@ def _twin(study: Study, layout: Layout, site: Site, which: Twin) -> Part:
     path = 8e-6 * blocks[0].count * (features + PATH_STEPS * (4 + study.dimension))
     identity = (plan.twin_id(study, which), which.paths)
     name = f"{TWIN}{which.steps_per_time:05d}"
-    return Part(name, (layout.twin(which),), identity, sum(each), max(each), _with_base(path))
+    return Part(name, (layout.twin(which),), identity, sum(each), max(each), with_base(path))
 
 
 def _pack(study: Study, layout: Layout, site: Site, name: str, cells: tuple[Cell, ...]) -> Part:
@@ -75,7 +58,7 @@ def _pack(study: Study, layout: Layout, site: Site, name: str, cells: tuple[Cell
     outputs = tuple(layout.ensemble(cell) for cell in cells)
     identity = tuple((plan.cell_id(study, cell), cell.replicas) for cell in cells)
     megabytes = max(state_megabytes(study, cell) for cell in cells)
-    return Part(name, outputs, identity, sum(each), max(each), _with_base(megabytes))
+    return Part(name, outputs, identity, sum(each), max(each), with_base(megabytes))
 
 
 def state_megabytes(study: Study, cell: Cell) -> float:
@@ -84,7 +67,3 @@ def state_megabytes(study: Study, cell: Cell) -> float:
     replicas = study.training.replicas_per_block
     values = len(study.training.checkpoints) * study.probes.count * (study.probes.length + 2)
     return 1e-6 * replicas * (4 * words * cell.width + 8 * values)
-
-
-def _with_base(megabytes: float) -> float:
-    return BASE_MEGABYTES + SPARE * megabytes

@@ -5,17 +5,18 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 from pipeline import MPI_START, plan
 from pipeline.cluster.jobs import Job, jobs, megabytes_per_core, minutes
-from pipeline.cluster.site import FILE, Site, load
+from pipeline.cluster.site import FILE, Site, load, suited
 from pipeline.errors import StudyError
 from pipeline.layout import Layout
-from pipeline.study import Study
+from pipeline.rntk import plan as rntk_plan
+from pipeline.study import AnyStudy, RntkStudy, Study
 from pipeline.study.text import parse
 
 # Snakemake writes paths into the script of a job in quotes that these would end or see through.
@@ -42,7 +43,8 @@ def resources(job: Job, site: Site) -> dict[str, Resource]:
         found["gres"] = f"gpu:{job.ranks_per_node}"
     if job.ranks > 1:
         found["mpi"] = "mpiexec" if site.launch == "mpiexec" else "srun"
-        found["tasks_per_node"] = job.ranks_per_node
+        # The executor plugin takes one rank on each of several nodes by their sum alone.
+        found |= {"tasks": job.ranks} if job.ranks_per_node == 1 else {"tasks_per_node": job.ranks_per_node}
     return found
 
 
@@ -56,16 +58,28 @@ def require_plain(*paths: Path) -> None:
             raise StudyError(line)
 
 
-def analysis_resources(study: Study, site: Site) -> dict[str, Resource]:
-    """Resources of the job of all serial stages: memory from the largest ensemble and the draws' second moments."""
-    outputs = max(plan.output_bytes(cell, study) for cell in plan.cells(study))
-    megabytes = math.ceil(ANALYSIS_MEGABYTES + 3e-6 * (outputs + plan.draw_bytes(study)))
+def analysis_resources(study: AnyStudy, site: Site) -> dict[str, Resource]:
+    """Resources of the job of all serial stages: time from the number of cells, memory from what is read at a time."""
+    cells, held = _analysis_of_networks(study) if isinstance(study, RntkStudy) else _analysis_of_trainings(study)
+    megabytes = math.ceil(ANALYSIS_MEGABYTES + 3e-6 * held)
     most = site.megabytes_per_rank * site.ranks_per_node
-    asked = ANALYSIS_MINUTES + math.ceil(len(plan.cells(study)) * ANALYSIS_SECONDS / 60)
+    asked = ANALYSIS_MINUTES + math.ceil(cells * ANALYSIS_SECONDS / 60)
     return {
         "runtime": lambda wildcards, attempt: min(site.longest, asked * attempt),
         "mem_mb_per_cpu": lambda wildcards, attempt: min(most, megabytes * attempt),
     }
+
+
+def _analysis_of_trainings(study: Study) -> tuple[int, int]:
+    """Cells, and bytes: the largest ensemble and the draws' second moments."""
+    cells = plan.cells(study)
+    return len(cells), max(plan.output_bytes(cell, study) for cell in cells) + plan.draw_bytes(study)
+
+
+def _analysis_of_networks(study: RntkStudy) -> tuple[int, int]:
+    """Cells, and bytes: all ensembles, which are small."""
+    cells = rntk_plan.cells(study)
+    return len(cells), sum(rntk_plan.output_bytes(cell, study) for cell in cells)
 
 
 def launcher(job: Job, site: Site) -> str:
@@ -167,8 +181,9 @@ def rule_name(job: Job) -> str:
 # --- a page about all jobs --------------------------------------------------------------------------------------
 
 
-def report(study: Study, layout: Layout, using: Profile) -> str:
+def report(study: AnyStudy, layout: Layout, using: Profile) -> str:
     """A printable table of the jobs, what they cost together, and their sbatch lines."""
+    using = replace(using, site=suited(using.site, study))
     every = jobs(study, layout, using.site)
     hours = sum(job.rank_hours for job in every)
     useful = sum(job.work for job in every) / 3600
@@ -180,12 +195,19 @@ def report(study: Study, layout: Layout, using: Profile) -> str:
         [
             *plan.table(header, [*rows, total]),
             f"{len(every)} {'job' if len(every) == 1 else 'jobs'} and one of the serial stages; {useful:.3g} "
-            f"{worker}-hours of work at {using.site.speed.of(study.precision):.3g} unit-steps/s per rank "
-            f"({using.site.source}: speed; rnnlimits doctor measures it on a node)",
+            f"{worker}-hours of work at {_speed(study, using.site)}",
             "",
             *(sbatch_line(job, using) for job in every),
         ]
     )
+
+
+def _speed(study: AnyStudy, site: Site) -> str:
+    if isinstance(study, RntkStudy):
+        told = "flops, or else speed; logs of jobs say what they reached"
+        return f"{site.flop_per_second(study.precision):.3g} flop/s per rank ({site.source}: {told})"
+    told = "speed; rnnlimits doctor measures it on a node"
+    return f"{site.speed.of(study.precision):.3g} unit-steps/s per rank ({site.source}: {told})"
 
 
 def _row(job: Job, site: Site) -> tuple[str, ...]:

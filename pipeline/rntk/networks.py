@@ -15,19 +15,18 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
-from kernels import rntk
+from kernels import on_processor, rntk
 from kernels.problem import Array, Backend
 from kernels.rntk import finite
+from kernels.rntk.finite import Columns
 from pipeline.errors import StudyError
 from pipeline.files.ensembles import build_ensemble
 from pipeline.files.store import atomic_h5, open_complete, provenance, put
 from pipeline.parallel import Ticker, each_block, on_root, together
-from pipeline.rntk import plan, world
+from pipeline.rntk import chunks, plan, world
 from pipeline.rntk.layout import RntkLayout
 from pipeline.rntk.plan import Block, Cell
 from pipeline.study.rntk import RntkStudy
-
-CHUNK = 2**18  # entries of W worked on at a time: what they take part in stays in the cache
 
 PAIR = ("replica", "pair")
 SEQUENCE = ("replica", "sequence")
@@ -46,15 +45,22 @@ VARIABLES: dict[str, dict[str, tuple[tuple[str, ...], str]]] = {
 
 @dataclass(frozen=True)
 class World:
-    """What all networks of a study share; target: of the sequences trained on."""
+    """What all networks of a study share; target: of the sequences trained on.
+
+    columns, wanted: the sequences and the targets as arrays of the back end.
+    """
 
     x: rntk.Batch
     target: Array
+    columns: Columns
+    wanted: Array
 
     @classmethod
     def of(cls, study: RntkStudy, be: Backend) -> World:
-        """Drawn from the study's seed."""
-        return cls(world.sequences(study, be), world.targets(study, be))
+        """Drawn from the study's seed, on the processor, so that they are those of the rates stage."""
+        near = on_processor(be)
+        x, target = world.sequences(study, near), world.targets(study, near)
+        return cls(x, target, finite.columns(x, be.array), be.array(target))
 
 
 def run(study: RntkStudy, layout: RntkLayout, pack: str, comm: MPI.Intracomm, be: Backend) -> None:
@@ -69,14 +75,19 @@ def run(study: RntkStudy, layout: RntkLayout, pack: str, comm: MPI.Intracomm, be
     missing = on_root(comm, lambda: _missing(study, layout, grouped[pack]))
     shared = together(comm, lambda: World.of(study, be))
 
-    def work(index: int, tick: Ticker) -> None:
-        block = missing[index]
-        started = time.perf_counter()
-        found = block_values(study, be, shared, block, tick)
-        seconds = time.perf_counter() - started
-        write_shard(study, be, block, found, seconds, layout.block_shard(block, plan.cell_id(study, block.cell)))
+    groups = chunks.grouped(study, be, missing)
 
-    sizes = [plan.replica_work(study, block.cell) * block.count for block in missing]
+    def work(index: int, tick: Ticker) -> None:
+        whole, blocks = groups[index]
+        started = time.perf_counter()
+        found = block_values(study, be, shared, whole, tick)
+        seconds = (time.perf_counter() - started) / whole.count
+        for block in blocks:
+            own = {name: values[chunks.place(block, whole)] for name, values in found.items()}
+            path = layout.block_shard(block, plan.cell_id(study, block.cell))
+            write_shard(study, be, block, own, seconds * block.count, path)
+
+    sizes = [plan.replica_work(study, whole.cell) * whole.count for whole, _ in groups]
     each_block(comm, sizes, work, f"train {pack}", "flop")
     on_root(comm, lambda: _write_ensembles(study, layout, grouped[pack]))
 
@@ -99,14 +110,17 @@ def _missing(study: RntkStudy, layout: RntkLayout, cells: Sequence[Cell]) -> lis
 def block_values(
     study: RntkStudy, be: Backend, shared: World, block: Block, tick: Callable[[int], None] = lambda _: None
 ) -> dict[str, Array]:
-    """Variables of a block's shard, a few replicas at a time; tick(additions and multiplications) reports progress."""
-    size = max(1, CHUNK // block.cell.width**2)
+    """Variables of a block's shard, NumPy's arrays, a chunk of replicas at a time.
+
+    tick(additions and multiplications) reports progress.
+    """
     compute = _kernels if block.cell.kind == "kernel" else _descent
     parts = []
-    for first in range(block.first, block.first + block.count, size):
-        replicas = np.arange(first, min(first + size, block.first + block.count), dtype=np.uint32)
-        parts.append(compute(study, be, shared, block.cell, replicas, tick))
-        tick(plan.replica_work(study, block.cell) * len(replicas))
+    for chunk in chunks.of_block(study, be, block):
+        replicas = np.arange(chunk.first, chunk.first + chunk.count, dtype=np.uint32)
+        found, own = compute(study, be, shared, block.cell, replicas, tick), chunks.place(block, chunk)
+        parts.append({name: values[own] for name, values in found.items()})
+        tick(plan.replica_work(study, block.cell) * len(range(*own.indices(chunk.count))))
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
@@ -115,9 +129,9 @@ def _kernels(
 ) -> dict[str, Array]:
     network = plan.elman(study, cell)
     weights = world.draw(study, be, network, cell.width, replicas, tick)
-    found = finite.empirical(network, weights, shared.x)
+    found = finite.empirical(network, weights, shared.columns)
     first, second = np.array(list(plan.pairs(study))).T
-    return {"ntk": found.ntk[:, first, second], "nngp": found.nngp[:, first, second]}
+    return {name: be.numpy(getattr(found, name))[:, first, second] for name in ("ntk", "nngp")}
 
 
 def _descent(
@@ -126,11 +140,11 @@ def _descent(
     network, section = plan.elman(study, cell), study.training
     assert section is not None
     weights = world.draw(study, be, network, cell.width, replicas, tick)
-    ntk = finite.empirical(network, weights, shared.x).ntk
+    ntk = be.numpy(finite.empirical(network, weights, shared.columns).ntk)
     rate = step_size(study, network, shared)
     passed: list[Array] = []
-    for f in finite.descend(network, weights, shared.x, shared.target, rate, section.steps):
-        passed = [*passed[:1], np.asarray(f, dtype=np.float64)]
+    for f in finite.descend(network, weights, shared.columns, shared.wanted, rate, section.steps):
+        passed = [*passed[:1], be.numpy(f).astype(np.float64)]  # which waits for a device: a tick is of work done
         tick(0)
     linearised = linear_descent(ntk, passed[0], shared.target, rate, section.steps)
     return {"initial": passed[0], "network": passed[-1], "linearised": linearised}

@@ -103,6 +103,17 @@ def replica_work(study: RntkStudy, cell: Cell) -> int:
     return kernel + study.training.steps * (6 * matrices * columns + COLUMN * layers * n * columns)
 
 
+def replica_bytes(study: RntkStudy, cell: Cell) -> int:
+    """Memory that a replica takes while it is worked on, roughly: weights, layers at all columns, sums over pairs.
+
+    Beside the weights one more matrix: normals in double precision, a transposed W, or its gradient.
+    """
+    layers, n, columns = elman(study, cell).layers, cell.width, sum(study.sequences.lengths)
+    real = 4 if study.precision == "float32" else 8
+    matrices = ((2 * layers - 1) * real + 8) * n**2
+    return matrices + real * (4 * layers + 4) * n * columns + 8 * 7 * columns**2
+
+
 # --- identities --------------------------------------------------------------------------------------------
 
 
@@ -157,11 +168,12 @@ def _row(name: str, members: tuple[Cell, ...], study: RntkStudy) -> tuple[str, .
         str(sum(len(blocks(study, cell)) for cell in members)),
         f"{work:.3g}",
         duration(work / PER_SECOND),
-        size_text(sum(_bytes(cell, study) for cell in members)),
+        size_text(sum(output_bytes(cell, study) for cell in members)),
     )
 
 
-def _bytes(cell: Cell, study: RntkStudy) -> int:
+def output_bytes(cell: Cell, study: RntkStudy) -> int:
+    """Bytes of a cell's shards."""
     count = len(study.sequences.lengths)
     values = 2 + (count * (count + 1) if cell.kind == "kernel" else 3 * count)
     return 8 * values * cell.replicas + FILE_OVERHEAD * len(blocks(study, cell))

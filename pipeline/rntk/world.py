@@ -18,7 +18,10 @@ Tick = Callable[[int], None]
 
 
 def sequences(study: RntkStudy, be: Backend) -> rntk.Batch:
-    """The sequences of a study: standard normal inputs, sequence i a function of the seed, i and the dimension."""
+    """The sequences of a study: standard normal inputs, sequence i a function of the seed, i and the dimension.
+
+    be: here and below where arrays are few and small, one with NumPy's arrays (kernels.on_processor).
+    """
     section = study.sequences
     return rntk.batch(
         [
@@ -54,7 +57,7 @@ def draw(
     replicas: NDArray[np.uint32],
     tick: Tick = lambda _: None,
 ) -> Weights:
-    """The networks of these replicas, in the study's precision.
+    """The networks of these replicas, in the study's precision; arrays of the back end.
 
     Entry (i, j) of a matrix is number i n + j of its stream: a function of seed, layer, replica and entry. The state
     before the first step is one more index, the sequence. tick(0): called between matrices, which may be large.
@@ -65,7 +68,7 @@ def draw(
         tick(0)
         count = int(np.prod(shape))
         rows = be.normals(study.seed, stream, replicas, count, step, layer)
-        return np.asarray(rows, dtype=dtype).reshape(len(replicas), *shape)
+        return rows.astype(dtype, copy=False).reshape(len(replicas), *shape)
 
     layers, m, count = range(network.layers), study.sequences.dimension, len(study.sequences.lengths)
     starts = [[normals(Stream.RNTK_START, layer, n, step=index) for index in range(count)] for layer in layers]

@@ -2,12 +2,9 @@
 # take longer to start.
 rule analysis:
     input:
-        LAYOUT.draw,
-        ENSEMBLES,
-        TWINS,
+        IN_PARALLEL,
     output:
-        LAYOUT.limit,
-        LAYOUT.poisson,
+        FURTHER,
         LAYOUT.rates_h5,
         RATES_TABLE,
         FIGURES,
@@ -27,7 +24,8 @@ rule analysis:
     params:
         study=lambda wildcards: STUDY_FILE,
         results=lambda wildcards: RESULTS,
-        identity=plan.study_id(STUDY),
+        identity=STUDY_ID,
+        stages=list(SERIAL),
     shell:
-        "for stage in limit poisson rates figures report; do"
+        "for stage in {params.stages}; do"
         " python -m pipeline $stage {params.study:q} --results {params.results:q} || exit; done 2>&1 | tee {log:q}"

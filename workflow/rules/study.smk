@@ -1,12 +1,15 @@
+# First of all: whoever watches the run learns from it what is planned.
 rule study:
     output:
         LAYOUT.study_yaml,
     log:
         LAYOUT.logs / "study.log",
+    priority: 1
     conda:
         ENVIRONMENT
     params:
         study=lambda wildcards: STUDY_FILE,
         identity=STUDY_ID,
+        text=plan.identity({"study": to_yaml(STUDY, LAYOUT.root)}),
     shell:
         "python -m pipeline check {params.study:q} --resolved {output:q} > {log:q}"

@@ -1,0 +1,73 @@
+"""Are several measured numbers equal? Welch's test over standard errors, and Holm's adjustment for many such questions.
+
+Numbers in, numbers out.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import brentq
+from scipy.stats import chi2, t
+from scipy.stats import f as fisher
+
+LEVEL = 0.95
+MANY = 1e5  # degrees of freedom that are as good as infinitely many
+FEWEST = 1.0
+
+
+@dataclass(frozen=True)
+class Equality:
+    """statistic: Welch's F (for two numbers the square of his t). dof: of its denominator. p: under equality."""
+
+    statistic: float
+    dof: float
+    p: float
+
+
+def degrees_of_freedom(half_width: float, stderr: float) -> float:
+    """Those of the Student quantile that made the half-width of a 95% interval from a standard error; inf if normal."""
+    wanted = half_width / stderr
+    if wanted <= t.ppf(0.5 + LEVEL / 2, MANY):
+        return math.inf
+    if wanted >= t.ppf(0.5 + LEVEL / 2, FEWEST):
+        return FEWEST
+    return float(brentq(lambda dof: t.ppf(0.5 + LEVEL / 2, dof) - wanted, FEWEST, MANY))
+
+
+def welch(
+    value: Sequence[float] | NDArray[np.float64],
+    stderr: Sequence[float] | NDArray[np.float64],
+    dof: Sequence[float] | NDArray[np.float64],
+) -> Equality:
+    """Test that independent normal estimates (k,) have one mean; stderr (k,) above 0, with `dof` (k,) each.
+
+    Welch's test for k means. With infinitely many degrees of freedom it is the chi-square test of Cochran's Q, for two
+    estimates Welch's t-test. Raises ValueError for fewer than two, or a standard error that is not above 0.
+    """
+    values, errors, freedom = (np.asarray(each, dtype=np.float64) for each in (value, stderr, dof))
+    if len(values) < 2 or not np.all(errors > 0):
+        raise ValueError("two or more estimates with standard errors above 0 are needed")
+    k, weight = len(values), errors**-2.0
+    mean = weight @ values / weight.sum()
+    between = float(weight @ (values - mean) ** 2) / (k - 1)
+    loss = float(np.sum((1 - weight / weight.sum()) ** 2 / freedom))
+    statistic = between / (1 + 2 * (k - 2) / (k**2 - 1) * loss)
+    denominator = (k**2 - 1) / (3 * loss) if loss > 0 else math.inf
+    if denominator > MANY:
+        return Equality(statistic, math.inf, float(chi2.sf(statistic * (k - 1), k - 1)))
+    return Equality(statistic, denominator, float(fisher.sf(statistic, k - 1, denominator)))
+
+
+def holm(p: Sequence[float] | NDArray[np.float64]) -> NDArray[np.float64]:
+    """Adjusted p-values (n,): to call those below a level different is wrong anywhere at most that often."""
+    values = np.asarray(p, dtype=np.float64)
+    order = np.argsort(values, kind="stable")
+    steps = np.arange(len(values), 0, -1) * values[order]
+    adjusted = np.empty_like(values)
+    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(steps)) if len(values) else steps
+    return adjusted

@@ -1,0 +1,132 @@
+"""A study at one moment, in plain values: what the screen shows and what --json prints."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+
+@dataclass(frozen=True)
+class CellNow:
+    """One cell. saved: blocks with a saved state; share: of the work, saved states included where they were read."""
+
+    name: str
+    planned: int
+    done: int
+    saved: int
+    share: float
+
+
+@dataclass(frozen=True)
+class PartNow:
+    """One part. state: done, running, waiting, partial (begun, and nobody works on it)."""
+
+    name: str
+    state: str
+    unit: str
+    planned: int
+    done: int
+    saved: int
+    work: int
+    work_done: int
+    cells: tuple[CellNow, ...]
+
+
+@dataclass(frozen=True)
+class Worker:
+    """One command at work, as its log tells. rate in units per second; per_rank: the same over its ranks."""
+
+    log: str
+    what: str
+    ranks: int | None
+    devices: str
+    share: float | None
+    unit: str
+    rate: float | None
+    per_rank: float | None
+    left_seconds: float | None
+    log_age_seconds: float
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What went wrong, in its one line; where: the log, or `run` for a line of the whole workflow."""
+
+    where: str
+    line: str
+
+
+@dataclass(frozen=True)
+class Run:
+    """Who runs the study. alive: None where only another machine could tell."""
+
+    alive: bool | None
+    host: str
+    processes: tuple[int, ...]
+    since: float | None
+    last_sign_seconds: float | None
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Units per second. now: of the commands at work, as their logs tell; average: of this run up to now.
+
+    The average counts finished shards over all the time since the run began: starts, draws and waiting included.
+    best: of a whole part of this run, without its start.
+    """
+
+    unit: str
+    now: float | None
+    average: float | None
+    best: float | None
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Seconds left of the units in `of`; `without`: units with work left of which nothing can be said yet."""
+
+    low_seconds: float
+    high_seconds: float
+    of: tuple[str, ...]
+    without: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A study at one moment. state: not started, running, stopped or finished."""
+
+    study: str
+    folder: str
+    experiment: str
+    time: float
+    state: str
+    run: Run
+    parts: tuple[PartNow, ...] = ()
+    stages: Mapping[str, str] = field(default_factory=dict)
+    workers: tuple[Worker, ...] = ()
+    pace: tuple[Pace, ...] = ()
+    left: Estimate | None = None
+    failures: tuple[Failure, ...] = ()
+    look_seconds: float = 0.0
+
+    def taking(self, seconds: float) -> Snapshot:
+        """The same, with how long the look took."""
+        return replace(self, look_seconds=round(seconds, 4))
+
+    @property
+    def blocks(self) -> tuple[int, int]:
+        """Done and planned, of all parts."""
+        return sum(part.done for part in self.parts), sum(part.planned for part in self.parts)
+
+    @property
+    def cells(self) -> tuple[int, int]:
+        """Done and planned, of all parts."""
+        cells = [cell for part in self.parts for cell in part.cells]
+        return sum(cell.done == cell.planned for cell in cells), len(cells)
+
+    def plain(self) -> dict[str, Any]:
+        """For --json: docs/watch-and-compare.md describes the keys."""
+        (cells_done, cells), (done, blocks) = self.cells, self.blocks
+        totals = {"cells_done": cells_done, "cells": cells, "blocks_done": done, "blocks": blocks}
+        return {**asdict(self), **totals}

@@ -1,0 +1,181 @@
+"""Looks at one results folder again and again, and remembers what cannot have changed."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from pipeline.errors import StudyError
+from pipeline.layout import Layout
+from pipeline.study import AnyStudy, load_any
+from pipeline.watch import planned, workers
+from pipeline.watch.estimate import SoFar, estimate, pace
+from pipeline.watch.holders import Holder, Locks
+from pipeline.watch.listing import Listing
+from pipeline.watch.logs import Log, Logs
+from pipeline.watch.moment import CellNow, PartNow, Run, Snapshot, Worker
+from pipeline.watch.planned import Part, Planned, Programme
+from pipeline.watch.states import States
+
+Recent = tuple[int, int] | tuple[None, None]  # work and number of shards; None as long as not all were asked when
+
+
+class Watcher:
+    """One results folder. Nothing is written, no lock is taken, and the work of a refresh is bounded."""
+
+    def __init__(self, root: Path, study: Path | None = None) -> None:
+        """study: its file, for a folder without study.yaml. Raises StudyError if `root` is no results folder."""
+        require_results(root)
+        self._layout, self._given = Layout(root), study
+        self._listing = Listing()
+        self._locks = Locks(self._layout.locks, self._listing)
+        self._logs = Logs(self._layout.logs, self._listing)
+        self._states = States(self._listing)
+        self._loaded: tuple[int, AnyStudy, Programme] | None = None
+
+    def look(self) -> Snapshot:
+        """One refresh. Raises StudyError for a study file that is there and cannot be read."""
+        started, now = time.perf_counter(), time.time()
+        self._listing.begin()
+        self._states.begin()
+        self._load()
+        holders, logs = self._locks.holders(), self._logs.all()
+        run = workers.run_of(holders, logs, now)
+        seen = self._unknown(run, now) if self._loaded is None else self._known(holders, logs, run, now)
+        return seen.taking(time.perf_counter() - started)
+
+    def _load(self) -> None:
+        """Read the study if it is new. While study.yaml is being replaced, the last one known is good enough."""
+        path = self._given or self._layout.study_yaml
+        try:
+            changed = os.stat(path).st_mtime_ns
+        except OSError:
+            if self._given:
+                raise StudyError(f"{path}: is missing; give the study file that was run") from None
+            return
+        if self._loaded is None or self._loaded[0] != changed:
+            study = load_any(path)
+            self._loaded = (changed, study, planned.of(study, self._layout.root))
+
+    def _unknown(self, run: Run, now: float) -> Snapshot:
+        """Of a folder whose run has not yet said what it is going to do."""
+        root = self._layout.root
+        failures = workers.failures_of((), self._locks.refusals(), (), run)
+        state = "running" if run.alive else "not started"
+        return Snapshot(root.resolve().name, str(root), "", now, state, run, failures=failures)
+
+    def _known(self, holders: Mapping[str, Holder], logs: Sequence[Log], run: Run, now: float) -> Snapshot:
+        assert self._loaded is not None
+        _, study, programme = self._loaded
+        active = workers.workers_of(logs, now, run, holders)
+        busy = _busy(active, holders)
+        parts = tuple(self._part(part, busy) for part in programme.parts)
+        stages = {name: _stage(name, files, busy, parts) for name, files in programme.stages.items()}
+        since = None if run.alive is False else run.since
+        seconds = 0.0 if since is None else now - since
+        ended = [log for log in logs if since is not None and log.ended and log.changed >= since]
+        recent = self._recent(programme, since)
+        counted = [blocks for _, blocks in recent.values() if blocks is not None]
+        so_far = SoFar(seconds, len(ended), sum(counted) if len(counted) == len(recent) else None)
+        paces = tuple(pace(unit, active, ended, recent[unit][0], seconds) for unit in recent)
+        state = _state(run, parts, stages)
+        left = estimate(parts, active, paces, so_far) if state == "running" else None
+        settled = busy | _done(parts, stages)
+        failures = workers.failures_of(logs, self._locks.refusals(), settled, run)
+        root = str(self._layout.root)
+        return Snapshot(
+            study.name, root, study.experiment, now, state, run, parts, stages, active, paces, left, failures
+        )
+
+    def _part(self, part: Part, busy: set[str]) -> PartNow:
+        looked = [self._cell(cell) for cell in part.cells]
+        cells = tuple(cell for cell, _ in looked)
+        planned, done, saved = (sum(getattr(cell, name) for cell in cells) for name in ("planned", "done", "saved"))
+        state = "partial" if done or saved else "waiting"
+        if done == planned and all(path.exists() for path in part.outputs):
+            state = "done"
+        if part.name in busy or (part.label in busy and state != "done"):
+            state = "running"
+        work = sum(amount for _, amount in looked)
+        return PartNow(part.name, state, part.unit, planned, done, saved, part.work, work, cells)
+
+    def _cell(self, cell: Planned) -> tuple[CellNow, int]:
+        """The cell, and the work behind its shards."""
+        names = self._listing.names(cell.shards)
+        there = [name for name in cell.work if name in names]
+        work, total = sum(cell.work[name] for name in there), sum(cell.work.values())
+        saved: dict[str, int | None] = {}
+        if cell.steps and len(there) < len(cell.work):
+            saved = self._states.found(cell.states, (name for name in cell.work if name not in names))
+        under_way = sum(cell.work[name] * (steps or 0) / cell.steps for name, steps in saved.items())
+        share = min(1.0, (work + under_way) / total) if total else 1.0
+        return CellNow(cell.name, len(cell.work), len(there), len(saved), round(share, 4)), work
+
+    def _recent(self, programme: Programme, since: float | None) -> dict[str, Recent]:
+        """By unit, what appeared since the run began."""
+        found: dict[str, Recent] = {part.unit: (0, 0) for part in programme.parts}
+        for part in programme.parts if since is not None else ():
+            for cell in part.cells:
+                found[part.unit] = _both(found[part.unit], self._recent_of(cell, since or 0.0))
+        return found
+
+    def _recent_of(self, cell: Planned, since: float) -> Recent:
+        names = self._listing.names(cell.shards)
+        if not names or not self._listing.changed_since(cell.shards, since):
+            return 0, 0
+        times = self._listing.times(cell.shards, (name for name in cell.work if name in names))
+        if times is None:
+            return None, None
+        amounts = [amount for name, amount in cell.work.items() if times.get(name, 0.0) >= since]
+        return sum(amounts), len(amounts)
+
+
+def require_results(root: Path) -> None:
+    """Raises StudyError unless `root` is, or may become, the results folder of a study."""
+    if not root.is_dir():
+        what = "is not a folder" if root.exists() else "is missing"
+        raise StudyError(f"{root}: {what}; give results/STUDY, which rnnlimits run makes when it starts")
+    names = {entry.name for entry in root.iterdir()}
+    layout = Layout(root)
+    ours = {path.name for path in (layout.study_yaml, layout.shards, layout.logs, layout.locks, layout.rates_h5)}
+    if names and not names & ours:
+        below = sorted(str(path.parent) for path in root.glob("*/.locks"))[:5]
+        hint = f"give one of these: {', '.join(below)}" if below else "give results/STUDY of a study"
+        raise StudyError(f"{root}: is not the results folder of a study; {hint}")
+
+
+def _busy(active: Sequence[Worker], holders: Mapping[str, Holder]) -> set[str]:
+    """Names of locks that are held here and of logs that move, and what their progress lines are about."""
+    held = {name for name, holder in holders.items() if holder.alive}
+    about = {worker.what for worker in active} - {"twin"}  # which says nothing about the K
+    return held | {worker.log for worker in active} | about
+
+
+def _stage(name: str, outputs: Sequence[Path], busy: set[str], parts: Sequence[PartNow]) -> str:
+    if name in busy:
+        return "running"
+    there = all(path.exists() for path in outputs)
+    return "done" if there and all(part.state == "done" for part in parts) else "waiting"
+
+
+def _both(one: Recent, other: Recent) -> Recent:
+    if one[0] is None or other[0] is None or one[1] is None or other[1] is None:
+        return None, None
+    return one[0] + other[0], one[1] + other[1]
+
+
+def _done(parts: Sequence[PartNow], stages: Mapping[str, str]) -> set[str]:
+    names = {part.name for part in parts if part.state == "done"}
+    return names | {name for name, state in stages.items() if state == "done"}
+
+
+def _state(run: Run, parts: Sequence[PartNow], stages: Mapping[str, str]) -> str:
+    finished = all(state == "done" for state in (*(part.state for part in parts), *stages.values()))
+    if run.alive or (run.alive is None and not finished):
+        return "running"
+    if finished:
+        return "finished"
+    begun = run.since is not None or any(part.done or part.saved for part in parts)
+    return "stopped" if begun else "not started"
