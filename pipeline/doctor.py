@@ -76,8 +76,10 @@ class Order:
     split: int  # rank among those of its node
 
 
-def run(results: Path, backend: str) -> int:
+def run(results: Path, backend: str, show: Callable[[Sequence[Finding]], str] | None = None) -> int:
     """Print the page on rank 0; returns its exit code, 0 unless something FAILED (and 0 on the other ranks).
+
+    show: makes the printed text of all findings, if it is not to be the page.
 
     Raises KernelError for an unknown back end.
     """
@@ -88,7 +90,7 @@ def run(results: Path, backend: str) -> int:
     if comm.rank != 0:
         return 0
     findings = [*own.findings, *compare(reports)]
-    print(page(findings), flush=True)
+    print((show or page)(findings), flush=True)
     code = int(any(finding.mark == FAILED for finding in findings))
     if None in reports:
         parallel.abort(comm, "ranks that do not answer are ended")  # by themselves they do not end either

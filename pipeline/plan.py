@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernels.problem import Training
+from pipeline import columns
 from pipeline.series import load_series
 from pipeline.study import Study
 from pipeline.study.chain import FiniteState, Recorded
@@ -327,9 +328,14 @@ def _row(name: str, members: Iterable[Cell], study: Study, ns_per_unit_step: flo
 
 
 def table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
-    """Lines of a table: the first column to the left, the others to the right; the last row under a rule."""
+    """Lines of a table: the first column to the left, the others to the right; the last row under a rule.
+
+    Where the terminal is too narrow for it, a block of lines for each row.
+    """
     widths = [max(len(row[i]) for row in (header, *rows)) for i in range(len(header))]
     lines = [_aligned(row, widths) for row in (header, *rows)]
+    if not columns.fits(lines, width := columns.terminal_width()):
+        return [line for row in rows for line in columns.block(header, row, width)]
     return [*lines[:-1], "-" * len(lines[0]), lines[-1]]
 
 

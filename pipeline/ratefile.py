@@ -13,6 +13,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from pipeline import columns
 from pipeline.files import durable, store
 
 COLUMNS = (
@@ -156,16 +157,16 @@ def _cell(value: object) -> object:
 def read(path: Path, **expected: object) -> list[Rate]:
     """The rates in a rates.h5, with their points. Raises StudyError if it is not a complete file of rates."""
     with store.open_complete(path, "rates", **expected) as file:
-        columns = {name: _values(file[name]) for name in RATE_VARIABLES}
+        fields = {name: _values(file[name]) for name in RATE_VARIABLES}
         points = {name: _values(file[f"point_{name}"]) for name in POINT_VARIABLES}
         owner = file["point_rate"][()].tolist()
     points["used"] = [bool(used) for used in points["used"]]
     clouds: dict[int, list[RatePoint]] = {}
     for index, row in zip(owner, zip(*points.values(), strict=True), strict=True):
         clouds.setdefault(index, []).append(RatePoint(**dict(zip(points, row, strict=True))))
-    rows = zip(*columns.values(), strict=True)
+    rows = zip(*fields.values(), strict=True)
     return [
-        Rate(**dict(zip(columns, row, strict=True)), cloud=tuple(clouds.get(index, ())))
+        Rate(**dict(zip(fields, row, strict=True)), cloud=tuple(clouds.get(index, ())))
         for index, row in enumerate(rows)
     ]
 
@@ -179,8 +180,8 @@ def _values(dataset: h5py.Dataset) -> list[object]:
 # --- table -----------------------------------------------------------------------------------------------------
 
 
-def table(rates: Sequence[Rate], width: int = 100) -> str:
-    """A plain-text table for a terminal of `width` columns, and below it, once each, the notes that rows refer to.
+def table(rates: Sequence[Rate], width: int = 100, room: int = columns.UNLIMITED) -> str:
+    """A plain-text table of at most `room` columns, and below it, once each, the notes of rows, `width` wide.
 
     Rows of single probes are left to the files.
     """
@@ -188,14 +189,24 @@ def table(rates: Sequence[Rate], width: int = 100) -> str:
     notes = list(dict.fromkeys(rate.note for rate in rates if rate.note))
     header = ("", "exponent ± half", "95% interval", "expected", "verdict")
     rows = [_row(rate, notes) for rate in rates]
-    sizes = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    lines = [_aligned(header, sizes)]
-    heading = None
-    for rate, row in zip(rates, rows, strict=True):
+    first, *lines = _lines(header, rows, room)
+    heading, body = None, []
+    for rate, line in zip(rates, lines, strict=True):
         if heading != (heading := f"{rate.quantity} in {rate.variable} ({rate.estimator})"):
-            lines.append(heading)
-        lines.append(_aligned(row, sizes))
-    return "\n".join([*lines, *_footnotes(notes, width)])
+            body.append(heading)
+        body.append(line)
+    return "\n".join([*filter(None, [first]), *body, *_footnotes(notes, width)])
+
+
+def _lines(header: tuple[str, ...], rows: Sequence[tuple[str, ...]], room: int) -> list[str]:
+    """Header and rows in columns; too narrow: without the intervals, which ± tells of; then blocks without header."""
+    without = [(*row[:2], *row[3:]) for row in (header, *rows)]
+    for cells in ([header, *rows], without):
+        sizes = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        lines = [_aligned(row, sizes) for row in cells]
+        if columns.fits(lines, room):
+            return lines
+    return ["", *("\n".join(columns.block(("",) * len(header), row, room)) for row in rows)]
 
 
 def _row(rate: Rate, notes: Sequence[str]) -> tuple[str, ...]:

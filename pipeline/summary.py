@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
-from pipeline import ratefile
+from pipeline import columns, ratefile
 from pipeline.errors import StudyError
 from pipeline.layout import Layout
+from pipeline.ratefile import Rate
 from pipeline.rntk.layout import RntkLayout
 
 ENSEMBLES = "the ensembles; rnnlimits inspect FILE shows what is in one"
@@ -18,11 +18,25 @@ def summary(root: Path) -> str:
 
     Raises StudyError if the rates are missing or not complete.
     """
+    room = columns.terminal_width()
+    table = ratefile.table(rates_of(root), 100 if room == columns.UNLIMITED else min(120, room), room)
+    found = places(root)
+    longest = max(len(str(path)) for path, _ in found)
+    lines = (f"  {str(path).ljust(longest)}  {words}" for path, words in found)
+    return "\n".join([table, "", "where to look:", *lines])
+
+
+def rates_of(root: Path) -> list[Rate]:
+    """The rates in results folder `root`. Raises StudyError if they are missing or not complete."""
     layout = Layout(root)
     if not layout.rates_h5.exists():
         raise StudyError(f"{root}: has no rates; give results/STUDY of a study that has run (rnnlimits run STUDY)")
-    width = min(120, shutil.get_terminal_size((100, 24)).columns)
-    table = ratefile.table(ratefile.read(layout.rates_h5), width)
+    return ratefile.read(layout.rates_h5)
+
+
+def places(root: Path) -> list[tuple[Path, str]]:
+    """Files and folders of the results folder `root` that are there, each with what it is."""
+    layout = Layout(root)
     every = (
         (layout.report, "all of it on one page, for a browser"),
         (layout.figures, "the figures, SVG and PNG"),
@@ -33,7 +47,4 @@ def summary(root: Path) -> str:
         (RntkLayout(root).weights_csv, "weight of time steps"),
         *((layout.root / name, ENSEMBLES) for name in ("train", "kernel", "descent")),
     )
-    places = [(path, words) for path, words in every if path.exists()]
-    longest = max(len(str(path)) for path, _ in places)
-    lines = (f"  {str(path).ljust(longest)}  {words}" for path, words in places)
-    return "\n".join([table, "", "where to look:", *lines])
+    return [(path, words) for path, words in every if path.exists()]

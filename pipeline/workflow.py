@@ -16,7 +16,7 @@ from pathlib import Path
 
 from kernels import gpu_count, require_known
 from kernels.problem import KernelError
-from pipeline import BACKEND
+from pipeline import BACKEND, shipped
 from pipeline.cluster import endings, leftovers, submission
 from pipeline.errors import REFUSALS, StudyError
 from pipeline.experiments import check, ensembles
@@ -24,8 +24,6 @@ from pipeline.layout import Layout
 from pipeline.locks import exclusive, sign
 from pipeline.study import AnyStudy
 
-HOME = Path(__file__).parent.parent
-SNAKEFILE = HOME / "workflow" / "Snakefile"
 LOG_LINES = 12
 
 
@@ -39,9 +37,9 @@ def run(
     """
     require_known(backend)
     cores = cores or gpu_ranks(backend, elsewhere=bool(further))
-    print(*check(study), sep="\n")
+    check(study)
     layout = Layout.of(study, results)
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(SNAKEFILE), "--configfile", str(path)]
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(shipped.SNAKEFILE), "--configfile", str(path)]
     command += ["--cores", str(cores) if cores else "all", "--config", f"results={json.dumps(str(results))}"]
     command += [f"backend={backend}", "--quiet", "all"]
     with exclusive(layout.locks, "run") as lock:
@@ -57,10 +55,10 @@ def submit(
     Exit codes and errors as for `run`; StudyError also where Slurm cannot be asked.
     """
     submission.require_plain(path, results, profile)
-    print(*check(study), sep="\n")
+    check(study)
     layout = Layout.of(study, results)
     prefix = leftovers.prefix(layout.root)
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(SNAKEFILE), "--configfile", str(path)]
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(shipped.SNAKEFILE), "--configfile", str(path)]
     command += ["--profile", str(profile), "--slurm-jobname-prefix", prefix]
     command += ["--config", f"results={json.dumps(str(results))}", f"site={json.dumps(str(profile))}"]
     command.append(f"backend={backend}")
@@ -82,7 +80,7 @@ def _guarded(command: Sequence[str], lock: int, study: AnyStudy, layout: Layout)
     os.environ.update(environment())
     require_mpiexec()
     # A workflow profile would only say the same, and is announced on every run.
-    guard = ["--nolock", "--rerun-incomplete", "--keep-going", "--workflow-profile", "none"]
+    guard = [*colours(), "--nolock", "--rerun-incomplete", "--keep-going", "--workflow-profile", "none"]
     for stale in layout.locks.glob("refusals-*"):  # of a run that was killed; the lock is ours
         stale.unlink(missing_ok=True)
     # In the results folder, which jobs on other nodes see as well.
@@ -95,6 +93,11 @@ def _guarded(command: Sequence[str], lock: int, study: AnyStudy, layout: Layout)
     if code > 0:
         show_log()
     return code
+
+
+def colours() -> list[str]:
+    """What tells Snakemake that NO_COLOR is set (no-color.org)."""
+    return ["--nocolor"] if os.environ.get("NO_COLOR") else []
 
 
 def gpu_ranks(backend: str, elsewhere: bool = False) -> int | None:
@@ -155,16 +158,18 @@ def show_log() -> None:
 
 
 def environment(backend: str | None = None) -> dict[str, str]:
-    """Variables under which jobs find this Python, its mpiexec, and this package also from another environment.
+    """Variables under which jobs find this Python, its mpiexec, and a clone of this package also from elsewhere.
 
     backend: what the jobs are to take, if that is not left to them.
     """
     ours = str(Path(sys.executable).parent)
-    return {
-        "PATH": os.pathsep.join([ours, os.environ.get("PATH", "")]),
-        "PYTHONPATH": os.pathsep.join([str(HOME), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep),
-        **({BACKEND: backend} if backend else {}),
-    }
+    found = {"PATH": os.pathsep.join([ours, os.environ.get("PATH", "")])}
+    if (
+        not shipped.IS_INSTALLED
+    ):  # this Python finds what is installed, and another must not see all that lies beside it
+        others = os.environ.get("PYTHONPATH", "")
+        found["PYTHONPATH"] = os.pathsep.join([str(shipped.PACKAGE.parent), others]).rstrip(os.pathsep)
+    return {**found, **({BACKEND: backend} if backend else {})}
 
 
 def relative_results(folder: object) -> str:

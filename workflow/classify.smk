@@ -12,9 +12,9 @@ from snakemake.utils import min_version
 
 min_version("9.0")
 
-sys.path.insert(0, str(Path(workflow.basedir).parent))
+sys.path.insert(0, str(Path(str(workflow.current_basedir)).parent))
 
-from pipeline import workflow as running
+from pipeline import shipped, workflow as running
 from pipeline.errors import StudyError
 
 try:
@@ -34,21 +34,18 @@ except StudyError as error:
 
 os.environ.update(running.environment())
 
-ENVIRONMENT = str(running.HOME / "environment.yml")
+ENVIRONMENT = str(shipped.ENVIRONMENT)
 OPTIONS = ["--results", RESULTS]
 OPTIONS += ["--archive", str(WANTED.archive)] if WANTED.archive else []
 OPTIONS += ["--quick"] if WANTED.quick else []
 COMMAND = "python -m pipeline rntk classify {params.sets:q} {params.options:q}"
 
 
-localrules:
-    all,
-
-
 rule all:
     input:
         list(report.paths(Path(RESULTS)).values()),
         [job.result for job in JOBS],
+    localrule: True
 
 
 rule table:

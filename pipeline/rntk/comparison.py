@@ -10,13 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline import workflow
+from pipeline import shipped, workflow
 from pipeline.errors import REFUSALS, StudyError
 from pipeline.locks import exclusive
 from pipeline.rntk import classify, jobs, methods, report
 from pipeline.rntk.jobs import FOLDER, Job
-
-SNAKEFILE = workflow.HOME / "workflow" / "classify.smk"
 
 
 @dataclass(frozen=True)
@@ -41,7 +39,15 @@ def run(wanted: Wanted, cores: int | None, further: Sequence[str]) -> int:
     workflow.relative_results(wanted.results)
     wanted.jobs()
     root = wanted.results / FOLDER
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(SNAKEFILE), "--nolock", "--rerun-incomplete"]
+    command = [
+        sys.executable,
+        "-m",
+        "snakemake",
+        "--snakefile",
+        str(shipped.CLASSIFY),
+        "--nolock",
+        "--rerun-incomplete",
+    ]
     command += ["--cores", str(cores) if cores else "all", "--keep-going", "--workflow-profile", "none"]
     command += ["--quiet", "all", "--config", *_config(wanted)]
     os.environ.update(workflow.environment())
@@ -50,7 +56,7 @@ def run(wanted: Wanted, cores: int | None, further: Sequence[str]) -> int:
         tempfile.NamedTemporaryFile("r", dir=root / ".locks", prefix="refusals-") as refusals,
     ):
         os.environ[REFUSALS] = str(Path(refusals.name).resolve())
-        code = workflow.supervise([*command, *further], lock)
+        code = workflow.supervise([*command, *further, *workflow.colours()], lock)
         if code != 0 and refusals.read():
             return 2
     if code > 0:

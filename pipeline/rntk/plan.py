@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -167,13 +167,18 @@ def _row(name: str, members: tuple[Cell, ...], study: RntkStudy) -> tuple[str, .
         str(sum(cell.replicas for cell in members)),
         str(sum(len(blocks(study, cell)) for cell in members)),
         f"{work:.3g}",
-        duration(work / PER_SECOND),
+        duration(seconds(members, study)),
         size_text(sum(output_bytes(cell, study) for cell in members)),
     )
 
 
+def seconds(members: Iterable[Cell], study: RntkStudy) -> float:
+    """Expected time of one core for all replicas of the cells."""
+    return sum(replica_work(study, cell) * cell.replicas for cell in members) / PER_SECOND
+
+
 def output_bytes(cell: Cell, study: RntkStudy) -> int:
-    """Bytes of a cell's shards."""
+    """Estimated size of the cell's shards, uncompressed."""
     count = len(study.sequences.lengths)
     values = 2 + (count * (count + 1) if cell.kind == "kernel" else 3 * count)
     return 8 * values * cell.replicas + FILE_OVERHEAD * len(blocks(study, cell))

@@ -5,6 +5,7 @@ rule study:
     log:
         LAYOUT.logs / "study.log",
     priority: 1
+    localrule: True
     conda:
         ENVIRONMENT
     params:

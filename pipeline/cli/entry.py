@@ -1,0 +1,51 @@
+"""One verb from its words to its exit code: 0 done; 1 a defect or a failed rank; 2 bad input; 130 interrupted."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+
+from pipeline import shipped
+from pipeline.cli.page import parser
+from pipeline.cli.words import say
+from pipeline.errors import StudyError, note_refusal
+from pipeline.segments import forget_unused
+
+# Ranks are the parallelism. A linear-algebra library that starts threads of its own would fight them for cores, and
+# its sums would depend on how many it got. Set, not defaulted: Snakemake exports other values. Read by NumPy's import.
+for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ[_variable] = "1"
+
+RANK_VARIABLES = ("PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK")  # set by mpiexec and srun for each rank
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb; returns the exit code."""
+    if any(name in os.environ for name in RANK_VARIABLES):
+        # An interrupted rank must die at once: one that winds up in Python waits for ranks that wait for it. Nothing
+        # is lost by that, as files appear whole or not at all.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        forget_unused()
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    end = words.index("--") if "--" in words else len(words)
+    options = parser().parse_args(words[:end])
+    options.further = words[end + 1 :]
+    from kernels.problem import KernelError  # only now: NumPy need not be imported for --help
+
+    try:
+        if hasattr(options, "study"):
+            options.study = shipped.study(options.study, say)
+        options.verb(options)
+    except (StudyError, KernelError) as error:
+        say(f"rnnlimits: {error}")
+        note_refusal(str(error))
+        return 2
+    except KeyboardInterrupt:
+        say("rnnlimits: interrupted; the same command continues where it stopped")
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of our output has left, which is its right
+        return 0
+    return 0

@@ -1,0 +1,67 @@
+"""Verbs that read result files: inspect, validate, digest; and pack, which puts a study into one."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from pipeline.cli.words import FILES, RESULTS, Verb, completed, json_option, results_argument
+from pipeline.errors import StudyError
+
+
+def _inspect(options: argparse.Namespace) -> None:
+    from pipeline import documents
+    from pipeline.files.inspection import inspect
+
+    print(documents.text(documents.of_files(options.path)) if options.json else inspect(options.path))
+
+
+def _validate(options: argparse.Namespace) -> None:
+    from pipeline import documents
+    from pipeline.files.inspection import missing, validate
+
+    faults = [*validate(options.path), *missing(options.path)]
+    if options.json:
+        print(documents.text(documents.of_faults(options.path, faults)))
+    else:
+        print(*(faults or [f"{options.path}: valid"]), sep="\n")
+    if faults:
+        raise StudyError(f"{options.path}: {len(faults)} fault{'s' * (len(faults) > 1)} found")
+
+
+def _digest(options: argparse.Namespace) -> None:
+    from pipeline import documents
+    from pipeline.files.inspection import digest
+
+    print(documents.text(documents.of_digests(options.path)) if options.json else "\n".join(digest(options.path)))
+
+
+def _path(parser: argparse.ArgumentParser) -> None:
+    completed(parser.add_argument("path", type=Path, metavar="PATH", help="HDF5 file or results folder"), RESULTS)
+    json_option(parser)
+
+
+def _pack(options: argparse.Namespace) -> None:
+    from pipeline.files.packing import pack
+
+    pack(options.results_folder, options.output)
+
+
+def _pack_arguments(parser: argparse.ArgumentParser) -> None:
+    results_argument(parser)
+    completed(parser.add_argument("output", type=Path, metavar="OUTPUT", help="HDF5 file to write"), FILES)
+
+
+INSPECT = Verb("inspect", "show what is in HDF5 files", "rnnlimits inspect results/demo/rates.h5", _inspect, _path)
+VALIDATE = Verb(
+    "validate",
+    "check files against format and digests",
+    "rnnlimits validate results/demo",
+    _validate,
+    _path,
+    more="Exit code 2 if there are faults; they are on stdout all the same.",
+)
+DIGEST = Verb(
+    "digest", "digests of contents, whatever the time stamps", "rnnlimits digest results/demo", _digest, _path
+)
+PACK = Verb("pack", "one self-contained file of a study", "rnnlimits pack results/demo demo.h5", _pack, _pack_arguments)

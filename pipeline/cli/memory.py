@@ -1,0 +1,28 @@
+"""The verb memory: the network's memory against updates and width, untrained."""
+
+from __future__ import annotations
+
+import argparse
+
+from pipeline.cli.words import Verb, backend_option, results_option, say, study_argument
+
+
+def _memory(options: argparse.Namespace) -> None:
+    from kernels import processor
+    from pipeline import memory_table
+    from pipeline import study as studies
+    from pipeline.layout import Layout
+
+    study = studies.load(options.study)
+    layout = Layout.of(study, options.results)
+    print(memory_table.run(study, layout, processor(options.backend, warn=say)))
+    print(f"\nwhere to look:\n  {layout.memory_csv}")
+
+
+def _arguments(parser: argparse.ArgumentParser) -> None:
+    study_argument(parser)
+    results_option(parser)
+    backend_option(parser)
+
+
+MEMORY = Verb("memory", "table of memory against updates and width", "rnnlimits memory demo", _memory, _arguments)

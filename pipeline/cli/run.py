@@ -1,0 +1,72 @@
+"""The verb run: the whole workflow, on this machine or in jobs of a cluster."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.cli.words import (
+    DEFAULT_RESULTS,
+    PROFILES,
+    Verb,
+    backend_option,
+    completed,
+    results_option,
+    say,
+    study_argument,
+    whole,
+)
+from pipeline.errors import StudyError
+
+if TYPE_CHECKING:
+    from pipeline.study import AnyStudy
+
+
+def _run(options: argparse.Namespace) -> None:
+    from pipeline import workflow
+    from pipeline.layout import Layout
+    from pipeline.study import load_any
+    from pipeline.summary import summary
+
+    study = load_any(options.study)
+    if options.profile is not None:
+        results, code = _run_on_cluster(study, options)
+    else:
+        results = options.results or DEFAULT_RESULTS
+        code = workflow.run(study, options.study, results, options.cores, options.further, options.backend)
+    if code != 0:
+        raise SystemExit(code)
+    print(summary(Layout.of(study, results).root))
+
+
+def _run_on_cluster(study: AnyStudy, options: argparse.Namespace) -> tuple[Path, int]:
+    """The results folder, which is the site's if none was asked for, and the exit code."""
+    from pipeline import shipped, workflow
+    from pipeline.cluster import submission
+
+    if options.cores is not None:
+        raise StudyError("--cores: is for work on this machine; with --profile, site.yaml says what jobs are given")
+    using = submission.profile(shipped.profile(options.profile, say))
+    results = options.results or Path(using.site.results)
+    backend = options.backend if options.backend != "auto" else using.site.backend
+    return results, workflow.submit(study, options.study, results, using.folder, options.further, backend)
+
+
+def _arguments(parser: argparse.ArgumentParser) -> None:
+    study_argument(parser)
+    parser.add_argument("--cores", type=whole, metavar="N", help="ranks to start (default: all cores, or all GPUs)")
+    backend_option(parser)
+    results_option(parser, None, f"folder of all results (default: {DEFAULT_RESULTS}, or the site's)")
+    about = "submit jobs to Slurm as this folder says, or the profile of this name that ships: slurm, slurm-gpu"
+    completed(parser.add_argument("--profile", type=Path, metavar="PROFILE", help=about), PROFILES)
+
+
+RUN = Verb(
+    "run",
+    "run the whole workflow: what is not up to date",
+    "rnnlimits run demo --cores 4",
+    _run,
+    _arguments,
+    more="What follows -- goes to Snakemake: rnnlimits run demo -- --dry-run",
+)

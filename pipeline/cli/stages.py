@@ -1,0 +1,107 @@
+"""The stages, as the workflow calls them: one verb for each."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from pipeline import MPI_START
+from pipeline.cli.words import Verb, backend_option, file_option, results_option, say, study_argument, whole
+
+if TYPE_CHECKING:
+    from pipeline.stages import Order
+
+Arguments = Callable[[argparse.ArgumentParser], None]
+
+
+def _in_parallel(options: argparse.Namespace) -> None:
+    """draw, twin, train and work: every rank comes here; rank 0 reads the study and holds the lock."""
+    from pipeline import stages
+
+    stages.distributed(_order(options))
+
+
+def _alone(options: argparse.Namespace) -> None:
+    """limit, poisson, rates, figures, report: one process, which is alone also where a launcher of ranks started it."""
+    for name in MPI_START:
+        os.environ.pop(name, None)
+    from pipeline import stages
+
+    stages.serial(_order(options))
+
+
+def _order(options: argparse.Namespace) -> Order:
+    from pipeline.stages import Order
+
+    return Order(
+        options.name,
+        options.study,
+        options.results,
+        options.backend,
+        say,
+        pack=options.pack,
+        steps=options.steps,
+        log=options.log,
+        parts=options.parts,
+    )
+
+
+def _common(name: str, further: Arguments | None = None) -> Arguments:
+    """Arguments that every stage has, and `further` ones."""
+
+    def arguments(parser: argparse.ArgumentParser) -> None:
+        parser.set_defaults(name=name, pack=None, steps=None, log=None, parts=())
+        study_argument(parser)
+        results_option(parser)
+        backend_option(parser)
+        if further is not None:
+            further(parser)
+
+    return arguments
+
+
+def _log(parser: argparse.ArgumentParser) -> None:
+    file_option(parser, "--log", "also write progress to this file, in plain lines")
+
+
+def _work(parser: argparse.ArgumentParser) -> None:
+    about = "draw, twin-K00064 or a pack (rntk: a pack): what `rnnlimits plan --cluster` puts into jobs"
+    parser.add_argument("parts", nargs="+", metavar="PART", help=about)
+    _log(parser)
+
+
+def _twin(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--steps", type=whole, metavar="K", help="one K (default: every K that has twins)")
+    _log(parser)
+
+
+def _train(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--pack", metavar="PACK", help="one pack of `rnnlimits plan` (default: all)")
+    _log(parser)
+
+
+def parallel(name: str, words: str, example: str, further: Arguments) -> Verb:
+    """A stage of all ranks of an MPI job."""
+    return Verb(name, words, f"mpiexec -n 2 rnnlimits {example}", _in_parallel, _common(name, further))
+
+
+def serial(name: str, words: str) -> Verb:
+    """A stage of one process."""
+    return Verb(name, words, f"rnnlimits {name} mine.yaml", _alone, _common(name))
+
+
+PARALLEL = (
+    parallel("draw", "draw the chain with the infinite-width memory", "draw mine.yaml", _log),
+    parallel("twin", "online SGD at infinite width along the same paths", "twin mine.yaml --steps 64", _twin),
+    parallel("train", "train the ensembles", "train mine.yaml --pack N00064-K00064", _train),
+    parallel("work", "several parts of a study in one job", "work mine.yaml draw N00064-K00064", _work),
+)
+SERIAL = (
+    serial("limit", "solve the limit"),
+    serial("poisson", "long-run variances: constants of the square-root laws"),
+    serial("rates", "estimate the rates"),
+    serial("figures", "draw the figures"),
+    serial("report", "write report.html, one page of all results"),
+)

@@ -1,0 +1,155 @@
+"""Verbs that look at a study file before anything runs: check, plan; and the schema of such files."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.cli.words import (
+    PROFILES,
+    Verb,
+    backend_option,
+    chosen_backend,
+    completed,
+    file_option,
+    json_option,
+    positive,
+    results_option,
+    study_argument,
+)
+from pipeline.errors import StudyError
+
+if TYPE_CHECKING:
+    from kernels.problem import Backend
+    from pipeline.design import Resolved
+    from pipeline.study import AnyStudy, Study
+
+QUANTITY = "output_fluctuation"
+PROFILE = Path("slurm")
+
+
+# --- check ---------------------------------------------------------------------------------------------------
+
+
+def _check(options: argparse.Namespace) -> None:
+    from pipeline.experiments import check
+    from pipeline.files import durable
+    from pipeline.study import load_any, to_yaml
+
+    study = load_any(options.study)
+    for finding in check(study):
+        print(finding)
+    print(f"{options.study}: good")
+    if options.resolved is not None:
+        durable.write_bytes(options.resolved, to_yaml(study, options.resolved.parent).encode())
+
+
+def _check_arguments(parser: argparse.ArgumentParser) -> None:
+    study_argument(parser)
+    file_option(parser, "--resolved", "also write the study with every default")
+
+
+# --- plan ----------------------------------------------------------------------------------------------------
+
+
+def _plan(options: argparse.Namespace) -> None:
+    if options.resolve is None and options.write is not None:
+        raise StudyError("--write: needs --resolve, which chooses the replicas to write")
+    print(_planned(options))
+
+
+def _planned(options: argparse.Namespace) -> str:
+    from pipeline import documents
+    from pipeline.experiments import require_training
+    from pipeline.rntk import plan as rntk_plan
+    from pipeline.study import RntkStudy, load_any
+
+    found = load_any(options.study)
+    if isinstance(found, RntkStudy) and options.cluster is None and options.resolve is None:
+        return documents.text(documents.of_rntk_plan(found)) if options.json else rntk_plan.summary(found)
+    if options.cluster is not None:
+        return _cluster_plan(found, options)
+    return _trainings(require_training(found, "replicas to resolve"), options)
+
+
+def _trainings(study: Study, options: argparse.Namespace) -> str:
+    """The plan on this machine, with the study's replicas or those that --resolve chooses."""
+    from pipeline import documents, plan
+    from pipeline.calibration import ns_per_unit_step
+
+    be = chosen_backend(options)
+    worker = "GPU" if be.name == "cuda" else "core"
+    if options.resolve is None:
+        pace = ns_per_unit_step(study, be)
+        return (
+            documents.text(documents.of_plan(study, pace, worker))
+            if options.json
+            else plan.summary(study, pace, worker)
+        )
+    resolved = _resolved(study, options, be)
+    pace = ns_per_unit_step(study, be)
+    return (
+        documents.text(documents.of_resolved(resolved, pace, worker)) if options.json else resolved.report(pace, worker)
+    )
+
+
+def _cluster_plan(study: AnyStudy, options: argparse.Namespace) -> str:
+    from pipeline import documents, shipped
+    from pipeline.cli.words import say
+    from pipeline.cluster import submission
+    from pipeline.experiments import check
+    from pipeline.layout import Layout
+
+    check(study)
+    using = submission.profile(shipped.profile(options.cluster, say))
+    layout = Layout.of(study, Path(using.site.results))
+    if options.json:
+        return documents.text(documents.of_jobs(study, layout, using))
+    return submission.report(study, layout, using)
+
+
+def _resolved(study: Study, options: argparse.Namespace, be: Backend) -> Resolved:
+    """The study with the replicas that --resolve asks for, written where --write says."""
+    from kernels import on_processor
+    from pipeline import design
+    from pipeline.files import durable
+    from pipeline.layout import Layout
+
+    layout = Layout.of(study, options.results)
+    resolved = design.resolve(study, layout, on_processor(be), options.resolve, options.quantity)
+    if options.write is not None:
+        durable.require_folder(options.write)
+        durable.write_bytes(options.write, resolved.to_yaml(options.write.parent).encode())
+    return resolved
+
+
+def _plan_arguments(parser: argparse.ArgumentParser) -> None:
+    study_argument(parser)
+    backend_option(parser)
+    json_option(parser)
+    about = f"the jobs of a Slurm profile instead (default: {PROFILE})"
+    cluster = parser.add_argument("--cluster", nargs="?", type=Path, const=PROFILE, metavar="PROFILE", help=about)
+    completed(cluster, PROFILES)
+    resolve = parser.add_argument_group("replicas from results that are there")
+    about = "replicas that give exponents this half-width"
+    resolve.add_argument("--resolve", type=positive, metavar="HALF", help=about)
+    about = f"whose exponents (default: {QUANTITY})"
+    resolve.add_argument("--quantity", default=QUANTITY, metavar="NAME", help=about)
+    file_option(resolve, "--write", "also write the study with these replicas")
+    results_option(resolve)
+
+
+# --- schema --------------------------------------------------------------------------------------------------
+
+
+def _schema(_: argparse.Namespace) -> None:
+    from pipeline.study import json_schema
+
+    print(json.dumps(json_schema(), indent=2))
+
+
+CHECK = Verb("check", "check a study file", "rnnlimits check mine.yaml", _check, _check_arguments)
+PLAN = Verb("plan", "tell what a study will cost", "rnnlimits plan full --cluster", _plan, _plan_arguments)
+SCHEMA = Verb("schema", "print the JSON schema of study files", "rnnlimits schema > schema.json", _schema)

@@ -1,0 +1,27 @@
+"""The verb watch: a live view of a study under way."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from pipeline.cli.words import FILES, Verb, completed, positive, results_argument
+
+
+def _watch(options: argparse.Namespace) -> None:
+    from pipeline.watch import live
+
+    live.watch(options.results_folder, options.study_file, options.every, options.once, options.json)
+
+
+def _arguments(parser: argparse.ArgumentParser) -> None:
+    results_argument(parser)
+    about = "study file (default: RESULTS/study.yaml)"
+    completed(parser.add_argument("--study", type=Path, dest="study_file", metavar="FILE", help=about), FILES)
+    about = "between looks (default: 2)"
+    parser.add_argument("--every", type=positive, default=2.0, metavar="SECONDS", help=about)
+    parser.add_argument("--once", action="store_true", help="one look, as where stdout is not a terminal")
+    parser.add_argument("--json", action="store_true", help="one line of JSON for each look")
+
+
+WATCH = Verb("watch", "a live view of a study under way", "rnnlimits watch results/demo", _watch, _arguments)

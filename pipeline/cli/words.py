@@ -1,0 +1,151 @@
+"""What verbs of the command line share: how one is described, options and arguments, what is said and printed."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline import BACKEND
+
+# The stages, MPI and plotting are imported by the verbs that need them: `--help` and `check` start at once.
+if TYPE_CHECKING:
+    from kernels.problem import Backend
+
+DEFAULT_RESULTS = Path("results")
+STUDY_ARGUMENT = "study file (YAML), or the name of one that ships"
+
+# A parser, or a group of its options.
+Options = argparse._ActionsContainer
+
+
+def _no_arguments(_: argparse.ArgumentParser) -> None:
+    """A verb without arguments or options."""
+
+
+@dataclass(frozen=True)
+class Verb:
+    """One verb: its name, what it does in a few words, how it is called, and what calling it does."""
+
+    name: str
+    words: str
+    example: str
+    act: Callable[[argparse.Namespace], None]
+    arguments: Callable[[argparse.ArgumentParser], None] = _no_arguments
+    more: str = ""  # further lines below the example
+
+    def add_to(self, verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+        """Teach the parser this verb."""
+        end = f"example: {self.example}" + (f"\n{self.more}" if self.more else "")
+        parser = verbs.add_parser(
+            self.name,
+            help=self.words,
+            description=self.words[0].upper() + self.words[1:],
+            epilog=end,
+            formatter_class=Screen,
+        )
+        self.arguments(parser)
+        named = [_shown(one) for one in parser._actions if not one.option_strings]
+        parser.usage = " ".join(["%(prog)s [options]", *named])
+        parser.set_defaults(verb=self.act)
+
+
+def _shown(argument: argparse.Action) -> str:
+    word = str(argument.metavar)
+    return {"+": f"{word} ...", "*": f"[{word} ...]", "?": f"[{word}]"}.get(str(argument.nargs), word)
+
+
+class Screen(argparse.RawDescriptionHelpFormatter):
+    """Help of one verb on one screen: a wide column for the meaning, line breaks below the example as written."""
+
+    def __init__(self, prog: str, **options: Any) -> None:
+        super().__init__(prog, **{"max_help_position": 22, **options})
+
+
+def say(line: str) -> None:
+    """A line on stderr, from one rank only: a failed stage raises the same error on all of them."""
+    mpi = sys.modules.get("mpi4py.MPI")
+    rank = mpi.COMM_WORLD.rank if mpi is not None else os.environ.get("PMI_RANK", os.environ.get("PMIX_RANK", "0"))
+    if str(rank) == "0":
+        print(line, file=sys.stderr, flush=True)
+
+
+def chosen_backend(options: argparse.Namespace) -> Backend:
+    """The back end that --backend asks for. Raises KernelError for one that is not known or not here."""
+    from kernels import backend
+
+    return backend(options.backend, warn=say)
+
+
+# --- arguments and options ---------------------------------------------------------------------------------
+# What a shell completes is an attribute of the argument; pipeline.cli.completion turns it into each shell's words.
+
+STUDIES, ATLASES, PROFILES, SHIPPED, RESULTS, FILES, FOLDERS = (
+    "studies", "atlases", "profiles", "shipped", "results", "files", "folders",
+)  # fmt: skip
+
+
+def completed(argument: argparse.Action, what: str) -> None:
+    """Let shells complete an argument with STUDIES, PROFILES, RESULTS, FILES ..."""
+    argument.completed = what  # type: ignore[attr-defined]
+
+
+def study_argument(parser: Options) -> None:
+    """STUDY, which entry.main resolves if it is the name of a study that ships."""
+    completed(parser.add_argument("study", type=Path, metavar="STUDY", help=STUDY_ARGUMENT), STUDIES)
+
+
+def results_argument(parser: Options) -> None:
+    """RESULTS, the folder of one study."""
+    about = "results folder of a study: results/STUDY"
+    completed(parser.add_argument("results_folder", type=Path, metavar="RESULTS", help=about), RESULTS)
+
+
+def results_option(
+    parser: Options,
+    default: Path | None = DEFAULT_RESULTS,
+    about: str = f"folder of all results (default: {DEFAULT_RESULTS})",
+) -> None:
+    """--results."""
+    argument = parser.add_argument("--results", type=Path, default=default, metavar="FOLDER", help=about)
+    completed(argument, FOLDERS)
+
+
+def backend_option(parser: Options) -> None:
+    """--backend."""
+    default = os.environ.get(BACKEND) or "auto"
+    about = f"auto, cuda, host or numpy (default: {default})"
+    parser.add_argument("--backend", default=default, metavar="NAME", help=about)
+
+
+def json_option(parser: Options) -> None:
+    """--json."""
+    parser.add_argument("--json", action="store_true", help="one JSON document on stdout, for scripts")
+
+
+def file_option(parser: Options, name: str, about: str) -> None:
+    """An option that names a file."""
+    completed(parser.add_argument(name, type=Path, metavar="FILE", help=about), FILES)
+
+
+def positive(text: str) -> float:
+    """A number above 0, else an error of the command line."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return value
+
+
+def whole(text: str) -> int:
+    """A whole number above 0, else an error of the command line."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
