@@ -24,7 +24,7 @@ def require_training(study: AnyStudy, what: str) -> Study:
     if isinstance(study, Study):
         return study
     raise StudyError(
-        f"{study.source}: experiment is rntk, which has no {what}; its stages are train, rates and figures, "
+        f"{study.source}: experiment is rntk, which has no {what}; its stages are train, rates, figures and report, "
         "which rnnlimits run does one after the other"
     )
 

@@ -26,36 +26,23 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, ScalarFormatter
 
 from pipeline import plan, progress, surface
-from pipeline.estimators import CONTRACTIONS, ENTRIES, TWIN_ENTRIES, Contraction, Quantity, TwinQuantity
-from pipeline.files import durable, store
-from pipeline.files.ensembles import open_ensemble
+from pipeline.curves import MOST_PANELS, Curves, diagonal, losses, outputs, read_limit, spaced, telling_probes
+from pipeline.files import durable
+from pipeline.labels import AXES, BAR, ORDINATES, TITLES, series, told, undetermined, upper_limit
+from pipeline.labels import BLACK as BLACK
+from pipeline.labels import COLOURS as COLOURS
+from pipeline.labels import GREY as GREY
 from pipeline.plan import Cell
 from pipeline.ratefile import Rate, RatePoint, read
 from pipeline.resampling import Array
-from pipeline.rntk import estimators as rntk
 
 if TYPE_CHECKING:
     from pipeline.layout import Layout
     from pipeline.study import Study
 
-BLACK, GREY = "#000000", "#7f7f7f"
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "<", "P", "X", "*")
-BAR = 1.96  # standard errors in an error bar: 95%, like the intervals
-MOST_CURVES = 4  # probes in a panel of curves
 MOST_BANDS = 4  # more would cover one another
 MOST_DOTS = 48  # replicas shown as dots
-MOST_BINS = 16  # of the loss
-MOST_PANELS = 3  # betas in the figures of curves and of losses
-AXES = {
-    "draws": "values in the average",
-    "N": "width $N$  ($K = N$)",
-    "K": "steps per unit of time $K$",
-    "hidden_updates": "hidden updates $k$",
-    "chain_steps": "chain steps $k$",
-    "n": "width $n$",
-    "steps": "steps of gradient descent",
-}
 STYLE: dict[str, Any] = {
     "axes.grid": True,
     "axes.labelsize": 9,
@@ -81,31 +68,6 @@ STYLE: dict[str, Any] = {
     "xtick.labelsize": 8,
     "ytick.labelsize": 8,
 }
-DRAWN: tuple[Quantity | Contraction | TwinQuantity, ...] = (
-    *CONTRACTIONS,
-    *TWIN_ENTRIES,
-    *reversed(ENTRIES),
-)  # of entries with one name the first of the registry wins
-TITLES = (
-    {entry.name: entry.title for entry in DRAWN}
-    | rntk.TITLES
-    | {
-        "ergodic_average": "Averages of test functions of the chain",
-        "loss_decay": "Fall of the loss of twins over its prediction",
-        "output_surface": "Output error against the limit, N and K apart",
-        "mixing": "Chains with one start, on their way to the stationary law",
-        "sgd_noise_constant": "Noise of one-pass training over its prediction",
-    }
-)
-ORDINATES = (
-    {entry.name: entry.ordinate for entry in DRAWN}
-    | rntk.ORDINATES
-    | {
-        "ergodic_average": "standard deviation",
-        "mixing": "root mean square distance",
-        "sgd_noise_constant": "ratio",
-    }
-)
 METADATA: dict[str, dict[str, Any]] = {"svg": {"Date": None, "Creator": None}, "png": {"Software": None}}
 CAPTION = "lines: fit;  dashed: expected;  hollow: not in the fit;  bars: 95%"
 
@@ -232,25 +194,10 @@ def ratio_figure(rates: Sequence[Rate]) -> Figure:
 def headline(rates: Sequence[Rate], separator: str = ": ") -> str:
     """What is seen: the quantity, and the exponents by the estimator that tells most, and best."""
     title = TITLES.get(rates[0].quantity, rates[0].quantity)
-    known = [rate for rate in rates if not _undetermined(rate)]
-    if not known:
+    if not (span := told(rates)):
         return f"{title}{separator}no rate can be told yet"
-    names = dict.fromkeys(rate.estimator for rate in known)
-    groups = [[rate for rate in known if rate.estimator == name] for name in names]
-    known = min(groups, key=lambda group: (-len(group), sum(rate.stderr for rate in group)))
-    low, high = min(rate.exponent for rate in known), max(rate.exponent for rate in known)
-    span = f"{low:.2f}" if high - low < 0.01 else f"{low:.2f} to {high:.2f}"
     symbol = {"N": "N^{-p}", "K": "K^{-p}", "n": "n^{-p}", "steps": "K^{-p}"}.get(rates[0].variable, "e^{-pk}")
     return f"{title}{separator}${symbol}$ with $p$ = {span}"
-
-
-def _refused(rate: Rate) -> bool:
-    return rate.note.startswith("refused")
-
-
-def _undetermined(rate: Rate) -> bool:
-    """No exponent to show."""
-    return math.isnan(rate.exponent) or _refused(rate)
 
 
 @dataclass(frozen=True)
@@ -290,23 +237,11 @@ def _legend(ax: Axes, rates: Sequence[Rate], styles: dict[str, Look], title: str
     """Above the panel, where no point can be."""
     for rate in rates:
         look = styles[rate.at]
-        hollow: dict[str, Any] = {"markerfacecolor": "white"} if _undetermined(rate) else {}
-        ax.plot([], [], color=look.colour, marker=look.marker, label=_label(rate), **hollow)
+        hollow: dict[str, Any] = {"markerfacecolor": "white"} if undetermined(rate) else {}
+        ax.plot([], [], color=look.colour, marker=look.marker, label=series(rate), **hollow)
     place: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (-0.02, 1.0), "borderaxespad": 0.2}
     legend = ax.legend(title=title or None, alignment="left", labelspacing=0.25, **place)
     legend.get_title().set_fontsize(9)
-
-
-SYMBOLS = {"beta": "β", "depth": "τ", "phi": "φ", "N": "N"}
-
-
-def _label(rate: Rate) -> str:
-    """The series' fixed coordinates, its exponent and the expected one."""
-    fixed = (part.partition("=") for part in rate.at.split())
-    name = ", ".join(f"{SYMBOLS.get(key, key)} = {value.replace('infinity', '∞')}" for key, _, value in fixed)
-    number = f"p = {rate.exponent:.3f} ± {0.5 * (rate.ci_high - rate.ci_low):.3f}"
-    expected = "" if math.isnan(rate.expected) else f" (expected {rate.expected:.3g})"
-    return f"{name}:  {'not determined' if _undetermined(rate) else number}{expected}"
 
 
 def _points(ax: Axes, rate: Rate, look: Look, dodge: float) -> None:
@@ -330,19 +265,15 @@ def _points(ax: Axes, rate: Rate, look: Look, dodge: float) -> None:
     below = [p for p in rate.cloud if p.estimate <= 0]
     if below:
         x = np.array([p.variable for p in below]) * dodge
-        ax.plot(x, [_upper(p) for p in below], marker=r"$\downarrow$", color=look.colour, linestyle="", markersize=6)
-
-
-def _upper(point: RatePoint) -> float:
-    """95% upper limit of a root whose debiased square came out negative."""
-    square = -(point.estimate**2) + BAR * point.stderr**2
-    return math.sqrt(square) if square > 0 else math.nan
+        ax.plot(
+            x, [upper_limit(p) for p in below], marker=r"$\downarrow$", color=look.colour, linestyle="", markersize=6
+        )
 
 
 def _laws(ax: Axes, rate: Rate, look: Look) -> None:
     """The fitted law over the used points, and the expected slope through the middle of it."""
     used = np.array([p.variable for p in rate.cloud if p.used])
-    if _undetermined(rate):
+    if undetermined(rate):
         return
     geometric = rate.law == "geometric"
     x = np.array([used.min(), used.max()])
@@ -359,7 +290,7 @@ def _estimate_view(ax: Axes, rates: Sequence[Rate]) -> None:
     """Limits from the estimates, not from bars that reach down to zero; decimal ticks while they are readable."""
     values = [p.estimate for rate in rates for p in rate.cloud if p.estimate > 0]
     values += [p.estimate + BAR * p.stderr for rate in rates for p in rate.cloud if p.used]
-    values += [u for rate in rates for p in rate.cloud if p.estimate <= 0 and not math.isnan(u := _upper(p))]
+    values += [u for rate in rates for p in rate.cloud if p.estimate <= 0 and not math.isnan(u := upper_limit(p))]
     if not values:
         return
     low, high = min(values), max(values)
@@ -381,7 +312,7 @@ def local_panel(ax: Axes, rates: Sequence[Rate], styles: dict[str, Look]) -> Non
         used = [p for p in rate.cloud if p.used]
         if len(used) >= 2:
             _local_points(ax, used, look, geometric)
-        if not _undetermined(rate) and len(rates) <= MOST_BANDS:
+        if not undetermined(rate) and len(rates) <= MOST_BANDS:
             ax.axhspan(rate.ci_low, rate.ci_high, color=look.colour, alpha=0.15, linewidth=0)
         if not math.isnan(rate.expected):
             ax.axhline(rate.expected, color=look.colour, linestyle=(0, (4, 2)), linewidth=0.9)
@@ -424,45 +355,15 @@ def _powers_of_two(ax: Axes, rates: Sequence[Rate]) -> None:
 # --- curves ----------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, eq=False)
-class Curves:
-    """What limit.h5 says: output (T, P) at checkpoints, fine_time (F,), output_fine (F, P), loss (F,), loss_floor."""
-
-    output: Array
-    fine_time: Array
-    output_fine: Array
-    loss: Array
-    loss_floor: float
-
-
-def read_limit(study: Study, layout: Layout) -> Curves:
-    """The limit's curves. Raises StudyError if limit.h5 is missing or of another study."""
-    names = ("output", "fine_time", "output_fine", "loss")
-    with store.open_complete(layout.limit, "limit", limit_id=plan.limit_id(study)) as file:
-        return Curves(**{name: file[name][()] for name in names}, loss_floor=float(file["loss_floor"][()]))
-
-
-def _spaced(items: Sequence[Any], most: int) -> list[Any]:
-    """At most `most` items, evenly spaced, with the first and the last."""
-    picked = np.unique(np.linspace(0, len(items) - 1, min(most, len(items))).round().astype(int))
-    return [items[index] for index in picked]
-
-
-def _diagonal(cells: Sequence[Cell], beta: float) -> list[Cell]:
-    """The cells of one beta at the smallest depth, by width."""
-    depth = min(cell.depth for cell in cells)
-    return sorted((c for c in cells if c.beta == beta and c.depth == depth), key=lambda cell: cell.width)
-
-
 def output_figure(study: Study, layout: Layout, cells: Sequence[Cell], limit: Curves) -> Figure:
     """g_t on a few probes against replicas at checkpoints: a column for each beta, smallest and largest width."""
-    betas = _spaced(sorted({cell.beta for cell in cells}), MOST_PANELS)
-    rows = 2 if any(len(_diagonal(cells, beta)) > 1 for beta in betas) else 1
+    betas = spaced(sorted({cell.beta for cell in cells}), MOST_PANELS)
+    rows = 2 if any(len(diagonal(cells, beta)) > 1 for beta in betas) else 1
     figure = plt.figure(figsize=(0.8 + 2.7 * len(betas), 0.9 + 2.2 * rows))
     panels = figure.subplots(rows, len(betas), sharex=True, sharey=True, squeeze=False)
-    probes = _telling_probes(limit)
+    probes = telling_probes(limit)
     for column, beta in zip(panels.T, betas, strict=True):
-        ladder = _diagonal(cells, beta)
+        ladder = diagonal(cells, beta)
         for ax, cell in zip(column, (ladder[0], ladder[-1]), strict=False):
             _output_panel(ax, study, layout, cell, limit, probes)
             ax.set_title(f"β = {cell.beta:g},  N = {cell.width}")
@@ -478,12 +379,6 @@ def output_figure(study: Study, layout: Layout, cells: Sequence[Cell], limit: Cu
     return figure
 
 
-def _telling_probes(limit: Curves) -> list[int]:
-    """Probes whose limit outputs at the end are spread over their range."""
-    order = np.argsort(limit.output[-1], kind="stable").tolist()
-    return [int(index) for index in _spaced(order, MOST_CURVES)]
-
-
 def _output_range(limit: Curves, probes: Sequence[int]) -> tuple[float, float]:
     shown = limit.output_fine[:, probes]
     low, high = float(shown.min()), float(shown.max())
@@ -492,17 +387,13 @@ def _output_range(limit: Curves, probes: Sequence[int]) -> tuple[float, float]:
 
 
 def _output_panel(ax: Axes, study: Study, layout: Layout, cell: Cell, limit: Curves, probes: Sequence[int]) -> None:
-    with open_ensemble(layout.ensemble(cell), cell_id=plan.cell_id(study, cell)) as file:
-        first = file["sign"][()] == 1  # one of each pair: independent of one another, with the law of C
-        output, time = file["output"][()][first][:, :, probes], file["time"][()]
-    since = 1 if time[0] == 0 else 0  # at time 0 the output is the initial field, far wider than the rest
+    time, output = outputs(study, layout, cell, probes)
     step = float(limit.fine_time[-1]) * 0.016
     for index, (colour, marker) in enumerate(zip(COLOURS, MARKERS, strict=False)):
         if index == len(probes):
             break
         ax.plot(limit.fine_time, limit.output_fine[:, probes[index]], color=colour, zorder=3)
-        shifted = time[since:] + step * (index - (len(probes) - 1) / 2)
-        _scatter(ax, shifted, output[:, since:, index], colour, marker)
+        _scatter(ax, time + step * (index - (len(probes) - 1) / 2), output[:, :, index], colour, marker)
 
 
 def _scatter(ax: Axes, time: Array, output: Array, colour: str, marker: str) -> None:
@@ -517,11 +408,11 @@ def _scatter(ax: Axes, time: Array, output: Array, colour: str, marker: str) -> 
 
 def loss_figure(study: Study, layout: Layout, cells: Sequence[Cell], limit: Curves) -> Figure:
     """Squared error along the path, averaged over replicas, against the limit loss: a panel for each beta."""
-    betas = _spaced(sorted({cell.beta for cell in cells}), MOST_PANELS)
+    betas = spaced(sorted({cell.beta for cell in cells}), MOST_PANELS)
     figure = plt.figure(figsize=(0.8 + 2.7 * len(betas), 3.2))
     panels = figure.subplots(1, len(betas), sharey=True, squeeze=False)[0]
     for ax, beta in zip(panels, betas, strict=True):
-        for cell, colour, marker in zip(_spaced(_diagonal(cells, beta), 3), COLOURS, MARKERS, strict=False):
+        for cell, colour, marker in zip(spaced(diagonal(cells, beta), 3), COLOURS, MARKERS, strict=False):
             _loss_curve(ax, study, layout, cell, colour, marker)
         ax.plot(limit.fine_time, limit.loss, color=BLACK, label="limit", zorder=3)
         ax.axhline(limit.loss_floor, color=GREY, linestyle=":", linewidth=0.9, label="floor")
@@ -535,19 +426,6 @@ def loss_figure(study: Study, layout: Layout, cells: Sequence[Cell], limit: Curv
 
 
 def _loss_curve(ax: Axes, study: Study, layout: Layout, cell: Cell, colour: str, marker: str) -> None:
-    with open_ensemble(layout.ensemble(cell), cell_id=plan.cell_id(study, cell)) as file:
-        loss, time, pair = file["loss"][()], file["loss_time"][()], file["pair"][()]
-    _, owner = np.unique(pair, return_inverse=True)
-    members = np.bincount(owner)
-    coarse = max(1, len(time) // MOST_BINS)
-    time, loss = _coarsened(time, coarse), _coarsened(loss, coarse)
-    units = np.stack([np.bincount(owner, column) / members for column in loss.T], axis=1)
-    error = BAR * units.std(axis=0, ddof=1) / math.sqrt(len(units))
+    time, mean, stderr = losses(study, layout, cell)
     style: dict[str, Any] = {"fmt": marker, "markersize": 3, "elinewidth": 0.6}
-    ax.errorbar(time, units.mean(axis=0), error, color=colour, label=f"N = {cell.width}", **style)
-
-
-def _coarsened(values: Array, size: int) -> Array:
-    """Means of `size` neighbours along the last axis; a remainder is left out."""
-    whole = values.shape[-1] // size * size
-    return np.asarray(values[..., :whole].reshape(*values.shape[:-1], -1, size).mean(-1))
+    ax.errorbar(time, mean, BAR * stderr, color=colour, label=f"N = {cell.width}", **style)

@@ -125,6 +125,11 @@ class Layout:
         return self.figures / f"{name}.{suffix}"
 
     @property
+    def report(self) -> Path:
+        """The page that shows all of it."""
+        return self.root / "report.html"
+
+    @property
     def study_yaml(self) -> Path:
         """The study with every default written out."""
         return self.root / "study.yaml"

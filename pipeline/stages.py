@@ -174,7 +174,7 @@ def _announce(comm: MPI.Intracomm, gpu: int, say: Say) -> None:
 
 
 def serial(order: Order) -> None:
-    """Run limit, rates or figures in this process."""
+    """Run limit, poisson, rates, figures or report in this process."""
     study = _checked(order.study)
     layout = RntkLayout.of(study, order.results)
     with exclusive(layout.locks, order.stage):
@@ -194,6 +194,8 @@ def _of_networks(study: RntkStudy, layout: RntkLayout, order: Order) -> None:
         from pipeline.rntk import figures
 
         figures.run(study, layout, be)
+    elif order.stage == "report":
+        _report(study, layout, order)
     else:
         experiments.require_training(study, f"stage {order.stage}")
 
@@ -223,4 +225,10 @@ def _figures(study: Study, layout: Layout, _: Order) -> None:
     figures.run(study, layout)
 
 
-_SERIAL = {"limit": _limit, "poisson": _poisson, "rates": _rates, "figures": _figures}
+def _report(study: AnyStudy, layout: Layout, _: Order) -> None:
+    from pipeline import report
+
+    report.run(study, layout)
+
+
+_SERIAL = {"limit": _limit, "poisson": _poisson, "rates": _rates, "figures": _figures, "report": _report}

@@ -38,6 +38,7 @@ def places(root: Path) -> list[tuple[Path, str]]:
     """Files and folders of the results folder `root` that are there, each with what it is."""
     layout = Layout(root)
     every = (
+        (layout.report, "all of it on one page, for a browser"),
         (layout.figures, "the figures, SVG and PNG"),
         (layout.rates_csv, "this table, to be read by programs"),
         (layout.rates_h5, "every point behind it"),

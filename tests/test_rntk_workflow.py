@@ -30,10 +30,29 @@ class TestFinished:
     def test_everything_is_there_and_valid(self, finished: Path) -> None:
         results = finished / "results" / "tiny-rntk"
         names = {path.name for path in results.iterdir()}
-        assert {"kernels.h5", "rates.h5", "rates.csv", "weights.csv", "figures", "kernel", "descent", "logs"} <= names
+        assert {
+            "kernels.h5",
+            "rates.h5",
+            "rates.csv",
+            "report.html",
+            "weights.csv",
+            "figures",
+            "kernel",
+            "descent",
+            "logs",
+        } <= names
         assert {"ntk_fluctuation.svg", "weights.png"} <= {path.name for path in (results / "figures").iterdir()}
         assert validate(results) == []
         assert "is missing" not in run("validate", results).stdout
+
+    def test_the_report_shows_all_of_it(self, finished: Path) -> None:
+        text = (finished / "results" / "tiny-rntk" / "report.html").read_text()
+        for figure in ("ntk_fluctuation", "ntk_step_gap", "weights"):
+            assert f'id="plot-{figure}-1"' in text
+        for file in ("kernel/n00008/erf-L1.h5", "descent/n00016/erf-L2.h5", "kernels.h5"):
+            assert f'href="{file}"' in text
+            assert (finished / "results" / "tiny-rntk" / file).exists()
+        assert "core-hours);" in text
 
     def test_xarray_reads_the_ensembles(self, finished: Path) -> None:
         results = finished / "results" / "tiny-rntk"

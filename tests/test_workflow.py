@@ -48,7 +48,18 @@ def test_everything_is_there_and_valid(finished: tuple[Path, Path]) -> None:
     folder, _ = finished
     results = folder / "results" / "tiny"
     names = {path.name for path in results.iterdir()}
-    assert {"draw.h5", "limit.h5", "rates.h5", "rates.csv", "figures", "train", "shards", "study.yaml", "logs"} <= names
+    assert {
+        "draw.h5",
+        "limit.h5",
+        "rates.h5",
+        "rates.csv",
+        "report.html",
+        "figures",
+        "train",
+        "shards",
+        "study.yaml",
+        "logs",
+    } <= names
     run("validate", results)
     # Snakemake keeps its own notes in the folder it was started in; everything else is in the results folder.
     assert {path.name for path in folder.iterdir()} == {"tiny.yaml", "results", ".snakemake"}
@@ -58,6 +69,22 @@ def test_the_plan_is_written_before_anything_is_worked_on(finished: tuple[Path, 
     results = finished[0] / "results" / "tiny"
     first = min(path.stat().st_mtime_ns for path in (results / "shards").rglob("*.h5"))
     assert (results / "study.yaml").stat().st_mtime_ns < first
+
+
+def test_the_report_tells_what_networks_cost(finished: tuple[Path, Path]) -> None:
+    text = (finished[0] / "results" / "tiny" / "report.html").read_text()
+    assert "core-hours);" in text
+    assert 'href="train/N00048-K00048/beta0.75-depth1.h5"' in text
+
+
+def test_snakemakes_own_report_has_captions(finished: tuple[Path, Path]) -> None:
+    folder, study = finished
+    done = snakemake(folder, study, "--report", "own.html")
+    assert done.returncode == 0, done.stderr
+    text = (folder / "own.html").read_text()
+    (folder / "own.html").unlink()
+    for word in ("rates.csv", "report.html", "drift.svg", "hollow ones are not in the fit"):
+        assert word in text
 
 
 def test_the_resolved_study_is_the_study(finished: tuple[Path, Path]) -> None:
@@ -89,11 +116,11 @@ def test_comments_and_formatting_rerun_nothing(finished: tuple[Path, Path]) -> N
 @pytest.mark.parametrize(
     ("changes", "rules"),
     [
-        ({"width": [16, 24, 33, 48, 60]}, {"train_N00060_K00060", "rates", "figures", "study"}),
-        ({"replicas_per_block": 8}, set()),
+        ({"width": [16, 24, 33, 48, 60]}, {"train_N00060_K00060", "rates", "figures", "page", "study"}),
+        ({"replicas_per_block": 8}, {"study"}),
         (
             {"beta": [0.75, 0.8]},
-            {f"train_N000{n}_K000{n}" for n in (16, 24, 33, 48)} | {"rates", "figures", "study"},
+            {f"train_N000{n}_K000{n}" for n in (16, 24, 33, 48)} | {"rates", "figures", "page", "study"},
         ),
     ],
     ids=["another width", "chunk size", "another beta"],
@@ -116,7 +143,7 @@ def test_twins_are_added_without_training_again(finished: tuple[Path, Path]) -> 
     try:
         write_study(folder, twin={"follow": True, "steps_per_time": [64], "paths": 4}, **STUDY)
         twins = {f"twin_K000{k}" for k in (16, 24, 33, 48, 64)}
-        assert planned(folder, study) - ALWAYS == twins | {"rates", "figures", "study"}
+        assert planned(folder, study) - ALWAYS == twins | {"rates", "figures", "page", "study"}
     finally:
         study.write_text(kept)
 
@@ -127,7 +154,15 @@ def test_another_seed_reruns_all(finished: tuple[Path, Path]) -> None:
     try:
         write_study(folder, seed=8, **STUDY)
         trains = {f"train_N000{n}_K000{n}" for n in (16, 24, 33, 48)}
-        assert planned(folder, study) - ALWAYS == trains | {"draw", "limit", "poisson", "rates", "figures", "study"}
+        assert planned(folder, study) - ALWAYS == trains | {
+            "draw",
+            "limit",
+            "poisson",
+            "rates",
+            "figures",
+            "page",
+            "study",
+        }
     finally:
         study.write_text(kept)
 

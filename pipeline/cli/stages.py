@@ -24,7 +24,7 @@ def _in_parallel(options: argparse.Namespace) -> None:
 
 
 def _alone(options: argparse.Namespace) -> None:
-    """limit, rates and figures: one process, which is alone also where a launcher of ranks started it."""
+    """limit, poisson, rates, figures, report: one process, which is alone also where a launcher of ranks started it."""
     for name in MPI_START:
         os.environ.pop(name, None)
     from pipeline import stages
@@ -103,4 +103,5 @@ SERIAL = (
     serial("poisson", "long-run variances: constants of the square-root laws"),
     serial("rates", "estimate the rates"),
     serial("figures", "draw the figures"),
+    serial("report", "write report.html, one page of all results"),
 )

@@ -24,7 +24,7 @@ _READ_BY_A_SHELL = re.compile(r"['\"`$\\\x00-\x1f\x7f]")
 
 Resource = int | str | Callable[..., int]
 
-ANALYSIS_MINUTES = 20  # asked for by the job of limit, poisson, rates and figures
+ANALYSIS_MINUTES = 20  # asked for by the job of limit, poisson, rates, figures and report
 ANALYSIS_SECONDS = 5  # and for each cell; demo.yaml takes 1
 ANALYSIS_MEGABYTES = 1500
 # The executor plugin takes nearly all SLURM variables away from a job: the hosts are asked for by its number.

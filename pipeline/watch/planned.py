@@ -61,7 +61,9 @@ def of(study: AnyStudy, root: Path) -> Programme:
     if isinstance(study, RntkStudy):
         layout = RntkLayout(root)
         rates = (layout.kernels, layout.rates_h5, layout.rates_csv)
-        return Programme(tuple(_networks(study, layout)), {"rates": rates, "figures": (layout.figures,)})
+        return Programme(
+            tuple(_networks(study, layout)), {"rates": rates, "figures": (layout.figures,), "report": (layout.report,)}
+        )
     ours = Layout(root)
     parts = (_draw(study, ours), *_twins(study, ours), *_packs(study, ours))
     stages = {
@@ -69,6 +71,7 @@ def of(study: AnyStudy, root: Path) -> Programme:
         "poisson": (ours.poisson,),
         "rates": (ours.rates_h5, ours.rates_csv),
         "figures": (ours.figures,),
+        "report": (ours.report,),
     }
     return Programme(parts, stages)
 

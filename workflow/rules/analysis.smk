@@ -6,8 +6,14 @@ rule analysis:
     output:
         FURTHER,
         LAYOUT.rates_h5,
-        LAYOUT.rates_csv,
-        directory(LAYOUT.figures),
+        RATES_TABLE,
+        FIGURES,
+        report(
+            LAYOUT.report,
+            caption="../report/page.rst",
+            category="Report",
+            labels={"what": "everything on one page"},
+        ),
     log:
         LAYOUT.logs / "analysis.log",
     conda:

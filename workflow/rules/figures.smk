@@ -4,7 +4,7 @@ rule figures:
         LAYOUT.limit,
         ENSEMBLES,
     output:
-        directory(LAYOUT.figures),
+        FIGURES,
     log:
         LAYOUT.logs / "figures.log",
     conda:

@@ -7,7 +7,7 @@ rule rates:
         TWINS,
     output:
         LAYOUT.rates_h5,
-        LAYOUT.rates_csv,
+        RATES_TABLE,
     log:
         LAYOUT.logs / "rates.log",
     conda:

@@ -31,7 +31,7 @@ rule rates:
     output:
         LAYOUT.kernels,
         LAYOUT.rates_h5,
-        LAYOUT.rates_csv,
+        RATES_TABLE,
     log:
         LAYOUT.logs / "rates.log",
     conda:
@@ -48,7 +48,7 @@ rule figures:
     input:
         LAYOUT.rates_h5,
     output:
-        directory(LAYOUT.figures),
+        FIGURES,
         LAYOUT.weights_csv,
     log:
         LAYOUT.logs / "figures.log",

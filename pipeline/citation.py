@@ -1,0 +1,48 @@
+"""How to cite this software, from an installed copy as well: what CITATION.cff says (a test compares the two)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+AUTHORS = "The rnnlimits authors"
+TITLE = "rnnlimits: convergence rates of wide recurrent networks to their kernel limit"
+VERSION = "0.1.0"
+RELEASED = "2026-11-21"
+
+
+class Paper(NamedTuple):
+    """An article whose theory is measured."""
+
+    authors: str
+    title: str
+    identifier: str
+    year: int
+
+
+PAPERS = (
+    Paper(
+        "Samuel Chun-Hei Lam, Justin Sirignano, Konstantinos Spiliopoulos",
+        "Kernel Limit for a Class of Recurrent Neural Networks Trained on Ergodic Data Sequences",
+        "arXiv:2308.14555",
+        2023,
+    ),
+    Paper(
+        "Sina Alemohammad, Zichao Wang, Randall Balestriero, Richard G. Baraniuk",
+        "The Recurrent Neural Tangent Kernel",
+        "arXiv:2006.10246",
+        2020,
+    ),
+)
+
+
+def bibtex() -> str:
+    """An entry for this software."""
+    fields = {
+        "author": f"{{{AUTHORS}}}",
+        "title": f"{{{TITLE}}}",
+        "version": VERSION,
+        "year": RELEASED[:4],
+        "license": "BSD-3-Clause",
+    }
+    lines = (f"  {name:<7} = {{{value}}}," for name, value in fields.items())
+    return "\n".join(["@software{rnnlimits,", *lines, "}"])

@@ -1,0 +1,96 @@
+"""What a study has cost: time of cores and GPUs for each cell, shards and bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+
+from pipeline import experiments, plan
+from pipeline.errors import StudyError
+from pipeline.files.reading import attribute_of, open_complete
+from pipeline.layout import Layout
+from pipeline.study import AnyStudy, RntkStudy
+
+TIMED = "run_seconds"
+DEVICE = "cuda"  # the back end whose blocks are timed on a GPU
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one ensemble, or all: seconds of cores and of GPUs (None: not recorded), replicas, shards and their bytes.
+
+    backends, devices: that occur among the shards.
+    """
+
+    file: Path | None
+    replicas: int
+    shards: int
+    bytes: int
+    core_seconds: float | None
+    gpu_seconds: float | None
+    backends: frozenset[str] = frozenset()
+    devices: frozenset[str] = frozenset()
+
+
+def costs(study: AnyStudy, layout: Layout) -> list[Cost]:
+    """A line for every ensemble of a study, and one for its draws.
+
+    Times are volatile and come from the files, so the same files give the same costs. Raises StudyError naming an
+    ensemble or a shard that is missing or damaged.
+    """
+    found = [_of_ensemble(path, shards) for path, shards in experiments.ensembles(study, layout.root)]
+    if not isinstance(study, RntkStudy):
+        identity = plan.draw_id(study)
+        shards = [layout.draw_shard(index, identity) for index in range(study.draws.blocks)]
+        present = [path for path in shards if path.exists()]  # an exact law needs no drawing
+        found.append(Cost(layout.draw, 0, len(present), _bytes(present), None, None))
+    return found
+
+
+def total(found: Sequence[Cost]) -> Cost:
+    """The sum; times that are not recorded are left out."""
+    return Cost(
+        None,
+        sum(cost.replicas for cost in found),
+        sum(cost.shards for cost in found),
+        sum(cost.bytes for cost in found),
+        sum(cost.core_seconds or 0.0 for cost in found),
+        sum(cost.gpu_seconds or 0.0 for cost in found),
+    )
+
+
+def _of_ensemble(path: Path, shards: Sequence[Path]) -> Cost:
+    with open_complete(path, None) as file:
+        timed = TIMED in file
+        count = len(file["replica"] if "replica" in file else file["path"])
+        backends, devices = (_occurring(file, name) for name in ("shard_backend", "shard_device"))
+        seconds = float(file[TIMED][()].sum()) if timed else 0.0
+    if not timed:
+        return Cost(path, count, len(shards), _bytes(shards), None, None, backends, devices)
+    gpu = 0.0
+    if DEVICE in backends:
+        gpu = seconds if len(backends) == 1 else sum(map(_on_gpu, shards))
+    return Cost(path, count, len(shards), _bytes(shards), seconds - gpu, gpu, backends, devices)
+
+
+def _occurring(file: h5py.File, attribute: str) -> frozenset[str]:
+    return frozenset(str(attribute_of(file, attribute) or "").split(", ")) - {""}
+
+
+def _on_gpu(path: Path) -> float:
+    """Seconds of a shard that a GPU computed, else 0: of an ensemble whose shards come from both."""
+    try:
+        with h5py.File(path) as file:
+            return float(file[TIMED][()].sum()) if attribute_of(file, "backend") == DEVICE else 0.0
+    except OSError as error:
+        raise StudyError(f"{path}: cannot be read: {error}; run the same command again") from error
+
+
+def _bytes(paths: Iterable[Path]) -> int:
+    try:
+        return sum(path.stat().st_size for path in paths)
+    except OSError as error:
+        raise StudyError(f"{error.filename}: is missing; run the same command again") from error

@@ -1,0 +1,52 @@
+"""The table of costs, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pipeline import plan
+from pipeline.layout import Layout
+from pipeline.report.cost import Cost, total
+from pipeline.report.numbers import grouped, hours, short
+from pipeline.report.places import linked
+from pipeline.report.plots import Link
+
+
+@dataclass(frozen=True)
+class CostRow:
+    """A line of the table of costs, in words."""
+
+    link: Link | None
+    replicas: str
+    shards: str
+    size: str
+    cores: str
+    gpus: str
+
+
+def cost_rows(layout: Layout, found: Sequence[Cost]) -> tuple[list[CostRow], CostRow, str]:
+    """A line for each ensemble, the total, and the total in a sentence."""
+    whole = total(found)
+    smallest = min((time for cost in found for time in (cost.core_seconds, cost.gpu_seconds) if time), default=0.0)
+    lines = [_cost_row(layout, cost, smallest) for cost in found]
+    return lines, _cost_row(layout, whole, smallest), _spent(whole)
+
+
+def _cost_row(layout: Layout, cost: Cost, smallest: float) -> CostRow:
+    times = (cost.core_seconds, cost.gpu_seconds)
+    cores, gpus = (hours(time, smallest) if time else "–" for time in times)
+    link = linked(layout, cost.file) if cost.file else None
+    replicas = grouped(cost.replicas) if cost.replicas else "–"
+    return CostRow(link, replicas, grouped(cost.shards), plan.size_text(cost.bytes), cores, gpus)
+
+
+def _spent(whole: Cost) -> str:
+    times = ((whole.core_seconds or 0.0, "core"), (whole.gpu_seconds or 0.0, "GPU"))
+    parts = [
+        f"{plan.duration(seconds)} of one {worker} ({short(seconds / 3600)} {worker}-hours)"
+        for seconds, worker in times
+        if seconds
+    ]
+    spent = f"The networks took {' and '.join(parts)}" if parts else "No times were recorded"
+    return f"{spent}; {grouped(whole.shards)} shards hold {plan.size_text(whole.bytes)}."

@@ -1,0 +1,196 @@
+"""Interactive figures of curves in time: outputs and losses beside the limit's, and the weight of time steps."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import plotly.graph_objects as go
+
+from pipeline import plan
+from pipeline.curves import MOST_PANELS, Curves, diagonal, losses, outputs, read_limit, spaced, telling_probes
+from pipeline.errors import StudyError
+from pipeline.labels import BAR, BLACK, COLOURS, GREY
+from pipeline.layout import Layout
+from pipeline.plan import Cell
+from pipeline.report.numbers import short, span, whole
+from pipeline.report.plots import SYMBOLS, Panel, Plot, Table, axis, legend, logarithmic, panel, room
+from pipeline.report.rate_plots import ToLink
+from pipeline.study import Study
+
+HEIGHT = 300
+TIME = "training time <i>t</i>"
+WEIGHTS_FLOOR = 1e-8  # of the axis; what is below is nothing
+
+
+def curve_plots(study: Study, layout: Layout, link: ToLink) -> list[Plot]:
+    """Outputs and losses along the diagonal K = N; nothing without such cells.
+
+    Raises StudyError for a file at fault.
+    """
+    cells = [cell for cell in plan.cells(study) if cell.width == cell.steps_per_time]
+    if not cells:
+        return []
+    limit = read_limit(study, layout)
+    betas = spaced(sorted({cell.beta for cell in cells}), MOST_PANELS)
+    ladders = [diagonal(cells, beta) for beta in betas]
+    return [_outputs(study, layout, ladders, limit, link), _losses(study, layout, ladders, limit, link)]
+
+
+def _outputs(study: Study, layout: Layout, ladders: Sequence[list[Cell]], limit: Curves, link: ToLink) -> Plot:
+    probes = telling_probes(limit)
+    panels, rows = [], []
+    for cell in dict.fromkeys([ladder[0] for ladder in ladders] + [ladder[-1] for ladder in ladders]):
+        drawn, more = _output_panel(study, layout, cell, limit, probes, link)
+        panels.append(drawn)
+        rows += more
+    columns = ("β", "N", "probe", "t", "mean", "s.d.", "limit", "replicas", "files")
+    heading = f"Outputs of trained networks and the limit, on {len(probes)} probes"
+    about = "Lines: limit. Markers with bars: mean and standard deviation over replicas, smallest and largest width."
+    return Plot("outputs", heading, about, panels, Table(columns, rows))
+
+
+def _output_panel(
+    study: Study, layout: Layout, cell: Cell, limit: Curves, probes: Sequence[int], link: ToLink
+) -> tuple[Panel, list[list[Any]]]:
+    time, output = outputs(study, layout, cell, probes)
+    mean, deviation = output.mean(0), output.std(0, ddof=1)
+    file = link(layout.ensemble(cell))
+    step = float(limit.fine_time[-1]) * 0.016
+    exact = limit.output[len(limit.output) - len(time) :]
+    traces, rows = [], []
+    for index, probe in enumerate(probes):
+        colour = COLOURS[index]
+        about = f"probe {probe}"
+        curve = {"x": limit.fine_time.tolist(), "y": limit.output_fine[:, probe].tolist(), "line": {"color": colour}}
+        traces.append(go.Scatter(mode="lines", hovertemplate=f"limit, {about}<br>%{{y:.4g}}<extra></extra>", **curve))
+        shift = step * (index - (len(probes) - 1) / 2)
+        numbers = zip(time, mean[:, index], deviation[:, index], strict=True)
+        said = [[whole(t), short(m, 4), short(d)] for t, m, d in numbers]
+        text = (
+            f"<b>t = %{{customdata[0]}}</b>  N = {cell.width}, {about}<br>mean %{{customdata[1]}}<br>"
+            f"s.d. %{{customdata[2]}}<br>{len(output)} replicas<br>{escape(file.text)}<extra></extra>"
+        )
+        bars = {"array": deviation[:, index].tolist(), "thickness": 1, "width": 0, "color": colour}
+        marker = {"symbol": SYMBOLS[index], "size": 8, "color": colour}
+        places = {"x": (time + shift).tolist(), "y": mean[:, index].tolist(), "mode": "markers"}
+        traces.append(go.Scatter(error_y=bars, marker=marker, customdata=said, hovertemplate=text, **places))
+        fixed = [whole(cell.beta), str(cell.width), str(probe)]
+        rows += [
+            [*fixed, *words, short(g, 4), str(len(output)), [file]]
+            for words, g in zip(said, exact[:, probe], strict=True)
+        ]
+    heading = f"β = {cell.beta:g}, N = {cell.width}"
+    shown = limit.output_fine[:, list(probes)]
+    low, high = float(shown.min()), float(shown.max())
+    margin = 0.6 * (high - low) + 1e-9
+    return _plain_panel(heading, traces, axis("output", range=[low - margin, high + margin], nticks=6)), rows
+
+
+def _plain_panel(heading: str, traces: Sequence[go.Scatter], ordinate: dict[str, Any]) -> Panel:
+    layout = {
+        "title": {"text": escape(heading), "font": {"size": 13}, "x": 0, "xref": "paper", "y": 0.98, "yanchor": "top"},
+        "showlegend": False,
+        "margin": {"l": 8, "r": 12, "t": 34, "b": 8},
+        "xaxis": axis(TIME, nticks=6),
+        "yaxis": ordinate,
+    }
+    return panel(heading, traces, layout, HEIGHT)
+
+
+def _losses(study: Study, layout: Layout, ladders: Sequence[list[Cell]], limit: Curves, link: ToLink) -> Plot:
+    panels, rows = [], []
+    for ladder in ladders:
+        drawn, more = _loss_panel(study, layout, ladder, limit, link)
+        panels.append(drawn)
+        rows += more
+    about = "Markers: mean over replicas with 95% bars. Line: the limit's loss; dotted: what it tends to."
+    columns = ("β", "N", "t", "squared error", "95%", "replicas", "files")
+    return Plot("loss", "Loss along the training path and the limit's loss", about, panels, Table(columns, rows))
+
+
+def _loss_panel(
+    study: Study, layout: Layout, ladder: Sequence[Cell], limit: Curves, link: ToLink
+) -> tuple[Panel, list[list[Any]]]:
+    traces, rows = _limit_loss(limit), []
+    for cell, colour, symbol in zip(spaced(ladder, 3), COLOURS, SYMBOLS, strict=False):
+        time, mean, stderr = losses(study, layout, cell)
+        file = link(layout.ensemble(cell))
+        said = [
+            [short(t), short(m, 4), span(m - BAR * e, m + BAR * e)] for t, m, e in zip(time, mean, stderr, strict=True)
+        ]
+        text = (
+            f"<b>t = %{{customdata[0]}}</b>  N = {cell.width}<br>squared error %{{customdata[1]}}<br>"
+            f"95%: %{{customdata[2]}}<br>{cell.replicas} replicas<br>{escape(file.text)}<extra></extra>"
+        )
+        bars = {"array": (BAR * stderr).tolist(), "thickness": 1, "width": 0, "color": colour}
+        marker = {"symbol": symbol, "size": 6, "color": colour}
+        places = {"x": time.tolist(), "y": mean.tolist(), "mode": "markers", "name": f"N = {cell.width}"}
+        traces.append(go.Scatter(error_y=bars, marker=marker, customdata=said, hovertemplate=text, **places))
+        rows += [[whole(cell.beta), str(cell.width), *numbers, str(cell.replicas), [file]] for numbers in said]
+    heading = f"β = {ladder[0].beta:g}"
+    above = room(len(traces), heading)
+    layout_ = {
+        "legend": legend(len(traces), heading),
+        "showlegend": True,
+        "margin": {"l": 8, "r": 12, "t": above, "b": 8},
+        "xaxis": axis(TIME, nticks=6),
+        "yaxis": axis("squared error", nticks=7, range=[0, 1.1 * max(limit.loss.max(), *(max(t.y) for t in traces))]),
+    }
+    return panel(f"Loss, {heading}", traces, layout_, HEIGHT + above), rows
+
+
+def _limit_loss(limit: Curves) -> list[go.Scatter]:
+    time = limit.fine_time.tolist()
+    line = {"x": time, "y": limit.loss.tolist(), "mode": "lines", "line": {"color": BLACK, "width": 1.6}}
+    ends = {"x": [time[0], time[-1]], "y": [limit.loss_floor] * 2, "mode": "lines", "name": "floor"}
+    return [
+        go.Scatter(name="limit", hovertemplate="limit %{y:.4g}<extra></extra>", **line),
+        go.Scatter(line={"color": GREY, "dash": "dot", "width": 1.2}, hoverinfo="skip", **ends),
+    ]
+
+
+def weights_plot(path: Path) -> list[Plot]:
+    """Weight against time step from weights.csv: a panel for each network; nothing if the file has no rows.
+
+    Raises StudyError if it cannot be read.
+    """
+    try:
+        rows = list(csv.DictReader(path.read_text().splitlines()))
+    except OSError as error:
+        raise StudyError(f"{path}: cannot be read: {error.strerror}; run rnnlimits figures STUDY again") from error
+    if not rows:
+        return []
+    lowest = min(float(row["weight"]) for row in rows)
+    panels = []
+    for network in dict.fromkeys(row["network"] for row in rows):
+        panels.append(_weights_panel(network, [row for row in rows if row["network"] == network], lowest))
+    about = "Root mean square over sequences of |dK(x, x)/dx_t|, its largest value 1. Full lines: NTK; dashed: NNGP."
+    columns = ("network", "kernel", "sigma_w", "step", "weight")
+    table = Table(columns, [[row[name] for name in columns] for row in rows])
+    return [Plot("weights", "Weight of time steps in the limit's kernels", about, panels, table)]
+
+
+def _weights_panel(network: str, rows: Sequence[dict[str, str]], lowest: float) -> Panel:
+    sigmas = list(dict.fromkeys(row["sigma_w"] for row in rows))
+    traces = []
+    for kernel, dash in (("ntk", "solid"), ("nngp", "6px,4px")):
+        for sigma, colour in zip(sigmas, COLOURS, strict=False):
+            chosen = [row for row in rows if row["kernel"] == kernel and row["sigma_w"] == sigma]
+            name = f"{kernel.upper()}, σ<sub>w</sub> = {float(sigma):.4g}"
+            text = f"<b>step %{{x}}</b>  {name}<br>weight %{{y:.4g}}<extra></extra>"
+            places = {"x": [int(row["step"]) for row in chosen], "y": [float(row["weight"]) for row in chosen]}
+            line = {"color": colour, "dash": dash, "width": 1.6}
+            traces.append(go.Scatter(mode="lines", name=name, line=line, hovertemplate=text, **places))
+    above = room(len(traces), network)
+    layout = {
+        "legend": legend(len(traces), network),
+        "showlegend": True,
+        "margin": {"l": 8, "r": 12, "t": above, "b": 8},
+        "xaxis": axis("time step <i>t</i>", nticks=6),
+        "yaxis": axis("weight, largest 1", **logarithmic(max(WEIGHTS_FLOOR, 0.5 * lowest), 2.0)),
+    }
+    return panel(f"Weight of time steps, {network}", traces, layout, HEIGHT + above)

@@ -1,0 +1,37 @@
+"""Where the rates come from, and what computed the networks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pipeline.files.provenance import SOFTWARE
+from pipeline.files.reading import attribute_of, open_complete
+from pipeline.layout import Layout
+from pipeline.report.cost import Cost
+
+SHOWN = {
+    "git_commit": "Commit",
+    "python": "Python",
+    "numpy": "NumPy",
+    "command_line": "Command",
+    "created": "Rates written",
+}
+
+
+def provenance(layout: Layout, spent: Sequence[Cost]) -> list[tuple[str, str]]:
+    """Where the rates come from, and what computed the networks. Raises StudyError for a file at fault."""
+    keys = (*SOFTWARE, "backend", "study_id", "seed", "precision")
+    with open_complete(layout.rates_h5, "rates") as file:
+        found = {key: str(value) if (value := attribute_of(file, key)) is not None else "unknown" for key in keys}
+    backends = sorted({name for cost in spent for name in cost.backends})
+    devices = sorted({name for cost in spent for name in cost.devices})
+    return [
+        ("Software", f"rnnlimits {found['software_version']}"),
+        *((label, found[key]) for key, label in SHOWN.items()),
+        ("Rates computed by", found["backend"]),
+        ("Networks computed by", ", ".join(backends) or "unknown"),
+        ("On", ", ".join(devices) or "unknown"),
+        ("Study identity", found["study_id"]),
+        ("Seed", found["seed"]),
+        ("Precision", found["precision"]),
+    ]

@@ -1,0 +1,138 @@
+"""The page itself: everything that it shows, laid out by page/report.html.j2 in one file that needs no other."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import itertools
+from collections.abc import Mapping, Sequence
+from functools import partial
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from pipeline import __version__, citation, plan, progress
+from pipeline.errors import StudyError
+from pipeline.files import durable
+from pipeline.layout import Layout
+from pipeline.ratefile import Rate, read
+from pipeline.report import places
+from pipeline.report.cost import costs
+from pipeline.report.cost_table import cost_rows
+from pipeline.report.curve_plots import curve_plots, weights_plot
+from pipeline.report.headline import headline
+from pipeline.report.origins import provenance
+from pipeline.report.plots import Plot
+from pipeline.report.rate_plots import Files, rate_plot
+from pipeline.report.rate_table import notes, rows
+from pipeline.report.refusals import glossary, refusals
+from pipeline.report.sources import behind
+from pipeline.rntk import plan as rntk_plan
+from pipeline.rntk.layout import RntkLayout
+from pipeline.study import AnyStudy, RntkStudy, to_yaml
+
+COLUMNS = ("Quantity", "in", "at", "Estimator", "Exponent", "95% interval", "Expected", "Kind", "Verdict", "Note")
+GLYPHS = {"consistent": "●", "inconsistent": "▲", "undetermined": "○"}
+
+
+def run(study: AnyStudy, layout: Layout) -> Path:
+    """Write the report of a finished study into its folder; returns its path.
+
+    The same results give the same bytes. Raises StudyError for a file that is missing, damaged or of another study.
+    """
+    text = page(study, layout)
+    durable.require_folder(layout.report)
+    durable.write_bytes(layout.report, text.encode())
+    progress.note(str(layout.report))
+    return layout.report
+
+
+def page(study: AnyStudy, layout: Layout) -> str:
+    """The page as text; see `run`."""
+    identity = rntk_plan.study_id(study) if isinstance(study, RntkStudy) else plan.study_id(study)
+    rates = read(layout.rates_h5, study_id=identity)
+    plots = _plots(study, layout, rates)
+    environment = Environment(
+        loader=PackageLoader("pipeline.report", "page"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    environment.filters["verdict_glyph"] = GLYPHS.__getitem__
+    return environment.get_template("report.html.j2").render(
+        **_words(study, layout, rates), **_scripts(), plots=plots, static=_static(layout, plots), columns=COLUMNS
+    )
+
+
+def _plots(study: AnyStudy, layout: Layout, rates: Sequence[Rate]) -> list[Plot]:
+    """The figures, in the order of the figures stage."""
+    link = partial(places.linked, layout)
+    found = Files(partial(behind, study, layout), link)
+    groups = (list(group) for _, group in itertools.groupby(rates, key=lambda rate: rate.quantity))
+    plots = [rate_plot(members, found) for group in groups if (members := [rate for rate in group if rate.cloud])]
+    if isinstance(study, RntkStudy):
+        return plots + weights_plot(RntkLayout(layout.root).weights_csv)
+    return plots + curve_plots(study, layout, link)
+
+
+def _words(study: AnyStudy, layout: Layout, rates: Sequence[Rate]) -> Mapping[str, Any]:
+    """What the template says in words and tables."""
+    shown = [rate for rate in rates if " probe=" not in rate.at]
+    spent = costs(study, layout)
+    lines, whole, sentence = cost_rows(layout, spent)
+    return {
+        "name": study.name,
+        "version": __version__,
+        "headline": headline(study, shown),
+        "rows": rows(shown),
+        "single_probes": len(rates) - len(shown),
+        "notes": notes(shown),
+        "refusals": refusals(shown),
+        "glossary": glossary(shown),
+        "costs": lines,
+        "total": whole,
+        "spent": sentence,
+        "provenance": provenance(layout, spent),
+        "places": places.places(layout),
+        "study_yaml": to_yaml(study),
+        "citation": citation,
+    }
+
+
+def _scripts() -> Mapping[str, Markup | str]:
+    """Styles and scripts, written into the page, and the policy that lets exactly these scripts run."""
+    folder = files("pipeline.report") / "page"
+    library, own = _inline(get_plotlyjs()), _inline((folder / "report.js").read_text(encoding="utf-8"))
+    hashes = " ".join(f"'sha256-{_digest(script)}'" for script in (library, own))
+    policy = (
+        f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; "
+        "form-action 'none'"
+    )
+    style = (folder / "report.css").read_text(encoding="utf-8")
+    # Ours and plotly's, none of it from the study: the only texts that are not escaped.
+    return {"policy": policy, "style": Markup(style), "library": Markup(library), "script": Markup(own)}
+
+
+def _inline(script: str) -> str:
+    """A script as it may stand in a page: it must not end its element, and browsers hash it with plain line ends."""
+    return script.replace("\r\n", "\n").replace("\r", "\n").replace("</script", "<\\/script")
+
+
+def _digest(script: str) -> str:
+    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+
+
+def _static(layout: Layout, plots: Sequence[Plot]) -> dict[str, str]:
+    """The study's own SVG of each figure as a data address: for print, and for readers without scripts.
+
+    An image cannot run scripts, and names inside it do not meet those of other figures.
+    """
+    found = {}
+    for plot in plots:
+        path = layout.figure(plot.name, "svg")
+        try:
+            found[plot.name] = f"data:image/svg+xml;base64,{base64.b64encode(path.read_bytes()).decode()}"
+        except OSError as error:
+            raise StudyError(f"{path}: cannot be read: {error.strerror}; run rnnlimits figures STUDY again") from error
+    return found

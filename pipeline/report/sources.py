@@ -1,0 +1,75 @@
+"""Which files are behind a point of a rate, so that a reader can open them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from pipeline import plan
+from pipeline.layout import Layout
+from pipeline.plan import Twin
+from pipeline.ratefile import Rate
+from pipeline.rntk import plan as rntk_plan
+from pipeline.rntk.estimators import ENTRIES, STEP_GAP
+from pipeline.rntk.layout import RntkLayout
+from pipeline.study import AnyStudy, RntkStudy, Study
+
+FROM_POISSON = ("ergodic_average", "ergodic_constant", "mixing")
+FROM_DRAWS = ("memory_contraction", "chain_contraction")
+KINDS = {entry.name: entry.kind for entry in ENTRIES}
+
+
+def behind(study: AnyStudy, layout: Layout, rate: Rate, **values: float) -> list[Path]:
+    """The files from which the point of `rate` at these values of what varies (N=64, K=64) was estimated.
+
+    Empty if none can be named, as for a row that is computed from other rows.
+    """
+    if isinstance(study, RntkStudy):
+        return _of_networks(study, RntkLayout(layout.root), rate, values)
+    if rate.quantity in FROM_DRAWS:
+        return [layout.draw]
+    if rate.quantity in FROM_POISSON:
+        return [layout.poisson]
+    return _of_trainings(study, layout, rate, values)
+
+
+def coordinates(rate: Rate) -> dict[str, str]:
+    """The fixed coordinates of a row: beta=0.75 N=64 as a mapping."""
+    parts = (part.partition("=") for part in rate.at.split() if "=" in part)
+    return {key: value for key, _, value in parts}
+
+
+def _of_trainings(study: Study, layout: Layout, rate: Rate, values: Mapping[str, float]) -> list[Path]:
+    fixed = coordinates(rate)
+    trained = "beta" in fixed
+    wanted = {key: float(value) for key, value in fixed.items() if key in ("beta", "N", "K") and value != "infinity"}
+    # What varies is said last: a constant that was read off at one K has it among its coordinates as well.
+    wanted |= {key: value for key, value in values.items() if key in ("N", "K")}
+    if "K" not in wanted and "N" in wanted:
+        wanted["K"] = wanted["N"]  # along the diagonal
+    depths = None if rate.quantity == "depth_gap" or "depth" not in fixed else {int(fixed["depth"])}
+    cells = [
+        layout.ensemble(cell)
+        for cell in plan.cells(study)
+        if {"beta": cell.beta, "N": cell.width, "K": cell.steps_per_time}.items() >= _of_cell(wanted).items()
+        and (depths is None or cell.depth in depths)
+    ]
+    twins = [layout.twin(twin) for twin in plan.twins(study) if _follows(twin, wanted)]
+    return cells * trained + twins * (rate.estimator == "twin")
+
+
+def _of_cell(wanted: Mapping[str, float]) -> dict[str, float]:
+    return {key: value for key, value in wanted.items() if key in ("beta", "N", "K")}
+
+
+def _follows(twin: Twin, wanted: Mapping[str, float]) -> bool:
+    return wanted.get("K") == twin.steps_per_time
+
+
+def _of_networks(study: RntkStudy, layout: RntkLayout, rate: Rate, values: Mapping[str, float]) -> list[Path]:
+    names = [named.name for named in study.elmans if named.at == rate.at]
+    kind = "descent" if rate.quantity == STEP_GAP else KINDS.get(rate.quantity)
+    cells = [cell for cell in rntk_plan.cells(study) if cell.kind == kind and cell.network in names]
+    if rate.quantity == STEP_GAP:  # from the outputs of the widest networks at their start
+        return [layout.kernels, *(layout.networks(cell) for cell in sorted(cells, key=lambda cell: cell.width)[-1:])]
+    return [layout.networks(cell) for cell in cells if cell.width == values.get("n")]

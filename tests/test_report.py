@@ -1,0 +1,386 @@
+"""The report of a study: what is on the page, that it is one file that loads nothing, and how a browser shows it."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import itertools
+import json
+import re
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import browser
+import example_files
+import example_results as made_up
+import h5py
+import pytest
+import yaml
+from runs import ROOT
+
+import kernels
+from pipeline import citation, experiments, plan, ratefile, rates
+from pipeline.errors import StudyError
+from pipeline.files import store
+from pipeline.layout import Layout
+from pipeline.report import cost, page
+from pipeline.report import run as write_report
+from pipeline.study import Study
+
+HOSTILE = "</script><script>hacked=1</script><img src=x onerror=hacked=1>\"'&"
+SVG = '<svg xmlns="http://www.w3.org/2000/svg" width="40" height="30"><rect width="40" height="30"/></svg>'
+SHARD = 1000  # bytes
+VOID = {"meta", "img", "br", "link", "input"}
+
+
+class Page(HTMLParser):
+    """Every element with its attributes and the text directly in it; raises where one is not closed in its place."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str], list[str]]] = []
+        self.open: list[int] = []
+        self.feed(text)
+        self.close()
+        assert not self.open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, {key: value or "" for key, value in attrs}, []))
+        if tag not in VOID:
+            self.open.append(len(self.elements) - 1)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.elements[self.open.pop()][0] == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open:
+            self.elements[self.open[-1]][2].append(data)
+
+    def all(self, tag: str) -> list[tuple[dict[str, str], str]]:
+        return [(attrs, "".join(text)) for name, attrs, text in self.elements if name == tag]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Study, Layout]:
+    """A made-up study with rates; shards and pictures are stand-ins."""
+    study = made_up.make_study(beta="[0.6, 0.75]", replicas="64")
+    layout = made_up.write_results(study, tmp_path_factory.mktemp("report"))
+    rates.run(study, layout, kernels.backend("numpy"))
+    for _, shards in experiments.ensembles(study, layout.root):
+        for shard in shards:
+            shard.parent.mkdir(parents=True, exist_ok=True)
+            shard.write_bytes(bytes(SHARD))
+    layout.figures.mkdir()
+    for name in {rate.quantity for rate in ratefile.read(layout.rates_h5)} | {"outputs", "loss"}:
+        layout.figure(name, "svg").write_text(SVG)
+    write_report(study, layout)
+    return study, layout
+
+
+Finished = tuple[Study, Layout]
+
+
+@pytest.fixture(scope="module")
+def text(finished: Finished) -> str:
+    return finished[1].report.read_text()
+
+
+@pytest.fixture(scope="module")
+def parsed(text: str) -> Page:
+    return Page(text)
+
+
+def with_rates(study: Study, layout: Layout, folder: Path, **changes: Any) -> str:
+    """The page of the same results with fields of the first row replaced."""
+    first, *others = ratefile.read(layout.rates_h5)
+    attrs = store.provenance(study, [HOSTILE])
+    other = dataclasses.replace(layout, root=folder)
+    for path in layout.root.iterdir():
+        (folder / path.name).symlink_to(path)
+    other.rates_h5.unlink()
+    ratefile.write_h5(other.rates_h5, attrs, [dataclasses.replace(first, **changes), *others])
+    return page.page(study, other)
+
+
+# --- what is on it ---------------------------------------------------------------------------------------------
+
+
+def test_the_table_is_the_table_of_rates(finished: Finished, parsed: Page) -> None:
+    _, layout = finished
+    with layout.rates_csv.open() as file:
+        wanted = [row for row in csv.DictReader(file) if " probe=" not in row["at"]]
+    keys = [attrs["data-key"] for attrs, _ in parsed.all("td") if "data-key" in attrs]
+    width = 9  # columns after the heading of a row
+    assert len(keys) == width * len(wanted) > 0
+    rows = [keys[index : index + width] for index in range(0, len(keys), width)]
+    for row, rate in zip(rows, wanted, strict=True):
+        assert row[2] == rate["estimator"]
+        assert [f"{float(key):.6g}" if key else "" for key in (row[3], row[5])] == [rate["exponent"], rate["expected"]]
+        assert row[6:8] == [rate["expected_kind"], rate["verdict"]]
+    said = next(words for attrs, words in parsed.all("p") if attrs.get("class") == "lead")
+    judged = [rate["verdict"] for rate in wanted if rate["expected"]]
+    assert f"of {len(judged)} rates" in said
+    assert f"{judged.count('consistent')} agree" in said
+
+
+def test_notes_are_linked_and_refusals_explained(finished: Finished, parsed: Page, text: str) -> None:
+    found = ratefile.read(finished[1].rates_h5)
+    notes = {attrs["id"]: words for attrs, words in parsed.all("li") if attrs.get("id", "").startswith("note-")}
+    assert set(notes.values()) == {rate.note for rate in found if rate.note}
+    linked = [attrs["href"][1:] for attrs, _ in parsed.all("a") if attrs["href"].startswith("#note-")]
+    assert set(linked) == set(notes)
+    left = [rate for rate in found if rate.verdict == "undetermined"]
+    assert left
+    explained = [words for _, words in parsed.all("dt") if words.startswith(tuple(rate.quantity for rate in left))]
+    assert len(explained) == len(left)
+    assert "What cannot be told, and why" in text
+
+
+def test_figures_have_every_point_and_its_file(finished: Finished, parsed: Page) -> None:
+    _, layout = finished
+    drawings = {
+        attrs["id"].removeprefix("drawing-"): json.loads(words)
+        for attrs, words in parsed.all("script")
+        if attrs.get("type") == "application/json"
+    }
+    with h5py.File(layout.rates_h5) as file:
+        names = file["quantity"].asstr()[()][file["point_rate"][()]]
+        values = file["point_estimate"][()][names == "drift"]
+    drawn = [trace for trace in drawings["drift-1"]["data"] if trace["mode"] == "markers" and "yaxis" not in trace]
+    assert sorted(y for trace in drawn for y in trace["y"]) == pytest.approx(sorted(values))
+    said = [words for trace in drawn for words in trace["customdata"]]
+    assert ["64", "train/N00064-K00064/beta0.6-depth1.h5"] in [[words[0], words[-1]] for words in said]
+    for trace in drawn:
+        for word in ("estimate", "95%", "replicas", "customdata[5]"):
+            assert word in trace["hovertemplate"]
+
+
+def test_links_lead_to_files_that_are_there(finished: Finished, parsed: Page) -> None:
+    _, layout = finished
+    relative = {unquote(attrs["href"]) for attrs, _ in parsed.all("a") if not attrs["href"].startswith("#")}
+    assert {"rates.csv", "train/N00064-K00064/beta0.6-depth1.h5", "draw.h5"} <= relative
+    missing = [path for path in relative if not (layout.root / path).exists()]
+    assert missing == []
+    identities = {attrs["id"] for _, attrs, _ in parsed.elements if "id" in attrs}
+    inside = {attrs["href"][1:] for attrs, _ in parsed.all("a") if attrs["href"].startswith("#")}
+    assert inside <= identities
+
+
+def test_study_provenance_and_citation(finished: Finished, parsed: Page) -> None:
+    study, layout = finished
+    code = [words for _, words in parsed.all("code")]
+    assert any(yaml.safe_load(words) == yaml.safe_load(page.to_yaml(study)) for words in code if "beta:" in words)
+    with h5py.File(layout.rates_h5) as file:
+        wanted = [str(file.attrs[name]) for name in ("git_commit", "python", "numpy", "created", "study_id")]
+    assert set(wanted) <= set(code)
+    assert any(words.startswith("@software{") for words in code)
+
+
+def test_the_citation_is_that_of_the_citation_file() -> None:
+    file = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert (file["title"], file["version"]) == (citation.TITLE, citation.VERSION)
+    assert str(file["date-released"]) == citation.RELEASED
+    assert ", ".join(author["name"] for author in file["authors"]) == citation.AUTHORS
+    papers = [
+        (
+            ", ".join(f"{author['given-names']} {author['family-names']}" for author in paper["authors"]),
+            paper["title"],
+            paper["notes"],
+            paper["year"],
+        )
+        for paper in file["references"]
+    ]
+    assert papers == [tuple(paper) for paper in citation.PAPERS]
+
+
+def test_costs_are_those_of_the_shards(tmp_path: Path) -> None:
+    shards = [
+        example_files.write_shard(tmp_path, 0, 2, backend="host", device="a core"),
+        example_files.write_shard(tmp_path, 2, 2, backend="cuda", device="a GPU"),
+    ]
+    ensemble = example_files.write_ensemble(tmp_path, shards)
+    seconds = []
+    for shard in shards:
+        with h5py.File(shard) as file:
+            seconds.append(float(file["run_seconds"][()].sum()))
+    found = cost._of_ensemble(ensemble, shards)
+    assert [found.core_seconds, found.gpu_seconds] == pytest.approx(seconds)
+    assert (found.replicas, found.shards) == (4, 2)
+    assert found.bytes == sum(shard.stat().st_size for shard in shards)
+    assert found.devices == {"a core", "a GPU"}
+
+
+# --- one file, the same again, nothing let in ------------------------------------------------------------------
+
+
+def test_it_needs_no_other_file(parsed: Page) -> None:
+    assert not parsed.all("link")
+    assert all("src" not in attrs for attrs, _ in parsed.all("script"))
+    assert parsed.all("img")
+    assert all(attrs["src"].startswith("data:image/svg+xml;base64,") for attrs, _ in parsed.all("img"))
+    addresses = [attrs[name] for _, attrs, _ in parsed.elements for name in ("src", "href") if name in attrs]
+    assert not [address for address in addresses if re.match(r"(?i)\s*(https?:|//|javascript:)", address)]
+    styles = "".join(words for _, words in parsed.all("style"))
+    assert "url(" not in styles
+    assert "@import" not in styles
+    (policy,) = (attrs["content"] for attrs, _ in parsed.all("meta") if "http-equiv" in attrs)
+    assert policy.startswith("default-src 'none'; script-src 'sha256-")
+    assert "http" not in policy
+
+
+def test_the_same_results_give_the_same_bytes(finished: Finished, text: str) -> None:
+    study, layout = finished
+    assert page.page(study, layout) == text
+
+
+def test_structure_for_readers_of_all_kinds(parsed: Page) -> None:
+    levels = [int(tag[1]) for tag, _, _ in parsed.elements if re.fullmatch("h[1-6]", tag)]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
+    identities = [attrs["id"] for _, attrs, _ in parsed.elements if "id" in attrs]
+    assert len(identities) == len(set(identities))
+    tags = [tag for tag, _, _ in parsed.elements]
+    assert {"header", "nav", "main", "footer"} <= set(tags)
+    assert tags.count("caption") == tags.count("table")
+    assert all(attrs.get("scope") in ("col", "row") for attrs, _ in parsed.all("th"))
+    assert tags.count("details") == tags.count("figure")
+    assert all(attrs["alt"] for attrs, _ in parsed.all("img"))
+    assert parsed.all("html")[0][0]["lang"] == "en"
+
+
+def test_hostile_words_are_only_words(finished: Finished, tmp_path: Path) -> None:
+    text = with_rates(*finished, tmp_path, note=HOSTILE, estimator=HOSTILE, at=f"beta=0.6 {HOSTILE}")
+    found = Page(text)  # whatever is closed out of place raises
+    assert "hacked" not in "".join(words for attrs, words in found.all("script") if "type" not in attrs)
+    assert not [attrs for _, attrs, _ in found.elements if any(name.startswith("on") for name in attrs)]
+    assert HOSTILE in {words for _, words in found.all("li")}
+    assert len([attrs for attrs, _ in found.all("script") if "type" not in attrs]) == 2  # plotly's and ours
+
+
+def test_what_is_missing_is_named(finished: Finished, tmp_path: Path) -> None:
+    study, layout = finished
+    with pytest.raises(StudyError, match=r"rates\.h5: is missing"):
+        page.page(study, Layout(tmp_path))
+    other = study.model_copy(update={"seed": 1})
+    with pytest.raises(StudyError, match="another study"):
+        page.page(other, layout)
+    picture = layout.figure("drift", "svg")
+    kept = picture.read_bytes()
+    picture.unlink()
+    try:
+        with pytest.raises(StudyError, match=r"drift\.svg: cannot be read.*rnnlimits figures"):
+            page.page(study, layout)
+    finally:
+        picture.write_bytes(kept)
+
+
+def test_every_point_of_every_row_has_files(finished: Finished) -> None:
+    study, layout = finished
+    for rate in ratefile.read(layout.rates_h5):
+        for point in rate.cloud:
+            files = page.behind(study, layout, rate, **{rate.variable: point.variable})
+            assert files, f"{rate.quantity} {rate.at} {point.variable}"
+    cells = {layout.ensemble(cell) for cell in plan.cells(study)}
+    (drift,) = (r for r in ratefile.read(layout.rates_h5) if (r.quantity, r.at) == ("drift", "beta=0.75"))
+    (file,) = page.behind(study, layout, drift, N=128.0)
+    assert file in cells
+    assert file == layout.root / "train" / "N00128-K00128" / "beta0.75-depth1.h5"
+
+
+# --- in a browser ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    with browser.chromium() as program:
+        yield program
+
+
+@pytest.mark.needs_browser
+class TestInABrowser:
+    def test_values_show_under_the_pointer_and_nothing_leaves(self, finished: Finished, chromium: Any) -> None:
+        report = finished[1].report
+        with browser.open_page(chromium, report) as visit:
+            page = visit.page
+            page.locator("#figure-drift").scroll_into_view_if_needed()
+            point = page.locator("#plot-drift-1 .points path").first
+            point.wait_for()
+            box = point.bounding_box()
+            page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+            tooltip = page.locator("#plot-drift-1 .hovertext")
+            tooltip.wait_for()
+            said = tooltip.text_content()
+            for word in ("N = 64", "estimate", "95%:", "replicas", "train/N00064-K00064/beta0.6-depth1.h5"):
+                assert word in said, said
+            assert visit.errors == []
+            assert visit.requests == [report.resolve().as_uri()]
+
+    def test_the_table_sorts_by_pointer_and_by_keyboard(self, finished: Finished, chromium: Any) -> None:
+        with browser.open_page(chromium, finished[1].report) as visit:
+            page = visit.page
+            column = "[...document.querySelectorAll('.sortable tbody tr')].map(row => row.cells[4].dataset.key)"
+            heading = page.get_by_role("columnheader", name="Exponent")
+            before = page.evaluate(column)
+            heading.get_by_role("button").click()
+            numbers = [float(key) for key in page.evaluate(column) if key]
+            assert numbers == sorted(numbers)
+            assert sorted(page.evaluate(column)) == sorted(before)
+            assert heading.get_attribute("aria-sort") == "ascending"
+            page.keyboard.press("Enter")  # the button has the focus
+            assert [float(key) for key in page.evaluate(column) if key] == sorted(numbers, reverse=True)
+            assert heading.get_attribute("aria-sort") == "descending"
+            page.keyboard.press("Tab")
+            page.keyboard.press("Space")
+            assert heading.get_attribute("aria-sort") is None
+            assert page.locator("th[aria-sort]").text_content() == "95% interval"
+
+    @pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 390)])
+    def test_no_serious_fault_and_nothing_sideways(
+        self, finished: Finished, chromium: Any, scheme: str, width: int
+    ) -> None:
+        with browser.open_page(chromium, finished[1].report, width, scheme, bypass_csp=True) as visit:
+            page = visit.page
+            assert page.evaluate("document.documentElement.scrollWidth") == width
+            page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true; })")
+            assert page.evaluate("document.documentElement.scrollWidth") == width
+            assert browser.axe(page) == []
+            assert visit.errors == []
+
+    def test_figures_follow_the_scheme(self, finished: Finished, chromium: Any) -> None:
+        with browser.open_page(chromium, finished[1].report, bypass_csp=True) as visit:
+            page = visit.page
+            page.locator("#figure-drift").scroll_into_view_if_needed()
+            label = page.locator("#plot-drift-1 .xtick text").first
+            label.wait_for()
+            colour = "one => getComputedStyle(one).fill"
+            assert label.evaluate(colour) == "rgb(27, 31, 36)"
+            page.emulate_media(color_scheme="dark")
+            page.wait_for_function(
+                "getComputedStyle(document.querySelector('#plot-drift-1 .xtick text')).fill == 'rgb(232, 234, 237)'"
+            )
+
+    def test_print_and_pages_without_scripts_have_pictures(self, finished: Finished, chromium: Any) -> None:
+        with browser.open_page(chromium, finished[1].report) as visit:
+            picture, drawing = (visit.page.locator(f"#figure-drift .{name}") for name in ("static", "interactive"))
+            assert (picture.is_visible(), drawing.is_visible()) == (False, True)
+            visit.page.emulate_media(media="print")
+            assert (picture.is_visible(), drawing.is_visible()) == (True, False)
+        with browser.open_page(chromium, finished[1].report, java_script_enabled=False) as visit:
+            assert visit.page.locator("#figure-drift .static").is_visible()
+            assert not visit.page.locator("#figure-drift .interactive").is_visible()
+
+    def test_hostile_words_do_nothing(self, finished: Finished, chromium: Any, tmp_path: Path) -> None:
+        text = with_rates(*finished, tmp_path, note=HOSTILE, at=f"beta=0.6 {HOSTILE}")
+        path = tmp_path / "hostile.html"
+        path.write_text(text)
+        quantity = ratefile.read(finished[1].rates_h5)[0].quantity
+        with browser.open_page(chromium, path) as visit:
+            visit.page.locator(f"#figure-{quantity}").scroll_into_view_if_needed()
+            visit.page.locator(f"#plot-{quantity}-1 .legendtext").first.wait_for()
+            assert visit.page.evaluate("typeof hacked") == "undefined"
+            assert visit.errors == []
+            assert len(visit.requests) == 1
