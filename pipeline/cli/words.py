@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from kernels.problem import Backend
 
 DEFAULT_RESULTS = Path("results")
+RESULTS_OPTION = f"folder of all results (default: {DEFAULT_RESULTS})"
 STUDY_ARGUMENT = "study file (YAML), or the name of one that ships"
 
 # A parser, or a group of its options.
@@ -109,7 +110,7 @@ def results_argument(parser: Options) -> None:
 def results_option(
     parser: Options,
     default: Path | None = DEFAULT_RESULTS,
-    about: str = f"folder of all results (default: {DEFAULT_RESULTS})",
+    about: str = RESULTS_OPTION,
 ) -> None:
     """--results."""
     argument = parser.add_argument("--results", type=Path, default=default, metavar="FOLDER", help=about)

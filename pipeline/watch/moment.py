@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 
@@ -102,8 +102,8 @@ class Snapshot:
     time: float
     state: str
     run: Run
+    stages: Mapping[str, str]
     parts: tuple[PartNow, ...] = ()
-    stages: Mapping[str, str] = field(default_factory=dict)
     workers: tuple[Worker, ...] = ()
     pace: tuple[Pace, ...] = ()
     left: Estimate | None = None

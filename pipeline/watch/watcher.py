@@ -64,7 +64,7 @@ class Watcher:
         root = self._layout.root
         failures = workers.failures_of((), self._locks.refusals(), (), run)
         state = "running" if run.alive else "not started"
-        return Snapshot(root.resolve().name, str(root), "", now, state, run, failures=failures)
+        return Snapshot(root.resolve().name, str(root), "", now, state, run, {}, failures=failures)
 
     def _known(self, holders: Mapping[str, Holder], logs: Sequence[Log], run: Run, now: float) -> Snapshot:
         assert self._loaded is not None
@@ -86,7 +86,7 @@ class Watcher:
         failures = workers.failures_of(logs, self._locks.refusals(), settled, run)
         root = str(self._layout.root)
         return Snapshot(
-            study.name, root, study.experiment, now, state, run, parts, stages, active, paces, left, failures
+            study.name, root, study.experiment, now, state, run, stages, parts, active, paces, left, failures
         )
 
     def _part(self, part: Part, busy: set[str]) -> PartNow:
