@@ -21,7 +21,6 @@ extensions = [
     "repository_links",  # links that also work where the repository is browsed
     "plain_docstrings",  # docstrings are plain English, not reStructuredText
     "names_in_signatures",
-    "optional_pages",
     "generated_pages",  # reference/generated: modules, schema, command line
     "mathml",  # equations without a script
     "accessible",
