@@ -205,7 +205,7 @@ def is_placeholder(word: str) -> bool:
 
 def report() -> Iterator[str]:
     """Lines that say how many blocks and commands of each page were run, checked, and not run for which reason."""
-    for page, tally in TALLY.items():
+    for page, tally in sorted(TALLY.items()):
         excused = {why.removeprefix("not run: "): count for why, count in tally.items() if why.startswith("not run: ")}
         reasons = "; ".join(f"{count}x {why}" for why, count in excused.items())
         counts = f"{tally['run']} run, {tally['checked']} checked otherwise, {sum(excused.values())} not run"

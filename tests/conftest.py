@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -130,6 +131,14 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             if need in required():
                 pytest.fail(f"RNNLIMITS_REQUIRE asks for {need}: {reason}", pytrace=False)
             pytest.skip(f"needs {need}: {reason}")
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Also where the tests run in processes of their own."""
+    for name, value in report.user_properties if report.when == "call" else ():
+        if name == "blocks":
+            page, tally = value
+            blocks.TALLY[page] = Counter(tally)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

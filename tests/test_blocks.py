@@ -17,6 +17,7 @@ import shutil
 import subprocess
 import tomllib
 from collections import Counter
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -242,7 +243,9 @@ def _plain(text: str) -> str:
 @pytest.mark.needs_compiler
 @pytest.mark.needs_mpi
 @pytest.mark.parametrize("name", PAGES)
-def test_every_block_of_a_page_is_run_or_excused(name: str, reader: Workspace, tmp_path: Path) -> None:
+def test_every_block_of_a_page_is_run_or_excused(
+    name: str, reader: Workspace, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
     found = blocks.blocks(name, (runs.ROOT / name).read_text(encoding="utf-8"))
     changes = any(block.kind == "diff" for block in found)
     space = reader.copy(tmp_path / "changed") if changes else reader
@@ -250,7 +253,7 @@ def test_every_block_of_a_page_is_run_or_excused(name: str, reader: Workspace, t
         page = Page(name, space, stack)
         for block in found:
             page.do(block)
-    blocks.TALLY[name] = page.tally
+    record_property("blocks", (name, dict(page.tally)))
 
 
 def test_no_excuse_is_left_without_a_command() -> None:
