@@ -29,7 +29,7 @@ FORMULAS = ("docs/model.md", "docs/rntk.md", "docs/theory/", "docs/theory.md")
 
 # Commands that the tests do not run: why, and what of them is run instead ("": verb, options and files are looked up).
 COMMANDS: dict[str, tuple[str, str]] = {
-    r"make (test|lint|bench|bench-gpu)\b": ("the tests themselves, or minutes of measurements", ""),
+    r"make (test|lint|docs|bench|bench-gpu)\b": ("the tests themselves, or minutes of measurements", ""),
     r"make (cluster|slurm-up|slurm-down)\b|--profile|^(srun|sbatch|squeue|sacct)\b|loopback": ("needs a Slurm", ""),
     r"\bpip install\b|^conda\b|^apt-get\b": ("needs a network", ""),
     r"^rnnlimits atlas (?!.*--write-only)": ("a study for each variant, minutes", "--write-only"),

@@ -203,7 +203,10 @@ FAILING = {
     "run": ["run", "bad.yaml"],
     "memory": ["memory", "bad.yaml"],
     "atlas": ["atlas", "bad.yaml"],
-    **{stage: [stage, "bad.yaml"] for stage in ("draw", "twin", "train", "limit", "poisson", "rates", "figures")},
+    **{
+        stage: [stage, "bad.yaml"]
+        for stage in ("draw", "twin", "train", "limit", "poisson", "rates", "figures", "report")
+    },
     "work": ["work", "bad.yaml", "draw"],
     "watch": ["watch", "none"],
     "watch --json": ["watch", "none", "--json"],

@@ -193,8 +193,9 @@ def _bounds(value: Any) -> Iterator[str]:
 def test_every_verb_is_in_the_reference(site: Path) -> None:
     command = [sys.executable, "-m", "pipeline", "--help"]
     shown = subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, check=True).stdout
-    verbs = re.findall(r"^    (\w+)  ", shown, flags=re.MULTILINE)
-    assert {"run", "check", "train", "validate"} <= set(verbs)
+    named = re.findall(r"^(?:\w+ +| {8})((?:\w+, )*\w+)  ", shown, flags=re.MULTILINE)
+    verbs = [verb for names in named for verb in names.split(", ")]
+    assert {"run", "check", "train", "validate", "watch", "report"} <= set(verbs)
     text = read(site / "reference" / "generated" / "commands.html").text
     for verb in verbs:
         assert f"usage: rnnlimits {verb} " in text, verb
