@@ -42,6 +42,12 @@ SITES = {  # site: the profile that it goes with
 }
 
 
+@pytest.fixture(autouse=True)
+def wide_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the tests run in: tables go into blocks where there is no room for them."""
+    monkeypatch.setenv("COLUMNS", "120")
+
+
 def layout(study: AnyStudy = FULL) -> Layout:
     return Layout.of(study)
 
