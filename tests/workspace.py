@@ -93,7 +93,7 @@ class Workspace:
             (folder / name).write_text(f'#!/bin/sh\nexec "{sys.executable}"{start} "$@"\n')
             (folder / name).chmod(0o755)
         (folder / "activate").touch()
-        for mark in (".installed", ".installed-test", ".installed-slurm"):
+        for mark in (".installed", ".installed-docs", ".installed-slurm", ".installed-test"):
             (folder.parent / mark).touch()
 
     @property
