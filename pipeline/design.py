@@ -301,7 +301,7 @@ class Resolved:
         return "\n".join(
             [
                 plan.summary(self.study, ns_per_unit_step, worker),
-                f"{100 * old / steps:.0f}% of the main product are there, {new:.3g} {worker}-hours remain",
+                f"{100 * old / steps:.0f}% of the training steps in width are there, {new:.3g} {worker}-hours remain",
                 f"predicted for {self.quantity.name} ({self.quantity.estimator}): {found}",
                 f"replicas: [{', '.join(map(str, self.replicas))}]",
             ]

@@ -134,6 +134,8 @@ def supervise(command: Sequence[str], lock: int) -> int:
     received: list[int] = []
 
     def pass_on(number: int, _: object) -> None:
+        if not received:
+            print("rnnlimits: stopping; MPI may call it a bad termination, which it is not", file=sys.stderr)
         received.append(number)
         with suppress(ProcessLookupError):
             os.killpg(child.pid, signal.SIGINT)

@@ -249,7 +249,7 @@ def test_a_study_is_resolved_from_its_own_trainings(tmp_path: Path) -> None:
     there = sum(64 * one for one in steps.values()) / sum(
         count * one for count, one in zip(found.replicas, steps.values(), strict=True)
     )
-    assert f"{100 * there:.0f}% of the main product are there" in text
+    assert f"{100 * there:.0f}% of the training steps in width are there" in text
 
 
 def test_the_written_study_keeps_every_shard(tmp_path: Path) -> None:
@@ -282,7 +282,7 @@ def test_nothing_is_taken_away(tmp_path: Path) -> None:
     study = made_up.make_study(replicas="128")
     found = resolved(study, made_up.write_results(study, tmp_path), 0.5)
     assert found.replicas == found.done == (128,) * 5
-    assert "100% of the main product are there, 0 core-hours remain" in found.report(0.5)
+    assert "100% of the training steps in width are there, 0 core-hours remain" in found.report(0.5)
 
 
 @pytest.mark.parametrize(

@@ -38,14 +38,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if hasattr(options, "study"):
             options.study = shipped.study(options.study, say)
         options.verb(options)
+        sys.stdout.flush()  # here, where it is known what to do if nobody reads
     except (StudyError, KernelError) as error:
         say(f"rnnlimits: {error}")
         note_refusal(str(error))
         return 2
     except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one would only spoil the last words
         say("rnnlimits: interrupted; the same command continues where it stopped")
         return 130
     except BrokenPipeError:
-        sys.stderr.close()  # the reader of our output has left, which is its right
+        # The reader of our output has left, which is its right. Python would complain of it once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     return 0

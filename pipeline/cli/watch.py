@@ -5,13 +5,17 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from pipeline.cli.words import FILES, Verb, completed, positive, results_argument
+from pipeline.cli.words import FILES, Verb, completed, positive, results_argument, say
 
 
 def _watch(options: argparse.Namespace) -> None:
     from pipeline.watch import live
 
-    live.watch(options.results_folder, options.study_file, options.every, options.once, options.json)
+    try:
+        live.watch(options.results_folder, options.study_file, options.every, options.once, options.json)
+    except KeyboardInterrupt:
+        say("rnnlimits: the view has ended; the run has not")
+        raise SystemExit(130) from None
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
