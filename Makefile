@@ -52,7 +52,7 @@ $(VENV)/.installed-test: $(VENV)/.installed
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]' && touch $@
 
 schema: $(VENV)/.installed  ## config/schema.json from the types of the study
-	@$(BIN)/python -m pipeline.study.schema
+	@$(BIN)/python -m rnnlimits.study.schema
 
 slurm-up:  ## a Slurm on this machine, for trying a profile (docs/loopback.md)
 	@cluster/loopback up

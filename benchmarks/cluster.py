@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, Self
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(ROOT / "src"))
 sys.path.insert(0, str(ROOT / "tests"))
 
 import slurm  # noqa: E402
@@ -33,15 +33,16 @@ import yaml  # noqa: E402
 from runs import MPIEXEC, PROGRAM, write_study  # noqa: E402
 from slurm import PLAIN, Loopback  # noqa: E402
 
-from pipeline import plan  # noqa: E402
-from pipeline import study as studies  # noqa: E402
-from pipeline.cluster import leftovers, submission  # noqa: E402
-from pipeline.cluster.jobs import jobs  # noqa: E402
-from pipeline.files.reading import digest_of  # noqa: E402
-from pipeline.layout import Layout  # noqa: E402
+from rnnlimits import study as studies  # noqa: E402
+from rnnlimits.cluster import leftovers, submission  # noqa: E402
+from rnnlimits.cluster.jobs import jobs  # noqa: E402
+from rnnlimits.files.reading import digest_of  # noqa: E402
+from rnnlimits.training import plan  # noqa: E402
+from rnnlimits.training.layout import Layout  # noqa: E402
 
 # `rnnlimits run` but for the table at the end: the analysis job, which only looks at what the others made, is left out.
-COMMAND = "import sys; from pipeline import cli, summary; summary.summary = str; sys.exit(cli.main(sys.argv[1:]))"
+COMMAND = "import sys; from rnnlimits import cli; from rnnlimits.results import summary; summary.summary = str"
+COMMAND += "; sys.exit(cli.main(sys.argv[1:]))"
 LOOK_SECONDS = 0.02
 
 
@@ -102,7 +103,7 @@ def kind_of(words: Sequence[str]) -> str:
     if not program.startswith("python"):
         return ""
     if any(
-        words[at : at + 2] == ["pipeline", "work"] or word.endswith("pipeline/__main__.py")
+        words[at : at + 2] == ["rnnlimits", "work"] or word.endswith("rnnlimits/__main__.py")
         for at, word in enumerate(words[:4])
     ):
         return "rank"

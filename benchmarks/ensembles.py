@@ -22,16 +22,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tests")]
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from benchmarks.rntk import LANES, best, multiply_adds  # noqa: E402
-from kernels import cuda, processor  # noqa: E402
-from kernels.problem import Backend  # noqa: E402
-from kernels.rntk import finite  # noqa: E402
-from pipeline.rntk import chunks, plan, world  # noqa: E402
-from pipeline.rntk.plan import Block, Cell  # noqa: E402
-from pipeline.study import RntkStudy  # noqa: E402
+from rnnlimits.elman import chunks, plan, world  # noqa: E402
+from rnnlimits.elman.plan import Block, Cell  # noqa: E402
+from rnnlimits.kernels import cuda, processor  # noqa: E402
+from rnnlimits.kernels.problem import Backend  # noqa: E402
+from rnnlimits.kernels.rntk import finite  # noqa: E402
+from rnnlimits.study import RntkStudy  # noqa: E402
 
 LENGTHS = (4, 5, 6, 8)
 

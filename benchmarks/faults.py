@@ -32,7 +32,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(ROOT / "src"))
 sys.path.insert(0, str(ROOT / "tests"))
 
 import h5py  # noqa: E402
@@ -49,9 +49,9 @@ from benchmarks.cluster import (  # noqa: E402
     table,
     telling_line,
 )
-from pipeline import study as studies  # noqa: E402
-from pipeline.cluster import leftovers  # noqa: E402
-from pipeline.layout import Layout  # noqa: E402
+from rnnlimits import study as studies  # noqa: E402
+from rnnlimits.cluster import leftovers  # noqa: E402
+from rnnlimits.training.layout import Layout  # noqa: E402
 
 SEED = 20231108
 LANES = 4  # studies at a time: most of their time is Slurm's and Snakemake's waiting

@@ -25,11 +25,11 @@ from typing import Any
 import numpy as np
 
 ROOT = Path(__file__).resolve().parent.parent
-if str(ROOT) not in sys.path:  # as a script
-    sys.path.insert(0, str(ROOT))
+if str(ROOT / "src") not in sys.path:  # as a script
+    sys.path.insert(0, str(ROOT / "src"))
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-from kernels import compiler, rntk  # noqa: E402
+from rnnlimits.kernels import compiler, rntk  # noqa: E402
 
 STEPS, SIGMA_W, SIGMA_B = 150, 1.3, 0.1
 INSTRUCTIONS = {"float32": 26, "float64": 38}

@@ -30,16 +30,16 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(ROOT / "src"))
 sys.path.insert(0, str(ROOT / "tests"))
 
 from slurm import Loopback  # noqa: E402
 
 from benchmarks.cluster import Trial, calm, cluster, machine, planned, table  # noqa: E402
 from benchmarks.faults import Chaos, stormy  # noqa: E402
-from pipeline.files.reading import digest_of  # noqa: E402
-from pipeline.layout import Layout  # noqa: E402
-from pipeline.parallel import Counters, world  # noqa: E402
+from rnnlimits.files.reading import digest_of  # noqa: E402
+from rnnlimits.ranks.parallel import Counters, world  # noqa: E402
+from rnnlimits.training.layout import Layout  # noqa: E402
 
 SEED = 20231108
 BLOCKS, STORMY_BLOCKS = 10_000, 3_000

@@ -40,7 +40,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(ROOT / "src"))
 CORES = sorted(os.sched_getaffinity(0))
 for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[_variable] = "1"
@@ -50,8 +50,8 @@ os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_paralleli
 import numpy as np  # noqa: E402
 
 from benchmarks.peers import NumpyTrainer, Single, jax_runner  # noqa: E402
-from kernels import compiler, host  # noqa: E402
-from kernels.problem import Training  # noqa: E402
+from rnnlimits.kernels import compiler, host  # noqa: E402
+from rnnlimits.kernels.problem import Training  # noqa: E402
 
 SIZES = [(100, 1), (100, 100), (1000, 1), (1000, 32), (10000, 8), (100000, 2)]
 TARGETS = {(1000, 32): 3.5, (100, 1): 20.0, (100000, 2): 3.0}  # times JAX
@@ -310,9 +310,10 @@ training: {beta: [0.75], width: [32], steps_per_time: [STEPS], replicas: 2, repl
 
 def memory_worker(steps: str) -> None:
     """Peak resident memory, in MiB, of a process that runs one block of the train stage with K = steps."""
-    from pipeline import observe, study
-    from pipeline.plan import blocks, cells
-    from pipeline.train import train_block
+    from rnnlimits import study
+    from rnnlimits.theory import observe
+    from rnnlimits.training.plan import blocks, cells
+    from rnnlimits.training.train import train_block
 
     asked = study.loads(STUDY.replace("STEPS", steps), "benchmark")
     block = blocks(asked, cells(asked)[0])[0]
@@ -334,10 +335,10 @@ def start() -> None:
     stage = [
         sys.executable,
         "-c",
-        "import pipeline.train, pipeline.draw; from mpi4py import MPI; MPI.COMM_WORLD.Barrier()",
+        "import rnnlimits.training.train, rnnlimits.training.draw; from mpi4py import MPI; MPI.COMM_WORLD.Barrier()",
     ]
     commands = {
-        "python -m pipeline --help": [sys.executable, "-m", "pipeline", "--help"],
+        "python -m rnnlimits --help": [sys.executable, "-m", "rnnlimits", "--help"],
         "import the stages, MPI": stage,
         "mpiexec -n 2, the same": [*mpiexec(2), *stage],
     }

@@ -29,16 +29,16 @@ from statistics import median
 from typing import Any, Protocol
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(ROOT / "src"))
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # leave device memory to the other
 
 import numpy as np  # noqa: E402
 
 from benchmarks.peers import Single, jax_runner  # noqa: E402
-from kernels import cuda, launch  # noqa: E402
-from kernels.cuda import CudaBackend  # noqa: E402
-from kernels.launch import Limits  # noqa: E402
-from kernels.problem import GaussianChain, KernelError, Training  # noqa: E402
+from rnnlimits.kernels import cuda, launch  # noqa: E402
+from rnnlimits.kernels.cuda import CudaBackend  # noqa: E402
+from rnnlimits.kernels.launch import Limits  # noqa: E402
+from rnnlimits.kernels.problem import GaussianChain, KernelError, Training  # noqa: E402
 
 SEED, PATH_STREAM = 20231108, 1
 NO_GPU = 2  # exit code

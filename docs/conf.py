@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE / "_ext"), str(HERE.parent)]
+sys.path[:0] = [str(HERE / "_ext"), str(HERE.parent / "src")]
 
-from pipeline import __version__  # noqa: E402 - the path above has to come first
+from rnnlimits import __version__  # noqa: E402 - the path above has to come first
 
 project = "rnnlimits"
 author = "the authors of rnnlimits"

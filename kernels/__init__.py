@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import cast
 
-from kernels import host, reference
-from kernels.problem import Backend, KernelError
+from rnnlimits.kernels import host, reference
+from rnnlimits.kernels.problem import Backend, KernelError
 
 BACKENDS = ("auto", "cuda", "host", "numpy")
 
@@ -26,7 +26,7 @@ def uses_gpu(name: str) -> bool:
     require_known(name)
     if name != "auto":
         return name == "cuda"
-    from kernels import cuda
+    from rnnlimits.kernels import cuda
 
     return cuda.available() is None
 
@@ -38,7 +38,7 @@ def gpu_count(name: str) -> int:
     """
     if not uses_gpu(name):
         return 0
-    from kernels import cuda
+    from rnnlimits.kernels import cuda
 
     if reason := cuda.available():
         raise KernelError(f"back end cuda: {reason}")
@@ -53,7 +53,7 @@ def backend(name: str = "auto", warn: Callable[[str], None] = _silent, gpu: int 
     that is there and does not work.
     """
     if uses_gpu(name):
-        from kernels import cuda
+        from rnnlimits.kernels import cuda
 
         return cuda.backend(gpu or 0)
     return processor(name, warn)

@@ -19,10 +19,10 @@ from typing import Any, Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels import compiler, launch
-from kernels.activations import ACTIVATIONS
-from kernels.launch import Limits
-from kernels.problem import Array, FeatureMap, GaussianChain, KernelError, Replicas, State, Training
+from rnnlimits.kernels import compiler, launch
+from rnnlimits.kernels.activations import ACTIVATIONS
+from rnnlimits.kernels.launch import Limits
+from rnnlimits.kernels.problem import Array, FeatureMap, GaussianChain, KernelError, Replicas, State, Training
 
 THREADS = 256  # of a block, where every thread has work of its own
 PATH_THREADS = 32  # of a block where a thread is a replica: few replicas then still reach many multiprocessors

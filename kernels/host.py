@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels import compiler, reference
-from kernels.activations import ACTIVATIONS
-from kernels.problem import Array, FeatureMap, GaussianChain, OneByOne, Replicas, State, Training
-from kernels.reference import array, numpy
+from rnnlimits.kernels import compiler, reference
+from rnnlimits.kernels.activations import ACTIVATIONS
+from rnnlimits.kernels.problem import Array, FeatureMap, GaussianChain, OneByOne, Replicas, State, Training
+from rnnlimits.kernels.reference import array, numpy
 
 __all__ = ["array", "numpy"]  # of the back end: nothing to do, its arrays are NumPy's
 

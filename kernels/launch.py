@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kernels.activations import ACTIVATIONS
-from kernels.problem import KernelError, Training
+from rnnlimits.kernels.activations import ACTIVATIONS
+from rnnlimits.kernels.problem import KernelError, Training
 
 WARP = 32
 SLOTS = (1, 2, 3, 4, 6, 8, 12, 16)  # units that a member may keep in registers; each is a compiled program

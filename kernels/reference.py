@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels import compiler
-from kernels.activations import ACTIVATIONS
-from kernels.problem import Array, FeatureMap, GaussianChain, OneByOne, Replicas, State, Training
+from rnnlimits.kernels import compiler
+from rnnlimits.kernels.activations import ACTIVATIONS
+from rnnlimits.kernels.problem import Array, FeatureMap, GaussianChain, OneByOne, Replicas, State, Training
 
 name = "numpy"
 device = "NumPy, double precision"

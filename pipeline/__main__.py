@@ -1,10 +1,10 @@
-"""`python -m pipeline` is `rnnlimits`."""
+"""`python -m rnnlimits` is `rnnlimits`."""
 
 from __future__ import annotations
 
 import sys
 
-from pipeline.cli import main
+from rnnlimits.cli import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -27,9 +27,9 @@ import blocks
 import browser
 import slurm
 
-import kernels
-from kernels import compiler
-from kernels.problem import Backend, KernelError
+from rnnlimits import kernels
+from rnnlimits.kernels import compiler
+from rnnlimits.kernels.problem import Backend, KernelError
 
 
 def _no_compiler() -> str | None:
@@ -52,7 +52,7 @@ def _no_docs() -> str | None:
 
 
 def _no_gpu() -> str | None:
-    from kernels import cuda
+    from rnnlimits.kernels import cuda
 
     return cuda.available()
 

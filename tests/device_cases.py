@@ -16,10 +16,10 @@ from emulation import emulated
 from test_paths_kernel import TRANSITION, chain, memory_case, starts
 from test_training_kernel import Data
 
-from kernels import cuda, launch, reference
-from kernels.cuda import CudaBackend
-from kernels.launch import Launch, Limits
-from kernels.problem import Array, Backend, Training
+from rnnlimits.kernels import cuda, launch, reference
+from rnnlimits.kernels.cuda import CudaBackend
+from rnnlimits.kernels.launch import Launch, Limits
+from rnnlimits.kernels.problem import Array, Backend, Training
 
 V100 = Limits("V100", (7, 0), 80)
 A100 = Limits("A100", (8, 0), 108)

@@ -20,9 +20,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from kernels import compiler, launch
-from kernels.cuda import CudaBackend, Program
-from kernels.launch import Limits
+from rnnlimits.kernels import compiler, launch
+from rnnlimits.kernels.cuda import CudaBackend, Program
+from rnnlimits.kernels.launch import Limits
 
 EMULATOR = Path(__file__).parent / "emulator"
 FLAGS = ["-std=c++17", "-O1", "-march=native", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math"]
@@ -84,7 +84,7 @@ def conversions_refused() -> Iterator[None]:
     def strict(function: Callable[..., Any]) -> Callable[..., Any]:
         def make(values: Any, *args: Any, **kwargs: Any) -> Any:
             caller = sys._getframe(1).f_globals["__name__"].split(".")[0]
-            if caller in ("kernels", "pipeline") and any(isinstance(value, DeviceArray) for value in flat([values])):
+            if caller == "rnnlimits" and any(isinstance(value, DeviceArray) for value in flat([values])):
                 raise TypeError(f"numpy.{function.__name__}: implicit conversion of an array of the device")
             return function(values, *args, **kwargs)
 
@@ -141,7 +141,7 @@ def _compiled(source: str, names: tuple[str, ...], macros: tuple[tuple[str, obje
 
 
 class EmulatedRuntime:
-    """See kernels.cuda.Runtime."""
+    """See rnnlimits.kernels.cuda.Runtime."""
 
     def __init__(self, limits: Limits = SMALL_GPU, memory: int = 1 << 34, backwards: bool = False) -> None:
         self.xp: Any = XP
@@ -150,7 +150,7 @@ class EmulatedRuntime:
         self.launched: list[str] = []
 
     def program(self, source: str, name: str, macros: Mapping[str, object], cooperative: bool = False) -> Program:
-        """See kernels.cuda.Runtime.program."""
+        """See rnnlimits.kernels.cuda.Runtime.program."""
         entry = getattr(library(source, name, tuple(sorted(macros.items()))), f"launch_{name}")
         cluster = int(str(macros.get("CLUSTER", 1)))
 
@@ -166,11 +166,11 @@ class EmulatedRuntime:
         return start
 
     def free_bytes(self) -> int:
-        """See kernels.cuda.Runtime.free_bytes."""
+        """See rnnlimits.kernels.cuda.Runtime.free_bytes."""
         return self._memory
 
     def to_host(self, array: Any) -> NDArray[Any]:
-        """See kernels.cuda.Runtime.to_host."""
+        """See rnnlimits.kernels.cuda.Runtime.to_host."""
         return np.array(array.view(np.ndarray))
 
     def keep_pace(self) -> None:

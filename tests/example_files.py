@@ -8,9 +8,9 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from pipeline.files import seal
-from pipeline.files.ensembles import build_ensemble
-from pipeline.files.store import atomic_h5, put
+from rnnlimits.files import seal
+from rnnlimits.files.ensembles import build_ensemble
+from rnnlimits.files.store import atomic_h5, put
 
 PROVENANCE = {
     "study": "demo",

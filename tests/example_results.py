@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline import plan
-from pipeline import study as studies
-from pipeline.files import store
-from pipeline.layout import Layout
-from pipeline.plan import Cell
-from pipeline.study import Study
+from rnnlimits import study as studies
+from rnnlimits.files import store
+from rnnlimits.study import Study
+from rnnlimits.training import plan
+from rnnlimits.training.layout import Layout
+from rnnlimits.training.plan import Cell
 
 Array = NDArray[np.float64]
 

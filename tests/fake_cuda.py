@@ -1,4 +1,4 @@
-"""A stand-in for kernels.cuda, so that what is built around GPUs is tested without one: NumPy under another name.
+"""A stand-in for kernels/cuda.py, so that what is built around GPUs is tested without one: NumPy under another name.
 
 As a program: `python tests/fake_cuda.py VERB ...` is rnnlimits on a machine with $FAKE_GPUS GPUs, or, as "2,0", two
 seen by rank 0 and none by the others. With $FAKE_ALONE every GPU is one that only its rank is shown. With $FAKE_STUCK,
@@ -14,9 +14,9 @@ import time
 from types import SimpleNamespace
 from typing import Any, cast
 
-import kernels
-from kernels import reference
-from kernels.problem import Backend, KernelError
+from rnnlimits import kernels
+from rnnlimits.kernels import reference
+from rnnlimits.kernels.problem import Backend, KernelError
 
 REASON = "no GPU in this test"
 RANK = int(os.environ.get("PMI_RANK", "0"))
@@ -59,20 +59,20 @@ def backend(index: int) -> Backend:
 
 
 def install(monkeypatch: Any = None) -> None:
-    """Make `from kernels import cuda` find this module, for one test or for good."""
+    """Make `from rnnlimits.kernels import cuda` find this module, for one test or for good."""
     here = sys.modules[__name__]
     if monkeypatch is None:
-        sys.modules["kernels.cuda"] = here
+        sys.modules["rnnlimits.kernels.cuda"] = here
         kernels.cuda = here  # type: ignore[attr-defined]
     else:
-        monkeypatch.setitem(sys.modules, "kernels.cuda", here)
+        monkeypatch.setitem(sys.modules, "rnnlimits.kernels.cuda", here)
         monkeypatch.setattr(kernels, "cuda", here, raising=False)
 
 
 if __name__ == "__main__":
     install()
-    from pipeline import doctor
-    from pipeline.cli import main
+    from rnnlimits.cli import main
+    from rnnlimits.run import doctor
 
     if os.environ.get("FAKE_STUCK"):
         doctor.PATIENCE = 2.0

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from kernels.rntk import Elman
+from rnnlimits.kernels.rntk import Elman
 
 DATA = json.loads((Path(__file__).parent / "data" / "rntk_reference.json").read_text())
 OUTPUTS = {"": "last", "meanpool_sharedv": "mean", "avg_indepv": "average"}

@@ -11,13 +11,13 @@ from typing import Any
 import yaml
 
 ROOT = Path(__file__).parent.parent
-PROGRAM = [sys.executable, "-m", "pipeline"]
+PROGRAM = [sys.executable, "-m", "rnnlimits"]
 MPIEXEC = str(Path(sys.executable).parent / "mpiexec")
 # No GPU: what these tests compare is the host.
 ENVIRONMENT = {
     **os.environ,
     "CUDA_VISIBLE_DEVICES": "",
-    "PYTHONPATH": str(ROOT),
+    "PYTHONPATH": str(ROOT / "src"),
     "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
 }
 

@@ -18,14 +18,14 @@ from multiprocessing import get_context
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-if str(ROOT) not in sys.path:  # as a script
-    sys.path.insert(0, str(ROOT))
+if str(ROOT / "src") not in sys.path:  # as a script
+    sys.path.insert(0, str(ROOT / "src"))
 
-from kernels import compiler, launch  # noqa: E402
-from kernels.activations import ACTIVATIONS  # noqa: E402
-from kernels.cuda import first_error, nvrtc_options  # noqa: E402
-from kernels.launch import Launch, Limits  # noqa: E402
-from kernels.problem import Training  # noqa: E402
+from rnnlimits.kernels import compiler, launch  # noqa: E402
+from rnnlimits.kernels.activations import ACTIVATIONS  # noqa: E402
+from rnnlimits.kernels.cuda import first_error, nvrtc_options  # noqa: E402
+from rnnlimits.kernels.launch import Launch, Limits  # noqa: E402
+from rnnlimits.kernels.problem import Training  # noqa: E402
 
 TABLE = ROOT / "docs" / "specialisations.md"
 NAME_COLUMNS = 8  # of the table, with the empty one before the first bar

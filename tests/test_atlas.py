@@ -11,9 +11,9 @@ import runs
 import yaml
 from matplotlib import pyplot as plt
 
-from pipeline import atlas, atlas_figure
-from pipeline.errors import StudyError
-from pipeline.ratefile import Rate
+from rnnlimits.base.errors import StudyError
+from rnnlimits.results import atlas, atlas_figure
+from rnnlimits.statistics.ratefile import Rate
 
 SHIPPED = ("atlas-small", "atlas")
 BASE = {key: value for key, value in runs.TINY.items() if key != "name"}

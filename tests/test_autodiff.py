@@ -28,9 +28,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kernels.activations import ACTIVATIONS
-from kernels.problem import Array, Training
-from kernels.reference import ReferenceTrainer, smooth_clip
+from rnnlimits.kernels.activations import ACTIVATIONS
+from rnnlimits.kernels.problem import Array, Training
+from rnnlimits.kernels.reference import ReferenceTrainer, smooth_clip
 
 pytestmark = pytest.mark.needs_jax
 

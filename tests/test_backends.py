@@ -12,10 +12,10 @@ import pytest
 from conftest import missing
 from runs import ENVIRONMENT, PROGRAM, ROOT, run, write_study
 
-import kernels
-from kernels.problem import KernelError
-from pipeline import workflow
-from pipeline.study import load
+from rnnlimits import kernels
+from rnnlimits.kernels.problem import KernelError
+from rnnlimits.run import workflow
+from rnnlimits.study import load
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def test_without_a_gpu(gpus_here: pytest.MonkeyPatch) -> None:
 @pytest.mark.skipif(missing("gpu") is None, reason="this machine has a GPU")
 @pytest.mark.parametrize("verb", [["plan"], ["limit", "--backend", "cuda"]], ids=lambda words: words[0])
 def test_without_a_gpu_cupy_is_not_imported(tmp_path: Path, verb: list[str]) -> None:
-    ask = "import sys; from pipeline.cli import main; main(sys.argv[1:]); print('cupy' in sys.modules)"
+    ask = "import sys; from rnnlimits.cli import main; main(sys.argv[1:]); print('cupy' in sys.modules)"
     command = [sys.executable, "-c", ask, *verb, str(write_study(tmp_path))]
     done = subprocess.run(command, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, timeout=120)
     assert done.stdout.splitlines()[-1] == "False", done.stderr

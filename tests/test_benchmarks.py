@@ -14,8 +14,8 @@ from runs import ENVIRONMENT, ROOT
 from benchmarks import train_gpu
 from benchmarks.cluster import Renames, kind_of
 from benchmarks.train_gpu import COUNTS, Speed
-from kernels.launch import Limits
-from kernels.problem import Training
+from rnnlimits.kernels.launch import Limits
+from rnnlimits.kernels.problem import Training
 
 H100 = Limits("NVIDIA H100 80GB HBM3", (9, 0), 132)
 H100_SPEED = Speed(1.98e9, 3.35e12)
@@ -125,10 +125,10 @@ def test_an_unknown_fault_is_refused() -> None:
 def test_what_a_process_of_a_study_is() -> None:
     python = "/usr/bin/python3"
     job = ["-m", "snakemake", "--snakefile", "S", "--target-jobs", "a:"]
-    rank = ["-m", "pipeline", "work", "study.yaml"]
+    rank = ["-m", "rnnlimits", "work", "study.yaml"]
     found = [kind_of(words) for words in ([python, *rank], ["srun", "-n2", "python", *rank], [python, *job])]
     assert found == ["rank", "srun", "job's Snakemake"]
-    assert [kind_of([python, *job[:4]]), kind_of(["sh", "-c", "python -m pipeline work"])] == ["Snakemake", ""]
+    assert [kind_of([python, *job[:4]]), kind_of(["sh", "-c", "python -m rnnlimits work"])] == ["Snakemake", ""]
 
 
 def test_renames_are_counted(tmp_path: Path) -> None:

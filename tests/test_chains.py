@@ -9,16 +9,18 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-import kernels
-from kernels import reference
-from kernels.problem import Array, Backend, Replicas
-from pipeline import chains, checks, couplings
-from pipeline import study as studies
-from pipeline.errors import StudyError
-from pipeline.laws import ParameterLaw
-from pipeline.streams import Stream
-from pipeline.study import Study
-from pipeline.study.chain import CoupledTanh, LinearGaussian
+from rnnlimits import kernels
+from rnnlimits import study as studies
+from rnnlimits.base.errors import StudyError
+from rnnlimits.base.streams import Stream
+from rnnlimits.chains import paths as chains
+from rnnlimits.chains.sections import CoupledTanh, LinearGaussian
+from rnnlimits.kernels import reference
+from rnnlimits.kernels.problem import Array, Backend, Replicas
+from rnnlimits.study import Study
+from rnnlimits.theory import couplings
+from rnnlimits.theory.laws import ParameterLaw
+from rnnlimits.training import checks
 
 SEED = 13
 REPLICAS: Replicas = np.array([0, 3, 8], dtype=np.uint32)

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.checks import check, coupled_contraction, lyapunov_exponent, memory_contraction, sample_inputs
-from pipeline.errors import StudyError
-from pipeline.laws import ParameterLaw
-from pipeline.study import Study, load, loads
-from pipeline.study.chain import CoupledTanh
+from rnnlimits.base.errors import StudyError
+from rnnlimits.chains.sections import CoupledTanh
+from rnnlimits.study import Study, load, loads
+from rnnlimits.theory.laws import ParameterLaw
+from rnnlimits.training.checks import check, coupled_contraction, lyapunov_exponent, memory_contraction, sample_inputs
 
 CONFIG = Path(__file__).resolve().parent.parent / "config"
 DEMO_CHAIN = "{kind: coupled-tanh}"

@@ -16,10 +16,10 @@ import yaml
 from runs import PROGRAM, ROOT, digests, run, write_rntk, write_study
 from slurm import Loopback
 
-from pipeline import study as studies
-from pipeline.cluster import leftovers, submission
-from pipeline.cluster.jobs import jobs
-from pipeline.layout import Layout
+from rnnlimits import study as studies
+from rnnlimits.cluster import leftovers, submission
+from rnnlimits.cluster.jobs import jobs
+from rnnlimits.training.layout import Layout
 
 pytestmark = [pytest.mark.needs_slurm, pytest.mark.needs_mpi, pytest.mark.needs_compiler, pytest.mark.workflow]
 
@@ -41,9 +41,10 @@ SLOW = {"float32": 5e7, "float64": 5e7}
 SUBMIT = """
 import sys
 from pathlib import Path
-from pipeline import study, workflow
-from pipeline.cli import main
-from pipeline.errors import StudyError
+from rnnlimits import study
+from rnnlimits.run import workflow
+from rnnlimits.cli import main
+from rnnlimits.base.errors import StudyError
 path, results, profile = (Path(word) for word in sys.argv[1:4])
 try:
     sys.exit(workflow.submit(study.load(path), path, results, profile, sys.argv[4:]))
@@ -284,7 +285,7 @@ def test_a_job_waits_for_another_that_works_on_the_same(
 
 COMPUTING = """
 import time
-from pipeline import parallel
+from rnnlimits.ranks import parallel
 comm = parallel.world()
 with parallel.Counters(comm) as counters:
     comm.Barrier()

@@ -16,18 +16,18 @@ import pytest
 import yaml
 from runs import ENVIRONMENT, ROOT, TINY_RNTK, digests, run, write_rntk, write_study
 
-from kernels import processor
-from pipeline import plan
-from pipeline.cluster import endings, leftovers, site, submission
-from pipeline.cluster.jobs import jobs, megabytes_per_core, minutes
-from pipeline.cluster.parts import parts
-from pipeline.cluster.rntk_parts import chunk_megabytes
-from pipeline.cluster.site import Site
-from pipeline.errors import StudyError
-from pipeline.layout import Layout
-from pipeline.rntk import plan as rntk_plan
-from pipeline.rntk.networks import World, block_values
-from pipeline.study import AnyStudy, RntkStudy, load, load_any, loads_any
+from rnnlimits.base.errors import StudyError
+from rnnlimits.cluster import endings, leftovers, site, submission
+from rnnlimits.cluster.jobs import jobs, megabytes_per_core, minutes
+from rnnlimits.cluster.parts import parts
+from rnnlimits.cluster.rntk_parts import chunk_megabytes
+from rnnlimits.cluster.site import Site
+from rnnlimits.elman import plan as rntk_plan
+from rnnlimits.elman.train import World, block_values
+from rnnlimits.kernels import processor
+from rnnlimits.study import AnyStudy, RntkStudy, load, load_any, loads_any
+from rnnlimits.training import plan
+from rnnlimits.training.layout import Layout
 
 FULL = load(ROOT / "config" / "full.yaml")
 RNTK = load_any(ROOT / "config" / "rntk-rates.yaml")
@@ -340,7 +340,7 @@ def test_what_snakemake_submits_is_what_the_plan_says(tmp_path: Path, name: str,
     study = ROOT / "config" / f"{config}.yaml"
     wanted = run("plan", study, "--cluster", own).stdout.split("\n\n")[1].splitlines()
     environment = {**ENVIRONMENT, "PATH": f"{fakes}:{ENVIRONMENT['PATH']}", "FAKE_SLURM": str(tmp_path)}
-    command = [sys.executable, "-m", "pipeline", "run", str(study), "--profile", str(own)]
+    command = [sys.executable, "-m", "rnnlimits", "run", str(study), "--profile", str(own)]
     process = subprocess.Popen(
         command, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     )

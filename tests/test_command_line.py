@@ -16,11 +16,12 @@ import pytest
 import yaml
 from runs import ROOT, run, write_rntk, write_study
 
-from pipeline import ratefile, shipped
-from pipeline.cli import main
-from pipeline.cli.page import GROUPS, every_verb, parser
-from pipeline.ratefile import Rate
-from pipeline.study import load_any
+from rnnlimits.cli import main
+from rnnlimits.cli.page import GROUPS, every_verb, parser
+from rnnlimits.run import shipped
+from rnnlimits.statistics import ratefile
+from rnnlimits.statistics.ratefile import Rate
+from rnnlimits.study import load_any
 
 ROWS, COLUMNS = 24, 80
 GUIDE = (ROOT / "docs" / "command-line.md").read_text() + (ROOT / "docs/watch-and-compare.md").read_text()
@@ -390,7 +391,7 @@ def test_no_escape_sequences(finished: Path, ask: Ask) -> None:
 
 
 def test_no_color_reaches_snakemake(monkeypatch: pytest.MonkeyPatch) -> None:
-    from pipeline import workflow
+    from rnnlimits.run import workflow
 
     monkeypatch.delenv("NO_COLOR", raising=False)
     assert workflow.colours() == []

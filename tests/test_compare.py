@@ -18,10 +18,11 @@ from runs import run
 from scipy import stats
 from test_bad_input import refused
 
-from pipeline import equality, ratefile
-from pipeline.compare import compare, load, table
-from pipeline.ratefile import Rate
-from pipeline.resampling import quantile
+from rnnlimits.results import equality
+from rnnlimits.results.compare import compare, load, table
+from rnnlimits.statistics import ratefile
+from rnnlimits.statistics.bootstrap import quantile
+from rnnlimits.statistics.ratefile import Rate
 
 RUNS = 4000
 SURE = 1e-4  # chance of a false alarm of each statistical test here

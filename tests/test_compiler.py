@@ -14,16 +14,16 @@ from typing import Any
 
 import pytest
 
-import kernels
-from kernels import compiler, host
-from kernels.problem import KernelError
+from rnnlimits import kernels
+from rnnlimits.kernels import compiler, host
+from rnnlimits.kernels.problem import KernelError
 
 ROOT = Path(__file__).parent.parent
 needs_compiler = pytest.mark.needs_compiler
 
 ASK = """
 import sys, kernels
-from kernels.problem import KernelError
+from rnnlimits.kernels.problem import KernelError
 try:
     be = kernels.backend(sys.argv[1], lambda line: print(line, file=sys.stderr))
 except KernelError as error:

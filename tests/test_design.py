@@ -15,15 +15,17 @@ from numpy.typing import NDArray
 from runs import run
 from scipy.optimize import minimize
 
-import kernels
-from pipeline import design, plan, powerlaw
-from pipeline import study as studies
-from pipeline.design import Scatter, Wanted, choose, resolve, scatter_of, wanted
-from pipeline.errors import StudyError
-from pipeline.estimators import spread
-from pipeline.layout import Layout
-from pipeline.resampling import Bootstrap
-from pipeline.study import Study
+from rnnlimits import kernels
+from rnnlimits import study as studies
+from rnnlimits.base.errors import StudyError
+from rnnlimits.quantities.estimators import spread
+from rnnlimits.rates import design
+from rnnlimits.rates.design import Scatter, Wanted, choose, resolve, scatter_of, wanted
+from rnnlimits.statistics import powerlaw
+from rnnlimits.statistics.bootstrap import Bootstrap
+from rnnlimits.study import Study
+from rnnlimits.training import plan
+from rnnlimits.training.layout import Layout
 
 Array = NDArray[np.float64]
 

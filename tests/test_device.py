@@ -43,11 +43,11 @@ from test_paths_kernel import SEED, STREAM, TRANSITION, chain, indices, memory_c
 from test_random import KNOWN, rows
 from test_training_kernel import Data
 
-import kernels
-from kernels import compiler, cuda, host, launch, reference
-from kernels.activations import ACTIVATIONS
-from kernels.launch import Launch, Limits
-from kernels.problem import Array, KernelError, Training
+from rnnlimits import kernels
+from rnnlimits.kernels import compiler, cuda, host, launch, reference
+from rnnlimits.kernels.activations import ACTIVATIONS
+from rnnlimits.kernels.launch import Launch, Limits
+from rnnlimits.kernels.problem import Array, KernelError, Training
 
 pytestmark = pytest.mark.needs_compiler
 
@@ -343,7 +343,7 @@ def test_why_there_is_no_gpu(
 def test_cupy_is_not_imported_without_a_gpu() -> None:
     script = """if True:
         import ctypes, sys
-        from kernels import KernelError, backend, cuda
+        from rnnlimits.kernels import KernelError, backend, cuda
         def refuse(name):
             raise OSError(name)
         ctypes.CDLL = refuse

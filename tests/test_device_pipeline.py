@@ -14,11 +14,12 @@ import pytest
 from emulation import emulated
 from numpy.typing import NDArray
 
-from kernels import host, on_processor
-from kernels.problem import Backend
-from pipeline import calibration, draw, observe, plan, train
-from pipeline import study as studies
-from pipeline.study import Study
+from rnnlimits import study as studies
+from rnnlimits.kernels import host, on_processor
+from rnnlimits.kernels.problem import Backend
+from rnnlimits.study import Study
+from rnnlimits.theory import observe
+from rnnlimits.training import calibration, draw, plan, train
 
 pytestmark = pytest.mark.needs_compiler
 

@@ -19,7 +19,7 @@ import browser
 import pytest
 from runs import ENVIRONMENT, ROOT
 
-from pipeline.study import json_schema
+from rnnlimits.study import json_schema
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -191,7 +191,7 @@ def _bounds(value: Any) -> Iterator[str]:
 
 @pytest.mark.needs_docs
 def test_every_verb_is_in_the_reference(site: Path) -> None:
-    command = [sys.executable, "-m", "pipeline", "--help"]
+    command = [sys.executable, "-m", "rnnlimits", "--help"]
     shown = subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, check=True).stdout
     named = re.findall(r"^(?:\w+ +| {8})((?:\w+, )*\w+)  ", shown, flags=re.MULTILINE)
     verbs = [verb for names in named for verb in names.split(", ")]
@@ -205,8 +205,12 @@ def test_every_verb_is_in_the_reference(site: Path) -> None:
 def test_every_module_is_in_the_reference(site: Path) -> None:
     ids = {one for page in (site / "reference").rglob("modules-*.html") for one in read(page).ids}
     for module in architecture.modules():
-        assert module == "pipeline.__main__" or f"module-{module}" in ids, module
-    assert {"pipeline.flow.Flow", "kernels.rntk.matrices.gram", "pipeline.errors.StudyError"} <= ids
+        assert module == "rnnlimits.__main__" or f"module-{module}" in ids, module
+    assert {
+        "rnnlimits.theory.flow.Flow",
+        "rnnlimits.kernels.rntk.matrices.gram",
+        "rnnlimits.base.errors.StudyError",
+    } <= ids
 
 
 @pytest.mark.needs_docs

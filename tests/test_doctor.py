@@ -14,8 +14,10 @@ from pathlib import Path
 import pytest
 from runs import ENVIRONMENT, MPIEXEC, ROOT
 
-from kernels import host, reference
-from pipeline import doctor, storage, trials
+from rnnlimits.kernels import host, reference
+from rnnlimits.ranks import selftest as trials
+from rnnlimits.run import disk as storage
+from rnnlimits.run import doctor
 
 FAKE = [sys.executable, str(ROOT / "tests" / "fake_cuda.py"), "doctor"]
 

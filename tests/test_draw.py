@@ -15,16 +15,20 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-import kernels
-from pipeline import chains, couplings, draw, exact, parallel, plan, walks
-from pipeline import study as studies
-from pipeline.errors import StudyError
-from pipeline.files import store
-from pipeline.laws import ParameterLaw
-from pipeline.layout import Layout
-from pipeline.streams import Stream
-from pipeline.study import Study
-from pipeline.study.chain import FiniteState, LinearGaussian
+from rnnlimits import kernels
+from rnnlimits import study as studies
+from rnnlimits.base.errors import StudyError
+from rnnlimits.base.streams import Stream
+from rnnlimits.chains import paths as chains
+from rnnlimits.chains.sections import FiniteState, LinearGaussian
+from rnnlimits.files import store
+from rnnlimits.ranks import parallel
+from rnnlimits.study import Study
+from rnnlimits.theory import couplings, walks
+from rnnlimits.theory import stationary as exact
+from rnnlimits.theory.laws import ParameterLaw
+from rnnlimits.training import draw, plan
+from rnnlimits.training.layout import Layout
 
 Array = NDArray[np.float64]
 SIGMAS = 4.5
@@ -321,7 +325,8 @@ def test_atoms_of_an_exact_law_are_in_the_file(finite: tuple[Study, Layout]) -> 
 def test_the_number_of_ranks_changes_no_bit(ranks: int, linear: tuple[Study, Layout], tmp_path: Path) -> None:
     (tmp_path / "study.yaml").write_text(LINEAR)
     program = (
-        "import sys, pathlib, kernels; from pipeline import draw, parallel, study; from pipeline.layout import Layout;"
+        "import sys, pathlib, kernels; from rnnlimits import study; from rnnlimits.ranks import parallel;"
+        "from rnnlimits.training import draw; from rnnlimits.training.layout import Layout;"
         "s = study.load(sys.argv[1]); l = Layout.of(s, pathlib.Path(sys.argv[2]));"
         "draw.run(s, l, parallel.world(), kernels.backend('numpy'))"
     )

@@ -13,9 +13,9 @@ import pytest
 import xarray
 from example_files import CELL, PROVENANCE, forge, outputs, shard_path, write_ensemble, write_shard, write_shards
 
-from pipeline.errors import StudyError
-from pipeline.files import store
-from pipeline.files.ensembles import build_ensemble, open_ensemble
+from rnnlimits.base.errors import StudyError
+from rnnlimits.files import store
+from rnnlimits.files.ensembles import build_ensemble, open_ensemble
 
 
 @pytest.fixture

@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-import kernels
-from pipeline import exact, plan
-from pipeline import study as studies
-from pipeline.errors import StudyError
-from pipeline.laws import ParameterLaw
-from pipeline.study import Study
-from pipeline.study.chain import FiniteState, LinearGaussian
+from rnnlimits import kernels
+from rnnlimits import study as studies
+from rnnlimits.base.errors import StudyError
+from rnnlimits.chains.sections import FiniteState, LinearGaussian
+from rnnlimits.study import Study
+from rnnlimits.theory import stationary as exact
+from rnnlimits.theory.laws import ParameterLaw
+from rnnlimits.training import plan
 
 Array = NDArray[np.float64]
 SIGMAS = 4.5

@@ -16,12 +16,13 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-import kernels
-from pipeline import figures, rates
-from pipeline.errors import StudyError
-from pipeline.layout import Layout
-from pipeline.ratefile import Rate, RatePoint
-from pipeline.study import Study
+from rnnlimits import kernels
+from rnnlimits.base.errors import StudyError
+from rnnlimits.figures import rates as figures
+from rnnlimits.rates import stage as rates
+from rnnlimits.statistics.ratefile import Rate, RatePoint
+from rnnlimits.study import Study
+from rnnlimits.training.layout import Layout
 
 K_LADDER = "[{beta: [0.75], width: [1024], steps_per_time: [16, 32, 64, 128, 256]}]"
 NAMES = [

@@ -14,15 +14,15 @@ import pytest
 import runs
 from test_resume import OfTraining, OfTwin, Ticks
 
-from kernels import processor
-from pipeline import study as studies
-from pipeline.files.inspection import ATTRIBUTES, OF_NO_STUDY, validate
-from pipeline.files.provenance import FIELDS, SOFTWARE
-from pipeline.files.store import dims_of, open_complete
-from pipeline.files.variables import variables
-from pipeline.parallel import Stopped
-from pipeline.resume import Pace
-from pipeline.rntk.grams import gram_to
+from rnnlimits import study as studies
+from rnnlimits.elman.grams import gram_to
+from rnnlimits.files.provenance import FIELDS, SOFTWARE
+from rnnlimits.files.store import dims_of, open_complete
+from rnnlimits.files.variables import variables
+from rnnlimits.kernels import processor
+from rnnlimits.ranks.checkpoints import Pace
+from rnnlimits.ranks.parallel import Stopped
+from rnnlimits.results.inspection import ATTRIBUTES, OF_NO_STUDY, validate
 
 TEXT = (runs.ROOT / "docs" / "format.md").read_text(encoding="utf-8")
 ENSEMBLE = "train/N00016-K00016/beta0.75-depth1.h5"
@@ -132,7 +132,7 @@ def test_the_examples_run(results: Path, code: str) -> None:
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code],
         cwd=results.parent.parent,
-        env={**os.environ, "PYTHONPATH": str(runs.ROOT)},
+        env={**os.environ, "PYTHONPATH": str(runs.ROOT / "src")},
         capture_output=True,
         text=True,
         timeout=120,

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from scipy import special
 
-from kernels import host
-from kernels.activations import ACTIVATIONS
-from kernels.problem import Array, Training
+from rnnlimits.kernels import host
+from rnnlimits.kernels.activations import ACTIVATIONS
+from rnnlimits.kernels.problem import Array, Training
 
 pytestmark = pytest.mark.needs_compiler
 

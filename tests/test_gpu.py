@@ -38,10 +38,10 @@ from test_device_pipeline import drawn as drawn_by
 from test_device_pipeline import trained as trained_by
 from test_training_kernel import Data
 
-from kernels import cuda, host, launch, reference
-from kernels.cuda import CudaBackend
-from kernels.launch import Limits
-from kernels.problem import KernelError, Training
+from rnnlimits.kernels import cuda, host, launch, reference
+from rnnlimits.kernels.cuda import CudaBackend
+from rnnlimits.kernels.launch import Limits
+from rnnlimits.kernels.problem import KernelError, Training
 
 needs_gpu, needs_compiler = pytest.mark.needs_gpu, pytest.mark.needs_compiler
 DEVICES = [pytest.param("gpu", marks=needs_gpu), pytest.param("emulated", marks=needs_compiler)]
@@ -178,7 +178,7 @@ def test_a_gpu_that_is_not_there_is_one_line() -> None:
 def test_a_lost_context_is_one_line() -> None:
     """In a process of its own: after a write to address 8 nothing more can be had from the GPU there."""
     script = """if True:
-        from kernels import cuda
+        from rnnlimits.kernels import cuda
         cupy = cuda._cupy()
         write = cupy.RawKernel('extern "C" __global__ void write(long at) { *(volatile int*)at = 1; }', "write")
         try:
@@ -197,7 +197,7 @@ def test_a_lost_context_is_one_line() -> None:
 
 def python(*words: str, first: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
     """Run Python on words, after `first`, with the GPUs of this process."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
     command = [*first, sys.executable, *words]
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=900, check=False)
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from runs import ENVIRONMENT, MPIEXEC, ROOT, write_study
 
-from pipeline import gpus
-from pipeline.errors import StudyError
-from pipeline.gpus import Seat
-from pipeline.stages import require_same
+from rnnlimits.base.errors import StudyError
+from rnnlimits.ranks import gpus
+from rnnlimits.ranks.gpus import Seat
+from rnnlimits.run.stages import require_same
 
 FAKE = [sys.executable, str(ROOT / "tests" / "fake_cuda.py")]
 

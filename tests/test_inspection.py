@@ -11,10 +11,10 @@ import pytest
 import xarray
 from example_files import CELL, PROVENANCE, forge, outputs, shard_path, write_ensemble, write_shard, write_shards
 
-from pipeline.errors import StudyError
-from pipeline.files import store
-from pipeline.files.inspection import digest, inspect, validate
-from pipeline.files.packing import pack
+from rnnlimits.base.errors import StudyError
+from rnnlimits.files import store
+from rnnlimits.results.inspection import digest, inspect, validate
+from rnnlimits.results.packing import pack
 
 ENSEMBLE = "train/N00064-K00064/beta0.6-depth1"
 

@@ -130,8 +130,8 @@ def test_a_killed_rank_ends_the_job_and_costs_nothing(tmp_path: Path) -> None:
 
 FAILING = """
 import sys, time
-from pipeline import parallel
-from pipeline.errors import StudyError
+from rnnlimits.ranks import parallel
+from rnnlimits.base.errors import StudyError
 comm = parallel.world()
 def work(index, tick):
     if sys.argv[1] == "deaf" and index != 1:
@@ -171,7 +171,7 @@ def test_one_rank_raises_and_all_end(tmp_path: Path, how: str, code: int, says: 
 
 LEAVING = """
 import os, pathlib, signal, sys, time
-from pipeline import parallel
+from rnnlimits.ranks import parallel
 comm = parallel.world()
 parallel.ENDING_SECONDS, parallel.SILENT_SECONDS = 1.0, 2.0
 def work(index, tick):
@@ -251,8 +251,8 @@ def test_a_rank_that_does_not_end_is_not_waited_for(tmp_path: Path) -> None:
 
 OUTSIDE = """
 import sys
-from pipeline import parallel
-from pipeline.errors import StudyError
+from rnnlimits.ranks import parallel
+from rnnlimits.base.errors import StudyError
 comm = parallel.world()
 def work():
     if comm.rank == 1:

@@ -12,9 +12,9 @@ from itertools import product
 import pytest
 from device_cases import A100, B200, H100, RTX_4090, RTX_5090, TINY, V100
 
-from kernels import launch
-from kernels.launch import Launch, Limits
-from kernels.problem import KernelError, Training
+from rnnlimits.kernels import launch
+from rnnlimits.kernels.launch import Launch, Limits
+from rnnlimits.kernels.problem import KernelError, Training
 
 DEVICES = (V100, A100, RTX_4090, H100, B200, RTX_5090, TINY)
 

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from scipy.integrate import dblquad, quad
 from scipy.special import erf
 
-import kernels
-from pipeline import study as studies
-from pipeline.errors import StudyError
-from pipeline.laws import ParameterLaw, mean_abs_normal, normal_grid, square_root
+from rnnlimits import kernels
+from rnnlimits import study as studies
+from rnnlimits.base.errors import StudyError
+from rnnlimits.theory.laws import ParameterLaw, mean_abs_normal, normal_grid, square_root
 
 Array = NDArray[np.float64]
 SIGMAS = 4.5

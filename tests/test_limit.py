@@ -16,18 +16,22 @@ from scipy.integrate import solve_ivp
 from scipy.linalg import expm
 from scipy.special import erf
 
-import kernels
-from pipeline import chains, draw, exact, flow, limit, parallel, walks
-from pipeline import study as studies
-from pipeline.errors import StudyError
-from pipeline.files import store
-from pipeline.flow import Flow
-from pipeline.laws import Nodes, ParameterLaw, square_root
-from pipeline.layout import Layout
-from pipeline.moments import Accumulator, Moments, jackknife_error, leave_one_out, pooled
-from pipeline.streams import Stream
-from pipeline.study import Study
-from pipeline.study.chain import FiniteState
+from rnnlimits import kernels
+from rnnlimits import study as studies
+from rnnlimits.base.errors import StudyError
+from rnnlimits.base.streams import Stream
+from rnnlimits.chains import paths as chains
+from rnnlimits.chains.sections import FiniteState
+from rnnlimits.files import store
+from rnnlimits.ranks import parallel
+from rnnlimits.study import Study
+from rnnlimits.theory import flow, walks
+from rnnlimits.theory import stationary as exact
+from rnnlimits.theory.flow import Flow
+from rnnlimits.theory.laws import Nodes, ParameterLaw, square_root
+from rnnlimits.theory.moments import Accumulator, Moments, jackknife_error, leave_one_out, pooled
+from rnnlimits.training import draw, limit
+from rnnlimits.training.layout import Layout
 
 Array = NDArray[np.float64]
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import runs
 
-from kernels import host
-from pipeline import loss_rates
-from pipeline import study as studies
-from pipeline.layout import Layout
-from pipeline.resampling import Bootstrap
+from rnnlimits import study as studies
+from rnnlimits.kernels import host
+from rnnlimits.quantities import loss as loss_rates
+from rnnlimits.statistics.bootstrap import Bootstrap
+from rnnlimits.training.layout import Layout
 
 
 def test_bin_means_of_a_known_curve(tmp_path: Path) -> None:

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import runs
 
-from kernels import reference
-from pipeline import memory_table
-from pipeline import study as studies
-from pipeline.layout import Layout
+from rnnlimits import study as studies
+from rnnlimits.kernels import reference
+from rnnlimits.results import memory_table
+from rnnlimits.training.layout import Layout
 
 
 def test_the_table_converges_in_both_directions(tmp_path: Path) -> None:

@@ -16,8 +16,8 @@ import pytest
 import specialisations
 from specialisations import DEVICES, Programs, Specialisation, Task, Usage, covering, fullest, launches, plain
 
-from kernels import compiler, launch
-from kernels.problem import Training
+from rnnlimits.kernels import compiler, launch
+from rnnlimits.kernels.problem import Training
 
 pytestmark = pytest.mark.needs_nvrtc
 

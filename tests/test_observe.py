@@ -13,14 +13,15 @@ from emulation import emulated
 from scipy import integrate, stats
 from test_training_kernel import Data
 
-import kernels
-from kernels import host, reference
-from kernels.problem import Array, Backend, Training
-from pipeline import observe, plan, train
-from pipeline import study as studies
-from pipeline.flow import kernel as kernel_by_pairs
-from pipeline.laws import ParameterLaw
-from pipeline.observe import AtProbes, KernelWatch, SobolevDistance
+from rnnlimits import kernels
+from rnnlimits import study as studies
+from rnnlimits.kernels import host, reference
+from rnnlimits.kernels.problem import Array, Backend, Training
+from rnnlimits.theory import observe
+from rnnlimits.theory.flow import kernel as kernel_by_pairs
+from rnnlimits.theory.laws import ParameterLaw
+from rnnlimits.theory.observe import AtProbes, KernelWatch, SobolevDistance
+from rnnlimits.training import plan, train
 
 STUDY = """
 name: looked-at

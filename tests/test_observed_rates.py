@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from example_results import make_study, write_results
 
-from kernels.problem import Array
-from pipeline import plan, rates
-from pipeline.estimators import OBSERVED, QUANTITIES, Design, Trainings
-from pipeline.plan import Cell
-from pipeline.rates import shallow
+from rnnlimits.kernels.problem import Array
+from rnnlimits.quantities.estimators import OBSERVED, QUANTITIES, Design, Trainings
+from rnnlimits.rates import stage as rates
+from rnnlimits.rates.stage import shallow
+from rnnlimits.training import plan
+from rnnlimits.training.plan import Cell
 
 RNG = np.random.default_rng(5)
 TWO = np.zeros((8, 2, 3))
@@ -66,7 +67,7 @@ def test_kernels_are_estimated_where_they_are_measured() -> None:
 
 
 def test_known_exponents_come_back(tmp_path: object) -> None:
-    import kernels
+    from rnnlimits import kernels
 
     study = make_study(beta="[0.75]")
     layout = write_results(study, tmp_path)  # type: ignore[arg-type]

@@ -16,8 +16,8 @@ from runs import ROOT, TINY, run, write_study
 
 pytestmark = [pytest.mark.workflow, pytest.mark.needs_mpi]
 
-SHARE = "pipeline/share/"
-OWN = {"kernels", "pipeline"}  # the packages that come with the wheel
+SHARE = "rnnlimits/share/"
+OWN = {"rnnlimits"}  # the packages that come with the wheel
 STUDY = {"draws": {**TINY["draws"], "blocks": 2}}
 
 
@@ -89,13 +89,14 @@ def of_wheel(python: Path, folder: Path, *words: str) -> subprocess.CompletedPro
     # The MPI wheel's library lies in the environment whose packages are borrowed; mpi4py looks in the fresh one.
     if libraries := sorted(Path(sys.prefix, "lib").glob("libmpi.so.*")):
         settings["MPI4PY_LIBMPI"] = str(libraries[0])
-    start = "import sys; from pipeline.cli import main; sys.exit(main())"
+    start = "import sys; from rnnlimits.cli import main; sys.exit(main())"
     command = [str(python), "-P", "-c", start, *words]
     return subprocess.run(command, cwd=folder, env=settings, capture_output=True, text=True, timeout=300)
 
 
 def test_it_is_not_the_clone(python: Path, tmp_path: Path) -> None:
-    ask = "import kernels; from pipeline import shipped; print(shipped.__file__, kernels.__file__, shipped.HOME)"
+    ask = "from rnnlimits import kernels; from rnnlimits.run import shipped"
+    ask += "; print(shipped.__file__, kernels.__file__, shipped.CONFIG)"
     done = subprocess.run([str(python), "-I", "-c", ask], cwd=tmp_path, capture_output=True, text=True, check=True)
     for path in map(Path, done.stdout.split()):
         assert path.is_relative_to(python.parent.parent)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from kernels import host, reference
-from kernels.activations import ACTIVATIONS
-from kernels.problem import Array, Backend, GaussianChain
+from rnnlimits.kernels import host, reference
+from rnnlimits.kernels.activations import ACTIVATIONS
+from rnnlimits.kernels.problem import Array, Backend, GaussianChain
 
 SEED, STREAM = 11, 4
 needs_compiler = pytest.mark.needs_compiler

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeline.layout import Layout
-from pipeline.plan import (
+from rnnlimits.study import Study, load, loads
+from rnnlimits.training.layout import Layout
+from rnnlimits.training.plan import (
     Block,
     Cell,
     blocks,
@@ -22,7 +23,6 @@ from pipeline.plan import (
     summary,
     unit_steps,
 )
-from pipeline.study import Study, load, loads
 
 CONFIG = Path(__file__).resolve().parent.parent / "config"
 TEXT = """

@@ -13,25 +13,31 @@ import pytest
 from mpi4py import MPI
 from numpy.typing import NDArray
 
-import kernels
-from kernels.problem import Backend
-from pipeline import draw, exact, fluctuations, mixing, noise, poisson, poisson_rates, twin
-from pipeline import study as studies
-from pipeline.errors import StudyError
-from pipeline.files import store
-from pipeline.flow import Flow, probes_of
-from pipeline.fluctuations import functions
-from pipeline.laws import ParameterLaw
-from pipeline.layout import Layout
-from pipeline.longrun import BatchMeans, Scales, long_run, long_run_variance
-from pipeline.moments import Moments
-from pipeline.poisson import Operator, States
-from pipeline.ratefile import Rate
-from pipeline.resampling import Bootstrap
-from pipeline.streams import Stream
-from pipeline.study import Study
-from pipeline.study.chain import FiniteState
-from pipeline.walks import Stretch
+from rnnlimits import kernels
+from rnnlimits import study as studies
+from rnnlimits.base.errors import StudyError
+from rnnlimits.base.streams import Stream
+from rnnlimits.chains.sections import FiniteState
+from rnnlimits.files import store
+from rnnlimits.kernels.problem import Backend
+from rnnlimits.quantities import constants as poisson_rates
+from rnnlimits.statistics.bootstrap import Bootstrap
+from rnnlimits.statistics.longrun import BatchMeans, Scales, long_run, long_run_variance
+from rnnlimits.statistics.ratefile import Rate
+from rnnlimits.study import Study
+from rnnlimits.theory import mixing
+from rnnlimits.theory import poisson_equation as poisson
+from rnnlimits.theory import sgd_noise as noise
+from rnnlimits.theory import stationary as exact
+from rnnlimits.theory.flow import Flow, probes_of
+from rnnlimits.theory.laws import ParameterLaw
+from rnnlimits.theory.moments import Moments
+from rnnlimits.theory.poisson_equation import Operator, States
+from rnnlimits.theory.walks import Stretch
+from rnnlimits.training import constants as fluctuations
+from rnnlimits.training import draw, twin
+from rnnlimits.training.constants import functions
+from rnnlimits.training.layout import Layout
 
 Array = NDArray[np.float64]
 SIGMAS = 4.0

@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-import kernels
-from kernels.problem import Backend
-from pipeline import powerlaw
-from pipeline.errors import StudyError
-from pipeline.estimators import average, bias, rms, spread
-from pipeline.powerlaw import Fit, Point, RateUndetermined
-from pipeline.resampling import CHUNK, Bootstrap, Sample, degrees_of_freedom, quantile
-from pipeline.streams import Stream
+from rnnlimits import kernels
+from rnnlimits.base.errors import StudyError
+from rnnlimits.base.streams import Stream
+from rnnlimits.kernels.problem import Backend
+from rnnlimits.quantities.estimators import average, bias, rms, spread
+from rnnlimits.statistics import powerlaw
+from rnnlimits.statistics.bootstrap import CHUNK, Bootstrap, Sample, degrees_of_freedom, quantile
+from rnnlimits.statistics.powerlaw import Fit, Point, RateUndetermined
 
 Array = NDArray[np.float64]
 

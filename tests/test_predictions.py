@@ -6,10 +6,15 @@ import re
 
 from runs import ROOT
 
-from pipeline import estimators
+from rnnlimits.quantities import estimators
 
-CONSTANTS = {"sgd_noise_constant", "ergodic_average", "ergodic_constant", "mixing"}  # of pipeline/poisson_rates.py
-CONSTANTS |= {"output_surface", "loss_decay"}  # of pipeline/surface.py and loss_rates.py
+CONSTANTS = {
+    "sgd_noise_constant",
+    "ergodic_average",
+    "ergodic_constant",
+    "mixing",
+}  # quantities/constants.py
+CONSTANTS |= {"output_surface", "loss_decay"}  # statistics/surface.py and quantities/loss.py
 
 
 def rows() -> list[list[str]]:

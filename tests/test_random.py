@@ -14,8 +14,8 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from kernels import host, reference
-from kernels.problem import Array, Backend
+from rnnlimits.kernels import host, reference
+from rnnlimits.kernels.problem import Array, Backend
 
 SEED, STREAM = 20231108, 4
 ALARM = 1e-6

@@ -15,18 +15,21 @@ import numpy as np
 import pytest
 import xarray as xr
 
-import kernels
-from pipeline import couplings, plan, powerlaw, rates
-from pipeline.errors import StudyError
-from pipeline.estimators import ENTRIES, QUANTITIES, Design, Trainings
-from pipeline.files import store
-from pipeline.layout import Layout
-from pipeline.plan import Cell
-from pipeline.powerlaw import Fit, Slope
-from pipeline.ratefile import COLUMNS, Rate, to_csv
-from pipeline.rates import Expected, compare, contraction_rate, ladders, resolved_steps
-from pipeline.resampling import Bootstrap
-from pipeline.study import Study
+from rnnlimits import kernels
+from rnnlimits.base.errors import StudyError
+from rnnlimits.files import store
+from rnnlimits.quantities.estimators import ENTRIES, QUANTITIES, Design, Trainings
+from rnnlimits.rates import stage as rates
+from rnnlimits.rates.stage import Expected, compare, contraction_rate, ladders, resolved_steps
+from rnnlimits.statistics import powerlaw
+from rnnlimits.statistics.bootstrap import Bootstrap
+from rnnlimits.statistics.powerlaw import Fit, Slope
+from rnnlimits.statistics.ratefile import COLUMNS, Rate, to_csv
+from rnnlimits.study import Study
+from rnnlimits.theory import couplings
+from rnnlimits.training import plan
+from rnnlimits.training.layout import Layout
+from rnnlimits.training.plan import Cell
 
 K_LADDER = "[{beta: [0.75], width: [1024], steps_per_time: [16, 32, 64, 128, 256, 512]}]"
 

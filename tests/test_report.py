@@ -21,14 +21,16 @@ import pytest
 import yaml
 from runs import ROOT
 
-import kernels
-from pipeline import citation, experiments, plan, ratefile, rates
-from pipeline.errors import StudyError
-from pipeline.files import store
-from pipeline.layout import Layout
-from pipeline.report import cost, page
-from pipeline.report import run as write_report
-from pipeline.study import Study
+from rnnlimits import experiments, kernels
+from rnnlimits.base.errors import StudyError
+from rnnlimits.files import store
+from rnnlimits.rates import stage as rates
+from rnnlimits.report import citation, cost, page
+from rnnlimits.report import run as write_report
+from rnnlimits.statistics import ratefile
+from rnnlimits.study import Study
+from rnnlimits.training import plan
+from rnnlimits.training.layout import Layout
 
 HOSTILE = "</script><script>hacked=1</script><img src=x onerror=hacked=1>\"'&"
 SVG = '<svg xmlns="http://www.w3.org/2000/svg" width="40" height="30"><rect width="40" height="30"/></svg>'

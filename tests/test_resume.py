@@ -22,18 +22,22 @@ from emulation import emulated
 from runs import ENVIRONMENT, MPIEXEC, PROGRAM, digests, run, write_study
 from test_invariants import kill_all, processes
 
-import kernels
-from kernels import on_processor, reference
-from kernels.problem import Backend, State, Training
-from pipeline import observe, parallel, plan, resume, signals, train, twin
-from pipeline import study as studies
-from pipeline.errors import StudyError
-from pipeline.files import durable, store
-from pipeline.files.inspection import hdf5_files, validate
-from pipeline.layout import Layout
-from pipeline.parallel import Stopped
-from pipeline.resume import Pace, Saver
-from pipeline.study import Study
+from rnnlimits import kernels
+from rnnlimits import study as studies
+from rnnlimits.base import signals
+from rnnlimits.base.errors import StudyError
+from rnnlimits.files import durable, store
+from rnnlimits.kernels import on_processor, reference
+from rnnlimits.kernels.problem import Backend, State, Training
+from rnnlimits.ranks import checkpoints as resume
+from rnnlimits.ranks import parallel
+from rnnlimits.ranks.checkpoints import Pace, Saver
+from rnnlimits.ranks.parallel import Stopped
+from rnnlimits.results.inspection import hdf5_files, validate
+from rnnlimits.study import Study
+from rnnlimits.theory import observe
+from rnnlimits.training import plan, train, twin
+from rnnlimits.training.layout import Layout
 
 TEXT = """
 name: cut

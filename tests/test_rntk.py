@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from rntk_cases import Case, cases, plain
 
-from kernels import rntk
-from kernels.rntk import compiled, reference, sequences
-from kernels.rntk.network import Elman
+from rnnlimits.kernels import rntk
+from rnnlimits.kernels.rntk import compiled, reference, sequences
+from rnnlimits.kernels.rntk.network import Elman
 
 BACKENDS = ["numpy", pytest.param("host", marks=pytest.mark.needs_compiler)]
 
@@ -166,8 +166,8 @@ def test_series_against_quadrature_in_two_variables(activation: str, output: str
 def test_quadrature_against_scipy(activation: str, q: float, other: float, c: float) -> None:
     from scipy.integrate import quad_vec
 
-    from kernels.activations import ACTIVATIONS
-    from kernels.rntk.expectations import expectations
+    from rnnlimits.kernels.activations import ACTIVATIONS
+    from rnnlimits.kernels.rntk.expectations import expectations
 
     phi, s = ACTIVATIONS[activation], c * np.sqrt(q * other)
     nodes, weights = np.polynomial.legendre.leggauss(120)
@@ -190,7 +190,7 @@ def test_variances_too_large_for_the_series_are_refused() -> None:
 
 
 def rntk_error() -> type[Exception]:
-    from kernels.problem import KernelError
+    from rnnlimits.kernels.problem import KernelError
 
     return KernelError
 

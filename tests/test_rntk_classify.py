@@ -22,14 +22,16 @@ from scipy import stats
 from sklearn.svm import SVC
 from test_format import SHORT, documented
 
-from kernels import rntk
-from pipeline.cli import main
-from pipeline.errors import StudyError
-from pipeline.files.inspection import validate as faults
-from pipeline.files.store import dims_of, open_complete
-from pipeline.files.variables import variables
-from pipeline.rntk import classify, datasets, jobs, methods, protocol, report, scores
-from pipeline.rntk.datasets import DataSet
+from rnnlimits.base.errors import StudyError
+from rnnlimits.classify import datasets, jobs, methods, protocol, scores
+from rnnlimits.classify import score as classify
+from rnnlimits.classify import table as report
+from rnnlimits.classify.datasets import DataSet
+from rnnlimits.cli import main
+from rnnlimits.files.store import dims_of, open_complete
+from rnnlimits.files.variables import variables
+from rnnlimits.kernels import rntk
+from rnnlimits.results.inspection import validate as faults
 
 pytestmark = pytest.mark.needs_compiler
 
@@ -408,7 +410,7 @@ def test_refusals_are_one_line(
 
 
 def test_without_scikit_learn_it_says_what_to_install() -> None:
-    code = "import sys; sys.modules['sklearn'] = None; from pipeline.cli import main; sys.exit(main(sys.argv[1:]))"
+    code = "import sys; sys.modules['sklearn'] = None; from rnnlimits.cli import main; sys.exit(main(sys.argv[1:]))"
     command = [sys.executable, "-c", code, "rntk", "classify", "Coffee"]
     done = subprocess.run(command, env=runs.ENVIRONMENT, capture_output=True, text=True, timeout=120)
     assert done.returncode == 2

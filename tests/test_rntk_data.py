@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.errors import StudyError
-from pipeline.rntk import datasets, seriesfiles
+from rnnlimits.base.errors import StudyError
+from rnnlimits.classify import datasets, seriesfiles
 
 HEAD = "# words\n@problemName Tiny\n@timeStamps false\n@univariate true\n@classLabel true a b\n@data\n"
 

@@ -11,11 +11,11 @@ import pytest
 from emulation import EmulatedRuntime
 from specialisations import Task, compile_all
 
-from kernels import compiler, rntk
-from kernels.rntk import backends
-from kernels.rntk.device import Device, macros
-from kernels.rntk.network import Elman
-from kernels.rntk.tables import Form
+from rnnlimits.kernels import compiler, rntk
+from rnnlimits.kernels.rntk import backends
+from rnnlimits.kernels.rntk.device import Device, macros
+from rnnlimits.kernels.rntk.network import Elman
+from rnnlimits.kernels.rntk.tables import Form
 
 
 @pytest.mark.needs_compiler

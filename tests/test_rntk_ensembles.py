@@ -18,14 +18,15 @@ from emulation import conversions_refused, emulated
 from mpi4py import MPI
 from runs import TINY_RNTK
 
-from kernels import cuda, host
-from kernels.cuda import CudaBackend
-from kernels.problem import Array, Backend
-from pipeline.rntk import chunks, networks, plan, world
-from pipeline.rntk.layout import RntkLayout
-from pipeline.rntk.networks import World, block_values
-from pipeline.rntk.plan import Block, Cell
-from pipeline.study import RntkStudy, loads_any
+from rnnlimits.elman import chunks, plan, world
+from rnnlimits.elman import train as networks
+from rnnlimits.elman.layout import RntkLayout
+from rnnlimits.elman.plan import Block, Cell
+from rnnlimits.elman.train import World, block_values
+from rnnlimits.kernels import cuda, host
+from rnnlimits.kernels.cuda import CudaBackend
+from rnnlimits.kernels.problem import Array, Backend
+from rnnlimits.study import RntkStudy, loads_any
 
 DEVICES = [
     pytest.param("gpu", marks=pytest.mark.needs_gpu),

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from scipy.special import erf
 
-from kernels import rntk
-from kernels.problem import Array, KernelError
-from kernels.rntk import finite
-from kernels.rntk.finite import Weights
+from rnnlimits.kernels import rntk
+from rnnlimits.kernels.problem import Array, KernelError
+from rnnlimits.kernels.rntk import finite
+from rnnlimits.kernels.rntk.finite import Weights
 
 ACTIVATIONS = {
     "relu": lambda g: np.maximum(g, 0.0),

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kernels import rntk
-from kernels.problem import KernelError
-from kernels.rntk import memory
-from kernels.rntk.network import Elman
+from rnnlimits.kernels import rntk
+from rnnlimits.kernels.problem import KernelError
+from rnnlimits.kernels.rntk import memory
+from rnnlimits.kernels.rntk.network import Elman
 
 GOOD = np.ones((2, 3))
 RAGGED = np.array([np.ones(2), np.ones(3)], dtype=object)
@@ -133,7 +133,7 @@ def test_gradient_refuses_other_outputs() -> None:
 @pytest.mark.filterwarnings("ignore")
 def test_scikit_learns_own_checks() -> None:
     checks = pytest.importorskip("sklearn.utils.estimator_checks")
-    from kernels.rntk.estimators import RecurrentNTK, RNTKClassifier
+    from rnnlimits.kernels.rntk.estimators import RecurrentNTK, RNTKClassifier
 
     for estimator in (RecurrentNTK(), RNTKClassifier()):
         results = checks.check_estimator(estimator)
@@ -144,7 +144,7 @@ def test_scikit_learns_own_checks() -> None:
 @pytest.mark.needs_compiler
 def test_classifier_learns_and_transformer_is_the_kernel() -> None:
     pytest.importorskip("sklearn")
-    from kernels.rntk.estimators import RecurrentNTK, RNTKClassifier
+    from rnnlimits.kernels.rntk.estimators import RecurrentNTK, RNTKClassifier
 
     rng, time = np.random.default_rng(42), np.arange(30)
     label = np.arange(120) % 2
@@ -168,9 +168,9 @@ def test_classifier_learns_and_transformer_is_the_kernel() -> None:
 def test_shards_are_the_matrix_and_a_stopped_run_goes_on(tmp_path: Path) -> None:
     from mpi4py import MPI
 
-    from pipeline.errors import StudyError
-    from pipeline.files.ensembles import open_ensemble
-    from pipeline.rntk import grams
+    from rnnlimits.base.errors import StudyError
+    from rnnlimits.elman import grams
+    from rnnlimits.files.ensembles import open_ensemble
 
     rng = np.random.default_rng(44)
     x = [rng.standard_normal(int(n)) for n in rng.integers(3, 9, 23)]

@@ -11,15 +11,16 @@ import pytest
 import yaml
 from runs import ROOT, TINY_RNTK, write_rntk
 
-from kernels import processor, reference
-from pipeline import powerlaw
-from pipeline.cli import main
-from pipeline.errors import StudyError
-from pipeline.resampling import Bootstrap
-from pipeline.rntk import chunks, networks, plan, world
-from pipeline.rntk.estimators import ENTRIES, MOST_UNITS, units
-from pipeline.rntk.networks import World, block_values
-from pipeline.study import RntkStudy, load_any, loads, loads_any, to_yaml
+from rnnlimits.base.errors import StudyError
+from rnnlimits.cli import main
+from rnnlimits.elman import chunks, plan, world
+from rnnlimits.elman import train as networks
+from rnnlimits.elman.train import World, block_values
+from rnnlimits.kernels import processor, reference
+from rnnlimits.quantities.elman import ENTRIES, MOST_UNITS, units
+from rnnlimits.statistics import powerlaw
+from rnnlimits.statistics.bootstrap import Bootstrap
+from rnnlimits.study import RntkStudy, load_any, loads, loads_any, to_yaml
 
 
 def study(**changes: Any) -> RntkStudy:
@@ -189,7 +190,7 @@ def test_known_exponents_are_recovered(name: str) -> None:
 
 def test_nngp_of_relu_forgets_at_the_rate_of_its_recursion() -> None:
     """d NNGP(x, x) / d x_t is proportional to (sigma_w^2 / 2)^(T - t) x_t for ReLU and one layer (docs/rntk.md)."""
-    from pipeline.rntk import weights
+    from rnnlimits.elman import weights
 
     this = study(networks=[{"activation": "relu"}], weights={"length": 9, "sigma_w": [1.3], "sequences": 4})
     (curve,) = (c for c in weights.curves(this, processor()) if c.kernel == "nngp")

@@ -11,8 +11,8 @@ import pytest
 import xarray
 from runs import digests, run, write_rntk
 
-from pipeline.files import store
-from pipeline.files.inspection import validate
+from rnnlimits.files import store
+from rnnlimits.results.inspection import validate
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import segments
+from rnnlimits.base import segments
 
 
 def segment(folder: Path, name: str, age: float = 60.0) -> Path:

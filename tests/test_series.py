@@ -11,10 +11,10 @@ import h5py
 import numpy as np
 import pytest
 
-from pipeline.errors import StudyError
-from pipeline.series import load_series
-from pipeline.study import load
-from pipeline.study.chain import Recorded
+from rnnlimits.base.errors import StudyError
+from rnnlimits.chains.sections import Recorded
+from rnnlimits.chains.series import load_series
+from rnnlimits.study import load
 
 CONFIG = Path(__file__).resolve().parent.parent / "config"
 ROWS = 20

@@ -23,11 +23,11 @@ import yaml
 from example_files import CELL, PROVENANCE, TIMES, forge, outputs, write_shard
 from runs import TINY
 
-from pipeline.errors import StudyError
-from pipeline.files import durable, store
-from pipeline.files.provenance import FIELDS
-from pipeline.plan import study_id
-from pipeline.study import loads
+from rnnlimits.base.errors import StudyError
+from rnnlimits.files import durable, store
+from rnnlimits.files.provenance import FIELDS
+from rnnlimits.study import loads
+from rnnlimits.training.plan import study_id
 
 KIND = "train-shard"
 

@@ -11,12 +11,12 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from pipeline import study as studies
-from pipeline.errors import StudyError
-from pipeline.study.chain import CoupledTanh, FiniteState, LinearGaussian, Recorded
-from pipeline.study.network import TwoPointC
-from pipeline.study.schema import RENEW, SCHEMA, schema_text
-from pipeline.study.text import parse
+from rnnlimits import study as studies
+from rnnlimits.base.errors import StudyError
+from rnnlimits.chains.sections import CoupledTanh, FiniteState, LinearGaussian, Recorded
+from rnnlimits.study.network import TwoPointC
+from rnnlimits.study.schema import RENEW, SCHEMA, schema_text
+from rnnlimits.study.text import parse
 
 CONFIG = Path(__file__).resolve().parent.parent / "config"
 STUDIES = sorted(path for path in CONFIG.glob("*.yaml") if not path.stem.startswith("atlas"))

@@ -16,18 +16,20 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-import kernels
-from pipeline import plan, powerlaw, ratefile, surface
-from pipeline.errors import StudyError
-from pipeline.estimators import Design, Trainings, bias, rms
-from pipeline.plan import Cell
-from pipeline.powerlaw import RateUndetermined
-from pipeline.ratefile import Rate
-from pipeline.rates import Reader
-from pipeline.resampling import Bootstrap, Sample
-from pipeline.streams import Stream
-from pipeline.study import Study
-from pipeline.surface import Node, Surface, SurfaceUndetermined
+from rnnlimits import kernels
+from rnnlimits.base.errors import StudyError
+from rnnlimits.base.streams import Stream
+from rnnlimits.quantities import surface
+from rnnlimits.quantities.estimators import Design, Trainings, bias, rms
+from rnnlimits.quantities.surface import Node, Surface, SurfaceUndetermined
+from rnnlimits.rates.stage import Reader
+from rnnlimits.statistics import powerlaw, ratefile
+from rnnlimits.statistics.bootstrap import Bootstrap, Sample
+from rnnlimits.statistics.powerlaw import RateUndetermined
+from rnnlimits.statistics.ratefile import Rate
+from rnnlimits.study import Study
+from rnnlimits.training import plan
+from rnnlimits.training.plan import Cell
 
 Array = NDArray[np.float64]
 Draw = Callable[[np.random.Generator, tuple[int, ...]], Array]

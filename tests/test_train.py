@@ -17,17 +17,19 @@ import numpy as np
 import pytest
 from scipy.linalg import sqrtm
 
-import kernels
-from kernels import reference
-from kernels.activations import ACTIVATIONS
-from kernels.problem import Array, Backend, GaussianChain, Training
-from pipeline import observe, parallel, plan, train
-from pipeline import study as studies
-from pipeline.files import store
-from pipeline.layout import Layout
-from pipeline.plan import Cell
+from rnnlimits import kernels
+from rnnlimits import study as studies
+from rnnlimits.files import store
+from rnnlimits.kernels import reference
+from rnnlimits.kernels.activations import ACTIVATIONS
+from rnnlimits.kernels.problem import Array, Backend, GaussianChain, Training
+from rnnlimits.ranks import parallel
+from rnnlimits.theory import observe
+from rnnlimits.training import plan, train
+from rnnlimits.training.layout import Layout
+from rnnlimits.training.plan import Cell
 
-# pipeline/streams.py, by number: a stream that changes its number changes every result.
+# pipeline/base/streams.py, by number: a stream that changes its number changes every result.
 INITIAL_W, INITIAL_C, INITIAL_B, CHAIN_NOISE, PROBE_NOISE = 1, 2, 3, 4, 6
 SEED = 41
 TOLERANCE = 1e-11

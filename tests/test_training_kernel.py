@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kernels import compiler, host, reference
-from kernels.problem import Array, Backend, Trainer, Training
+from rnnlimits.kernels import compiler, host, reference
+from rnnlimits.kernels.problem import Array, Backend, Trainer, Training
 
 needs_compiler = pytest.mark.needs_compiler
 

@@ -9,17 +9,21 @@ import pytest
 import runs
 from emulation import emulated
 
-import kernels
-from kernels import host, reference
-from kernels.problem import Array, FeatureMap
-from pipeline import chains, flow, parallel, plan, twin, workflow
-from pipeline import study as studies
-from pipeline.draw import record, stationary_walk
-from pipeline.errors import StudyError
-from pipeline.files import store
-from pipeline.laws import ParameterLaw
-from pipeline.layout import Layout
-from pipeline.study import Study
+from rnnlimits import kernels
+from rnnlimits import study as studies
+from rnnlimits.base.errors import StudyError
+from rnnlimits.chains import paths as chains
+from rnnlimits.files import store
+from rnnlimits.kernels import host, reference
+from rnnlimits.kernels.problem import Array, FeatureMap
+from rnnlimits.ranks import parallel
+from rnnlimits.run import workflow
+from rnnlimits.study import Study
+from rnnlimits.theory import flow
+from rnnlimits.theory.laws import ParameterLaw
+from rnnlimits.training import plan, twin
+from rnnlimits.training.draw import record, stationary_walk
+from rnnlimits.training.layout import Layout
 
 pytestmark = pytest.mark.needs_compiler
 

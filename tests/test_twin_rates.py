@@ -9,12 +9,21 @@ import numpy as np
 import pytest
 import runs
 
-from kernels import host
-from pipeline import plan, rates
-from pipeline import study as studies
-from pipeline.estimators import QUANTITIES, TWIN_ENTRIES, Array, Design, Trainings, _first_below, variance_ratios
-from pipeline.layout import Layout
-from pipeline.resampling import Bootstrap
+from rnnlimits import study as studies
+from rnnlimits.kernels import host
+from rnnlimits.quantities.estimators import (
+    QUANTITIES,
+    TWIN_ENTRIES,
+    Array,
+    Design,
+    Trainings,
+    _first_below,
+    variance_ratios,
+)
+from rnnlimits.rates import stage as rates
+from rnnlimits.statistics.bootstrap import Bootstrap
+from rnnlimits.training import plan
+from rnnlimits.training.layout import Layout
 
 UNITS, PROBES, BINS = 4000, 16, 8
 TIME = np.linspace(0.1, 1.5, BINS)

@@ -25,14 +25,14 @@ from rich.console import Console
 from runs import ENVIRONMENT, MPIEXEC, PROGRAM, run, write_rntk, write_study
 from test_bad_input import refused
 
-from pipeline.study import load_any, to_yaml
-from pipeline.watch import listing, logs, planned
-from pipeline.watch.estimate import SoFar, estimate
-from pipeline.watch.logs import Log
-from pipeline.watch.moment import Pace as Rates
-from pipeline.watch.moment import PartNow, Snapshot, Worker
-from pipeline.watch.screen import screen
-from pipeline.watch.watcher import Watcher
+from rnnlimits.study import load_any, to_yaml
+from rnnlimits.watch import listing, logs, planned
+from rnnlimits.watch.estimate import SoFar, estimate
+from rnnlimits.watch.logs import Log
+from rnnlimits.watch.moment import Pace as Rates
+from rnnlimits.watch.moment import PartNow, Snapshot, Worker
+from rnnlimits.watch.screen import screen
+from rnnlimits.watch.watcher import Watcher
 
 LONG = {"width": [300, 511], "replicas": 32, "replicas_per_block": 2, "horizon": 300.0, "checkpoints": [0.0, 300.0]}
 STAMP = "2026-01-02 03:04:05,678 "
@@ -177,7 +177,9 @@ def test_a_lock_left_behind_is_none(folder: Path) -> None:
 def test_on_another_machine_signs_of_life_count(folder: Path, age: float, state: str) -> None:
     path = sign(folder, "run", 1, "elsewhere")
     part = programme(folder).parts[-1]
-    log(folder, part.name, "python -m pipeline train x, 8 ranks", f"{part.label}:  40%, 1e+06 {part.unit}/s, 30 s left")
+    log(
+        folder, part.name, "python -m rnnlimits train x, 8 ranks", f"{part.label}:  40%, 1e+06 {part.unit}/s, 30 s left"
+    )
     for file in (path, folder / "logs" / f"{part.name}.log"):
         os.utime(file, (time.time() - age,) * 2)
     seen = Watcher(folder).look()
@@ -193,7 +195,7 @@ def told(*lines: str) -> Log:
 
 
 def test_progress_lines_are_those_that_are_written(caplog: pytest.LogCaptureFixture) -> None:
-    from pipeline.progress import Progress
+    from rnnlimits.base.progress import Progress
 
     progress = Progress("train N00064-K00064", 1000, "unit-steps", io.StringIO())
     progress._started -= 100.0
@@ -202,7 +204,7 @@ def test_progress_lines_are_those_that_are_written(caplog: pytest.LogCaptureFixt
         progress.update(250)
         progress.finish(1000)
     moving, ended = caplog.messages
-    found = told("python -m pipeline train x, 4 ranks", "ranks 0-3: n7 GPU 0 (NVIDIA H100)", moving)
+    found = told("python -m rnnlimits train x, 4 ranks", "ranks 0-3: n7 GPU 0 (NVIDIA H100)", moving)
     assert (found.label, found.share, found.unit, found.ranks) == ("train N00064-K00064", 0.25, "unit-steps", 4)
     assert found.rate == pytest.approx(2.5)
     assert found.left == pytest.approx(300, abs=1)
@@ -367,7 +369,7 @@ def test_saved_states_count_inside_blocks(tmp_path: Path) -> None:
 def test_no_mpi_and_no_plotting(tmp_path: Path) -> None:
     root = begun(write_study(tmp_path), tmp_path)
     code = (
-        "import sys; from pathlib import Path; from pipeline.watch.watcher import Watcher;"
+        "import sys; from pathlib import Path; from rnnlimits.watch.watcher import Watcher;"
         f"Watcher(Path({str(root)!r})).look();"
         "assert not {'mpi4py.MPI', 'matplotlib', 'snakemake'} & set(sys.modules)"
     )

@@ -169,7 +169,7 @@ def test_another_seed_reruns_all(finished: tuple[Path, Path]) -> None:
 
 def test_a_second_run_on_the_same_folder_is_refused(tmp_path: Path) -> None:
     study = write_study(tmp_path, training={"width": [512], "replicas": 16, "horizon": 100.0, "checkpoints": [100.0]})
-    command = [sys.executable, "-m", "pipeline", "run", str(study)]
+    command = [sys.executable, "-m", "rnnlimits", "run", str(study)]
     quiet = subprocess.DEVNULL
     first = subprocess.Popen(command, cwd=tmp_path, env=ENVIRONMENT, stdout=quiet, stderr=quiet, start_new_session=True)
     try:
@@ -192,7 +192,7 @@ SLOW = {"training": {"width": [16, 24, 33, 400], **SLOW_TRAINING}}
 def start(folder: Path, study: Path) -> subprocess.Popen[bytes]:
     """`rnnlimits run` in the background, with some of its shards written."""
     quiet = subprocess.DEVNULL
-    command = [sys.executable, "-m", "pipeline", "run", str(study), "--results", "2024", "--cores", "2"]
+    command = [sys.executable, "-m", "rnnlimits", "run", str(study), "--results", "2024", "--cores", "2"]
     job = subprocess.Popen(command, cwd=folder, env=ENVIRONMENT, stdout=quiet, stderr=quiet, start_new_session=True)
     while len(list(folder.glob("2024/tiny/shards/N*/*.h5"))) < 3:
         assert job.poll() is None

@@ -22,9 +22,9 @@ from typing import Any
 import runs
 import yaml
 
-from pipeline import cli
+from rnnlimits import cli
 
-COPIED = ("benchmarks", "cluster", "config", "docs", "kernels", "pipeline", "tests", "workflow")
+COPIED = ("benchmarks", "cluster", "config", "docs", "kernels", "pipeline", "src", "tests", "workflow")
 COPIED_FILES = ("Makefile", "README.md", "CITATION.cff", "pyproject.toml", "environment.yml")
 FEW: dict[str, Any] = {"width": [64, 128, 256, 512], "replicas": 64, "replicas_per_block": 32}
 LADDER = {"beta": [0.75], "width": [256], "steps_per_time": [16, 32, 64, 128], "replicas": 64}
@@ -70,7 +70,7 @@ class Workspace:
         """Copy what a clone has, and make its studies smaller."""
         ignored = shutil.ignore_patterns("__pycache__", "_build", "*.so", "results")
         for name in COPIED:
-            shutil.copytree(runs.ROOT / name, self.root / name, ignore=ignored)
+            shutil.copytree(runs.ROOT / name, self.root / name, symlinks=True, ignore=ignored)
         for name in COPIED_FILES:
             shutil.copy(runs.ROOT / name, self.root / name)
         for name, changes in SMALLER.items():
@@ -89,7 +89,7 @@ class Workspace:
         """What `make demo` leaves: .venv with the commands, and the marks of what is installed."""
         folder = self.root / ".venv" / "bin"
         folder.mkdir(parents=True, exist_ok=True)
-        for name, start in (("python", ""), ("rnnlimits", " -m pipeline")):
+        for name, start in (("python", ""), ("rnnlimits", " -m rnnlimits")):
             (folder / name).write_text(f'#!/bin/sh\nexec "{sys.executable}"{start} "$@"\n')
             (folder / name).chmod(0o755)
         (folder / "activate").touch()
@@ -100,8 +100,13 @@ class Workspace:
     def environment(self) -> dict[str, str]:
         """As in an activated environment; no GPU, no colours, plots to files."""
         path = [str(self.root / ".venv" / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]]
-        own = {"PATH": os.pathsep.join(path), "PYTHONPATH": str(self.root), "MPLBACKEND": "agg", "NO_COLOR": "1"}
-        return {**runs.ENVIRONMENT, **own}
+        own = {
+            "PATH": os.pathsep.join(path),
+            "PYTHONPATH": str(self.root / "src"),
+            "MPLBACKEND": "agg",
+            "NO_COLOR": "1",
+        }
+        return {**runs.ENVIRONMENT, **own, "MPLBACKEND": "agg", "NO_COLOR": "1"}
 
     def run(self, command: str) -> subprocess.CompletedProcess[str]:
         """Run a command line, once until a file that it names is edited; later calls return what it did."""

@@ -12,14 +12,14 @@ from snakemake.utils import min_version
 
 min_version("9.0")
 
-sys.path.insert(0, str(Path(str(workflow.current_basedir)).parent))
+sys.path.insert(0, str(Path(str(workflow.current_basedir)).parent / "src"))
 
-from pipeline import shipped, workflow as running
-from pipeline.errors import StudyError
+from rnnlimits.run import shipped, workflow as running
+from rnnlimits.base.errors import StudyError
 
 try:
-    from pipeline.rntk import report
-    from pipeline.rntk.comparison import Wanted
+    from rnnlimits.classify import table as report
+    from rnnlimits.classify.comparison import Wanted
 
     RESULTS = running.relative_results(config.get("results", "results"))
     WANTED = Wanted(
@@ -38,7 +38,7 @@ ENVIRONMENT = str(shipped.ENVIRONMENT)
 OPTIONS = ["--results", RESULTS]
 OPTIONS += ["--archive", str(WANTED.archive)] if WANTED.archive else []
 OPTIONS += ["--quick"] if WANTED.quick else []
-COMMAND = "python -m pipeline rntk classify {params.sets:q} {params.options:q}"
+COMMAND = "python -m rnnlimits rntk classify {params.sets:q} {params.options:q}"
 
 
 rule all:

@@ -1,13 +1,16 @@
-"""The picture of the architecture, drawn from docs/architecture.toml: python docs/_ext/architecture.py.
+"""The picture of the architecture, drawn from the order of packages and the imports: python docs/_ext/architecture.py.
 
-The same table is what tests hold against the imports, so that the picture cannot go out of date unnoticed.
+The order in docs/architecture.toml is what tests hold against the imports, so that the picture cannot go out of date
+unnoticed.
 """
 
 from __future__ import annotations
 
+import ast
 import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from textwrap import wrap
 from xml.sax.saxutils import escape
@@ -18,20 +21,24 @@ TABLE = DOCS / "architecture.toml"
 PICTURE = DOCS / "images" / "architecture.svg"
 WIDTH, GAP, ROW_GAP, LINE, COLUMNS = 1080, 32, 44, 14, 4
 BOX_WIDTH = (WIDTH - GAP * (COLUMNS + 1)) / COLUMNS
-LETTERS = {"about": 6.0, "modules": 7.0}  # widths, in the units of the picture
+LETTER = 6.0  # width, in the units of the picture
+TOP = "rnnlimits"
 
 
 @dataclass(frozen=True)
 class Group:
-    """A box of the picture: its place, what it is for, modules as the table writes them, groups it may use."""
+    """A package as a box of the picture: what it is for, its place, and the packages that arrows lead to."""
 
     name: str
-    title: str
     about: str
     layer: int
     column: int
-    modules: tuple[str, ...]
     uses: tuple[str, ...]
+
+    @property
+    def title(self) -> str:
+        """What its box and its page of the reference are headed with."""
+        return self.name
 
 
 @dataclass(frozen=True)
@@ -44,52 +51,86 @@ class Box:
     height: float
 
 
-def groups() -> dict[str, Group]:
-    """The table."""
-    found = tomllib.loads(TABLE.read_text(encoding="utf-8"))["group"]
+def order() -> list[str]:
+    """The packages from the bottom up: each may import from those before it."""
+    return list(tomllib.loads(TABLE.read_text(encoding="utf-8"))["order"])
+
+
+@cache
+def modules() -> dict[str, Path]:
+    """Every module of the package, and its file."""
+    paths = {}
+    for folder, start in ((ROOT / "pipeline", TOP), (ROOT / "kernels", f"{TOP}.kernels")):
+        for path in sorted(folder.rglob("*.py")):
+            name = ".".join([start, *path.relative_to(folder).with_suffix("").parts])
+            paths[name.removesuffix(".__init__")] = path
+    return paths
+
+
+def group_of(module: str) -> str:
+    """The package below rnnlimits that a module lies in; "" for those at the top."""
+    package = module.split(".")[1:2]
+    return package[0] if package and (module.count(".") > 1 or modules()[module].name == "__init__.py") else ""
+
+
+def imports(source: str, known: Iterable[str]) -> set[str]:
+    """Modules of ours that a source imports, anywhere in it, also for the type checker only.
+
+    `from rnnlimits.theory import flow` names the module flow; the package is meant only where its own file is used.
+    """
+    known = set(known)
+    names = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "a relative import"
+            inner = {f"{node.module}.{alias.name}" for alias in node.names}
+            names |= inner | (set() if inner <= known else {str(node.module)})
+    return names & known
+
+
+@cache
+def crossings() -> frozenset[tuple[str, str, str, str]]:
+    """Imports from one package into another: importing module, its package, imported module, its package."""
+    pairs = [
+        (module, other)
+        for module, path in modules().items()
+        for other in imports(path.read_text(encoding="utf-8"), modules())
+        if group_of(module) != group_of(other) and group_of(module) and group_of(other)
+    ]
+    return frozenset((module, group_of(module), other, group_of(other)) for module, other in pairs)
+
+
+def uses() -> dict[str, set[str]]:
+    """The packages that each package imports from."""
+    return {name: {there for _, here, _, there in crossings() if here == name} for name in order()}
+
+
+def direct(arrows: dict[str, set[str]]) -> dict[str, set[str]]:
+    """The arrows that no chain of other arrows stands for: they are enough to say what may be reached."""
+    below: dict[str, set[str]] = {}
+    for name in order():
+        below[name] = arrows[name].union(*(below.get(used, set()) for used in arrows[name]))
     return {
-        name: Group(name, **{key: tuple(value) if isinstance(value, list) else value for key, value in row.items()})
-        for name, row in found.items()
+        name: {used for used in arrows[name] if not any(used in below.get(other, set()) for other in arrows[name])}
+        for name in arrows
     }
 
 
-def full_name(module: str) -> str:
-    """`flow` -> `pipeline.flow`; the kernels' names are whole already."""
-    return module if module.split(".")[0] in ("pipeline", "kernels") else f"pipeline.{module}"
-
-
-def modules() -> dict[str, Path]:
-    """Every module of the two packages, and its file."""
-    found = {}
-    for path in sorted([*(ROOT / "pipeline").rglob("*.py"), *(ROOT / "kernels").rglob("*.py")]):
-        name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
-        found[name.removesuffix(".__init__")] = path
-    return found
-
-
-def group_of(module: str, table: dict[str, Group]) -> str | None:
-    """The group that names the module, or else the longest pattern `package.*` that it fits."""
-    named = {full_name(one): group.name for group in table.values() for one in group.modules}
-    if module in named:
-        return named[module]
-    parts = module.split(".")
-    for length in range(len(parts), 0, -1):
-        pattern = ".".join(parts[:length]) + ".*"
-        if pattern in named:
-            return named[pattern]
-    return None
-
-
-def below(name: str, table: dict[str, Group]) -> set[str]:
-    """Groups that arrows lead to from `name`, at any distance."""
-    found: set[str] = set()
-    todo = list(table[name].uses)
-    while todo:
-        one = todo.pop()
-        if one not in found:
-            found.add(one)
-            todo += table[one].uses
-    return found
+def groups() -> dict[str, Group]:
+    """Every package, in its order; layer 1 is at the bottom."""
+    arrows = direct(uses())
+    layers: dict[str, int] = {}
+    for name in order():
+        layers[name] = 1 + max((layers.get(used, 0) for used in arrows[name]), default=0)
+    table: dict[str, Group] = {}
+    for name in order():
+        row = [other for other in order() if layers[other] == layers[name]]
+        about = ast.get_docstring(ast.parse(modules()[f"{TOP}.{name}"].read_text(encoding="utf-8"))) or ""
+        first = about.splitlines()[0].rstrip(".")
+        table[name] = Group(name, first, layers[name], row.index(name), tuple(sorted(arrows[name])))
+    return table
 
 
 # --- the picture -------------------------------------------------------------------------------------------
@@ -97,9 +138,7 @@ def below(name: str, table: dict[str, Group]) -> set[str]:
 
 def _lines(group: Group) -> list[tuple[str, str]]:
     """Lines of text below the title, each with its style."""
-    shown = ", ".join(one.removesuffix(".*") + ("…" if one.endswith(".*") else "") for one in group.modules)
-    texts = {"about": group.about, "modules": shown}
-    return [(kind, line) for kind, text in texts.items() for line in wrap(text, int((BOX_WIDTH - 12) / LETTERS[kind]))]
+    return [("about", line) for line in wrap(group.about, int((BOX_WIDTH - 12) / LETTER))]
 
 
 def _places(table: dict[str, Group]) -> tuple[dict[str, Box], float]:
@@ -177,7 +216,6 @@ STYLE = """\
 text { font-family: sans-serif; text-anchor: middle; fill: #1a1a1a }
 .title { font-size: 15px; font-weight: bold }
 .about { font-size: 12px; fill: #333333 }
-.modules { font-size: 11.5px; font-family: monospace; fill: #33557f }
 .arrow { fill: none; stroke: #777777; stroke-width: 1.4 }"""
 HEAD = (
     '<defs><marker id="head" viewBox="0 0 8 8" refX="2" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
@@ -191,7 +229,7 @@ def picture() -> str:
     places, height = _places(table)
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height:.0f}" role="img">',
-        "<title>Groups of modules; an arrow points from a group to one that it imports from</title>",
+        "<title>Packages; an arrow points from a package to one that it imports from</title>",
         f"<style>{STYLE}</style>",
         HEAD,
         f'<rect width="{WIDTH}" height="{height:.0f}" rx="8" fill="#f4f6f9"/>',

@@ -7,9 +7,9 @@ import command_page
 import schema_page
 from sphinx.application import Sphinx
 
-from pipeline.cli.page import parser
-from pipeline.files import durable
-from pipeline.study import json_schema
+from rnnlimits.cli.page import parser
+from rnnlimits.files import durable
+from rnnlimits.study import json_schema
 
 FOLDER = architecture.DOCS / "reference" / "generated"
 
@@ -21,7 +21,7 @@ def pages() -> dict[str, str]:
         "study.md": schema_page.page(json_schema()),
         "commands.rst": command_page.page(parser()),
         "modules.rst": _contents(table),
-        **{f"modules-{name}.rst": _modules(group, table) for name, group in table.items()},
+        **{f"modules-{name}.rst": _modules(group) for name, group in table.items()},
     }
 
 
@@ -31,20 +31,20 @@ def _heading(text: str, line: str) -> str:
 
 def _contents(table: dict[str, architecture.Group]) -> str:
     """Groups from the top of the picture to its bottom."""
-    order = sorted(table.values(), key=lambda group: -group.layer)
+    order = list(reversed(table.values()))
     lines = [f"- :doc:`{group.title} <modules-{group.name}>`: {group.about}" for group in order]
     entries = "\n".join(f"   modules-{group.name}" for group in order)
-    words = "Grouped as in the picture of the :doc:`/architecture`, which module uses which from the top down."
+    words = "By package, as in the picture of the :doc:`/architecture`: each uses only packages further down."
     return "\n".join(
         [_heading("Modules", "="), words, "", *lines, "", ".. toctree::", "   :hidden:", "", entries, ""],
     )
 
 
-def _modules(group: architecture.Group, table: dict[str, architecture.Group]) -> str:
-    names = [name for name in architecture.modules() if architecture.group_of(name, table) == group.name]
-    lines = [_heading(group.title, "="), f"{group.about[0].upper()}{group.about[1:]}.", ""]
+def _modules(group: architecture.Group) -> str:
+    names = [name for name in architecture.modules() if architecture.group_of(name) == group.name]
+    lines = [_heading(group.title, "="), f"{group.about}.", ""]
     for name in names:
-        if name != "pipeline.__main__":  # importing it would run the program
+        if name != "rnnlimits.__main__":  # importing it would run the program
             lines += [
                 _heading(f"``{name}``", "-"),
                 f".. automodule:: {name}",

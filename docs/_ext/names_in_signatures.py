@@ -38,7 +38,7 @@ def _settle_tuples(module: ModuleType) -> None:
 
 def _settle(app: Sphinx) -> None:
     for name, path in architecture.modules().items():
-        if name == "pipeline.__main__":  # importing it would run the program
+        if name == "rnnlimits.__main__":  # importing it would run the program
             continue
         module = importlib.import_module(name)
         body = _guarded(path.read_text(encoding="utf-8"))

@@ -35,7 +35,7 @@ TITLES = {"training": "A study of training", "rntk": "A study of the recurrent N
 
 
 def page(schema: Schema) -> str:
-    """The whole page as Markdown; `schema` as `pipeline.study.json_schema()` gives it."""
+    """The whole page as Markdown; `schema` as `rnnlimits.study.json_schema()` gives it."""
     sections = schema["$defs"]
     kinds = schema["properties"]["experiment"]
     lines = [

@@ -7,11 +7,11 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-import kernels
-from kernels.problem import KernelError
-from kernels.rntk import compiled, reference
-from kernels.rntk.network import Elman
-from kernels.rntk.sequences import Batch
+from rnnlimits import kernels
+from rnnlimits.kernels.problem import KernelError
+from rnnlimits.kernels.rntk import compiled, reference
+from rnnlimits.kernels.rntk.network import Elman
+from rnnlimits.kernels.rntk.sequences import Batch
 
 Matrix = NDArray[Any]
 
@@ -37,7 +37,7 @@ class Sums(Protocol):
 def named(name: str) -> Sums:
     """The back end called `name`, see kernels.backend. Raises KernelError: unknown, or not to be had here."""
     if kernels.uses_gpu(name):
-        from kernels.rntk import device
+        from rnnlimits.kernels.rntk import device
 
         return device.backend()
     if name == "numpy":

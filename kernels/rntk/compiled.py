@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels import compiler
-from kernels.rntk import series, tables
-from kernels.rntk.network import Elman
-from kernels.rntk.sequences import Batch
-from kernels.rntk.tables import Form, Table
+from rnnlimits.kernels import compiler
+from rnnlimits.kernels.rntk import series, tables
+from rnnlimits.kernels.rntk.network import Elman
+from rnnlimits.kernels.rntk.sequences import Batch
+from rnnlimits.kernels.rntk.tables import Form, Table
 
 OUTPUT_CODES = {"last": 0, "average": 1, "mean": 2}
 PAIR_STEPS_PER_THREAD = 4_000_000  # some milliseconds: less is done sooner than a thread has started

@@ -1,4 +1,4 @@
-"""The recursion on a GPU (src/device_rntk.cu), through kernels.cuda."""
+"""The recursion on a GPU (src/device_rntk.cu), through rnnlimits.kernels.cuda."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels.cuda import MOST_BLOCKS, THREADS, USABLE, CupyRuntime, Runtime
-from kernels.problem import KernelError
-from kernels.rntk import series, tables
-from kernels.rntk.network import Elman
-from kernels.rntk.sequences import Batch
-from kernels.rntk.tables import Form, Table
+from rnnlimits.kernels.cuda import MOST_BLOCKS, THREADS, USABLE, CupyRuntime, Runtime
+from rnnlimits.kernels.problem import KernelError
+from rnnlimits.kernels.rntk import series, tables
+from rnnlimits.kernels.rntk.network import Elman
+from rnnlimits.kernels.rntk.sequences import Batch
+from rnnlimits.kernels.rntk.tables import Form, Table
 
 WIDTH = 32  # of src/device_rntk.cu
 OUTPUT_CODES = {"last": 0, "average": 1, "mean": 2}

@@ -1,7 +1,7 @@
 """The kernel in scikit-learn's conventions: needs the extra `rntk` (pip install 'rnnlimits[rntk]').
 
 Samples are rows: X (n, T), series of one variable, or (n, T, m) for the transformer. Sequences of unlike lengths: use
-`kernels.rntk.gram` with estimators that take kernel="precomputed".
+`rnnlimits.kernels.rntk.gram` with estimators that take kernel="precomputed".
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels.problem import KernelError
-from kernels.rntk.matrices import gram
-from kernels.rntk.network import Elman
+from rnnlimits.kernels.problem import KernelError
+from rnnlimits.kernels.rntk.matrices import gram
+from rnnlimits.kernels.rntk.network import Elman
 
 try:
     from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin

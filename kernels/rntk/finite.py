@@ -5,7 +5,7 @@ those that have begun are the first k, so that a step is one product W @ H of al
 sequence; P is the number of columns. No gradient of the size of W is ever formed for a kernel:
 <dW, dW'> = sigma_w^2 / n sum_{t,t'} (delta_t . delta'_t') (h_{t-1} . h'_{t'-1}).
 
-Arrays are NumPy's, or those of a device (kernels.cuda): products are BLAS's or cuBLAS's, and nothing leaves the device.
+Arrays are NumPy's, or those of a device: products are BLAS's or cuBLAS's, and nothing leaves the device.
 Only NumPy's functions that give way to CuPy's are used here, which np.asarray and np.ascontiguousarray are not.
 """
 
@@ -19,10 +19,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels.activations import ACTIVATIONS
-from kernels.problem import Array, KernelError
-from kernels.rntk.network import Elman
-from kernels.rntk.sequences import Batch
+from rnnlimits.kernels.activations import ACTIVATIONS
+from rnnlimits.kernels.problem import Array, KernelError
+from rnnlimits.kernels.rntk.network import Elman
+from rnnlimits.kernels.rntk.sequences import Batch
 
 Numbers = NDArray[Any]  # float32 or float64
 Send = Callable[[NDArray[Any]], NDArray[Any]]  # see problem.Backend.array

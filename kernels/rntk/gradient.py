@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels.problem import Array, KernelError
-from kernels.rntk.network import Elman, require_one_of
-from kernels.rntk.partials import Own, Partials, own_partials, partials
-from kernels.rntk.sequences import batch, require_alike
+from rnnlimits.kernels.problem import Array, KernelError
+from rnnlimits.kernels.rntk.network import Elman, require_one_of
+from rnnlimits.kernels.rntk.partials import Own, Partials, own_partials, partials
+from rnnlimits.kernels.rntk.sequences import batch, require_alike
 
 
 def input_gradient(

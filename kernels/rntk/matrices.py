@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels.problem import KernelError
-from kernels.rntk import backends, memory
-from kernels.rntk.network import Elman, require_one_of
-from kernels.rntk.sequences import Batch, Places, Sequences, batch, require_alike
+from rnnlimits.kernels.problem import KernelError
+from rnnlimits.kernels.rntk import backends, memory
+from rnnlimits.kernels.rntk.network import Elman, require_one_of
+from rnnlimits.kernels.rntk.sequences import Batch, Places, Sequences, batch, require_alike
 
 KERNELS = ("ntk", "nngp", "both")
 DTYPES = ("float64", "float32")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from kernels.problem import KernelError
+from rnnlimits.kernels.problem import KernelError
 
 
 def available_bytes() -> int:
@@ -25,5 +25,5 @@ def require_room(rows: int, columns: int, itemsize: int, copies: int) -> None:
     if need > have:
         raise KernelError(
             f"a Gram matrix of {rows} x {columns} needs {need / 2**30:.3g} GiB of memory, "
-            f"{have / 2**30:.3g} GiB can be had; write it in shards (pipeline.rntk.grams.gram_to), or use float32"
+            f"{have / 2**30:.3g} GiB can be had; write it in shards (rnnlimits.elman.grams.gram_to), or use float32"
         )

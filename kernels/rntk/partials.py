@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kernels.rntk.expectations import ROUNDING, derivatives, rotated_nodes
-from kernels.rntk.series import REACH
+from rnnlimits.kernels.rntk.expectations import ROUNDING, derivatives, rotated_nodes
+from rnnlimits.kernels.rntk.series import REACH
 
 
 class Partials(NamedTuple):

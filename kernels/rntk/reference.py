@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels.problem import Array
-from kernels.rntk.expectations import Pair, expectations, own_expectations
-from kernels.rntk.network import Elman
-from kernels.rntk.sequences import Batch
+from rnnlimits.kernels.problem import Array
+from rnnlimits.kernels.rntk.expectations import Pair, expectations, own_expectations
+from rnnlimits.kernels.rntk.network import Elman
+from rnnlimits.kernels.rntk.sequences import Batch
 
 Matrix = NDArray[Any]
 

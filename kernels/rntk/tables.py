@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels.problem import Array, KernelError
-from kernels.rntk import series
-from kernels.rntk.network import Elman
-from kernels.rntk.sequences import Batch, Places
+from rnnlimits.kernels.problem import Array, KernelError
+from rnnlimits.kernels.rntk import series
+from rnnlimits.kernels.rntk.network import Elman
+from rnnlimits.kernels.rntk.sequences import Batch, Places
 
 CODES = {"relu": 0, "erf": 1, "tanh": 2, "logistic": 2}
 _ALIGNMENT = 64

@@ -6,6 +6,6 @@ each other module holds a few verbs, and `page.GROUPS` lists them all.
 
 from __future__ import annotations
 
-from pipeline.cli.entry import main
+from rnnlimits.cli.entry import main
 
 __all__ = ["main"]

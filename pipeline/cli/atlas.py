@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from pipeline.cli.words import ATLASES, Verb, backend_option, completed, results_option, say, whole
+from rnnlimits.cli.words import ATLASES, Verb, backend_option, completed, results_option, say, whole
 
 
 def _atlas(options: argparse.Namespace) -> None:
-    from pipeline import atlas, atlas_figure, shipped, workflow
+    from rnnlimits.results import atlas, atlas_figure
+    from rnnlimits.run import shipped, workflow
 
     chosen = atlas.load(shipped.atlas(options.atlas, say))
     paths = atlas.write_studies(chosen, options.results)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from pipeline.cli.words import RESULTS, Verb, completed, file_option, json_option
+from rnnlimits.cli.words import RESULTS, Verb, completed, file_option, json_option
 
 
 def _compare(options: argparse.Namespace) -> None:
-    from pipeline import compare
+    from rnnlimits.results import compare
 
     print(compare.run(options.results_folders, options.csv, options.figure, options.json))
 

@@ -6,9 +6,9 @@ import argparse
 from collections.abc import Iterator
 from typing import Any
 
-from pipeline import shipped
-from pipeline.cli import words
-from pipeline.cli.words import Verb
+from rnnlimits.cli import words
+from rnnlimits.cli.words import Verb
+from rnnlimits.run import shipped
 
 SHELLS = ("bash", "zsh", "fish", "tcsh")
 PATTERNS = {words.STUDIES: "*.yaml", words.ATLASES: "*.yaml", words.PROFILES: "*/", words.RESULTS: "*.h5"}
@@ -87,7 +87,7 @@ def _arguments(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
 
 
 def _completion(options: argparse.Namespace) -> None:
-    from pipeline.cli.page import parser
+    from rnnlimits.cli.page import parser
 
     print(script(parser(), options.shell))
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 
-from pipeline.cli.words import Verb, backend_option, json_option, results_option
+from rnnlimits.cli.words import Verb, backend_option, json_option, results_option
 
 
 def _doctor(options: argparse.Namespace) -> None:
-    from pipeline import doctor, documents
+    from rnnlimits.cli import documents
+    from rnnlimits.run import doctor
 
     show = (lambda findings: documents.text(documents.of_findings(findings))) if options.json else None
     code = doctor.run(options.results, options.backend, show)

@@ -7,11 +7,11 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from pipeline import shipped
-from pipeline.cli.page import parser
-from pipeline.cli.words import say
-from pipeline.errors import StudyError, note_refusal
-from pipeline.segments import forget_unused
+from rnnlimits.base.errors import StudyError, note_refusal
+from rnnlimits.base.segments import forget_unused
+from rnnlimits.cli.page import parser
+from rnnlimits.cli.words import say
+from rnnlimits.run import shipped
 
 # Ranks are the parallelism. A linear-algebra library that starts threads of its own would fight them for cores, and
 # its sums would depend on how many it got. Set, not defaulted: Snakemake exports other values. Read by NumPy's import.
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     end = words.index("--") if "--" in words else len(words)
     options = parser().parse_args(words[:end])
     options.further = words[end + 1 :]
-    from kernels.problem import KernelError  # only now: NumPy need not be imported for --help
+    from rnnlimits.kernels.problem import KernelError  # only now: NumPy need not be imported for --help
 
     try:
         if hasattr(options, "study"):

@@ -5,20 +5,20 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from pipeline.cli.words import FILES, RESULTS, Verb, completed, json_option, results_argument
-from pipeline.errors import StudyError
+from rnnlimits.base.errors import StudyError
+from rnnlimits.cli.words import FILES, RESULTS, Verb, completed, json_option, results_argument
 
 
 def _inspect(options: argparse.Namespace) -> None:
-    from pipeline import documents
-    from pipeline.files.inspection import inspect
+    from rnnlimits.cli import documents
+    from rnnlimits.results.inspection import inspect
 
     print(documents.text(documents.of_files(options.path)) if options.json else inspect(options.path))
 
 
 def _validate(options: argparse.Namespace) -> None:
-    from pipeline import documents
-    from pipeline.files.inspection import missing, validate
+    from rnnlimits.cli import documents
+    from rnnlimits.results.inspection import missing, validate
 
     faults = [*validate(options.path), *missing(options.path)]
     if options.json:
@@ -30,8 +30,8 @@ def _validate(options: argparse.Namespace) -> None:
 
 
 def _digest(options: argparse.Namespace) -> None:
-    from pipeline import documents
-    from pipeline.files.inspection import digest
+    from rnnlimits.cli import documents
+    from rnnlimits.results.inspection import digest
 
     print(documents.text(documents.of_digests(options.path)) if options.json else "\n".join(digest(options.path)))
 
@@ -42,7 +42,7 @@ def _path(parser: argparse.ArgumentParser) -> None:
 
 
 def _pack(options: argparse.Namespace) -> None:
-    from pipeline.files.packing import pack
+    from rnnlimits.results.packing import pack
 
     pack(options.results_folder, options.output)
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import argparse
 
-from pipeline.cli.words import Verb, json_option, results_argument
+from rnnlimits.cli.words import Verb, json_option, results_argument
 
 
 def _summary(options: argparse.Namespace) -> None:
-    from pipeline.summary import summary
+    from rnnlimits.results.summary import summary
 
     if options.json:
-        from pipeline import documents
+        from rnnlimits.cli import documents
 
         print(documents.text(documents.of_summary(options.results_folder)))
         return

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import argparse
 
-from pipeline.cli.words import Verb, backend_option, results_option, say, study_argument
+from rnnlimits.cli.words import Verb, backend_option, results_option, say, study_argument
 
 
 def _memory(options: argparse.Namespace) -> None:
-    from kernels import processor
-    from pipeline import memory_table
-    from pipeline import study as studies
-    from pipeline.layout import Layout
+    from rnnlimits import study as studies
+    from rnnlimits.kernels import processor
+    from rnnlimits.results import memory_table
+    from rnnlimits.training.layout import Layout
 
     study = studies.load(options.study)
     layout = Layout.of(study, options.results)

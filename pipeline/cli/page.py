@@ -8,8 +8,8 @@ import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from pipeline import __version__
-from pipeline.cli import (
+from rnnlimits import __version__
+from rnnlimits.cli import (
     atlas,
     compare,
     completion,
@@ -24,7 +24,7 @@ from pipeline.cli import (
     studies,
     watch,
 )
-from pipeline.cli.words import Verb
+from rnnlimits.cli.words import Verb
 
 DESCRIPTION = "Measure how fast wide recurrent networks converge to their kernel limit."
 EXIT_CODES = "Exit codes: 0 done, 1 a defect or a failed rank, 2 bad input, 130 interrupted."

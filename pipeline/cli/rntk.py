@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from pipeline.cli.words import FOLDERS, Verb, completed, results_option, whole
+from rnnlimits.cli.words import FOLDERS, Verb, completed, results_option, whole
 
 
 def _classify(options: argparse.Namespace) -> None:
-    from pipeline.rntk import comparison, report
+    from rnnlimits.classify import comparison
+    from rnnlimits.classify import table as report
 
     wanted = comparison.Wanted(tuple(options.sets), options.archive, options.results, options.quick)
     if options.method is not None:

@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.cli.words import (
+from rnnlimits.base.errors import StudyError
+from rnnlimits.cli.words import (
     DEFAULT_RESULTS,
     PROFILES,
     Verb,
@@ -17,17 +18,16 @@ from pipeline.cli.words import (
     study_argument,
     whole,
 )
-from pipeline.errors import StudyError
 
 if TYPE_CHECKING:
-    from pipeline.study import AnyStudy
+    from rnnlimits.study import AnyStudy
 
 
 def _run(options: argparse.Namespace) -> None:
-    from pipeline import workflow
-    from pipeline.layout import Layout
-    from pipeline.study import load_any
-    from pipeline.summary import summary
+    from rnnlimits.results.summary import summary
+    from rnnlimits.run import workflow
+    from rnnlimits.study import load_any
+    from rnnlimits.training.layout import Layout
 
     study = load_any(options.study)
     if options.profile is not None:
@@ -42,8 +42,8 @@ def _run(options: argparse.Namespace) -> None:
 
 def _run_on_cluster(study: AnyStudy, options: argparse.Namespace) -> tuple[Path, int]:
     """The results folder, which is the site's if none was asked for, and the exit code."""
-    from pipeline import shipped, workflow
-    from pipeline.cluster import submission
+    from rnnlimits.cluster import submission
+    from rnnlimits.run import shipped, workflow
 
     if options.cores is not None:
         raise StudyError("--cores: is for work on this machine; with --profile, site.yaml says what jobs are given")

@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from pipeline import shipped
-from pipeline.cli.words import FILES, SHIPPED, Verb, completed, json_option
+from rnnlimits.cli.words import FILES, SHIPPED, Verb, completed, json_option
+from rnnlimits.run import shipped
 
 
 def _studies(options: argparse.Namespace) -> None:
     if options.json:
-        from pipeline import documents
+        from rnnlimits.cli import documents
 
         print(documents.text(documents.of_shipped()))
         return
@@ -27,7 +27,7 @@ def _studies(options: argparse.Namespace) -> None:
 
 
 def _new(options: argparse.Namespace) -> None:
-    from pipeline import copies
+    from rnnlimits.cli import copies
 
     for path in copies.make(options.what, options.place):
         print(path)

@@ -7,18 +7,18 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from pipeline import MPI_START
-from pipeline.cli.words import Verb, backend_option, file_option, results_option, say, study_argument, whole
+from rnnlimits.base.variables import MPI_START
+from rnnlimits.cli.words import Verb, backend_option, file_option, results_option, say, study_argument, whole
 
 if TYPE_CHECKING:
-    from pipeline.stages import Order
+    from rnnlimits.run.stages import Order
 
 Arguments = Callable[[argparse.ArgumentParser], None]
 
 
 def _in_parallel(options: argparse.Namespace) -> None:
     """draw, twin, train and work: every rank comes here; rank 0 reads the study and holds the lock."""
-    from pipeline import stages
+    from rnnlimits.run import stages
 
     stages.distributed(_order(options))
 
@@ -27,13 +27,13 @@ def _alone(options: argparse.Namespace) -> None:
     """limit, poisson, rates, figures, report: one process, which is alone also where a launcher of ranks started it."""
     for name in MPI_START:
         os.environ.pop(name, None)
-    from pipeline import stages
+    from rnnlimits.run import stages
 
     stages.serial(_order(options))
 
 
 def _order(options: argparse.Namespace) -> Order:
-    from pipeline.stages import Order
+    from rnnlimits.run.stages import Order
 
     return Order(
         options.name,

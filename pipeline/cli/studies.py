@@ -7,7 +7,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.cli.words import (
+from rnnlimits.base.errors import StudyError
+from rnnlimits.cli.words import (
     PROFILES,
     Verb,
     backend_option,
@@ -19,12 +20,11 @@ from pipeline.cli.words import (
     results_option,
     study_argument,
 )
-from pipeline.errors import StudyError
 
 if TYPE_CHECKING:
-    from kernels.problem import Backend
-    from pipeline.design import Resolved
-    from pipeline.study import AnyStudy, Study
+    from rnnlimits.kernels.problem import Backend
+    from rnnlimits.rates.design import Resolved
+    from rnnlimits.study import AnyStudy, Study
 
 QUANTITY = "output_fluctuation"
 PROFILE = Path("slurm")
@@ -34,9 +34,9 @@ PROFILE = Path("slurm")
 
 
 def _check(options: argparse.Namespace) -> None:
-    from pipeline.experiments import check
-    from pipeline.files import durable
-    from pipeline.study import load_any, to_yaml
+    from rnnlimits.experiments import check
+    from rnnlimits.files import durable
+    from rnnlimits.study import load_any, to_yaml
 
     study = load_any(options.study)
     for finding in check(study):
@@ -61,10 +61,10 @@ def _plan(options: argparse.Namespace) -> None:
 
 
 def _planned(options: argparse.Namespace) -> str:
-    from pipeline import documents
-    from pipeline.experiments import require_training
-    from pipeline.rntk import plan as rntk_plan
-    from pipeline.study import RntkStudy, load_any
+    from rnnlimits.cli import documents
+    from rnnlimits.elman import plan as rntk_plan
+    from rnnlimits.experiments import require_training
+    from rnnlimits.study import RntkStudy, load_any
 
     found = load_any(options.study)
     if isinstance(found, RntkStudy) and options.cluster is None and options.resolve is None:
@@ -76,8 +76,9 @@ def _planned(options: argparse.Namespace) -> str:
 
 def _trainings(study: Study, options: argparse.Namespace) -> str:
     """The plan on this machine, with the study's replicas or those that --resolve chooses."""
-    from pipeline import documents, plan
-    from pipeline.calibration import ns_per_unit_step
+    from rnnlimits.cli import documents
+    from rnnlimits.training import plan
+    from rnnlimits.training.calibration import ns_per_unit_step
 
     be = chosen_backend(options)
     worker = "GPU" if be.name == "cuda" else "core"
@@ -96,11 +97,12 @@ def _trainings(study: Study, options: argparse.Namespace) -> str:
 
 
 def _cluster_plan(study: AnyStudy, options: argparse.Namespace) -> str:
-    from pipeline import documents, shipped
-    from pipeline.cli.words import say
-    from pipeline.cluster import submission
-    from pipeline.experiments import check
-    from pipeline.layout import Layout
+    from rnnlimits.cli import documents
+    from rnnlimits.cli.words import say
+    from rnnlimits.cluster import submission
+    from rnnlimits.experiments import check
+    from rnnlimits.run import shipped
+    from rnnlimits.training.layout import Layout
 
     check(study)
     using = submission.profile(shipped.profile(options.cluster, say))
@@ -112,10 +114,10 @@ def _cluster_plan(study: AnyStudy, options: argparse.Namespace) -> str:
 
 def _resolved(study: Study, options: argparse.Namespace, be: Backend) -> Resolved:
     """The study with the replicas that --resolve asks for, written where --write says."""
-    from kernels import on_processor
-    from pipeline import design
-    from pipeline.files import durable
-    from pipeline.layout import Layout
+    from rnnlimits.files import durable
+    from rnnlimits.kernels import on_processor
+    from rnnlimits.rates import design
+    from rnnlimits.training.layout import Layout
 
     layout = Layout.of(study, options.results)
     resolved = design.resolve(study, layout, on_processor(be), options.resolve, options.quantity)
@@ -145,7 +147,7 @@ def _plan_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _schema(_: argparse.Namespace) -> None:
-    from pipeline.study import json_schema
+    from rnnlimits.study import json_schema
 
     print(json.dumps(json_schema(), indent=2))
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from pipeline.cli.words import FILES, Verb, completed, positive, results_argument, say
+from rnnlimits.cli.words import FILES, Verb, completed, positive, results_argument, say
 
 
 def _watch(options: argparse.Namespace) -> None:
-    from pipeline.watch import live
+    from rnnlimits.watch import live
 
     try:
         live.watch(options.results_folder, options.study_file, options.every, options.once, options.json)

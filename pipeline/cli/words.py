@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline import BACKEND
+from rnnlimits.base.variables import BACKEND
 
 # The stages, MPI and plotting are imported by the verbs that need them: `--help` and `check` start at once.
 if TYPE_CHECKING:
-    from kernels.problem import Backend
+    from rnnlimits.kernels.problem import Backend
 
 DEFAULT_RESULTS = Path("results")
 RESULTS_OPTION = f"folder of all results (default: {DEFAULT_RESULTS})"
@@ -78,13 +78,13 @@ def say(line: str) -> None:
 
 def chosen_backend(options: argparse.Namespace) -> Backend:
     """The back end that --backend asks for. Raises KernelError for one that is not known or not here."""
-    from kernels import backend
+    from rnnlimits.kernels import backend
 
     return backend(options.backend, warn=say)
 
 
 # --- arguments and options ---------------------------------------------------------------------------------
-# What a shell completes is an attribute of the argument; pipeline.cli.completion turns it into each shell's words.
+# What a shell completes is an attribute of the argument; rnnlimits.cli.completion turns it into each shell's words.
 
 STUDIES, ATLASES, PROFILES, SHIPPED, RESULTS, FILES, FOLDERS = (
     "studies", "atlases", "profiles", "shipped", "results", "files", "folders",

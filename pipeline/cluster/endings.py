@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipeline.cluster.leftovers import ask
+from rnnlimits.cluster.leftovers import ask
 
 FIELDS = {"JobID": 20, "State": 20, "RestartCnt": 10, "TimeUsed": 20, "Name": 100, "Comment": 200}
 QUIET = {"COMPLETED", "PENDING", "RUNNING", "COMPLETING"}

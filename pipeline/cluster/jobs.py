@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.cluster.part import Part
-from pipeline.cluster.parts import parts
-from pipeline.cluster.site import Site
-from pipeline.layout import Layout
-from pipeline.study import AnyStudy
+from rnnlimits.cluster.part import Part
+from rnnlimits.cluster.parts import parts
+from rnnlimits.cluster.site import Site
+from rnnlimits.study import AnyStudy
+from rnnlimits.training.layout import Layout
 
 START_SECONDS = 60.0  # of a job before its first block: two Snakemakes, Python, the kernels' first compilation
 NODE_SPARE = 1.05  # a node has a little more memory than its ranks are given together

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from pipeline.errors import StudyError
+from rnnlimits.base.errors import StudyError
 
 ANSWER_SECONDS = 30  # for one command of Slurm's
 END_SECONDS = 180  # that cancelled jobs may take: they save their state, and Slurm waits for them

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from kernels import launch
-from pipeline import plan
-from pipeline.checks import MOST_FEATURES
-from pipeline.cluster import rntk_parts
-from pipeline.cluster.part import BLOCK_SECONDS, Part, with_base
-from pipeline.cluster.site import Site
-from pipeline.layout import Layout
-from pipeline.plan import Cell, Twin
-from pipeline.rntk.layout import RntkLayout
-from pipeline.study import AnyStudy, RntkStudy, Study
+from rnnlimits.cluster import rntk_parts
+from rnnlimits.cluster.part import BLOCK_SECONDS, Part, with_base
+from rnnlimits.cluster.site import Site
+from rnnlimits.elman.layout import RntkLayout
+from rnnlimits.kernels import launch
+from rnnlimits.study import AnyStudy, RntkStudy, Study
+from rnnlimits.training import plan
+from rnnlimits.training.checks import MOST_FEATURES
+from rnnlimits.training.layout import Layout
+from rnnlimits.training.plan import Cell, Twin
 
 DRAW = "draw"
 TWIN = "twin-K"

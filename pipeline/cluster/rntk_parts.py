@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pipeline.cluster.part import BLOCK_SECONDS, Part, with_base
-from pipeline.cluster.site import Site
-from pipeline.rntk import plan
-from pipeline.rntk.chunks import HOST_ENTRIES
-from pipeline.rntk.layout import RntkLayout
-from pipeline.rntk.plan import Cell
-from pipeline.study import RntkStudy
+from rnnlimits.cluster.part import BLOCK_SECONDS, Part, with_base
+from rnnlimits.cluster.site import Site
+from rnnlimits.elman import plan
+from rnnlimits.elman.chunks import HOST_ENTRIES
+from rnnlimits.elman.layout import RntkLayout
+from rnnlimits.elman.plan import Cell
+from rnnlimits.study import RntkStudy
 
 
 def parts(study: RntkStudy, layout: RntkLayout, site: Site) -> tuple[Part, ...]:

@@ -7,12 +7,12 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, PrivateAttr, ValidationError, model_validator
 
-from kernels import BACKENDS
-from pipeline.errors import StudyError
-from pipeline.study import AnyStudy, RntkStudy
-from pipeline.study.errors import one_line
-from pipeline.study.text import parse
-from pipeline.study.types import WHOLE, Allowed, Count, Found, Name, Positive, Section, Switch, refusal
+from rnnlimits.base.errors import StudyError
+from rnnlimits.base.fields import WHOLE, Allowed, Count, Found, Name, Positive, Section, Switch, refusal
+from rnnlimits.kernels import BACKENDS
+from rnnlimits.study import AnyStudy, RntkStudy
+from rnnlimits.study.errors import one_line
+from rnnlimits.study.text import parse
 
 FILE = "site.yaml"
 

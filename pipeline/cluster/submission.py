@@ -10,14 +10,15 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from pipeline import MPI_START, plan
-from pipeline.cluster.jobs import Job, jobs, megabytes_per_core, minutes
-from pipeline.cluster.site import FILE, Site, load, suited
-from pipeline.errors import StudyError
-from pipeline.layout import Layout
-from pipeline.rntk import plan as rntk_plan
-from pipeline.study import AnyStudy, RntkStudy, Study
-from pipeline.study.text import parse
+from rnnlimits.base.errors import StudyError
+from rnnlimits.base.variables import MPI_START
+from rnnlimits.cluster.jobs import Job, jobs, megabytes_per_core, minutes
+from rnnlimits.cluster.site import FILE, Site, load, suited
+from rnnlimits.elman import plan as rntk_plan
+from rnnlimits.study import AnyStudy, RntkStudy, Study
+from rnnlimits.study.text import parse
+from rnnlimits.training import plan
+from rnnlimits.training.layout import Layout
 
 # Snakemake writes paths into the script of a job in quotes that these would end or see through.
 _READ_BY_A_SHELL = re.compile(r"['\"`$\\\x00-\x1f\x7f]")

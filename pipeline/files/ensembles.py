@@ -13,11 +13,11 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.errors import StudyError
-from pipeline.files import digests
-from pipeline.files.reading import AGAIN, attribute_of, open_complete
-from pipeline.files.store import atomic_h5
-from pipeline.files.variables import describe, dims_of, put, values_of, variables
+from rnnlimits.base.errors import StudyError
+from rnnlimits.files import digests
+from rnnlimits.files.reading import AGAIN, attribute_of, open_complete
+from rnnlimits.files.store import atomic_h5
+from rnnlimits.files.variables import describe, dims_of, put, values_of, variables
 
 # Provenance that may differ between the shards of one ensemble; it lists what occurs, as shard_<name>.
 SHARD_PROVENANCE = ("backend", "device", "software_version", "git_commit")

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-import pipeline
-from pipeline import plan
-from pipeline.rntk import plan as rntk_plan
-from pipeline.study import AnyStudy, RntkStudy, to_yaml
+import rnnlimits
+from rnnlimits.elman import plan as rntk_plan
+from rnnlimits.study import AnyStudy, RntkStudy, to_yaml
+from rnnlimits.training import plan
 
 # Root attributes that every file has, beside format, format_version, kind and complete.
 SOFTWARE = ("software_version", "git_commit", "python", "numpy", "host", "command_line", "created")
@@ -42,7 +42,7 @@ def provenance(study: AnyStudy, command_line: Sequence[str] | None = None) -> di
 def software(command_line: Sequence[str] | None = None) -> dict[str, str | int]:
     """The part of provenance that does not depend on the study; created is UTC, ISO 8601."""
     return {
-        "software_version": pipeline.__version__,
+        "software_version": rnnlimits.__version__,
         "git_commit": git_commit(),
         "python": platform.python_version(),
         "numpy": np.__version__,
@@ -55,7 +55,7 @@ def software(command_line: Sequence[str] | None = None) -> dict[str, str | int]:
 @cache
 def git_commit() -> str:
     """Commit of this software, with "-dirty" if files were changed since; "unknown" outside a clone of it."""
-    folder = Path(__file__).parent.parent.parent
+    folder = Path(__file__).resolve().parent.parent.parent
     # An installed copy may lie in somebody else's repository, whose commit means nothing here.
     if not (folder / ".git").exists():
         return "unknown"

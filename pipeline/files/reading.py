@@ -9,10 +9,10 @@ from pathlib import Path
 
 import h5py
 
-from pipeline.errors import StudyError
-from pipeline.files import audit, digests
-from pipeline.files.seal import is_sealed, is_whole
-from pipeline.files.variables import groups, variables
+from rnnlimits.base.errors import StudyError
+from rnnlimits.files import audit, digests
+from rnnlimits.files.seal import is_sealed, is_whole
+from rnnlimits.files.variables import groups, variables
 
 FORMAT = "rnnlimits"
 FORMAT_VERSION = 1

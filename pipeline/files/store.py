@@ -13,11 +13,11 @@ from uuid import uuid4
 
 import h5py
 
-from pipeline.files import durable
-from pipeline.files.provenance import provenance
-from pipeline.files.reading import FORMAT, FORMAT_VERSION, attribute_of, digest_of, open_complete
-from pipeline.files.seal import seal
-from pipeline.files.variables import attach_scales, dims_of, put, set_attributes
+from rnnlimits.files import durable
+from rnnlimits.files.provenance import provenance
+from rnnlimits.files.reading import FORMAT, FORMAT_VERSION, attribute_of, digest_of, open_complete
+from rnnlimits.files.seal import seal
+from rnnlimits.files.variables import attach_scales, dims_of, put, set_attributes
 
 __all__ = [
     "FORMAT",

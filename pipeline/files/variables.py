@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pipeline.files import digests
+from rnnlimits.files import digests
 
 LABELS = "DIMENSION_LABELS"
 CHUNK_BYTES = 256 << 10

@@ -1,3 +1,3 @@
 """The report stage: one self-contained page of a finished study, report.html."""
 
-from pipeline.report.page import run as run
+from rnnlimits.report.page import run as run

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import h5py
 
-from pipeline import experiments, plan
-from pipeline.errors import StudyError
-from pipeline.files.reading import attribute_of, open_complete
-from pipeline.layout import Layout
-from pipeline.study import AnyStudy, RntkStudy
+from rnnlimits import experiments
+from rnnlimits.base.errors import StudyError
+from rnnlimits.files.reading import attribute_of, open_complete
+from rnnlimits.study import AnyStudy, RntkStudy
+from rnnlimits.training import plan
+from rnnlimits.training.layout import Layout
 
 TIMED = "run_seconds"
 DEVICE = "cuda"  # the back end whose blocks are timed on a GPU

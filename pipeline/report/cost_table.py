@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline import plan
-from pipeline.layout import Layout
-from pipeline.report.cost import Cost, total
-from pipeline.report.numbers import grouped, hours, short
-from pipeline.report.places import linked
-from pipeline.report.plots import Link
+from rnnlimits.report.cost import Cost, total
+from rnnlimits.report.numbers import grouped, hours, short
+from rnnlimits.report.places import linked
+from rnnlimits.report.plots import Link
+from rnnlimits.training import plan
+from rnnlimits.training.layout import Layout
 
 
 @dataclass(frozen=True)

@@ -10,16 +10,16 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from pipeline import plan
-from pipeline.curves import MOST_PANELS, Curves, diagonal, losses, outputs, read_limit, spaced, telling_probes
-from pipeline.errors import StudyError
-from pipeline.labels import BAR, BLACK, COLOURS, GREY
-from pipeline.layout import Layout
-from pipeline.plan import Cell
-from pipeline.report.numbers import short, span, whole
-from pipeline.report.plots import SYMBOLS, Panel, Plot, Table, axis, legend, logarithmic, panel, room
-from pipeline.report.rate_plots import ToLink
-from pipeline.study import Study
+from rnnlimits.base.errors import StudyError
+from rnnlimits.figures.curves import MOST_PANELS, Curves, diagonal, losses, outputs, read_limit, spaced, telling_probes
+from rnnlimits.figures.labels import BAR, BLACK, COLOURS, GREY
+from rnnlimits.report.numbers import short, span, whole
+from rnnlimits.report.plots import SYMBOLS, Panel, Plot, Table, axis, legend, logarithmic, panel, room
+from rnnlimits.report.rate_plots import ToLink
+from rnnlimits.study import Study
+from rnnlimits.training import plan
+from rnnlimits.training.layout import Layout
+from rnnlimits.training.plan import Cell
 
 HEIGHT = 300
 TIME = "training time <i>t</i>"

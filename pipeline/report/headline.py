@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from pipeline import plan
-from pipeline.ratefile import Rate
-from pipeline.report.numbers import grouped
-from pipeline.rntk import plan as rntk_plan
-from pipeline.study import AnyStudy, RntkStudy
+from rnnlimits.elman import plan as rntk_plan
+from rnnlimits.report.numbers import grouped
+from rnnlimits.statistics.ratefile import Rate
+from rnnlimits.study import AnyStudy, RntkStudy
+from rnnlimits.training import plan
 
 VERDICTS = ("consistent", "inconsistent", "undetermined")
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pipeline.files.provenance import SOFTWARE
-from pipeline.files.reading import attribute_of, open_complete
-from pipeline.layout import Layout
-from pipeline.report.cost import Cost
+from rnnlimits.files.provenance import SOFTWARE
+from rnnlimits.files.reading import attribute_of, open_complete
+from rnnlimits.report.cost import Cost
+from rnnlimits.training.layout import Layout
 
 SHOWN = {
     "git_commit": "Commit",

@@ -15,25 +15,27 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from pipeline import __version__, citation, plan, progress
-from pipeline.errors import StudyError
-from pipeline.files import durable
-from pipeline.layout import Layout
-from pipeline.ratefile import Rate, read
-from pipeline.report import places
-from pipeline.report.cost import costs
-from pipeline.report.cost_table import cost_rows
-from pipeline.report.curve_plots import curve_plots, weights_plot
-from pipeline.report.headline import headline
-from pipeline.report.origins import provenance
-from pipeline.report.plots import Plot
-from pipeline.report.rate_plots import Files, rate_plot
-from pipeline.report.rate_table import notes, rows
-from pipeline.report.refusals import glossary, refusals
-from pipeline.report.sources import behind
-from pipeline.rntk import plan as rntk_plan
-from pipeline.rntk.layout import RntkLayout
-from pipeline.study import AnyStudy, RntkStudy, to_yaml
+from rnnlimits import __version__
+from rnnlimits.base import progress
+from rnnlimits.base.errors import StudyError
+from rnnlimits.elman import plan as rntk_plan
+from rnnlimits.elman.layout import RntkLayout
+from rnnlimits.files import durable
+from rnnlimits.report import citation, places
+from rnnlimits.report.cost import costs
+from rnnlimits.report.cost_table import cost_rows
+from rnnlimits.report.curve_plots import curve_plots, weights_plot
+from rnnlimits.report.headline import headline
+from rnnlimits.report.origins import provenance
+from rnnlimits.report.plots import Plot
+from rnnlimits.report.rate_plots import Files, rate_plot
+from rnnlimits.report.rate_table import notes, rows
+from rnnlimits.report.refusals import glossary, refusals
+from rnnlimits.report.sources import behind
+from rnnlimits.statistics.ratefile import Rate, read
+from rnnlimits.study import AnyStudy, RntkStudy, to_yaml
+from rnnlimits.training import plan
+from rnnlimits.training.layout import Layout
 
 COLUMNS = ("Quantity", "in", "at", "Estimator", "Exponent", "95% interval", "Expected", "Kind", "Verdict", "Note")
 GLYPHS = {"consistent": "●", "inconsistent": "▲", "undetermined": "○"}
@@ -57,7 +59,7 @@ def page(study: AnyStudy, layout: Layout) -> str:
     rates = read(layout.rates_h5, study_id=identity)
     plots = _plots(study, layout, rates)
     environment = Environment(
-        loader=PackageLoader("pipeline.report", "page"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+        loader=PackageLoader("rnnlimits.report", "page"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     environment.filters["verdict_glyph"] = GLYPHS.__getitem__
     return environment.get_template("report.html.j2").render(
@@ -102,7 +104,7 @@ def _words(study: AnyStudy, layout: Layout, rates: Sequence[Rate]) -> Mapping[st
 
 def _scripts() -> Mapping[str, Markup | str]:
     """Styles and scripts, written into the page, and the policy that lets exactly these scripts run."""
-    folder = files("pipeline.report") / "page"
+    folder = files("rnnlimits.report") / "page"
     library, own = _inline(get_plotlyjs()), _inline((folder / "report.js").read_text(encoding="utf-8"))
     hashes = " ".join(f"'sha256-{_digest(script)}'" for script in (library, own))
     policy = (

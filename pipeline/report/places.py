@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import quote
 
-from pipeline.layout import Layout
-from pipeline.report.plots import Link
+from rnnlimits.report.plots import Link
+from rnnlimits.training.layout import Layout
 
 WHERE = (
     ("rates.csv", "the table of rates, to be read by programs"),

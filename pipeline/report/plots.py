@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import plotly.graph_objects as go
 
-from pipeline.report.numbers import short
+from rnnlimits.report.numbers import short
 
 FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif'
 SYMBOLS = ("circle", "square", "triangle-up", "diamond", "triangle-left", "cross", "x", "star")

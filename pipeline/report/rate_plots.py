@@ -12,11 +12,11 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from pipeline import labels, surface
-from pipeline.labels import AXES, BAR, COLOURS, GREY, ORDINATES, TITLES
-from pipeline.ratefile import Rate, RatePoint
-from pipeline.report.numbers import short, span, whole
-from pipeline.report.plots import (
+from rnnlimits.figures import labels
+from rnnlimits.figures.labels import AXES, BAR, COLOURS, GREY, ORDINATES, TITLES
+from rnnlimits.quantities import surface
+from rnnlimits.report.numbers import short, span, whole
+from rnnlimits.report.plots import (
     DASH,
     LINE,
     SYMBOLS,
@@ -31,6 +31,7 @@ from pipeline.report.plots import (
     plain,
     room,
 )
+from rnnlimits.statistics.ratefile import Rate, RatePoint
 
 Behind = Callable[..., list[Path]]  # (rate, **values) -> files behind a point
 ToLink = Callable[[Path], Link]

@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.labels import TITLES, fixed
-from pipeline.ratefile import Rate
-from pipeline.report.numbers import short
+from rnnlimits.figures.labels import TITLES, fixed
+from rnnlimits.report.numbers import short
+from rnnlimits.statistics.ratefile import Rate
 
 VARIABLES = {
     "N": "N",

@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.labels import refused, undetermined
-from pipeline.ratefile import Rate
-from pipeline.report.rate_table import name
+from rnnlimits.figures.labels import refused, undetermined
+from rnnlimits.report.rate_table import name
+from rnnlimits.statistics.ratefile import Rate
 
 
 @dataclass(frozen=True)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from pipeline import plan
-from pipeline.layout import Layout
-from pipeline.plan import Twin
-from pipeline.ratefile import Rate
-from pipeline.rntk import plan as rntk_plan
-from pipeline.rntk.estimators import ENTRIES, STEP_GAP
-from pipeline.rntk.layout import RntkLayout
-from pipeline.study import AnyStudy, RntkStudy, Study
+from rnnlimits.elman import plan as rntk_plan
+from rnnlimits.elman.layout import RntkLayout
+from rnnlimits.quantities.elman import ENTRIES, STEP_GAP
+from rnnlimits.statistics.ratefile import Rate
+from rnnlimits.study import AnyStudy, RntkStudy, Study
+from rnnlimits.training import plan
+from rnnlimits.training.layout import Layout
+from rnnlimits.training.plan import Twin
 
 FROM_POISSON = ("ergodic_average", "ergodic_constant", "mixing")
 FROM_DRAWS = ("memory_contraction", "chain_contraction")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline.study.model import AnyStudy, Study, json_schema, load, load_any, loads, loads_any, to_yaml
-from pipeline.study.rntk import RntkStudy
+from rnnlimits.study.elman import RntkStudy
+from rnnlimits.study.model import AnyStudy, Study, json_schema, load, load_any, loads, loads_any, to_yaml
 
 __all__ = ["AnyStudy", "RntkStudy", "Study", "json_schema", "load", "load_any", "loads", "loads_any", "to_yaml"]

@@ -7,9 +7,9 @@ from typing import Any, get_args
 
 from pydantic import ValidationError
 
-from pipeline.study.chain import Chain
-from pipeline.study.network import LawC, LawW
-from pipeline.study.types import nearest, show
+from rnnlimits.base.fields import nearest, show
+from rnnlimits.chains.sections import Chain
+from rnnlimits.study.network import LawC, LawW
 
 _UNIONS = {"chain": Chain, "network.w": LawW, "network.c": LawC}
 _ALLOWED = {

@@ -10,14 +10,14 @@ import yaml
 from pydantic import Field, PrivateAttr, ValidationError, model_validator
 from pydantic.json_schema import models_json_schema
 
-from pipeline.errors import StudyError
-from pipeline.study.chain import Chain, Recorded, Target
-from pipeline.study.errors import one_line
-from pipeline.study.network import GaussianW, Network
-from pipeline.study.rntk import RntkStudy, Seed, StudyName
-from pipeline.study.text import parse
-from pipeline.study.training import Training
-from pipeline.study.types import Count, Found, Section, Several, Switch, nearest, refusal, show
+from rnnlimits.base.errors import StudyError
+from rnnlimits.base.fields import Count, Found, Section, Several, Switch, nearest, refusal, show
+from rnnlimits.chains.sections import Chain, Recorded, Target
+from rnnlimits.study.elman import RntkStudy, Seed, StudyName
+from rnnlimits.study.errors import one_line
+from rnnlimits.study.network import GaussianW, Network
+from rnnlimits.study.text import parse
+from rnnlimits.study.training import Training
 
 Features = Literal["grid", "gauss-hermite", "quasi-random"]
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from pipeline.study.types import (
+from rnnlimits.base.fields import (
     FINITE,
     Allowed,
     Array,

@@ -1,14 +1,14 @@
-"""Renew config/schema.json: python -m pipeline.study.schema."""
+"""Renew config/schema.json: python -m rnnlimits.study.schema."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
-from pipeline.study import json_schema
+from rnnlimits.study import json_schema
 
 SCHEMA = Path(__file__).resolve().parent.parent.parent / "config" / "schema.json"
-RENEW = "python -m pipeline.study.schema"
+RENEW = "python -m rnnlimits.study.schema"
 
 
 def schema_text() -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from pipeline.errors import StudyError
+from rnnlimits.base.errors import StudyError
 
 # Only these scalars are anything but text. PyYAML itself reads YAML 1.1: 1e-3 is text, 010 is 8.
 _SCALARS = (

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, NamedTuple, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from pipeline.study.types import (
+from rnnlimits.base.fields import (
     FINITE,
     WHOLE,
     Allowed,

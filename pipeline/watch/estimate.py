@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.watch.logs import Log
-from pipeline.watch.moment import Estimate, Pace, PartNow, Worker
+from rnnlimits.watch.logs import Log
+from rnnlimits.watch.moment import Estimate, Pace, PartNow, Worker
 
 LEAST_SECONDS = 5.0  # of a run before its average says anything
 

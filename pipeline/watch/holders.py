@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.watch.listing import Listing
+from rnnlimits.watch.listing import Listing
 
 SIGNED = re.compile(r"process (\d+)(?: or its child (\d+))? on (\S+)")
 MOST_BYTES = 1000

@@ -16,9 +16,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.live import Live
 
-from pipeline.watch.moment import Snapshot
-from pipeline.watch.screen import screen
-from pipeline.watch.watcher import Watcher
+from rnnlimits.watch.moment import Snapshot
+from rnnlimits.watch.screen import screen
+from rnnlimits.watch.watcher import Watcher
 
 KEYS = "q ends the view, not the run"
 

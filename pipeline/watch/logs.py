@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pipeline.watch.listing import Listing
+from rnnlimits.watch.listing import Listing
 
 PIECE = 64_000  # bytes read of one log in one refresh, at most
 STAMP = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} ")

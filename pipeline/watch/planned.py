@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline import plan
-from pipeline.layout import Layout
-from pipeline.rntk import plan as rntk_plan
-from pipeline.rntk.layout import RntkLayout
-from pipeline.study import AnyStudy, RntkStudy, Study
+from rnnlimits.elman import plan as rntk_plan
+from rnnlimits.elman.layout import RntkLayout
+from rnnlimits.study import AnyStudy, RntkStudy, Study
+from rnnlimits.training import plan
+from rnnlimits.training.layout import Layout
 
 DRAWS, STEPS, UNIT_STEPS, FLOP = "draws", "steps", "unit-steps", "flop"  # units, as progress in logs names them
 

@@ -8,8 +8,8 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.progress import readable_time
-from pipeline.watch.moment import Estimate, Failure, Pace, PartNow, Snapshot, Worker
+from rnnlimits.base.progress import readable_time
+from rnnlimits.watch.moment import Estimate, Failure, Pace, PartNow, Snapshot, Worker
 
 STYLES = {"running": "bold green", "stopped": "bold red", "finished": "bold blue", "partial": "yellow", "done": "dim"}
 ORDER = ("running", "partial", "waiting")  # of the rows; what is done is only counted

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import h5py
 
-from pipeline.watch.listing import Listing
+from rnnlimits.watch.listing import Listing
 
 READS = 16  # files opened in one refresh, at most; each is opened once each time that it was saved
 

@@ -7,17 +7,17 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from pipeline.errors import StudyError
-from pipeline.layout import Layout
-from pipeline.study import AnyStudy, load_any
-from pipeline.watch import planned, workers
-from pipeline.watch.estimate import SoFar, estimate, pace
-from pipeline.watch.holders import Holder, Locks
-from pipeline.watch.listing import Listing
-from pipeline.watch.logs import Log, Logs
-from pipeline.watch.moment import CellNow, PartNow, Run, Snapshot, Worker
-from pipeline.watch.planned import Part, Planned, Programme
-from pipeline.watch.states import States
+from rnnlimits.base.errors import StudyError
+from rnnlimits.study import AnyStudy, load_any
+from rnnlimits.training.layout import Layout
+from rnnlimits.watch import planned, workers
+from rnnlimits.watch.estimate import SoFar, estimate, pace
+from rnnlimits.watch.holders import Holder, Locks
+from rnnlimits.watch.listing import Listing
+from rnnlimits.watch.logs import Log, Logs
+from rnnlimits.watch.moment import CellNow, PartNow, Run, Snapshot, Worker
+from rnnlimits.watch.planned import Part, Planned, Programme
+from rnnlimits.watch.states import States
 
 Recent = tuple[int, int] | tuple[None, None]  # work and number of shards; None as long as not all were asked when
 

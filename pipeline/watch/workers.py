@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-from pipeline.watch.holders import Holder
-from pipeline.watch.logs import Log
-from pipeline.watch.moment import Failure, Run, Worker
+from rnnlimits.watch.holders import Holder
+from rnnlimits.watch.logs import Log
+from rnnlimits.watch.moment import Failure, Run, Worker
 
 FRESH = 60.0  # seconds: progress is written every ten, so a log that was silent for longer is not at work
 STALE = 3 * FRESH  # without a sign of life on another machine for that long, nobody is thought to work there

@@ -28,4 +28,4 @@ rule analysis:
         stages=list(SERIAL),
     shell:
         "for stage in {params.stages}; do"
-        " python -m pipeline $stage {params.study:q} --results {params.results:q} || exit; done 2>&1 | tee {log:q}"
+        " python -m rnnlimits $stage {params.study:q} --results {params.results:q} || exit; done 2>&1 | tee {log:q}"

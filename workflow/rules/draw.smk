@@ -14,4 +14,4 @@ rule draw:
         results=lambda wildcards: RESULTS,
         identity=plan.draw_id(STUDY),
     shell:
-        "{resources.mpi} -n {resources.tasks} python -m pipeline draw {params.study:q} --results {params.results:q} --log {log:q}"
+        "{resources.mpi} -n {resources.tasks} python -m rnnlimits draw {params.study:q} --results {params.results:q} --log {log:q}"

@@ -14,4 +14,4 @@ rule figures:
         results=lambda wildcards: RESULTS,
         identity=plan.study_id(STUDY),
     shell:
-        "python -m pipeline figures {params.study:q} --results {params.results:q} 2>&1 | tee {log:q}"
+        "python -m rnnlimits figures {params.study:q} --results {params.results:q} 2>&1 | tee {log:q}"

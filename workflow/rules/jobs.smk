@@ -22,5 +22,5 @@ for JOB in jobs(STUDY, LAYOUT, SITE):
             parts=[part.name for part in JOB.parts],
             identity=[part.identity for part in JOB.parts],
         shell:
-            "{params.launch}python -m pipeline work {params.study:q} {params.parts:q}"
+            "{params.launch}python -m rnnlimits work {params.study:q} {params.parts:q}"
             " --results {params.results:q} --log {log:q}"

@@ -12,4 +12,4 @@ rule limit:
         results=lambda wildcards: RESULTS,
         identity=plan.limit_id(STUDY),
     shell:
-        "python -m pipeline limit {params.study:q} --results {params.results:q} 2>&1 | tee {log:q}"
+        "python -m rnnlimits limit {params.study:q} --results {params.results:q} 2>&1 | tee {log:q}"

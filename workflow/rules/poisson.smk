@@ -12,4 +12,4 @@ rule poisson:
         results=lambda wildcards: RESULTS,
         identity=plan.limit_id(STUDY),
     shell:
-        "python -m pipeline poisson {params.study:q} --results {params.results:q} 2>&1 | tee {log:q}"
+        "python -m rnnlimits poisson {params.study:q} --results {params.results:q} 2>&1 | tee {log:q}"

@@ -17,4 +17,4 @@ rule rates:
         results=lambda wildcards: RESULTS,
         identity=plan.study_id(STUDY),
     shell:
-        "python -m pipeline rates {params.study:q} --results {params.results:q} 2>&1 | tee {log:q}"
+        "python -m rnnlimits rates {params.study:q} --results {params.results:q} 2>&1 | tee {log:q}"

@@ -20,4 +20,4 @@ rule page:
         results=lambda wildcards: RESULTS,
         identity=STUDY_ID,
     shell:
-        "python -m pipeline report {params.study:q} --results {params.results:q} 2>&1 | tee {log:q}"
+        "python -m rnnlimits report {params.study:q} --results {params.results:q} 2>&1 | tee {log:q}"

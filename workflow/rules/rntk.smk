@@ -21,7 +21,7 @@ for PACK, CELLS in PACKS.items():
             pack=PACK,
             identity=[(rntk_plan.cell_id(STUDY, cell), cell.replicas) for cell in CELLS],
         shell:
-            "{resources.mpi} -n {resources.tasks} python -m pipeline train {params.study:q} --pack {params.pack}"
+            "{resources.mpi} -n {resources.tasks} python -m rnnlimits train {params.study:q} --pack {params.pack}"
             " --results {params.results:q} --log {log:q}"
 
 
@@ -41,7 +41,7 @@ rule rates:
         results=lambda wildcards: RESULTS,
         identity=STUDY_ID,
     shell:
-        "python -m pipeline rates {params.study:q} --results {params.results:q} 2>&1 | tee {log:q}"
+        "python -m rnnlimits rates {params.study:q} --results {params.results:q} 2>&1 | tee {log:q}"
 
 
 rule figures:
@@ -59,4 +59,4 @@ rule figures:
         results=lambda wildcards: RESULTS,
         identity=STUDY_ID,
     shell:
-        "python -m pipeline figures {params.study:q} --results {params.results:q} 2>&1 | tee {log:q}"
+        "python -m rnnlimits figures {params.study:q} --results {params.results:q} 2>&1 | tee {log:q}"

@@ -13,4 +13,4 @@ rule study:
         identity=STUDY_ID,
         text=plan.identity({"study": to_yaml(STUDY, LAYOUT.root)}),
     shell:
-        "python -m pipeline check {params.study:q} --resolved {output:q} > {log:q}"
+        "python -m rnnlimits check {params.study:q} --resolved {output:q} > {log:q}"

@@ -21,5 +21,5 @@ for PACK, CELLS in PACKS.items():
             pack=PACK,
             identity=[(plan.cell_id(STUDY, cell), cell.replicas) for cell in CELLS],
         shell:
-            "{resources.mpi} -n {resources.tasks} python -m pipeline train {params.study:q} --pack {params.pack}"
+            "{resources.mpi} -n {resources.tasks} python -m rnnlimits train {params.study:q} --pack {params.pack}"
             " --results {params.results:q} --log {log:q}"

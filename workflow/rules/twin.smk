@@ -20,5 +20,5 @@ for TWIN in plan.twins(STUDY):
             steps=TWIN.steps_per_time,
             identity=(plan.twin_id(STUDY, TWIN), TWIN.paths),
         shell:
-            "{resources.mpi} -n {resources.tasks} python -m pipeline twin {params.study:q} --steps {params.steps}"
+            "{resources.mpi} -n {resources.tasks} python -m rnnlimits twin {params.study:q} --steps {params.steps}"
             " --results {params.results:q} --log {log:q}"

@@ -1,0 +1,1 @@
+"""Classification of time series by kernels: data sets, protocol, scores, comparison."""

@@ -1,0 +1,232 @@
+"""What `--json` prints: one document for each verb. Keys stay; new ones may come (docs/command-line.md)."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from rnnlimits.cluster import submission
+from rnnlimits.cluster.jobs import Job, jobs, megabytes_per_core, minutes
+from rnnlimits.cluster.site import Site, suited
+from rnnlimits.elman import plan as rntk_plan
+from rnnlimits.files.reading import attribute_of, open_complete
+from rnnlimits.files.variables import dims_of, groups, variables
+from rnnlimits.rates.design import Resolved
+from rnnlimits.results.inspection import digest, hdf5_files
+from rnnlimits.results.summary import places, rates_of
+from rnnlimits.run import doctor, shipped
+from rnnlimits.statistics import ratefile
+from rnnlimits.study import AnyStudy, RntkStudy, Study
+from rnnlimits.training import plan
+from rnnlimits.training.layout import Layout
+
+Document = dict[str, Any]
+
+
+def text(document: Document) -> str:
+    """The document as JSON (RFC 8259): numbers that are not finite are null, letters are themselves."""
+    return json.dumps(_plain(document), indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def _plain(value: Any) -> Any:
+    """The same in the types that JSON has."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(member) for key, member in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(member) for member in value]
+    if isinstance(value, np.generic | np.ndarray):
+        return _plain(value.tolist())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    return value if value is None or isinstance(value, bool | int | str) else str(value)
+
+
+# --- studies and what they cost ----------------------------------------------------------------------------
+
+
+def of_shipped() -> Document:
+    """What `rnnlimits studies` lists: name, path and first comment of everything that ships."""
+    kinds = {
+        "studies": shipped.studies(),
+        "atlases": shipped.atlases(),
+        "profiles": shipped.profiles(),
+        "sites": shipped.sites(),
+    }
+    return {
+        kind: [{"name": name, "path": path, "about": shipped.about(path)} for name, path in found.items()]
+        for kind, found in kinds.items()
+    }
+
+
+def of_plan(study: Study, ns_per_unit_step: float, worker: str) -> Document:
+    """Packs of a study of trainings with their cost; hours are of one worker (core or GPU) of this machine."""
+    packs = [_pack(name, members, study, ns_per_unit_step) for name, members in plan.packs(study).items()]
+    exact = plan.has_exact_law(study)
+    return {
+        "study": study.name,
+        "study_id": plan.study_id(study),
+        "experiment": "training",
+        "precision": study.precision,
+        "worker": worker,
+        "ns_per_unit_step": ns_per_unit_step,
+        "hours": sum(pack["seconds"] for pack in packs) / 3600,
+        "bytes": sum(pack["bytes"] for pack in packs) + (0 if exact else plan.draw_bytes(study)),
+        "packs": packs,
+    }
+
+
+def _pack(name: str, members: Sequence[plan.Cell], study: Study, ns_per_unit_step: float) -> Document:
+    steps = sum(plan.unit_steps(cell, study) for cell in members)
+    return {
+        "pack": name,
+        "cells": len(members),
+        "replicas": sum(cell.replicas for cell in members),
+        "blocks": sum(len(plan.blocks(study, cell)) for cell in members),
+        "unit_steps": steps,
+        "seconds": steps * ns_per_unit_step / 1e9,
+        "bytes": sum(plan.output_bytes(cell, study) for cell in members),
+    }
+
+
+def of_rntk_plan(study: RntkStudy) -> Document:
+    """Packs of a study of the recurrent NTK with their cost."""
+    packs: list[Document] = [
+        {
+            "pack": name,
+            "cells": len(members),
+            "replicas": sum(cell.replicas for cell in members),
+            "blocks": sum(len(rntk_plan.blocks(study, cell)) for cell in members),
+            "seconds": rntk_plan.seconds(members, study),
+            "bytes": sum(rntk_plan.output_bytes(cell, study) for cell in members),
+        }
+        for name, members in rntk_plan.packs(study).items()
+    ]
+    return {
+        "study": study.name,
+        "study_id": rntk_plan.study_id(study),
+        "experiment": "rntk",
+        "precision": study.precision,
+        "worker": "core",
+        "hours": sum(pack["seconds"] for pack in packs) / 3600,
+        "bytes": sum(pack["bytes"] for pack in packs),
+        "packs": packs,
+    }
+
+
+def of_resolved(resolved: Resolved, ns_per_unit_step: float, worker: str) -> Document:
+    """The plan with the chosen replicas, and what they will resolve."""
+    return {
+        **of_plan(resolved.study, ns_per_unit_step, worker),
+        "quantity": resolved.quantity.name,
+        "replicas": resolved.replicas,
+        "done": resolved.done,
+        "half_widths": resolved.half_widths,
+    }
+
+
+def of_jobs(study: AnyStudy, layout: Layout, using: submission.Profile) -> Document:
+    """The jobs of a study on a cluster, with the lines that submit them."""
+    using = replace(using, site=suited(using.site, study))
+    return {
+        "study": study.name,
+        "study_id": rntk_plan.study_id(study) if isinstance(study, RntkStudy) else plan.study_id(study),
+        "site": using.site.source,
+        "jobs": [_job(job, using.site, using) for job in jobs(study, layout, using.site)],
+    }
+
+
+def _job(job: Job, site: Site, using: submission.Profile) -> Document:
+    return {
+        "job": job.name,
+        "parts": [part.name for part in job.parts],
+        "nodes": job.nodes,
+        "ranks_per_node": job.ranks_per_node,
+        "seconds": job.seconds,
+        "minutes": minutes(job, site),
+        "megabytes_per_core": megabytes_per_core(job, site),
+        "hours": job.rank_hours,
+        "sbatch": submission.sbatch_line(job, using),
+    }
+
+
+# --- results -----------------------------------------------------------------------------------------------
+
+
+def of_summary(root: Path) -> Document:
+    """The rates of a study, also those of single probes, and where its files are. Raises as rates_of does."""
+    rates = rates_of(root)
+    return {
+        "results": root,
+        "rates": [{name: getattr(rate, name) for name in ratefile.COLUMNS} for rate in rates],
+        "files": {path.name: path for path, _ in places(root)},
+    }
+
+
+def of_faults(path: Path, faults: Sequence[str]) -> Document:
+    """What `rnnlimits validate` found."""
+    return {"path": path, "valid": not faults, "faults": faults}
+
+
+def of_digests(path: Path) -> Document:
+    """The digest of each file."""
+    lines = (line.split(maxsplit=1) for line in digest(path))
+    return {"path": path, "digests": {file: found for found, file in lines}}
+
+
+def of_files(path: Path) -> Document:
+    """What is in a file, or in all files of a folder. Raises StudyError on a file that is not complete."""
+    return {"path": path, "files": [_file(file) for file in hdf5_files(path)]}
+
+
+def _file(path: Path) -> Document:
+    with open_complete(path, None) as file:
+        return {
+            "path": path,
+            "kind": attribute_of(file, "kind"),
+            "format_version": attribute_of(file, "format_version"),
+            "bytes": path.stat().st_size,
+            "groups": [_group(group) for group in groups(file)],
+        }
+
+
+def _group(group: h5py.Group) -> Document:
+    found = variables(group)
+    return {
+        "group": group.name,
+        "dimensions": {d.name.rsplit("/", 1)[-1]: len(d) for d in found.values() if d.is_scale},
+        "variables": [_variable(dataset) for dataset in found.values()],
+        "attributes": dict(group.attrs.items()),
+    }
+
+
+def _variable(dataset: h5py.Dataset) -> Document:
+    return {
+        "name": dataset.name.rsplit("/", 1)[-1],
+        "dims": dims_of(dataset),
+        "shape": dataset.shape,
+        "dtype": dataset.dtype,
+        "units": dataset.attrs.get("units"),
+        "long_name": dataset.attrs.get("long_name"),
+    }
+
+
+# --- the machine -------------------------------------------------------------------------------------------
+
+
+def of_findings(findings: Iterable[doctor.Finding]) -> Document:
+    """What `rnnlimits doctor` found; mark is ok, warning or failed."""
+    lines = [
+        {"section": one.section, "mark": one.mark.strip(":").lower(), "label": one.label, "text": one.text}
+        for one in findings
+    ]
+    failed, warned = (sum(line["mark"] == mark for line in lines) for mark in ("failed", "warning"))
+    return {"good": failed == 0, "failed": failed, "warnings": warned, "findings": lines}

@@ -1,0 +1,1 @@
+"""Studies of the recurrent NTK: their plan and the stages train, rates, figures."""

@@ -1,0 +1,93 @@
+"""Curves in time that the figures and the report of a study share: outputs and losses, and the limit's."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rnnlimits.files import store
+from rnnlimits.files.ensembles import open_ensemble
+from rnnlimits.statistics.bootstrap import Array
+from rnnlimits.training import plan
+from rnnlimits.training.plan import Cell
+
+if TYPE_CHECKING:
+    from rnnlimits.study import Study
+    from rnnlimits.training.layout import Layout
+
+MOST_CURVES = 4  # probes in a panel of curves
+MOST_BINS = 16  # of the loss
+MOST_PANELS = 3  # betas in the figures of curves and of losses
+
+
+@dataclass(frozen=True, eq=False)
+class Curves:
+    """What limit.h5 says: output (T, P) at checkpoints, fine_time (F,), output_fine (F, P), loss (F,), loss_floor."""
+
+    output: Array
+    fine_time: Array
+    output_fine: Array
+    loss: Array
+    loss_floor: float
+
+
+def read_limit(study: Study, layout: Layout) -> Curves:
+    """The limit's curves. Raises StudyError if limit.h5 is missing or of another study."""
+    names = ("output", "fine_time", "output_fine", "loss")
+    with store.open_complete(layout.limit, "limit", limit_id=plan.limit_id(study)) as file:
+        return Curves(**{name: file[name][()] for name in names}, loss_floor=float(file["loss_floor"][()]))
+
+
+def spaced(items: Sequence[Any], most: int) -> list[Any]:
+    """At most `most` items, evenly spaced, with the first and the last."""
+    picked = np.unique(np.linspace(0, len(items) - 1, min(most, len(items))).round().astype(int))
+    return [items[index] for index in picked]
+
+
+def diagonal(cells: Sequence[Cell], beta: float) -> list[Cell]:
+    """The cells of one beta at the smallest depth, by width."""
+    depth = min(cell.depth for cell in cells)
+    return sorted((c for c in cells if c.beta == beta and c.depth == depth), key=lambda cell: cell.width)
+
+
+def telling_probes(limit: Curves) -> list[int]:
+    """Probes whose limit outputs at the end are spread over their range."""
+    order = np.argsort(limit.output[-1], kind="stable").tolist()
+    return [int(index) for index in spaced(order, MOST_CURVES)]
+
+
+def outputs(study: Study, layout: Layout, cell: Cell, probes: Sequence[int]) -> tuple[Array, Array]:
+    """Checkpoints after time 0 (T,), and outputs of a cell there on `probes`, (replica, T, probe).
+
+    At time 0 the output is the initial field, far wider than the rest. Raises StudyError for a file at fault.
+    """
+    with open_ensemble(layout.ensemble(cell), cell_id=plan.cell_id(study, cell)) as file:
+        first = file["sign"][()] == 1  # one of each pair: independent of one another, with the law of C
+        output, time = file["output"][()][first][:, :, probes], file["time"][()]
+    since = 1 if time[0] == 0 else 0
+    return time[since:], output[:, since:]
+
+
+def losses(study: Study, layout: Layout, cell: Cell) -> tuple[Array, Array, Array]:
+    """Centres of bins of the time, the mean squared error along the path in each, and its standard error.
+
+    Raises StudyError for a file at fault.
+    """
+    with open_ensemble(layout.ensemble(cell), cell_id=plan.cell_id(study, cell)) as file:
+        loss, time, pair = file["loss"][()], file["loss_time"][()], file["pair"][()]
+    _, owner = np.unique(pair, return_inverse=True)
+    members = np.bincount(owner)
+    coarse = max(1, len(time) // MOST_BINS)
+    time, loss = _coarsened(time, coarse), _coarsened(loss, coarse)
+    units = np.stack([np.bincount(owner, column) / members for column in loss.T], axis=1)
+    return time, units.mean(axis=0), units.std(axis=0, ddof=1) / math.sqrt(len(units))
+
+
+def _coarsened(values: Array, size: int) -> Array:
+    """Means of `size` neighbours along the last axis; a remainder is left out."""
+    whole = values.shape[-1] // size * size
+    return np.asarray(values[..., :whole].reshape(*values.shape[:-1], -1, size).mean(-1))

@@ -1,0 +1,95 @@
+"""Words and colours that the figures and the report of a study share.
+
+Colours are those of Okabe and Ito, told apart by colour-blind readers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from rnnlimits.quantities import elman as rntk
+from rnnlimits.quantities.estimators import CONTRACTIONS, ENTRIES, TWIN_ENTRIES, Contraction, Quantity, TwinQuantity
+from rnnlimits.statistics.ratefile import Rate, RatePoint
+
+BLACK, GREY = "#000000", "#7f7f7f"
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+BAR = 1.96  # standard errors in an error bar: 95%, like the intervals
+AXES = {
+    "draws": "values in the average",
+    "N": "width $N$  ($K = N$)",
+    "K": "steps per unit of time $K$",
+    "hidden_updates": "hidden updates $k$",
+    "chain_steps": "chain steps $k$",
+    "n": "width $n$",
+    "steps": "steps of gradient descent",
+}
+SYMBOLS = {"beta": "β", "depth": "τ", "phi": "φ", "N": "N"}
+DRAWN: tuple[Quantity | Contraction | TwinQuantity, ...] = (
+    *CONTRACTIONS,
+    *TWIN_ENTRIES,
+    *reversed(ENTRIES),
+)  # of entries with one name the first of the registry wins
+TITLES = (
+    {entry.name: entry.title for entry in DRAWN}
+    | rntk.TITLES
+    | {
+        "ergodic_average": "Averages of test functions of the chain",
+        "loss_decay": "Fall of the loss of twins over its prediction",
+        "output_surface": "Output error against the limit, N and K apart",
+        "mixing": "Chains with one start, on their way to the stationary law",
+        "sgd_noise_constant": "Noise of one-pass training over its prediction",
+    }
+)
+ORDINATES = (
+    {entry.name: entry.ordinate for entry in DRAWN}
+    | rntk.ORDINATES
+    | {
+        "ergodic_average": "standard deviation",
+        "mixing": "root mean square distance",
+        "sgd_noise_constant": "ratio",
+    }
+)
+
+
+def told(rates: Sequence[Rate]) -> str:
+    """The exponents of one quantity by the estimator that tells most, and best: 0.09 to 0.39; nothing if none does."""
+    known = [rate for rate in rates if not undetermined(rate)]
+    if not known:
+        return ""
+    names = dict.fromkeys(rate.estimator for rate in known)
+    groups = [[rate for rate in known if rate.estimator == name] for name in names]
+    known = min(groups, key=lambda group: (-len(group), sum(rate.stderr for rate in group)))
+    low, high = min(rate.exponent for rate in known), max(rate.exponent for rate in known)
+    return f"{low:.2f}" if high - low < 0.01 else f"{low:.2f} to {high:.2f}"
+
+
+def refused(rate: Rate) -> bool:
+    """No law could be fitted; the note says why."""
+    return rate.note.startswith("refused")
+
+
+def undetermined(rate: Rate) -> bool:
+    """No exponent to show."""
+    return math.isnan(rate.exponent) or refused(rate)
+
+
+def fixed(rate: Rate) -> str:
+    """The series' fixed coordinates in a reader's symbols: β = 0.75, N = ∞."""
+    parts = (part.partition("=") for part in rate.at.split())
+    return ", ".join(
+        f"{SYMBOLS.get(key, key)}{sign and ' = '}{value.replace('infinity', '∞')}" for key, sign, value in parts
+    )
+
+
+def series(rate: Rate) -> str:
+    """The series' fixed coordinates, its exponent and the expected one."""
+    number = f"p = {rate.exponent:.3f} ± {0.5 * (rate.ci_high - rate.ci_low):.3f}"
+    expected = "" if math.isnan(rate.expected) else f" (expected {rate.expected:.3g})"
+    return f"{fixed(rate)}:  {'not determined' if undetermined(rate) else number}{expected}"
+
+
+def upper_limit(point: RatePoint) -> float:
+    """95% upper limit of a root whose debiased square came out negative."""
+    square = -(point.estimate**2) + BAR * point.stderr**2
+    return math.sqrt(square) if square > 0 else math.nan

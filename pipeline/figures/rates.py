@@ -1,0 +1,433 @@
+"""The figures stage: from rates.h5, limit.h5 and ensembles to SVG and PNG.
+
+The same files give the same bytes. Colours are those of Okabe and Ito, told apart by colour-blind readers; every
+series also has a marker of its own, so that a grey print can be read.
+"""
+
+from __future__ import annotations
+
+import io
+import itertools
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import matplotlib
+import numpy as np
+
+matplotlib.use("Agg")
+
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, ScalarFormatter
+
+from rnnlimits.base import progress
+from rnnlimits.figures.curves import MOST_PANELS, Curves, diagonal, losses, outputs, read_limit, spaced, telling_probes
+from rnnlimits.figures.labels import AXES, BAR, ORDINATES, TITLES, series, told, undetermined, upper_limit
+from rnnlimits.figures.labels import BLACK as BLACK
+from rnnlimits.figures.labels import COLOURS as COLOURS
+from rnnlimits.figures.labels import GREY as GREY
+from rnnlimits.files import durable
+from rnnlimits.quantities import surface
+from rnnlimits.statistics.bootstrap import Array
+from rnnlimits.statistics.ratefile import Rate, RatePoint, read
+from rnnlimits.training import plan
+from rnnlimits.training.plan import Cell
+
+if TYPE_CHECKING:
+    from rnnlimits.study import Study
+    from rnnlimits.training.layout import Layout
+
+MARKERS = ("o", "s", "^", "D", "<", "P", "X", "*")
+MOST_BANDS = 4  # more would cover one another
+MOST_DOTS = 48  # replicas shown as dots
+STYLE: dict[str, Any] = {
+    "axes.grid": True,
+    "axes.labelsize": 9,
+    "axes.linewidth": 0.6,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlesize": 9,
+    "figure.constrained_layout.use": True,
+    "figure.dpi": 100,
+    "figure.titlesize": 10.5,
+    "font.family": "DejaVu Sans",
+    "font.size": 8,
+    "grid.color": "#e4e4e4",
+    "grid.linewidth": 0.5,
+    "legend.fontsize": 8,
+    "legend.frameon": False,
+    "legend.handlelength": 1.6,
+    "lines.linewidth": 1.2,
+    "lines.markersize": 4.5,
+    "savefig.dpi": 200,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "rnnlimits",
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+}
+METADATA: dict[str, dict[str, Any]] = {"svg": {"Date": None, "Creator": None}, "png": {"Software": None}}
+CAPTION = "lines: fit;  dashed: expected;  hollow: not in the fit;  bars: 95%"
+
+
+def run(study: Study, layout: Layout) -> list[str]:
+    """Draw every figure of a study into its folder figures/; returns their names.
+
+    Raises StudyError for a file that is missing, damaged or of another study.
+    """
+    drawn = []
+    with style():
+        for name, figure in _figures(study, layout):
+            save(layout, name, figure)
+            drawn.append(name)
+    progress.note(f"{layout.figures}: {', '.join(drawn)}")
+    return drawn
+
+
+def style() -> AbstractContextManager[None]:
+    """Draw in the style of this project, not in the user's own."""
+    settings: Any = matplotlib.rcParamsDefault | STYLE | {"backend": "Agg"}
+    return plt.rc_context(settings)
+
+
+def _figures(study: Study, layout: Layout) -> Iterator[tuple[str, Figure]]:
+    rates = read(layout.rates_h5, study_id=plan.study_id(study))
+    for name, group in itertools.groupby(rates, key=lambda rate: rate.quantity):
+        members = [rate for rate in group if rate.cloud]
+        if members:
+            yield name, _drawn(name, members)
+    cells = [cell for cell in plan.cells(study) if cell.width == cell.steps_per_time]
+    if cells:
+        limit = read_limit(study, layout)
+        yield "outputs", output_figure(study, layout, cells, limit)
+        yield "loss", loss_figure(study, layout, cells, limit)
+
+
+def _drawn(name: str, members: Sequence[Rate]) -> Figure:
+    if name == surface.NAME:
+        return surface_figure(members)
+    return ratio_figure(members) if members[0].law == "ratio" else rate_figure(members)
+
+
+def save(layout: Layout, name: str, figure: Figure) -> None:
+    """Write a figure as SVG and PNG into the study's folder of figures."""
+    write(figure, {suffix: layout.figure(name, suffix) for suffix in METADATA})
+
+
+def write(figure: Figure, paths: Mapping[str, Path]) -> list[Path]:
+    """Write a figure in each format to its path, complete or not at all, without dates, and close it."""
+    for suffix, path in paths.items():
+        image = io.BytesIO()
+        figure.savefig(image, format=suffix, metadata=METADATA[suffix])
+        durable.require_folder(path)
+        durable.write_bytes(path, image.getvalue())
+    plt.close(figure)
+    return list(paths.values())
+
+
+# --- rates -----------------------------------------------------------------------------------------------------
+
+
+def rate_figure(rates: Sequence[Rate]) -> Figure:
+    """One quantity: a column for each estimator, estimates above, local exponents below, a series for each `at`."""
+    columns = [list(group) for _, group in itertools.groupby(rates, key=lambda rate: rate.estimator)]
+    styles = _styles(rates)
+    figure = plt.figure(figsize=(0.7 + 3.6 * len(columns), 4.6 + 0.17 * len(styles)))
+    heights = {"height_ratios": (3, 1.7)}
+    panels = figure.subplots(2, len(columns), sharex="col", sharey="row", squeeze=False, gridspec_kw=heights)
+    for (upper, lower), column in zip(panels.T, columns, strict=True):
+        rate_panel(upper, column, styles)
+        local_panel(lower, column, styles)
+        _legend(upper, column, styles, column[0].estimator if len(columns) > 1 else "")
+    _estimate_view(panels[0, 0], rates)
+    _local_view(panels[1, 0], rates)
+    panels[0, 0].set_ylabel(ORDINATES.get(rates[0].quantity, "estimate"))
+    panels[1, 0].set_ylabel("rate per step" if rates[0].law == "geometric" else "local exponent")
+    figure.suptitle(headline(rates, "\n" if len(columns) == 1 else ": "))
+    limits = any(p.estimate <= 0 for rate in rates for p in rate.cloud)
+    figure.supxlabel(CAPTION + ";  arrows: 95% upper limits" * limits, fontsize=7, color=GREY)
+    return figure
+
+
+def surface_figure(rates: Sequence[Rate]) -> Figure:
+    """Error against N, a line for each K, a panel for each surface; two rows share the points of one surface."""
+    surfaces = [(rate, next(r for r in rates if r.at == rate.at and r.variable == "K")) for rate in rates[::2]]
+    figure = plt.figure(figsize=(0.7 + 3.6 * len(surfaces), 3.8))
+    for ax, (in_n, in_k) in zip(figure.subplots(1, len(surfaces), squeeze=False)[0], surfaces, strict=True):
+        steps = sorted({point.variable for point in in_k.cloud})
+        for k, colour, marker in zip(steps, itertools.cycle(COLOURS), itertools.cycle(MARKERS), strict=False):
+            chosen = [p for p, other in zip(in_n.cloud, in_k.cloud, strict=True) if other.variable == k]
+            x, y, error = (np.array([getattr(p, key) for p in chosen]) for key in ("variable", "estimate", "stderr"))
+            ax.errorbar(x, y, BAR * error, fmt=f"{marker}-", color=colour, elinewidth=0.8, label=f"K = {k:g}")
+        ax.set_xscale("log", base=2)
+        ax.set_yscale("log")
+        ax.set_xlabel("width $N$")
+        ax.set_title(
+            f"{in_n.at}: $aN^{{-2p}} + bK^{{-2q}}$, p = {in_n.exponent:.3f}, q = {in_k.exponent:.3f}", loc="left"
+        )
+        ax.legend()
+    figure.suptitle(TITLES.get(rates[0].quantity, rates[0].quantity))
+    return figure
+
+
+def ratio_figure(rates: Sequence[Rate]) -> Figure:
+    """Measured over predicted constants against the variable; single probes thin and grey, all together with bars."""
+    figure = plt.figure(figsize=(4.6, 3.6))
+    ax = figure.subplots()
+    ax.axhline(1.0, color=GREY, linestyle=(0, (4, 2)), linewidth=0.9)
+    for rate in rates:
+        x, y, error = (np.array([getattr(p, key) for p in rate.cloud]) for key in ("variable", "estimate", "stderr"))
+        if " probe=" in rate.at:
+            ax.plot(x, y, color=GREY, linewidth=0.5, alpha=0.6, zorder=1)
+        else:
+            ax.errorbar(x, y, BAR * error, fmt="o-", color=COLOURS[0], elinewidth=0.8, zorder=3)
+    ax.set_xscale("log", base=2)
+    ax.set_xlabel(AXES.get(rates[0].variable, rates[0].variable))
+    ax.set_ylabel(ORDINATES.get(rates[0].quantity, "ratio"))
+    figure.suptitle(f"{TITLES.get(rates[0].quantity, rates[0].quantity)}: {rates[0].exponent:.3f}", fontsize=9)
+    figure.supxlabel("dashed: expected;  grey: single probes;  bars: 95%", fontsize=7, color=GREY)
+    return figure
+
+
+def headline(rates: Sequence[Rate], separator: str = ": ") -> str:
+    """What is seen: the quantity, and the exponents by the estimator that tells most, and best."""
+    title = TITLES.get(rates[0].quantity, rates[0].quantity)
+    if not (span := told(rates)):
+        return f"{title}{separator}no rate can be told yet"
+    symbol = {"N": "N^{-p}", "K": "K^{-p}", "n": "n^{-p}", "steps": "K^{-p}"}.get(rates[0].variable, "e^{-pk}")
+    return f"{title}{separator}${symbol}$ with $p$ = {span}"
+
+
+@dataclass(frozen=True)
+class Look:
+    """How one series is drawn; dodge moves it sideways, a factor on a logarithmic axis."""
+
+    colour: str
+    marker: str
+    dodge: float
+
+
+def _styles(rates: Sequence[Rate]) -> dict[str, Look]:
+    names = list(dict.fromkeys(rate.at for rate in rates))
+    looks = zip(itertools.cycle(COLOURS), itertools.cycle(MARKERS), names, strict=False)
+    middle = (len(names) - 1) / 2
+    step = min(1.035, 1.12 ** (1 / max(1, len(names) - 1)))
+    return {name: Look(colour, marker, step ** (index - middle)) for index, (colour, marker, name) in enumerate(looks)}
+
+
+def rate_panel(ax: Axes, rates: Sequence[Rate], styles: dict[str, Look]) -> None:
+    """Estimates with 95% bars, fitted and expected laws; logarithmic axes (geometric laws: a linear abscissa)."""
+    geometric = rates[0].law == "geometric"
+    ax.set_yscale("log", nonpositive="clip")
+    if not geometric:
+        ax.set_xscale("log", base=2)
+    for rate in rates:
+        look = styles[rate.at]
+        _points(ax, rate, look, 1.0 if geometric else look.dodge)
+        _laws(ax, rate, look)
+    if geometric:
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    else:
+        _powers_of_two(ax, rates)
+
+
+def _legend(ax: Axes, rates: Sequence[Rate], styles: dict[str, Look], title: str) -> None:
+    """Above the panel, where no point can be."""
+    for rate in rates:
+        look = styles[rate.at]
+        hollow: dict[str, Any] = {"markerfacecolor": "white"} if undetermined(rate) else {}
+        ax.plot([], [], color=look.colour, marker=look.marker, label=series(rate), **hollow)
+    place: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (-0.02, 1.0), "borderaxespad": 0.2}
+    legend = ax.legend(title=title or None, alignment="left", labelspacing=0.25, **place)
+    legend.get_title().set_fontsize(9)
+
+
+def _points(ax: Axes, rate: Rate, look: Look, dodge: float) -> None:
+    """Used points filled, others hollow; an estimate that is not positive shows as the 95% limit below which it is."""
+    for used in (True, False):
+        chosen = [p for p in rate.cloud if p.used == used and p.estimate > 0]
+        if not chosen:
+            continue
+        x, y, error = (np.array([getattr(p, key) for p in chosen]) for key in ("variable", "estimate", "stderr"))
+        ax.errorbar(
+            x * dodge,
+            y,
+            np.minimum(BAR * error, [y * 0.999, np.full(len(y), np.inf)]),
+            fmt=look.marker,
+            color=look.colour,
+            markerfacecolor=look.colour if used else "white",
+            elinewidth=0.8,
+            alpha=1.0 if used else 0.6,
+            zorder=3,
+        )
+    below = [p for p in rate.cloud if p.estimate <= 0]
+    if below:
+        x = np.array([p.variable for p in below]) * dodge
+        ax.plot(
+            x, [upper_limit(p) for p in below], marker=r"$\downarrow$", color=look.colour, linestyle="", markersize=6
+        )
+
+
+def _laws(ax: Axes, rate: Rate, look: Look) -> None:
+    """The fitted law over the used points, and the expected slope through the middle of it."""
+    used = np.array([p.variable for p in rate.cloud if p.used])
+    if undetermined(rate):
+        return
+    geometric = rate.law == "geometric"
+    x = np.array([used.min(), used.max()])
+    depth = x if geometric else np.log(x)
+    fitted = rate.prefactor * np.exp(-rate.exponent * depth)
+    ax.plot(x, fitted, color=look.colour, zorder=2)
+    if not math.isnan(rate.expected):
+        middle = math.sqrt(fitted[0] * fitted[1])
+        expected = middle * np.exp(-rate.expected * (depth - depth.mean()))
+        ax.plot(x, expected, color=look.colour, linestyle=(0, (4, 2)), linewidth=0.9, zorder=2)
+
+
+def _estimate_view(ax: Axes, rates: Sequence[Rate]) -> None:
+    """Limits from the estimates, not from bars that reach down to zero; decimal ticks while they are readable."""
+    values = [p.estimate for rate in rates for p in rate.cloud if p.estimate > 0]
+    values += [p.estimate + BAR * p.stderr for rate in rates for p in rate.cloud if p.used]
+    values += [u for rate in rates for p in rate.cloud if p.estimate <= 0 and not math.isnan(u := upper_limit(p))]
+    if not values:
+        return
+    low, high = min(values), max(values)
+    low = min([low, *(max(p.estimate - BAR * p.stderr, low / 2) for rate in rates for p in rate.cloud if p.used)])
+    margin = max((high / low) ** 0.05, 1.1)
+    ax.set_ylim(low / margin, high * margin)
+    decades = math.log10(high / low * margin**2)
+    if decades < 3:
+        ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if decades > 0.7 else range(1, 10), numticks=20))
+        ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))
+    ax.yaxis.set_minor_formatter(NullFormatter())
+
+
+def local_panel(ax: Axes, rates: Sequence[Rate], styles: dict[str, Look]) -> None:
+    """Exponents between neighbouring points with 95% intervals, over fitted (band) and expected (dashed) ones."""
+    geometric = rates[0].law == "geometric"
+    for rate in rates:
+        look = styles[rate.at]
+        used = [p for p in rate.cloud if p.used]
+        if len(used) >= 2:
+            _local_points(ax, used, look, geometric)
+        if not undetermined(rate) and len(rates) <= MOST_BANDS:
+            ax.axhspan(rate.ci_low, rate.ci_high, color=look.colour, alpha=0.15, linewidth=0)
+        if not math.isnan(rate.expected):
+            ax.axhline(rate.expected, color=look.colour, linestyle=(0, (4, 2)), linewidth=0.9)
+    ax.yaxis.set_major_locator(MaxNLocator(5))
+    ax.set_xlabel(AXES.get(rates[0].variable, rates[0].variable))
+
+
+def _local_points(ax: Axes, used: Sequence[RatePoint], look: Look, geometric: bool) -> None:
+    x = np.array([p.variable for p in used])
+    middle = 0.5 * (x[1:] + x[:-1]) if geometric else np.sqrt(x[1:] * x[:-1]) * look.dodge
+    value, low, high = (
+        np.array([getattr(p, key) for p in used[:-1]]) for key in ("local_slope", "local_low", "local_high")
+    )
+    bars = np.abs(np.array([value - low, high - value]))
+    ax.errorbar(middle, value, bars, fmt=look.marker, color=look.colour, markersize=3.5, elinewidth=0.8)
+
+
+def _local_view(ax: Axes, rates: Sequence[Rate]) -> None:
+    """A few wild local exponents must not hide the others."""
+    marks = [v for rate in rates for v in (rate.exponent, rate.expected, rate.ci_low, rate.ci_high)]
+    marks += [p.local_slope for rate in rates for p in rate.cloud]
+    seen = np.array([v for v in marks if not math.isnan(v)])
+    if not len(seen):
+        return
+    low, high = np.quantile(seen, (0.03, 0.97))
+    margin = 0.25 * (high - low) + 0.03 * max(abs(low), abs(high)) + 1e-9
+    ax.set_ylim(low - margin, high + margin)
+
+
+def _powers_of_two(ax: Axes, rates: Sequence[Rate]) -> None:
+    """Ticks at powers of two, written out, at most eight of them."""
+    values = [p.variable for rate in rates for p in rate.cloud]
+    octaves = math.log2(max(values) / min(values))
+    ax.xaxis.set_major_locator(LogLocator(base=2, subs=(1.0,), numticks=9 if octaves <= 8 else 6))
+    ax.xaxis.set_major_formatter(ScalarFormatter())
+    ax.xaxis.set_minor_formatter(NullFormatter())
+    ax.set_xlim(min(values) / 1.25, max(values) * 1.25)
+
+
+# --- curves ----------------------------------------------------------------------------------------------------
+
+
+def output_figure(study: Study, layout: Layout, cells: Sequence[Cell], limit: Curves) -> Figure:
+    """g_t on a few probes against replicas at checkpoints: a column for each beta, smallest and largest width."""
+    betas = spaced(sorted({cell.beta for cell in cells}), MOST_PANELS)
+    rows = 2 if any(len(diagonal(cells, beta)) > 1 for beta in betas) else 1
+    figure = plt.figure(figsize=(0.8 + 2.7 * len(betas), 0.9 + 2.2 * rows))
+    panels = figure.subplots(rows, len(betas), sharex=True, sharey=True, squeeze=False)
+    probes = telling_probes(limit)
+    for column, beta in zip(panels.T, betas, strict=True):
+        ladder = diagonal(cells, beta)
+        for ax, cell in zip(column, (ladder[0], ladder[-1]), strict=False):
+            _output_panel(ax, study, layout, cell, limit, probes)
+            ax.set_title(f"β = {cell.beta:g},  N = {cell.width}")
+    for ax in panels[:, 0]:
+        ax.set_ylabel("output")
+    for ax in panels[-1]:
+        ax.set_xlabel("training time $t$")
+    panels[0, 0].set_ylim(_output_range(limit, probes))
+    figure.suptitle(f"Outputs of trained networks and the limit $g_t$, on {len(probes)} probes")
+    figure.supxlabel(
+        "lines: limit;  dots: single replicas;  markers with bars: their mean and s.d.", fontsize=7, color=GREY
+    )
+    return figure
+
+
+def _output_range(limit: Curves, probes: Sequence[int]) -> tuple[float, float]:
+    shown = limit.output_fine[:, probes]
+    low, high = float(shown.min()), float(shown.max())
+    margin = 0.6 * (high - low) + 1e-9
+    return low - margin, high + margin
+
+
+def _output_panel(ax: Axes, study: Study, layout: Layout, cell: Cell, limit: Curves, probes: Sequence[int]) -> None:
+    time, output = outputs(study, layout, cell, probes)
+    step = float(limit.fine_time[-1]) * 0.016
+    for index, (colour, marker) in enumerate(zip(COLOURS, MARKERS, strict=False)):
+        if index == len(probes):
+            break
+        ax.plot(limit.fine_time, limit.output_fine[:, probes[index]], color=colour, zorder=3)
+        _scatter(ax, time + step * (index - (len(probes) - 1) / 2), output[:, :, index], colour, marker)
+
+
+def _scatter(ax: Axes, time: Array, output: Array, colour: str, marker: str) -> None:
+    """Replicas (replica, time) as dots, their mean and s.d. as a marker with a bar."""
+    dots = output[:MOST_DOTS]
+    x = np.broadcast_to(time, dots.shape)
+    ax.plot(x.ravel(), dots.ravel(), ".", color=colour, alpha=0.25, markersize=2, zorder=1)
+    bars: dict[str, Any] = {"fmt": marker, "markersize": 3.5, "elinewidth": 0.8, "zorder": 4}
+    edge: dict[str, Any] = {"markeredgecolor": "white", "markeredgewidth": 0.4}
+    ax.errorbar(time, output.mean(0), output.std(0, ddof=1), color=colour, **bars, **edge)
+
+
+def loss_figure(study: Study, layout: Layout, cells: Sequence[Cell], limit: Curves) -> Figure:
+    """Squared error along the path, averaged over replicas, against the limit loss: a panel for each beta."""
+    betas = spaced(sorted({cell.beta for cell in cells}), MOST_PANELS)
+    figure = plt.figure(figsize=(0.8 + 2.7 * len(betas), 3.2))
+    panels = figure.subplots(1, len(betas), sharey=True, squeeze=False)[0]
+    for ax, beta in zip(panels, betas, strict=True):
+        for cell, colour, marker in zip(spaced(diagonal(cells, beta), 3), COLOURS, MARKERS, strict=False):
+            _loss_curve(ax, study, layout, cell, colour, marker)
+        ax.plot(limit.fine_time, limit.loss, color=BLACK, label="limit", zorder=3)
+        ax.axhline(limit.loss_floor, color=GREY, linestyle=":", linewidth=0.9, label="floor")
+        ax.set_title(f"β = {beta:g}")
+        ax.set_xlabel("training time $t$")
+    panels[0].set_ylabel("squared error along the path")
+    panels[-1].legend(loc="upper right", labelspacing=0.25)
+    figure.suptitle("Loss along the training path and the limit's loss")
+    figure.supxlabel("markers: mean over replicas;  bars: 95%", fontsize=7, color=GREY)
+    return figure
+
+
+def _loss_curve(ax: Axes, study: Study, layout: Layout, cell: Cell, colour: str, marker: str) -> None:
+    time, mean, stderr = losses(study, layout, cell)
+    style: dict[str, Any] = {"fmt": marker, "markersize": 3, "elinewidth": 0.6}
+    ax.errorbar(time, mean, BAR * stderr, color=colour, label=f"N = {cell.width}", **style)

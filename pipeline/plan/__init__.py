@@ -1,0 +1,1 @@
+"""What a study will run and write: parts, steps, outputs, whatever kind of study it is."""

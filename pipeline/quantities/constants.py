@@ -1,0 +1,224 @@
+"""Rows of rates.csv about long-run variances: measured constants over predicted ones, ergodic averages, mixing.
+
+Source: docs/theory/poisson.md. A ratio stands where other rows have an exponent, and 1 is expected.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+import h5py
+import numpy as np
+
+from rnnlimits.chains.sections import Recorded
+from rnnlimits.files import store
+from rnnlimits.files.ensembles import open_ensemble
+from rnnlimits.quantities.estimators import ExpectedKind, spread
+from rnnlimits.statistics import powerlaw
+from rnnlimits.statistics.bootstrap import Array, Bootstrap, degrees_of_freedom, quantile
+from rnnlimits.statistics.powerlaw import Fit, Point, RateUndetermined
+from rnnlimits.statistics.ratefile import Rate, RatePoint
+from rnnlimits.theory import stationary as exact
+from rnnlimits.theory.mixing import Departure, points
+from rnnlimits.training import plan
+from rnnlimits.training.constants import AVERAGED
+
+if TYPE_CHECKING:
+    from rnnlimits.study import Study
+    from rnnlimits.training.layout import Layout
+
+MEMORY_SHARE = 0.5  # an average is long enough when what the chain remembers moves it by at most this many errors
+NOT_DRAWN = "refused: a recorded series has no constant of its own: its only randomness is where a path starts"
+
+
+class Ratio(NamedTuple):
+    """A measured over a predicted number: value, standard error, degrees of freedom."""
+
+    value: float
+    stderr: float
+    dof: float
+
+
+def rates(study: Study, layout: Layout, bootstrap: Bootstrap) -> Iterator[Rate]:
+    """Rows from poisson.h5 and the twins. Raises StudyError for a file that is missing, damaged or of another study."""
+    if isinstance(study.chain, Recorded):
+        yield replace(_row(study, "ergodic_average", "plain", "draws", ""), note=NOT_DRAWN)
+        return
+    with store.open_complete(layout.poisson, "poisson", limit_id=plan.limit_id(study)) as file:
+        yield from noise_constants(study, layout, file, bootstrap)
+        yield from ergodic(study, file, bootstrap)
+        yield from mixing_rates(study, file, bootstrap)
+
+
+def _row(study: Study, quantity: str, estimator: str, variable: str, at: str) -> Rate:
+    return Rate(study.name, quantity, estimator, variable, at)
+
+
+# --- the constant of one-pass noise ----------------------------------------------------------------------------
+
+
+def noise_constants(study: Study, layout: Layout, file: h5py.File, bootstrap: Bootstrap) -> Iterator[Rate]:
+    """S.d. of twins over paths times sqrt(K) over the prediction, at one K (`_judged_k`), for all probes and each."""
+    outputs = {}
+    for twin in plan.twins(study):
+        with open_ensemble(layout.twin(twin), "twin-ensemble", twin_id=plan.twin_id(study, twin)) as ensemble:
+            outputs[twin.steps_per_time] = ensemble["output"][:, -1]
+    if not outputs:
+        return
+    constant, errors = file["noise"][()], np.hypot(file["noise_stderr"][()], file["noise_bias"][()])
+    every, k_here = list(range(len(constant))), _judged_k(outputs)
+    for probes in ([every] if len(every) > 1 else []) + [[probe] for probe in every]:
+        at = f"K={k_here} " + (f"probe={probes[0]}" if len(probes) == 1 else "all probes")
+        blank = _row(study, "sgd_noise_constant", "twin", "K", at)
+        predicted = float(np.sqrt(np.square(constant[probes]).mean()))
+        # Errors of the probes' predictions come from the same walks: as if they were fully correlated.
+        error = float(constant[probes] @ errors[probes] / len(probes) / predicted**2)
+        found = [_over(k, output[:, None, probes], predicted, bootstrap) for k, output in outputs.items()]
+        yield judged(blank, found, k_here, error, "heuristic")
+
+
+def _judged_k(outputs: Mapping[int, Array]) -> int:
+    """The largest K with at least half as many paths as any: beyond, noise of the estimate hides more than K shows."""
+    most = max(len(output) for output in outputs.values())
+    return max(k for k, output in outputs.items() if 2 * len(output) >= most)
+
+
+def _over(k: int, output: Array, predicted: float, bootstrap: Bootstrap) -> Point:
+    """sqrt(K) times the s.d. over paths of output (path, 1, probe), over the prediction."""
+    return scaled(powerlaw.measure(k, spread(output), bootstrap), math.sqrt(k) / predicted)
+
+
+def scaled(point: Point, factor: float) -> Point:
+    """The same point in other units."""
+    shift = math.log(factor)
+    return replace(
+        point,
+        estimate=point.estimate * factor,
+        stderr=point.stderr * factor,
+        log=point.log + shift,
+        log_replicates=point.log_replicates + shift,
+    )
+
+
+def judged(blank: Rate, found: Sequence[Point], variable: float, error: float, kind: ExpectedKind) -> Rate:
+    """The row of a ratio: that of the point at `variable`, with the relative error of the prediction."""
+    (here,) = (point for point in found if point.variable == variable)
+    cloud = tuple(_dot(point, point is here) for point in found)
+    row = replace(blank, expected=1.0, expected_kind=kind, law="ratio", cloud=cloud)
+    if here.units < powerlaw.MINIMUM_UNITS:
+        return replace(row, replicas=here.replicas, note=f"refused: {here.reason}")
+    dof = degrees_of_freedom(here.log_influence)
+    ratio = Ratio(here.estimate, float(np.hypot(here.stderr, error * here.estimate)), dof)
+    return ratio_row(row, ratio, here.replicas)
+
+
+def ratio_row(row: Rate, ratio: Ratio, replicas: int) -> Rate:
+    """Fill in value, interval and verdict of a ratio of which `row.expected` is expected."""
+    half = quantile(ratio.dof) * ratio.stderr
+    row = replace(row, exponent=ratio.value, stderr=ratio.stderr, points=1, replicas=replicas)
+    verdict, note = "consistent", ""
+    if abs(ratio.value - row.expected) > half:
+        verdict, note = "inconsistent", f"off by {ratio.value - row.expected:+.3f}"
+    elif half > powerlaw.MEANINGFUL:
+        verdict, note = "undetermined", f"half-width {half:.2g} is over {powerlaw.MEANINGFUL:g}: more paths or draws"
+    low, high = ratio.value - half, ratio.value + half
+    return replace(row, ci_low=low, ci_high=high, verdict=verdict, note=note)
+
+
+def _dot(point: Point, used: bool) -> RatePoint:
+    return RatePoint(point.variable, point.estimate, point.stderr, used, point.replicas)
+
+
+# --- ergodic averages ------------------------------------------------------------------------------------------
+
+
+def ergodic(study: Study, file: h5py.File, bootstrap: Bootstrap) -> Iterator[Rate]:
+    """The order of the s.d. of averages of test functions, then batch means over what the Poisson equation predicts."""
+    names = [str(name) for name in file["function"].asstr()[()]]
+    short, lag = file["average"][()], file["lag_time"][()]
+    for index, name in enumerate(names):
+        blank = _row(study, "ergodic_average", "plain", "draws", f"f={name}")
+        yield _judged_fit(blank, average_points(short[..., index], float(lag[index]), bootstrap), 0.5)
+    for index, name in enumerate(names):
+        yield ergodic_constant(_row(study, "ergodic_constant", "batch-means", "draws", f"f={name}"), file, index)
+
+
+def average_points(short: Array, lag_time: float, bootstrap: Bootstrap) -> list[Point]:
+    """S.d. of averages of short averages (chain, stretch), over 1, 2, 4, ... of them.
+
+    Those so short that the chain's memory shows (1 - lag_time/n in their variance) are left out.
+    """
+    found, size = [], AVERAGED
+    while True:
+        point = powerlaw.measure(size, spread(short[..., None]), bootstrap)
+        if 0.5 * abs(lag_time) / size * point.estimate > MEMORY_SHARE * point.stderr:
+            point = point.drop("averages this short feel the chain's memory")
+        found.append(point)
+        if short.shape[1] < 2:
+            return found
+        short, size = (short[:, ::2] + short[:, 1::2]) / 2, 2 * size
+
+
+def ergodic_constant(blank: Rate, file: h5py.File, index: int) -> Rate:
+    """Square root of the long-run variance from batch means over that of the Poisson equation."""
+    chains, bias = file["batch_variance"][:, index], float(file["batch_bias"][index])
+    predicted = float(file["long_run_variance"][index])
+    row = replace(blank, expected=1.0, expected_kind="exact", law="ratio")
+    if not predicted > 0 or not chains.mean() > 0:
+        return replace(row, note="refused: the function does not vary")
+    own = np.hypot(chains.std(ddof=1) / math.sqrt(len(chains)), bias) / chains.mean()
+    error = (file["long_run_variance_stderr"][index] + file["long_run_variance_rest"][index]) / predicted
+    ratio = math.sqrt(chains.mean() / predicted)
+    dof = degrees_of_freedom(chains - chains.mean())
+    return ratio_row(row, Ratio(ratio, ratio * 0.5 * float(np.hypot(own, error)), dof), len(chains))
+
+
+# --- mixing ----------------------------------------------------------------------------------------------------
+
+
+def mixing_rates(study: Study, file: h5py.File, bootstrap: Bootstrap) -> Iterator[Rate]:
+    """The rate at which chains with one start become stationary, beside the exact one."""
+    factor = exact.mixing_rate(study)
+    if "mixing_step" not in file or factor is None:
+        return
+    blank = replace(_row(study, "mixing", "law", "chain_steps", "N=infinity"), law="geometric")
+    if factor <= 0:
+        yield replace(blank, note="refused: the chain forgets its start in one step")
+        return
+    found = points(Departure(file["mixing_step"][()], file["mixing_error"][()]), bootstrap)
+    yield _judged_fit(blank, found, -math.log(factor))
+
+
+def _judged_fit(blank: Rate, found: Sequence[Point], expected: float) -> Rate:
+    """Fit the points and compare with an exact exponent."""
+    row = replace(blank, expected=expected, expected_kind="exact")
+    try:
+        fitted = powerlaw.fit(found, geometric=blank.law == "geometric")
+    except RateUndetermined as refusal:
+        return replace(row, cloud=tuple(_dot(p, False) for p in refusal.points), note=f"refused: {refusal}")
+    return _fitted(row, fitted)
+
+
+def _fitted(row: Rate, found: Fit) -> Rate:
+    slope, used = found.slope, [bool(one) for one in found.used]
+    size = powerlaw.MEANINGFUL * (abs(row.expected) if found.geometric else 1.0)
+    verdict = "consistent" if slope.half_width <= size and found.chi2_p >= powerlaw.MISFIT else "undetermined"
+    if not slope.low <= row.expected <= slope.high:
+        verdict = "inconsistent"
+    return replace(
+        row,
+        exponent=slope.value,
+        stderr=slope.stderr,
+        ci_low=slope.low,
+        ci_high=slope.high,
+        prefactor=found.prefactor,
+        points=sum(used),
+        replicas=min(point.replicas for point, one in zip(found.points, used, strict=True) if one),
+        chi2_p=found.chi2_p,
+        verdict=verdict,
+        note="; ".join(found.notes),
+        cloud=tuple(_dot(point, one) for point, one in zip(found.points, used, strict=True)),
+    )

@@ -1,0 +1,1 @@
+"""MPI ranks and their devices: who takes which block, and how a block survives a kill."""

@@ -1,0 +1,347 @@
+"""Work shared out over MPI ranks: blocks from a common counter, and all ranks stop together when one fails."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+from mpi4py import MPI
+
+from rnnlimits.base import progress, signals
+from rnnlimits.base.errors import StudyError
+from rnnlimits.base.progress import Progress
+from rnnlimits.base.signals import Asked
+from rnnlimits.kernels import cuda
+from rnnlimits.kernels.problem import KernelError
+
+Result = TypeVar("Result")
+Tick = Callable[[int], None]
+
+GRACE_SECONDS = 6.0  # how long the others may take to notice a failure before the whole job is aborted
+SILENT_SECONDS = 120.0  # without a sign of any rank that still works, until those that wait for it take it for dead
+ENDING_SECONDS = 12.0  # how long, once all are asked to end, until the next of the others has saved its work
+DRAIN_SECONDS = 1.0  # between last words and an abort: mpiexec drops what it has not passed on yet
+TICK_SECONDS = 0.1  # between what a rank tells the others, and hears from them
+PUSH_SECONDS = 0.001  # between two looks into MPI of rank 0, for ranks of other nodes
+IDLE_SECONDS = 0.02  # between two looks of a rank that waits
+
+
+def abort(comm: MPI.Intracomm, words: str) -> None:
+    """Say why on stderr, then end all ranks with exit code 1."""
+    print(words, file=sys.stderr, flush=True)
+    time.sleep(DRAIN_SECONDS)
+    comm.Abort(1)
+
+
+class RankFailed(Exception):
+    """A defect, not bad input, stopped a rank; the text is its traceback."""
+
+
+class Stopped(Exception):
+    """Leave the work where it is: a rank failed, or, `in_peace`, one was asked to end.
+
+    saved: what of the work is not lost, in its unit, noted by whoever saves it while this passes.
+    """
+
+    def __init__(self, in_peace: bool) -> None:
+        super().__init__()
+        self.in_peace = in_peace
+        self.saved = 0
+
+
+class Ended(SystemExit):
+    """All ranks end because one was asked to by a signal, with the exit code that the signal stands for."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(128 + number)
+
+
+class Counts(NamedTuple):
+    """What all ranks share: blocks taken; work done, and done by an earlier run; the others see below."""
+
+    next: int
+    done: int
+    resumed: int
+    stop: int  # failures, and, times END, ranks that were asked to end
+    finished: int  # ranks
+    signs: int  # of life
+
+
+FAILURE, END = 1, 1 << 32
+
+
+class Counters:
+    """A few integers on rank 0 that every rank reads and adds to, one-sided, while others compute."""
+
+    def __init__(self, comm: MPI.Intracomm) -> None:
+        words = len(Counts._fields)
+        self._window = MPI.Win.Allocate(8 * words if comm.rank == 0 else 0, 8, comm=comm)
+        if comm.rank == 0:
+            np.frombuffer(self._window, dtype=np.int64)[:] = 0  # type: ignore[call-overload]
+        comm.Barrier()
+        self._window.Lock_all()
+        push = _several_nodes(comm) and comm.rank == 0
+        self._push: AbstractContextManager[None] = _Push(comm) if push else nullcontext()
+        self._push.__enter__()
+
+    def exchange(self, **added: int) -> Counts:
+        """Add to some of the counters; returns what all were before. One operation: it may cross the network."""
+        new, old = np.array([added.get(name, 0) for name in Counts._fields]), np.empty(len(Counts._fields), np.int64)
+        self._window.Get_accumulate(new, old, 0, op=MPI.SUM)
+        self._window.Flush(0)
+        return Counts(*old.tolist())
+
+    def __enter__(self) -> Counters:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._push.__exit__(kind, error, at)
+        self._window.Unlock_all()
+        self._window.Free()
+
+
+class _Push:
+    """A thread that enters MPI now and then: a rank of another node waits for that, and rank 0 may be computing.
+
+    Measured without it: whole seconds for one operation, as long as rank 0 takes from one tick to the next.
+    """
+
+    def __init__(self, comm: MPI.Intracomm) -> None:
+        self._comm, self._done = comm, threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def _run(self) -> None:
+        while not self._done.wait(PUSH_SECONDS):
+            self._comm.Iprobe()
+
+    def __enter__(self) -> None:
+        if MPI.Query_thread() == MPI.THREAD_MULTIPLE:
+            self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+
+def _several_nodes(comm: MPI.Intracomm) -> bool:
+    node = comm.Split_type(MPI.COMM_TYPE_SHARED, comm.rank)
+    try:
+        return bool(comm.allreduce(node.size < comm.size, op=MPI.LOR))
+    finally:
+        node.Free()
+
+
+def world() -> MPI.Intracomm:
+    """All ranks of this run; one rank when it was not started by mpiexec."""
+    return MPI.COMM_WORLD
+
+
+def rank_on_node(comm: MPI.Intracomm) -> int:
+    """This rank's number among the ranks that share memory with it. Collective."""
+    node = comm.Split_type(MPI.COMM_TYPE_SHARED, comm.rank)
+    try:
+        return node.rank
+    finally:
+        node.Free()
+
+
+def on_root(comm: MPI.Intracomm, work: Callable[[], Result]) -> Result:
+    """What `work` returns on rank 0, on every rank; what it raises there, raised on every rank."""
+    outcome: tuple[Any, str | None, bool] = (None, None, False)
+    if comm.rank == 0:
+        outcome = _attempt(work)
+    result, error, is_defect = comm.bcast(outcome, root=0)
+    if error is not None:
+        raise RankFailed(error) if is_defect else StudyError(error)
+    return result  # type: ignore[no-any-return]
+
+
+def together(comm: MPI.Intracomm, work: Callable[[], Result]) -> Result:
+    """What `work` returns, done on every rank; if it raises on one rank, the same is raised on all. Collective."""
+    result, error, is_defect = _attempt(work)
+    _raise_first(comm, comm.allgather((error, is_defect)))
+    return result  # type: ignore[return-value]
+
+
+def _raise_first(comm: MPI.Intracomm, failures: Sequence[tuple[str | None, bool]]) -> None:
+    """Raise what the first failed rank raised; failures: for each rank its error and whether that is a defect."""
+    for rank, (error, is_defect) in enumerate(failures):
+        if error is not None:
+            raise RankFailed(f"rank {rank} of {comm.size} failed:\n{error}") if is_defect else StudyError(error)
+
+
+def _attempt(work: Callable[[], Result]) -> tuple[Result | None, str | None, bool]:
+    try:
+        return work(), None, False
+    except (StudyError, KernelError) as error:
+        return None, str(error), False
+    except MemoryError as error:
+        return (
+            None,
+            f"out of memory ({error}); lower training.replicas_per_block or the widths, or use fewer ranks",
+            False,
+        )
+    except Exception as error:
+        if line := cuda.failure(error):
+            return None, line, False
+        return None, traceback.format_exc(), True
+
+
+class Ticker:
+    """Tells of work done, of one rank to all, and of what another rank or a signal wants: see `each_block`."""
+
+    def __init__(self, counters: Counters, asked: Asked, shown: Progress | None, ranks: int) -> None:
+        self.asked = asked
+        self._counters, self._shown, self._ranks = counters, shown, ranks
+        self._passed_on, self._amount, self._told = False, 0, -math.inf
+        self._launcher = os.getppid()
+
+    @property
+    def orphaned(self) -> bool:
+        """Whether what started this rank (a node's slurmstepd or proxy of mpiexec) has died."""
+        return self._ranks > 1 and os.getppid() != self._launcher
+
+    def __call__(self, amount: int) -> None:
+        """`amount` more was done. Raises Stopped if the work is to be left."""
+        self._amount += amount
+        self._hear()
+        if time.monotonic() - self._told >= TICK_SECONDS:
+            self.tell(signs=1)
+
+    def resumed(self, amount: int) -> None:
+        """`amount` was done by an earlier run."""
+        self._counters.exchange(resumed=amount, done=amount)
+
+    def tell(self, **added: int) -> Counts:
+        """Tell the others at once what was done, and add to the counters; returns them. Raises Stopped as above."""
+        done, self._amount, self._told = self._amount, 0, time.monotonic()
+        now = self._counters.exchange(done=done, **added)
+        self._show(now)
+        if now.stop:
+            raise Stopped(in_peace=now.stop % END == 0)
+        return now
+
+    def look(self) -> Counts:
+        """Pass a SIGTERM on to all ranks, and show where the work is."""
+        self._hear()
+        done, self._amount = self._amount, 0
+        now = self._counters.exchange(done=done)
+        self._show(now)
+        return now
+
+    def finish(self) -> None:
+        """Show the last line."""
+        if self._shown is not None:
+            now = self._counters.exchange()
+            self._shown.finish(now.done, now.resumed)
+
+    def _hear(self) -> None:
+        if self.orphaned:  # nobody would see this rank's end, and its MPI_Finalize would hang
+            self.asked.end = signal.SIGTERM
+        if self.asked.end and not self._passed_on:
+            self._passed_on, self._told = True, -math.inf
+            self._counters.exchange(stop=END)
+
+    def _show(self, now: Counts) -> None:
+        if self._shown is not None:
+            self._shown.update(now.done, now.resumed)
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """How one rank's share ended."""
+
+    error: str | None
+    is_defect: bool
+    saved: int
+    asked_to_end: int
+    orphaned: bool
+
+
+def each_block(
+    comm: MPI.Intracomm, sizes: Sequence[int], work: Callable[[int, Ticker], None], label: str, unit: str
+) -> None:
+    """Call work(index, tick) once for every block, on whichever rank is free, the largest first. Collective.
+
+    sizes: work of each block in `unit`s; `tick(amount)` reports progress from inside and must be called at least
+    every second or so: it is where a rank learns that another one failed, or that one was asked to end, and leaves by
+    Stopped, on the way of which work may be saved. Raises on every rank what one rank raised; Ended after a signal.
+    """
+    order = sorted(range(len(sizes)), key=lambda index: -sizes[index])
+    with signals.heard() as asked, Counters(comm) as counters:
+        shown = Progress(label, sum(sizes), unit) if comm.rank == 0 else None
+        tick = Ticker(counters, asked, shown, comm.size)
+        saved, error, is_defect = _attempt(lambda: _take_blocks(order, work, tick))
+        counters.exchange(finished=1, stop=0 if error is None else FAILURE)
+        _wait(comm, tick, error)
+        outcomes = comm.allgather(_Outcome(error, is_defect, saved or 0, asked.end, tick.orphaned))
+        number = max(outcome.asked_to_end for outcome in outcomes)
+        asked.answered = number > 0
+        if not asked.answered and not any(outcome.error for outcome in outcomes):
+            tick.finish()
+    _raise_first(comm, [(outcome.error, outcome.is_defect) for outcome in outcomes])
+    orphans = [rank for rank, outcome in enumerate(outcomes) if outcome.orphaned]
+    if orphans:
+        _leave_orphaned(comm, orphans, label)
+    if asked.answered:
+        _end(comm, number, label, f"{sum(outcome.saved for outcome in outcomes):.4g} {unit}")
+
+
+def _leave_orphaned(comm: MPI.Intracomm, orphans: Sequence[int], label: str) -> None:
+    """Abort, because MPI cannot end in order without its launcher; rank 0 says why while the others wait."""
+    if comm.rank == 0:
+        progress.say(
+            f"rnnlimits: {label}: what started rank {orphans[0]} of {comm.size} has died (its node's slurmstepd or "
+            "proxy of mpiexec); unfinished blocks are saved; the same command continues"
+        )
+    time.sleep(DRAIN_SECONDS)
+    comm.Abort(1)
+
+
+def _end(comm: MPI.Intracomm, number: int, label: str, saved: str) -> None:
+    if comm.rank == 0:
+        progress.say(
+            f"rnnlimits: {label}: stopped by {signal.Signals(number).name} after saving {saved} of unfinished blocks; "
+            "the same command continues"
+        )
+    raise Ended(number)
+
+
+def _take_blocks(order: Sequence[int], work: Callable[[int, Ticker], None], tick: Ticker) -> int:
+    """Work until nothing is left, or to be left; returns what was saved of a block that was left."""
+    try:
+        while (turn := tick.tell(next=1, signs=1).next) < len(order):
+            work(order[turn], tick)
+    except Stopped as stopped:
+        return stopped.saved
+    return 0
+
+
+def _wait(comm: MPI.Intracomm, tick: Ticker, error: str | None) -> None:
+    """Until all ranks have finished. One that failed, or was asked to end, aborts those that do not follow in time."""
+    seen, since, signs, heard = (0, 0), time.monotonic(), 0, time.monotonic()
+    while (now := tick.look()).finished < comm.size:
+        if error is None and seen != (now.finished, tick.asked.end):
+            seen, since = (now.finished, tick.asked.end), time.monotonic()
+        if now.signs != signs:
+            signs, heard = now.signs, time.monotonic()
+        waited, silent, left = time.monotonic() - since, time.monotonic() - heard, comm.size - now.finished
+        if error is not None and waited > GRACE_SECONDS:
+            abort(comm, f"{error}\nother ranks did not stop within {GRACE_SECONDS:.0f} s and were aborted")
+        if tick.asked.end and waited > ENDING_SECONDS:
+            abort(comm, f"{left} of {comm.size} ranks did not end within {ENDING_SECONDS:.0f} s: aborted")
+        if silent > SILENT_SECONDS:
+            abort(comm, f"{left} of {comm.size} ranks gave no sign of life for {SILENT_SECONDS:.0f} s: aborted")
+        time.sleep(IDLE_SECONDS)

@@ -1,0 +1,373 @@
+"""Design of experiment: how many replicas of each width resolve an exponent for the least training.
+
+A pilot tells the scatter of log estimates from replica to replica. An exponent is a linear combination of them, of
+variance sum_ij w_i w_j c_ij / max(R_i, R_j) as replicas are shared between widths; R is chosen so that it is small
+enough and sum_i cost_i R_i least. For one exponent, fixed weights and widths without common replicas that is
+R_i ~ |w_i| sqrt(c_ii / cost_i) (Lagrange).
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import isotonic_regression
+
+from rnnlimits.base.errors import StudyError
+from rnnlimits.base.streams import Stream
+from rnnlimits.quantities.estimators import ENTRIES, Design, Quantity
+from rnnlimits.rates import stage as rates
+from rnnlimits.statistics import powerlaw
+from rnnlimits.statistics.bootstrap import Array, Bootstrap, degrees_of_freedom, quantile
+from rnnlimits.statistics.powerlaw import MINIMUM_POINTS, MINIMUM_UNITS, RESOLUTION, SIGNIFICANCE, Point
+from rnnlimits.study import to_yaml
+from rnnlimits.theory.laws import ParameterLaw
+from rnnlimits.training import plan
+from rnnlimits.training.plan import Cell
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rnnlimits.kernels.problem import Backend
+    from rnnlimits.study import Study
+    from rnnlimits.training.layout import Layout
+
+LEAST_UNITS = 32  # of a width, whatever its weight: the law is checked there too, and intervals are known to cover
+LARGER = 4.0  # the exponent over the larger half of the widths is resolved to this many times the wanted half-width
+AIM = 0.95  # of the half-width: what a pilot and a run say of it errs, by more when it is too wide
+MARGIN = 1.2  # a debiased square is planned this much clearer of its noise than it must be
+HINT = 0.5  # a pilot's debiased square under so many standard errors says nothing of its size
+MOST = 2.0**29  # units: a study may have 2^30 replicas
+REPLICATES = 400  # of the bootstrap, which only says whether a pilot's estimate stands out
+ROUNDS = 60  # of the iteration; it settles in about 20
+
+
+@dataclass(frozen=True, eq=False)
+class Scatter:
+    """What a pilot says of one exponent, for the widths (width,) of the study's ladder.
+
+    x: log N. covariance (width, width): of the influences of one unit on the log estimates. dof: degrees of freedom
+    that a unit is worth. slack: relative error that the limit's own error makes, all in one direction. least: units
+    without which an estimate does not count.
+    """
+
+    at: str
+    x: Array
+    covariance: Array
+    dof: Array
+    slack: Array
+    least: Array
+
+    def contrast(self, units: Array, first: int = 0) -> Array:
+        """Coefficients (width,) of the exponent over the widths from `first` on: the weights of powerlaw.fit."""
+        weight = units / np.diag(self.covariance) * (np.arange(len(units)) >= first)
+        offset = self.x - weight @ self.x / weight.sum()
+        return np.asarray(-weight * offset / (weight @ offset**2), dtype=np.float64)
+
+    def half_width(self, units: Array, first: int = 0) -> float:
+        """Half the 95% interval that so many units (width,) will give."""
+        a = self.contrast(units, first)
+        own = np.square(a) * np.diag(self.covariance) / units
+        variance = float(a @ (self.covariance / np.maximum.outer(units, units)) @ a)
+        dof = max(3.0, float(own.sum()) ** 2 / float(np.square(own) @ (1 / (self.dof * units))))
+        return quantile(dof) * float(np.sqrt(max(variance, 0.0) + float(a @ self.slack) ** 2))
+
+    def pull(self, units: Array, first: int = 0) -> Array:
+        """A_i (width,) in variance = sum_i A_i / R_i, for units that do not grow with N; w_i^2 c_ii if independent."""
+        a = self.contrast(units, first)
+        joint = np.outer(a, a) * self.covariance
+        return np.asarray(np.diag(joint) + 2 * np.triu(joint, 1).sum(1), dtype=np.float64)
+
+
+class Wanted(NamedTuple):
+    """One exponent, over the widths from `first` on, and the half-width that it shall have."""
+
+    scatter: Scatter
+    half_width: float
+    first: int = 0
+
+    def excess(self, units: Array) -> float:
+        """Predicted over wanted half-width."""
+        return self.scatter.half_width(units, self.first) / self.half_width
+
+
+def wanted(scatters: Sequence[Scatter], half_width: float) -> list[Wanted]:
+    """Each exponent, and, less precisely, each over its larger half, lest the cheap small widths decide alone."""
+    half_width = AIM * half_width
+    found = [Wanted(scatter, half_width) for scatter in scatters]
+    larger = [Wanted(s, LARGER * half_width, len(s.x) // 2) for s in scatters if len(s.x) >= MINIMUM_POINTS]
+    return found + larger
+
+
+# --- the choice ------------------------------------------------------------------------------------------------
+
+
+def choose(goals: Sequence[Wanted], cost: Array, floor: Array, step: int = 1) -> Array:
+    """Units (width,) that reach all goals at the least cost @ units; multiples of `step`, at least `floor`.
+
+    cost (width,): of one unit. No width has fewer units than a larger one. Without that the weight would go to two or
+    three widths, and a pilot is too uncertain to say which: designs so made miss their goal by a sixth, and leave
+    little to see whether it is one law. Each round takes the weights for given and moves the units towards Lagrange's
+    sqrt(pull / cost), pooled over widths that would break the order; several goals share by multipliers that grow where
+    a goal is not met. The cheapest of all rounds is kept, which makes it no dearer than equal replicas, the first.
+    Raises StudyError if no number of replicas is enough.
+    """
+    least = np.maximum.reduce([floor, *(goal.scatter.least for goal in goals)])
+    least = np.maximum.accumulate(least[::-1])[::-1]
+    share, units, best = np.ones(len(goals)), np.ones(len(cost)), None
+    for _ in range(ROUNDS):
+        units = _scaled(goals, units, least)
+        whole = _trimmed(goals, step * np.ceil(units / step - 1e-9), cost, least, step)
+        best = whole if best is None or cost @ whole < cost @ best else best
+        share = share * np.array([goal.excess(units) for goal in goals]) ** 2
+        pull = sum(s * goal.scatter.pull(units, goal.first) for s, goal in zip(share, goals, strict=True))
+        ordered = isotonic_regression(pull / cost, weights=cost, increasing=False).x
+        aim = np.sqrt(np.maximum(ordered, 1e-9 * ordered.max()))
+        units = np.sqrt(units * aim * (cost @ units) / (cost @ aim))
+    assert best is not None
+    return best
+
+
+def _scaled(goals: Sequence[Wanted], units: Array, least: Array) -> Array:
+    """The units times the smallest factor that reaches all goals, none under `least`."""
+
+    def reached(factor: float) -> bool:
+        return all(goal.excess(np.maximum(least, factor * units)) <= 1 for goal in goals)
+
+    high = MOST / float(units.max())
+    low = 1e-9 * high
+    if not reached(high):
+        raise StudyError(_unreachable(goals, np.maximum(least, high * units)))
+    for _ in range(40):
+        middle = float(np.sqrt(low * high))
+        low, high = (low, middle) if reached(middle) else (middle, high)
+    return np.asarray(np.maximum(least, high * units), dtype=np.float64)
+
+
+def _unreachable(goals: Sequence[Wanted], units: Array) -> str:
+    worst = max(goals, key=lambda goal: goal.excess(units))
+    there = worst.scatter.half_width(units, worst.first)
+    return (
+        f"--resolve: out of reach at {worst.scatter.at}: with any number of replicas the limit's own error leaves a "
+        f"half-width of {there:.2g}; raise draws or limit.nodes, or ask for less"
+    )
+
+
+def _trimmed(goals: Sequence[Wanted], units: Array, cost: Array, least: Array, step: int) -> Array:
+    """Whole units less the blocks that rounding up made superfluous, the dearest widths first."""
+    units = units.copy()
+
+    def enough(index: int, blocks: int) -> bool:
+        units[index] = step * blocks
+        return all(goal.excess(units) <= 1 for goal in goals)
+
+    for index in np.argsort(-cost):
+        next_larger = units[index + 1] if index + 1 < len(units) else 1
+        low, high = int(np.ceil(max(least[index], next_larger) / step)) - 1, round(units[index] / step)
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (low, middle) if enough(index, middle) else (middle, high)
+        units[index] = step * high
+    return units
+
+
+# --- the pilot -------------------------------------------------------------------------------------------------
+
+
+def scatter_of(at: str, widths: Sequence[int], points: Sequence[Point], slack: Sequence[float]) -> Scatter:
+    """The scatter of a ladder from the pilot's points, at some or all of its widths, and the slack of each.
+
+    The variances are smoothed by a line in log N, as the fit's weights are, and so extended to widths without a pilot.
+    Correlations depend on the ratio of two widths; at ratios that the pilot lacks they are 0, on the safe side.
+    """
+    known = [list(widths).index(round(point.variable)) for point in points]
+    x = np.log(np.array(widths, dtype=np.float64))
+    influence = [point.units * point.log_influence for point in points]
+    raw = np.array([np.square(one).mean() * len(one) / (len(one) - 1) for one in influence]) + RESOLUTION**2
+    line = np.polynomial.Polynomial.fit(x[known], np.log(raw), 1)
+    size = np.exp(0.5 * line(x))
+    dof = np.mean([degrees_of_freedom(one) / len(one) for one in influence])
+    return Scatter(
+        at=at,
+        x=x,
+        covariance=_correlation(x, known, influence) * np.outer(size, size),
+        dof=np.full(len(x), dof),
+        slack=np.interp(x, x[known], slack),
+        least=np.interp(x, x[known], [_least_units(point) for point in points]),
+    )
+
+
+def _correlation(x: Array, known: Sequence[int], influence: Sequence[Array]) -> Array:
+    """Correlations (width, width) of influences over the units that two cells share, by their distance in octaves.
+
+    Those at one distance are averaged, as each is known to a tenth or so. What results is made a correlation matrix.
+    """
+    distance = np.rint(np.abs(np.subtract.outer(x, x)) / np.log(2)).astype(int)
+    seen: dict[int, list[float]] = {}
+    for (i, one), (j, other) in itertools.combinations(zip(known, influence, strict=True), 2):
+        n = min(len(one), len(other))
+        norm = np.sqrt(np.square(one[:n]).sum() * np.square(other[:n]).sum())
+        seen.setdefault(distance[i, j], []).append(one[:n] @ other[:n] / norm if norm > 0 else 0.0)
+    found = np.eye(len(x))
+    for apart, values in seen.items():
+        found[(distance == apart) & (found != 1)] = np.mean(values)
+    size, vectors = np.linalg.eigh(found)
+    found = (vectors * np.maximum(size, 1e-6)) @ vectors.T
+    scale = np.sqrt(np.diag(found))
+    return np.asarray(found / np.outer(scale, scale), dtype=np.float64)
+
+
+def _least_units(point: Point) -> float:
+    """Units with which a debiased square will stand out of its noise."""
+    if not point.signed:
+        return float(LEAST_UNITS)
+    return max(LEAST_UNITS, point.units * (MARGIN * SIGNIFICANCE / point.significance) ** 2)
+
+
+class Pilot:
+    """The trainings that a study already has, whatever their number, as points of one quantity in N."""
+
+    def __init__(self, study: Study, layout: Layout, quantity: Quantity, be: Backend) -> None:
+        law = ParameterLaw.of(study)
+        self.study, self.layout, self.quantity = study, layout, quantity
+        self.read = rates.Reader(study, layout, Design(law.symmetric_c, study.training.antithetic))
+        self.bootstrap = Bootstrap(
+            lambda units, count: be.uniforms(study.seed, Stream.BOOTSTRAP, units.astype(np.uint32), count), REPLICATES
+        )
+
+    def scatters(self, cells: Sequence[Cell]) -> Iterator[Scatter]:
+        """The scatter of each ladder K = N of the cells. Raises StudyError where the pilot is too small."""
+        for ladder in rates.ladders("N", cells):
+            if not ladder.cells:
+                continue
+            there = [cell for cell in ladder.cells if self.layout.ensemble(cell).exists()]
+            points, slack = [], []
+            for cell in there:
+                trainings = self.read(replace(cell, replicas=1))
+                point = powerlaw.measure(cell.width, self.quantity.sample(trainings), self.bootstrap)
+                points.append(self._good(point, ladder.at))
+                share = self.quantity.slack(trainings) / point.estimate
+                slack.append(share * self.quantity.leverage(trainings))
+            if len(points) < 2:
+                raise StudyError(
+                    f"{self.layout.root}: the pilot has {len(points)} widths at {ladder.at}; run 2 or more"
+                )
+            yield scatter_of(ladder.at, [cell.width for cell in ladder.cells], points, slack)
+
+    def _good(self, point: Point, at: str) -> Point:
+        where = f"{self.layout.root}: the pilot's {self.quantity.name} at {at} N={point.variable:g}"
+        if point.units < MINIMUM_UNITS:
+            raise StudyError(f"{where} has {point.units} independent replicas; run a pilot of at least {MINIMUM_UNITS}")
+        if not (point.estimate > 0 and point.significance > HINT):
+            raise StudyError(
+                f"{where} does not stand out of its noise; run a pilot with more replicas or smaller widths"
+            )
+        return point
+
+    def replicas(self, cell: Cell) -> int:
+        """Trainings of a cell that are there."""
+        if not self.layout.ensemble(cell).exists():
+            return 0
+        return int(np.prod(self.read(replace(cell, replicas=1)).output.shape[:2]))
+
+
+# --- the study -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Resolved:
+    """A study with the chosen replicas, what a pilot has of them (width,), and the predicted half-widths by ladder."""
+
+    study: Study
+    quantity: Quantity
+    replicas: tuple[int, ...]
+    done: tuple[int, ...]
+    half_widths: dict[str, float]
+
+    def to_yaml(self, folder: Path) -> str:
+        """The study file with the chosen replicas, to be put into `folder`."""
+        return to_yaml(self.study, folder)
+
+    def report(self, ns_per_unit_step: float, worker: str = "core") -> str:
+        """The plan's table for the chosen replicas, then what they will resolve, and the line to paste."""
+        cells = _main_cells(self.study)
+        steps = sum(plan.unit_steps(cell, self.study) for cell in cells)
+        there = dict(zip(self.study.training.width, self.done, strict=True))
+        old = sum(plan.unit_steps(replace(c, replicas=min(c.replicas, there[c.width])), self.study) for c in cells)
+        found = ", ".join(f"{at} ± {half:.3g}" for at, half in self.half_widths.items())
+        new = (steps - old) * ns_per_unit_step / 3.6e12
+        return "\n".join(
+            [
+                plan.summary(self.study, ns_per_unit_step, worker),
+                f"{100 * old / steps:.0f}% of the training steps in width are there, {new:.3g} {worker}-hours remain",
+                f"predicted for {self.quantity.name} ({self.quantity.estimator}): {found}",
+                f"replicas: [{', '.join(map(str, self.replicas))}]",
+            ]
+        )
+
+
+def resolve(study: Study, layout: Layout, be: Backend, half_width: float, name: str) -> Resolved:
+    """Choose the replicas of the study's main product so that quantity `name` has the half-width in every ladder.
+
+    be: a back end for the bootstrap's uniforms, on a processor. What is there counts as done, and is not taken away.
+    Ladders of the study (training.ladders) keep their replicas. Raises StudyError without a pilot, for a quantity that
+    has no rate in N, and for a half-width out of reach.
+    """
+    quantity = quantity_of(study, name)
+    cells = _main_cells(study)
+    if not any(layout.ensemble(cell).exists() for cell in cells):
+        raise StudyError(
+            f"{layout.root}: has no trainings to learn the scatter from; run a pilot first: "
+            f"rnnlimits run {study.source} with training.replicas: 64 or so (they will count)"
+        )
+    pilot = Pilot(study, layout, quantity, be)
+    scatters = list(pilot.scatters(cells))
+    if not scatters:
+        raise StudyError(f"{study.source}: training has no ladder K = N to resolve; set steps_per_time: [width]")
+    members = 2 if study.training.antithetic else 1
+    widths = study.training.width
+    done = [max(pilot.replicas(cell) for cell in cells if cell.width == width) for width in widths]
+    cost = [sum(plan.unit_steps(replace(c, replicas=members), study) for c in cells if c.width == n) for n in widths]
+    units = _chosen(study, scatters, half_width, np.array(cost, dtype=np.float64), np.array(done) / members)
+    replicas = tuple(round(members * one) for one in units)
+    training = study.training.model_copy(update={"replicas": replicas})
+    by_ladder = _order(scatters[0], widths)
+    half = {one.at: one.half_width(units[by_ladder]) for one in scatters}
+    return Resolved(study.model_copy(update={"training": training}), quantity, replicas, tuple(done), half)
+
+
+def _chosen(study: Study, scatters: list[Scatter], half_width: float, cost: Array, done: Array) -> Array:
+    """Units for each width in the order of the study; widths that are in no ladder keep their number."""
+    order = _order(scatters[0], study.training.width)
+    step = study.training.paths_per_block
+    floor = np.maximum(done[order], LEAST_UNITS)
+    members = 2 if study.training.antithetic else 1
+    units = np.array(study.training.products()[0].replicas) / members
+    units[order] = choose(wanted(scatters, half_width), cost[order], step * np.ceil(floor / step), step)
+    return units
+
+
+def _order(scatter: Scatter, widths: Sequence[int]) -> NDArray[np.int64]:
+    """Positions in the study of the widths of a ladder."""
+    return np.array([list(widths).index(round(width)) for width in np.exp(scatter.x)], dtype=np.int64)
+
+
+def _main_cells(study: Study) -> list[Cell]:
+    """The cells of the main product, without ladders."""
+    main = study.training.model_copy(update={"ladders": ()})
+    return list(plan.cells(study.model_copy(update={"training": main})))
+
+
+def quantity_of(study: Study, name: str) -> Quantity:
+    """The best estimator of a quantity in N that the study has without twins. Raises StudyError if there is none."""
+    design = Design(ParameterLaw.of(study).symmetric_c, study.training.antithetic)
+    have = [one for one in ENTRIES if one.variable == "N" and one.exists(design) and not one.refusal(design)]
+    found = [one for one in have if one.name == name]
+    if not found:
+        names = ", ".join(dict.fromkeys(one.name for one in have))
+        raise StudyError(f"--quantity {name}: is not a quantity in N of this study; allowed: {names}")
+    return found[-1]

@@ -1,0 +1,1 @@
+"""A results folder looked at: summary, inspection, comparison, atlas."""

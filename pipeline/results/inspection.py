@@ -1,0 +1,263 @@
+"""Look at result files: are they sound (validate), what is in them (inspect), are two the same (digest)?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from rnnlimits import experiments
+from rnnlimits.base.errors import StudyError
+from rnnlimits.files import digests, provenance
+from rnnlimits.files.reading import FORMAT, attribute_of, digest_of, open_complete, shown
+from rnnlimits.files.variables import dims_of, groups, values_of, variables
+from rnnlimits.study import load_any
+from rnnlimits.training.layout import STATES, Layout
+
+TRAINING = ("cell_id", "cell", "beta", "width", "steps_per_time", "depth", "alpha", "horizon")
+MACHINE = ("backend", "device")
+NETWORK = ("cell_id", "cell", "width", "network")
+GRAM = ("gram_id", "network", "precision")
+OF_NO_STUDY = {"gram-shard", "gram-ensemble"}  # of a matrix that belongs to a user
+# Root attributes beside provenance.FIELDS, by kind.
+ATTRIBUTES = {
+    "train-shard": (*TRAINING, *MACHINE, "first", "count"),
+    "train-ensemble": (*TRAINING, "joined_along", "shard_count"),
+    "draw-shard": ("draw_id", "block", "exact", *MACHINE),
+    "draw": ("draw_id", "exact", *MACHINE),
+    "twin-shard": ("twin_id", "steps_per_time", "alpha", "horizon", *MACHINE, "first", "count"),
+    "twin-ensemble": ("twin_id", "steps_per_time", "alpha", "horizon", "joined_along", "shard_count"),
+    "limit": ("draw_id", "limit_id", "exact", *MACHINE),
+    "poisson": ("draw_id", "limit_id", *MACHINE),
+    "rates": MACHINE,
+    "kernel-shard": (*NETWORK, *MACHINE, "first", "count"),
+    "kernel-ensemble": (*NETWORK, "joined_along", "shard_count"),
+    "descent-shard": (*NETWORK, *MACHINE, "first", "count"),
+    "descent-ensemble": (*NETWORK, "joined_along", "shard_count"),
+    "rntk-limit": ("networks", *MACHINE),
+    "gram-shard": (*GRAM, "backend", "first", "count"),
+    "gram-ensemble": (*GRAM, "joined_along", "shard_count"),
+}
+_STATE = ("rounding", "state_version", "done", "chain_step", "seconds")
+ATTRIBUTES |= {
+    "train-state": (*ATTRIBUTES["train-shard"], *_STATE),
+    "twin-state": (*ATTRIBUTES["twin-shard"], *_STATE),
+}
+# What the results of a study are called; another kind under such a name is a file in the wrong place.
+KIND_OF_NAME = {
+    "draw.h5": "draw",
+    "limit.h5": "limit",
+    "poisson.h5": "poisson",
+    "rates.h5": "rates",
+    "kernels.h5": "rntk-limit",
+    "gram.h5": "gram-ensemble",
+}
+# Shown first and in this order by `inspect`; the study's text has its own line.
+SHOWN_FIRST = ("study", "study_id", "cell_id", "precision", "seed", "backend", "device", "created")
+
+
+def hdf5_files(path: Path) -> list[Path]:
+    """The file itself, or every .h5 file below a folder but saved states, sorted.
+
+    Raises StudyError if there is none.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        return [path]
+    # A name that starts with a dot is a temporary of a writer at work, or of one that was killed.
+    found = sorted(file for file in path.rglob("*.h5") if not file.name.startswith(".") and not _is_state(path, file))
+    if not found:
+        raise StudyError(f"{path}: holds no .h5 files; give a results folder (results/STUDY) or a file")
+    return found
+
+
+def _is_state(folder: Path, file: Path) -> bool:
+    """Is it a saved state of work under way? They come and go, and are no results."""
+    places = [folder / parent for parent in file.relative_to(folder).parents]
+    # Beside shards or locks: a study may have the name of the folder of states.
+    return any(
+        place.name == STATES and ((place.parent / "shards").is_dir() or (place.parent / ".locks").is_dir())
+        for place in places[:-1]
+    )
+
+
+def digest(path: Path) -> list[str]:
+    """One line for each file, "DIGEST  PATH" (relative to a folder): equal lines mean equal values.
+
+    See `store.digest_of` for what enters. Raises StudyError on a file that is not complete.
+    """
+    path = Path(path)
+    return [f"{digest_of(file)}  {file.relative_to(path) if path.is_dir() else file}" for file in hdf5_files(path)]
+
+
+# --------------------------------------------------------------------------------------------------- validate
+
+
+def validate(path: Path) -> list[str]:
+    """Every fault of a file, or of all .h5 files of a results folder, one line each; empty if there is none.
+
+    Looked at: completeness, safety, virtual sources, root attributes, and of each variable its units, long name,
+    dimension scales, and its digest, recomputed from the values. Raises StudyError if there is nothing to look at.
+    """
+    return [fault for file in hdf5_files(path) for fault in _file_faults(file)]
+
+
+def missing(root: Path) -> list[str]:
+    """What the study in a results folder asks for and the folder lacks, one line each; empty for anything else.
+
+    Raises StudyError if the folder's study.yaml cannot be read.
+    """
+    layout = Layout(root)
+    if not layout.study_yaml.is_file():
+        return []
+    wanted = experiments.results(load_any(layout.study_yaml), root)
+    return [f"{path}: is missing; rnnlimits run makes it" for path in wanted if not path.exists()]
+
+
+def _file_faults(path: Path) -> list[str]:
+    try:
+        with open_complete(path, None) as file:
+            return [f"{path}: {fault}" for fault in _content_faults(path, file)]
+    except StudyError as error:
+        return [str(error)]
+    except (RuntimeError, LookupError) as error:
+        # What h5py raises for forged dimension scales; damage by accident ends at the file's checksum.
+        return [f"{path}: is damaged ({shown(error)})"]
+
+
+def _content_faults(path: Path, file: h5py.File) -> Iterator[str]:
+    kind = str(attribute_of(file, "kind"))
+    if kind != (expected := KIND_OF_NAME.get(path.name, kind)):
+        yield f"is of kind {kind}; a file of this name is {expected}"
+    fields = provenance.SOFTWARE if kind in OF_NO_STUDY else provenance.FIELDS
+    for name in (*fields, *ATTRIBUTES.get(kind, ())):
+        if name not in file.attrs:
+            yield f"has no attribute {name}"
+    for group in groups(file):
+        for dataset in variables(group).values():
+            for fault in _variable_faults(group, dataset):
+                yield f"variable {dataset.name} {fault}"
+
+
+def _variable_faults(group: h5py.Group, dataset: h5py.Dataset) -> Iterator[str]:
+    for name in ("units", "long_name"):
+        if not isinstance(found := dataset.attrs.get(name), str) or not found:
+            yield f"has no {name}"
+    for dim, length in zip(dims_of(dataset), dataset.shape, strict=True):
+        scale = group.get(dim) if dim else None
+        if not isinstance(scale, h5py.Dataset) or not scale.is_scale:
+            yield "has an axis without a dimension scale"
+        elif scale.shape != (length,):
+            yield f"has {length} values along {dim}, whose scale has the shape {scale.shape}"
+    stored = dataset.attrs.get("digest")
+    if stored is None and "volatile" not in dataset.attrs:
+        yield "has no digest"
+    elif stored is not None and stored != digests.of_dataset(dataset):
+        yield "is damaged: its values do not have the digest they were written with"
+
+
+# ---------------------------------------------------------------------------------------------------- inspect
+
+
+def inspect(path: Path) -> str:
+    """A file as a readable tree: dimensions, variables with shape, type, units and meaning, attributes.
+
+    For a folder, one line for each file. Raises StudyError on a file that is not complete.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return "\n".join([f"{path}/", *_rows([_file_row(path, file) for file in hdf5_files(path)])])
+    with open_complete(path, None) as file:
+        lines = [_title(path, file)]
+        for group in groups(file):
+            lines += _group_lines(group)
+    return "\n".join(lines)
+
+
+def _title(path: Path, file: h5py.File) -> str:
+    kind, version = attribute_of(file, "kind"), attribute_of(file, "format_version")
+    return f"{path}: {shown(kind)}, {FORMAT} format {version}, {size_text(path.stat().st_size)}"
+
+
+def _file_row(folder: Path, path: Path) -> tuple[str, ...]:
+    with open_complete(path, None) as file:
+        dims = {dim: n for d in variables(file).values() for dim, n in zip(dims_of(d), d.shape, strict=True)}
+        size = size_text(path.stat().st_size)
+        sizes = ", ".join(f"{dim} {length}" for dim, length in dims.items())
+        return str(path.relative_to(folder)), shown(attribute_of(file, "kind")), size, sizes
+
+
+def _group_lines(group: h5py.Group) -> list[str]:
+    """The part of the tree that belongs to one group: its dimensions, its variables, its attributes."""
+    found = variables(group)
+    lines = [] if group.name == "/" else ["", group.name]
+    coordinates = [dataset for dataset in found.values() if dataset.is_scale]
+    if coordinates:
+        lines += ["  dimensions", *_rows([_coordinate_row(dataset) for dataset in coordinates], indent=4)]
+    others = [dataset for dataset in found.values() if not dataset.is_scale]
+    if others:
+        lines += ["  variables", *_rows([_variable_row(dataset) for dataset in others], indent=4)]
+    if len(group.attrs):
+        lines += ["  attributes", *_rows(_attribute_rows(group), indent=4)]
+    return lines
+
+
+def _coordinate_row(dataset: h5py.Dataset) -> tuple[str, ...]:
+    values = values_of(dataset)
+    ends = f"{shown(values[0])} .. {shown(values[-1])}" if len(values) else "empty"
+    return _name(dataset), str(len(values)), ends, _units(dataset), _meaning(dataset)
+
+
+def _variable_row(dataset: h5py.Dataset) -> tuple[str, ...]:
+    dims = "(" + ", ".join(dims_of(dataset)) + ")"
+    shape = " x ".join(map(str, dataset.shape)) or "scalar"
+    kind = "text" if dataset.dtype.kind == "O" else str(dataset.dtype)
+    notes = [f"over {len(dataset.virtual_sources())} shards"] if dataset.is_virtual else []
+    notes += ["volatile"] if "volatile" in dataset.attrs else []
+    meaning = _meaning(dataset) + (f" ({', '.join(notes)})" if notes else "")
+    return _name(dataset), dims, shape, kind, _units(dataset), meaning
+
+
+def _attribute_rows(group: h5py.Group) -> list[tuple[str, ...]]:
+    names = [name for name in SHOWN_FIRST if name in group.attrs]
+    names += [name for name in group.attrs if name not in SHOWN_FIRST]
+    return [(shown(name), _attribute_text(group, name)) for name in names]
+
+
+def _attribute_text(group: h5py.Group, name: str) -> str:
+    """One line: long text (the study) by its length, since a tree of results is no place for a page."""
+    value = group.attrs[name]
+    if isinstance(value, str) and "\n" in value:
+        return f"text of {len(value.splitlines())} lines"
+    return shown(np.array2string(value, max_line_width=10**6) if isinstance(value, np.ndarray) else value, 100)
+
+
+def _name(dataset: h5py.Dataset) -> str:
+    return shown(dataset.name.rsplit("/", 1)[-1])
+
+
+def _units(dataset: h5py.Dataset) -> str:
+    return f"[{shown(dataset.attrs.get('units'))}]"
+
+
+def _meaning(dataset: h5py.Dataset) -> str:
+    return shown(dataset.attrs.get("long_name"))
+
+
+def _rows(rows: list[tuple[str, ...]], indent: int = 2) -> list[str]:
+    """Columns padded to a common width; the last is left as it is."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        (" " * indent + "  ".join(cell.ljust(n) for cell, n in zip(row, widths, strict=True))).rstrip() for row in rows
+    ]
+
+
+def size_text(count: float) -> str:
+    """Bytes for people: 812 B, 3.1 kB, 20 MB."""
+    for unit in ("B", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} GB"

@@ -1,0 +1,85 @@
+"""One self-contained file of a study, to send to a colleague."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+
+import h5py
+
+from rnnlimits.base.errors import StudyError
+from rnnlimits.files.provenance import software
+from rnnlimits.files.reading import AGAIN, attribute_of, open_complete
+from rnnlimits.files.store import atomic_h5
+from rnnlimits.files.variables import dims_of, put, set_attributes, values_of, variables
+from rnnlimits.results.inspection import hdf5_files, validate
+
+KIND = "pack"
+RESERVED = {"units", "long_name", "digest", "volatile", "CLASS", "NAME", "REFERENCE_LIST", "DIMENSION_LIST"}
+STUDY = ("study", "study_id", "precision", "seed")
+
+
+def pack(results: Path, output: Path) -> None:
+    """Copy every result of a study (draw, limit, rates, ensembles; not the shards) into the file `output`.
+
+    results: the folder results/STUDY. A result train/P/C.h5 becomes the group train/P/C, its root attributes the
+    group's, virtual values real ones. Each value is checked against its digest on the way, and the file is validated.
+    Raises StudyError if there is nothing to pack, or a result is not complete, damaged, or misses a shard.
+    """
+    results, output = Path(results), Path(output)
+    if not results.is_dir():
+        raise StudyError(f"{results}: is not a folder; give the results folder of a study (results/STUDY)")
+    if results.resolve() in output.resolve().parents:
+        raise StudyError(f"{output}: lies inside {results}; write the pack somewhere else")
+    if output.exists() and not _is_pack(output):
+        raise StudyError(f"{output}: is there already and is not a pack; give a new name, or remove it first")
+    if not output.absolute().parent.is_dir():
+        raise StudyError(f"{output.absolute().parent}: there is no such folder for the pack")
+    members = [path for path in hdf5_files(results) if _belongs(results, path)]
+    if not members:
+        raise StudyError(f"{results}: holds no results to pack; run the study first")
+    with atomic_h5(output, KIND, _attributes(results, members[-1])) as file:
+        for path in members:
+            _pack_one(path, file.create_group(str(path.relative_to(results).with_suffix("")), track_order=True))
+    if faults := validate(output):
+        raise StudyError(f"{faults[0]} (written just now: the disk may be failing)")
+
+
+def _is_pack(path: Path) -> bool:
+    try:
+        with open_complete(path, KIND):
+            return True
+    except StudyError:
+        return False
+
+
+def _belongs(results: Path, path: Path) -> bool:
+    """Results only: no shards (ensembles hold their values) and no earlier pack."""
+    if path.relative_to(results).parts[0] == "shards":
+        return False
+    with open_complete(path, None) as file:
+        return attribute_of(file, "kind") != KIND
+
+
+def _attributes(results: Path, member: Path) -> dict[str, object]:
+    """Root attributes: the study, and the software that packs; each group keeps its own."""
+    with open_complete(member, None) as file:
+        study = {name: value for name in STUDY if (value := attribute_of(file, name)) is not None}
+        text = attribute_of(file, "study_yaml")
+    written = results / "study.yaml"
+    if written.is_file():
+        text = written.read_text(encoding="utf-8")
+    return {**study, "study_yaml": text or "", **software(), "command_line": shlex.join(sys.argv)}
+
+
+def _pack_one(path: Path, group: h5py.Group) -> None:
+    with open_complete(path, None) as file:
+        set_attributes(group, dict(file.attrs))
+        for name, dataset in variables(file).items():
+            volatile = "volatile" in dataset.attrs
+            units, long_name = dataset.attrs["units"], dataset.attrs["long_name"]
+            copy = put(group, name, values_of(dataset), dims_of(dataset), units, long_name, volatile)
+            set_attributes(copy, {k: v for k, v in dataset.attrs.items() if k not in RESERVED})
+            if not volatile and copy.attrs["digest"] != dataset.attrs["digest"]:
+                raise StudyError(f"{path}: its variable {name} is damaged (digest differs); {AGAIN}")

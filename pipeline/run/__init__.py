@@ -1,0 +1,1 @@
+"""Running a study: Snakemake, stages by name, what ships, doctor."""

@@ -1,0 +1,102 @@
+"""What a folder's file system can do, found out by doing it: write, rename, sync, lock."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from rnnlimits.base.errors import StudyError
+from rnnlimits.files import durable
+
+MOUNTS = Path("/proc/self/mountinfo")
+
+# Exit code 0: got the lock; 3: was refused it.
+_TAKE = """
+import fcntl, sys
+try:
+    fcntl.flock(open(sys.argv[1], "a"), fcntl.LOCK_EX | fcntl.LOCK_NB)
+except BlockingIOError:
+    sys.exit(3)
+"""
+_REFUSED = 3
+
+
+@dataclass(frozen=True)
+class Mount:
+    """One mounted file system: its type, and whether programs and libraries may be loaded from it."""
+
+    kind: str
+    executable: bool
+
+
+def nearest(path: Path) -> Path:
+    """The deepest part of `path` that exists: what does not exist yet would be made in it."""
+    path = path.absolute()
+    return next(folder for folder in (path, *path.parents) if folder.exists())
+
+
+def mount_of(path: Path, table: Path = MOUNTS) -> Mount:
+    """The file system that holds an existing path; kind "unknown" where the system has no such table (not Linux)."""
+    found, best = Mount("unknown", True), -1
+    for line in table.read_text(errors="replace").splitlines() if table.exists() else []:
+        before, after = line.split(" - ", 1)
+        point = Path(_plain(before.split()[4]))
+        # The last line of one mount point is what was mounted over the others.
+        if path.resolve().is_relative_to(point) and len(point.parts) >= best:
+            options = {*before.split()[5].split(","), *after.split()[2].split(",")}
+            found, best = Mount(after.split()[0], "noexec" not in options), len(point.parts)
+    return found
+
+
+def _plain(name: str) -> str:
+    """A path of the mount table, where blanks are written in octal."""
+    return re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), name)
+
+
+@contextmanager
+def trial_folder(path: Path) -> Iterator[Path]:
+    """A temporary folder on the file system of `path`, which need not exist. Raises StudyError if none can be made."""
+    place = nearest(path)
+    try:
+        folder = Path(tempfile.mkdtemp(prefix=".rnnlimits-doctor-", dir=place))
+    except OSError as error:
+        raise durable.refusal(place, error) from error
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def try_replace(folder: Path) -> None:
+    """Write, sync and rename as results are, over an older file. Raises StudyError unless the new one is read."""
+    target = folder / "replaced"
+    for text in (b"old", b"new"):
+        durable.write_bytes(target, text)
+    if target.read_bytes() != b"new":
+        raise StudyError(f"{folder.parent}: a renamed file shows its old contents; write the results elsewhere")
+
+
+def locks_exclude(folder: Path) -> bool:
+    """Whether another process is refused a lock that this one holds. Raises OSError where there are no locks at all."""
+    path = folder / "locked"
+    with path.open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        command = [sys.executable, "-I", "-S", "-c", _TAKE, str(path)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    if done.returncode not in (0, _REFUSED):
+        raise OSError(f"another process cannot ask for it: {(done.stderr.strip().splitlines() or ['no answer'])[-1]}")
+    return done.returncode == _REFUSED
+
+
+def writable(folder: Path) -> bool:
+    """Whether files can be made in a folder that exists."""
+    return folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)

@@ -1,0 +1,408 @@
+"""`rnnlimits doctor`: one page about this machine, and whether training works on it, from all ranks of an MPI job."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import h5py
+import mpi4py
+import snakemake
+from mpi4py import MPI
+
+from rnnlimits import kernels
+from rnnlimits.base.errors import StudyError
+from rnnlimits.files.provenance import software
+from rnnlimits.kernels import compiler
+from rnnlimits.kernels.problem import Backend, KernelError
+from rnnlimits.ranks import gpus, parallel
+from rnnlimits.ranks import selftest as trials
+from rnnlimits.run import disk as storage
+from rnnlimits.run import workflow
+
+SECTIONS = ("software", "MPI", "ranks", "compilers", "GPU", "results", "back ends")  # in the order of the page
+OK, WARNING, FAILED = "ok", "warning:", "FAILED:"
+PATIENCE = 120.0  # seconds that rank 0, done itself, waits for the others: another node may have to compile
+TAG = 77
+LITTLE_SPACE = 2**30  # bytes: the demo needs far less, a study of thousands of replicas more
+DRIVER = Path("/proc/driver/nvidia")
+
+# What launchers set for each process: its rank, the number of ranks, and what that tells about the launcher.
+LAUNCHERS = (
+    ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "Open MPI's mpiexec"),
+    ("PALS_RANKID", "PALS_SIZE", "PALS"),
+    ("FLUX_TASK_RANK", "FLUX_JOB_SIZE", "flux run"),
+    ("MPI_LOCALRANKID", "PMI_SIZE", "mpiexec (Hydra)"),
+    ("SLURM_STEP_NUM_TASKS", "SLURM_STEP_NUM_TASKS", "srun"),
+    ("PMI_RANK", "PMI_SIZE", "a launcher that speaks PMI"),
+)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the page."""
+
+    section: str
+    mark: str  # OK, WARNING or FAILED
+    label: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """What one rank found."""
+
+    rank: int
+    node: str
+    cores: frozenset[int]  # that it may run on
+    seat: gpus.Seat | None
+    folder: int  # inode of what there is of the results folder
+    findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True)
+class Order:
+    """What was asked for, and this rank's place."""
+
+    results: Path
+    backend: str
+    rank: int
+    ranks: int
+    split: int  # rank among those of its node
+
+
+def run(results: Path, backend: str, show: Callable[[Sequence[Finding]], str] | None = None) -> int:
+    """Print the page on rank 0; returns its exit code, 0 unless something FAILED (and 0 on the other ranks).
+
+    show: makes the printed text of all findings, if it is not to be the page.
+
+    Raises KernelError for an unknown back end.
+    """
+    comm = parallel.world()
+    kernels.require_known(backend)
+    own = examine(Order(results, backend, comm.rank, comm.size, parallel.rank_on_node(comm)))
+    reports = collect(comm, own, PATIENCE)
+    if comm.rank != 0:
+        return 0
+    findings = [*own.findings, *compare(reports)]
+    print((show or page)(findings), flush=True)
+    code = int(any(finding.mark == FAILED for finding in findings))
+    if None in reports:
+        parallel.abort(comm, "ranks that do not answer are ended")  # by themselves they do not end either
+    return code
+
+
+def collect(comm: MPI.Intracomm, own: Report, patience: float) -> list[Report | None]:
+    """The reports of all ranks on rank 0, None for one that did not answer in `patience` seconds; [] elsewhere."""
+    if comm.rank != 0:
+        comm.send(own, 0, TAG)
+        return []
+    reports: list[Report | None] = [own, *[None] * (comm.size - 1)]
+    end, status = time.monotonic() + patience, MPI.Status()
+    while None in reports and time.monotonic() < end:
+        if comm.iprobe(tag=TAG, status=status):
+            reports[status.source] = comm.recv(source=status.source, tag=TAG)
+        else:
+            time.sleep(parallel.IDLE_SECONDS)
+    return reports
+
+
+def examine(order: Order) -> Report:
+    """Everything one rank finds out; what breaks is a finding. Only the first rank looks at what all have in common."""
+    checks: list[tuple[str, str, Callable[[], Iterable[Finding]]]] = [
+        ("results", "results folder", lambda: _results(order)),
+        ("results", "kernel cache", _caches),
+        ("back ends", order.backend, lambda: _asked(order)),
+    ]
+    if order.rank == 0:
+        checks[:0] = [("software", "software", _software), ("MPI", "MPI", lambda: _mpi(order, os.environ))]
+        checks += [("compilers", "C++", _compilers), ("GPU", "CuPy", _gpu)]
+        checks += [("results", "file locks", lambda: _locks(order.results))]
+        checks += [("back ends", name, partial(_other, name)) for name in _others(order.backend)]
+    findings = [finding for section, label, check in checks for finding in guarded(section, label, check)]
+    folder = storage.nearest(order.results).stat().st_ino
+    return Report(order.rank, platform.node(), frozenset(_cores()), _seat(order), folder, tuple(findings))
+
+
+def guarded(section: str, label: str, check: Callable[[], Iterable[Finding]]) -> list[Finding]:
+    """What a check finds, or that it broke: a page about broken machines is printed whatever breaks."""
+    try:
+        return list(check())
+    except Exception as error:
+        kind = "" if isinstance(error, StudyError | KernelError) else f"{type(error).__name__}: "
+        return [Finding(section, FAILED, label, f"{kind}{error}")]
+
+
+# --- software, MPI, compilers ------------------------------------------------------------------------------
+
+
+def _software() -> Iterator[Finding]:
+    facts = software()
+    config = h5py.get_config()
+    yield Finding("software", OK, "rnnlimits", f"{facts['software_version']}, commit {facts['git_commit']}")
+    yield Finding("software", OK, "Python", f"{platform.python_version()}, {sys.executable}")
+    yield Finding("software", OK, "platform", platform.platform())
+    yield Finding("software", OK, "NumPy", str(facts["numpy"]))
+    parallel_io = "with" if config.mpi else "without"
+    hdf5 = f"{h5py.__version__}, HDF5 {h5py.version.hdf5_version}, {parallel_io} MPI (not needed)"
+    yield Finding("software", OK, "h5py", hdf5)
+    yield Finding("software", OK, "Snakemake", snakemake.__version__)
+
+
+def _mpi(order: Order, environment: Mapping[str, str]) -> Iterator[Finding]:
+    vendor, version = MPI.get_vendor()
+    numbers = ".".join(map(str, version))
+    yield Finding("MPI", OK, "library", f"{vendor} {numbers}, mpi4py {mpi4py.__version__}")
+    yield launched(order.ranks, environment)
+    found = shutil.which("mpiexec", path=workflow.environment()["PATH"])
+    if found is None:
+        yield Finding("MPI", WARNING, "mpiexec", "not found; `rnnlimits run` needs it: python -m pip install mpich")
+    else:
+        yield Finding("MPI", OK, "mpiexec", found)
+
+
+def launched(ranks: int, environment: Mapping[str, str]) -> Finding:
+    """How this job was started, and whether its MPI has noticed: each process alone is what a foreign mpiexec makes."""
+    for rank_name, size_name, launcher in LAUNCHERS:
+        if rank_name not in environment:
+            continue
+        started = environment.get(size_name, "")
+        if ranks == 1 and started.isdigit() and int(started) > 1:
+            advice = "use the mpiexec that belongs to this MPI, or srun --mpi=pmi2"
+            text = f"{launcher} started {started}, but each believes to be alone; {advice}"
+            return Finding("MPI", FAILED, "ranks", text)
+        return Finding("MPI", OK, "ranks", f"{ranks}, started by {launcher}")
+    return Finding("MPI", OK, "ranks", f"{ranks}, started alone; mpiexec -n 2 rnnlimits doctor tries several")
+
+
+def _compilers() -> Iterator[Finding]:
+    try:
+        chosen = compiler.find_compiler()
+    except KernelError as error:
+        yield Finding("compilers", WARNING, "C++", f"{error}; install one: NumPy alone is 10 to 100 times slower")
+        return
+    candidates = [chosen, *filter(None, map(shutil.which, ("g++", "clang++", "c++")))]
+    for path in dict.fromkeys(candidates):
+        used = " (the one used)" if path == chosen else ""
+        yield Finding("compilers", OK, "C++", f"{path}, {_version(path)}{used}")
+
+
+def _version(path: str) -> str:
+    done = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=30, check=False)
+    return (done.stdout.splitlines() or ["no version"])[0]
+
+
+def _gpu() -> Iterator[Finding]:
+    from rnnlimits.kernels import cuda
+
+    reason = cuda.available()
+    if reason is not None:
+        has_driver = DRIVER.exists()
+        advice = "; this machine has an NVIDIA driver, so a GPU may lie idle" if has_driver else " (not needed)"
+        yield Finding("GPU", WARNING if has_driver else OK, "CUDA", f"none: {reason}{advice}")
+    for label, value in cuda.report():
+        if value != reason:
+            yield Finding("GPU", OK, label, value)
+
+
+# --- folders -----------------------------------------------------------------------------------------------
+
+
+def _caches() -> Iterator[Finding]:
+    wanted, found = os.environ.get("RNNLIMITS_CACHE"), compiler.cache_folder()
+    mount = storage.mount_of(found)
+    if wanted and Path(wanted) != found:
+        text = f"RNNLIMITS_CACHE={wanted} cannot be written, {found} is used; every process compiles anew; set another"
+        yield Finding("results", WARNING, "kernel cache", text)
+    elif not mount.executable:
+        text = f"{found} ({mount.kind}) may not hold programs (mounted noexec); set RNNLIMITS_CACHE to another folder"
+        yield Finding("results", WARNING, "kernel cache", text)
+    else:
+        yield Finding("results", OK, "kernel cache", f"{found} ({mount.kind})")
+    yield from _cupy_cache(Path(os.environ.get("CUPY_CACHE_DIR") or found / "cupy"))  # as kernels/cuda.py
+
+
+def _cupy_cache(folder: Path) -> Iterator[Finding]:
+    from rnnlimits.kernels import cuda
+
+    if cuda.available() is not None:
+        return
+    place = storage.nearest(folder)
+    if storage.writable(place):
+        yield Finding("results", OK, "CuPy cache", f"{folder} ({storage.mount_of(place).kind})")
+    else:
+        yield Finding("results", WARNING, "CuPy cache", f"{folder} cannot be written; set CUPY_CACHE_DIR to another")
+
+
+def _results(order: Order) -> Iterator[Finding]:
+    place = storage.nearest(order.results)
+    with storage.trial_folder(place) as folder:
+        storage.try_replace(folder)
+    made = "" if place == order.results.absolute() else f"; {order.results} will be made in it"
+    text = f"{place} ({storage.mount_of(place).kind}): written, synced, renamed{made}"
+    yield Finding("results", OK, "results folder", text)
+    free = shutil.disk_usage(place).free
+    mark, advice = (OK, "") if free >= LITTLE_SPACE else (WARNING, "; `rnnlimits plan STUDY` says what a study needs")
+    yield Finding("results", mark, "free space", f"{free / 1e9:.1f} GB{advice}")
+
+
+def _locks(results: Path) -> Iterator[Finding]:
+    try:
+        with storage.trial_folder(results) as folder:
+            exclude = storage.locks_exclude(folder)
+    except StudyError:
+        return  # said by the check of the results folder
+    except OSError as error:
+        exclude, found = False, f"none ({error})"
+    else:
+        found = "given to two processes at once"
+    advice = "start only one run at a time on one results folder: a second would not be refused"
+    if exclude:
+        yield Finding("results", OK, "file locks", "held by one process, refused to another")
+    else:
+        yield Finding("results", WARNING, "file locks", f"{found}; {advice}")
+
+
+# --- back ends ---------------------------------------------------------------------------------------------
+
+
+def _asked(order: Order) -> Iterator[Finding]:
+    warnings: list[str] = []
+    be = kernels.backend(order.backend, warn=warnings.append, gpu=gpus.own(order.backend, os.environ, order.split))
+    if warnings:
+        yield Finding("back ends", WARNING, be.name, "; ".join(warnings).removeprefix("warning: "))
+    yield from known_answers(be)
+
+
+def _others(asked: str) -> list[str]:
+    """The back ends that are tried besides the one asked for, as far as this machine has them."""
+    used = "cuda" if kernels.uses_gpu(asked) else "host" if asked == "auto" else asked
+    return [name for name in ("cuda", "host", "numpy") if name != used]
+
+
+def _other(name: str) -> Iterator[Finding]:
+    """Known answers of a back end that was not asked for: that it is missing or wrong is only worth a warning."""
+    try:
+        be = kernels.backend(name)
+    except KernelError:
+        return  # said by the compilers and the GPU
+    for finding in known_answers(be):
+        mark = WARNING if finding.mark == FAILED else finding.mark
+        yield Finding(finding.section, mark, finding.label, finding.text)
+
+
+def known_answers(be: Backend) -> Iterator[Finding]:
+    """Random words, and a short training in both precisions with its speed."""
+    if not trials.philox_agrees(be):
+        yield Finding("back ends", FAILED, be.name, "its random words are not the published ones; do not use it")
+        return
+    for precision in trials.BOUNDS:
+        trial = trials.try_training(be, precision)
+        bound = f"{trial.difference:.1e} from the NumPy definition (bound {trials.BOUNDS[precision]:.0e})"
+        speed = f"{trial.speed:.2g} unit-steps/s on this rank"
+        if trial.good:
+            yield Finding("back ends", OK, f"{be.name} {precision}", f"{bound}, {speed}")
+        else:
+            yield Finding("back ends", FAILED, f"{be.name} {precision}", f"{bound}: wrong; do not use it")
+
+
+def _seat(order: Order) -> gpus.Seat | None:
+    try:
+        index = gpus.own(order.backend, os.environ, order.split)
+        if index is None:
+            return None
+        from rnnlimits.kernels import cuda
+
+        return gpus.Seat(platform.node(), index, cuda.name_of(index), cuda.identity(index))
+    except (StudyError, KernelError):
+        return None  # why, was found when the back end was tried
+
+
+def _cores() -> set[int]:
+    if hasattr(os, "sched_getaffinity"):
+        return os.sched_getaffinity(0)
+    return set(range(os.cpu_count() or 1))
+
+
+# --- all ranks ---------------------------------------------------------------------------------------------
+
+
+def compare(reports: Sequence[Report | None]) -> Iterator[Finding]:
+    """The table of ranks, what went wrong on ranks other than the first, and what they cannot agree on."""
+    heard = [report for report in reports if report is not None]
+    for rank, report in enumerate(reports):
+        yield _row(rank, report)
+    silent = [rank for rank, report in enumerate(reports) if report is None]
+    if silent:
+        text = f"{gpus.name_ranks(silent)}: no answer in {PATIENCE:.0f} s; look at their nodes"
+        yield Finding("ranks", FAILED, "silent", text)
+    yield from _crowded(heard)
+    yield from _divided(heard)
+    seats = [report.seat for report in heard if report.seat is not None]
+    if 0 < len(seats) < len(heard):
+        lacking = gpus.name_ranks([report.rank for report in heard if report.seat is None])
+        yield Finding("ranks", FAILED, "GPUs", f"{lacking} without one; give every rank a GPU, or --backend host")
+    elif seats and (warning := gpus.sharing(seats)):
+        yield Finding("ranks", WARNING, "GPUs", warning.removeprefix("warning: "))
+    yield from _elsewhere(heard)
+
+
+def _row(rank: int, report: Report | None) -> Finding:
+    if report is None:
+        return Finding("ranks", FAILED, f"rank {rank}", "no answer")
+    gpu = f"GPU {report.seat.index} ({report.seat.device}, {report.seat.bus})" if report.seat else "no GPU"
+    cores = gpus.name_ranks(sorted(report.cores)).partition(" ")[2]
+    mark = FAILED if any(finding.mark == FAILED for finding in report.findings) else OK
+    return Finding("ranks", mark, f"rank {rank}", f"{report.node}, cores {cores}, {gpu}")
+
+
+def _crowded(reports: Sequence[Report]) -> Iterator[Finding]:
+    """Nodes with more ranks than cores: often all ranks bound to one core by the launcher."""
+    for node in dict.fromkeys(report.node for report in reports):
+        here = [report.cores for report in reports if report.node == node]
+        cores = frozenset().union(*here)
+        if len(here) > len(cores):
+            some = f"{len(here)} ranks on {len(cores)} core{'s' * (len(cores) > 1)}"
+            text = f"{some}; start fewer, or let the launcher bind them to more"
+            yield Finding("ranks", WARNING, node, text)
+
+
+def _divided(reports: Sequence[Report]) -> Iterator[Finding]:
+    """Ranks on other nodes that have another folder under the name of the results folder."""
+    away = [report.rank for report in reports if report.folder != reports[0].folder]
+    if away:
+        text = f"another folder than rank 0 sees, on {gpus.name_ranks(away)}; choose --results on a shared file system"
+        yield Finding("results", FAILED, "results folder", text)
+
+
+def _elsewhere(reports: Sequence[Report]) -> Iterator[Finding]:
+    """What the other ranks found that is not well, ranks with the same finding together."""
+    found: dict[Finding, list[int]] = {}
+    for report in reports:
+        for finding in report.findings if report.rank != 0 else ():
+            if finding.mark != OK:
+                found.setdefault(finding, []).append(report.rank)
+    for finding, ranks in found.items():
+        yield Finding(finding.section, finding.mark, finding.label, f"{gpus.name_ranks(ranks)}: {finding.text}")
+
+
+# --- the page ----------------------------------------------------------------------------------------------
+
+
+def page(findings: Sequence[Finding]) -> str:
+    """Findings below the headings of their sections, and a last line that counts what is not well."""
+    lines = []
+    for section in SECTIONS:
+        lines.append(section)
+        lines += [f"  {f.mark:<8}  {f.label:<14}  {f.text}" for f in findings if f.section == section]
+    failed, warned = (sum(finding.mark == mark for finding in findings) for mark in (FAILED, WARNING))
+    verdict = "everything that was asked for works" if failed == 0 else f"{failed} FAILED"
+    return "\n".join([*lines, f"{verdict}; {warned} warning{'s' * (warned != 1)}"])

@@ -1,0 +1,91 @@
+"""What ships with the package: the workflow, studies, cluster profiles.
+
+They lie in the package's folder share/. In a clone its entries are links to the folders workflow/, config/ and cluster/
+at the top of the repository.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from rnnlimits.base.errors import StudyError
+
+PACKAGE = Path(__file__).parent.parent
+SHARE = PACKAGE / "share"
+IS_CLONE = (SHARE / "workflow").is_symlink()
+
+# Resolved, so that messages name the files of a clone where a user edits them.
+WORKFLOW = (SHARE / "workflow").resolve()
+CONFIG = (SHARE / "config").resolve()
+CLUSTER = (SHARE / "cluster").resolve()
+SNAKEFILE = WORKFLOW / "Snakefile"
+CLASSIFY = WORKFLOW / "classify.smk"
+SCHEMA = CONFIG / "schema.json"
+ENVIRONMENT = SHARE / "environment.yml"
+CITATION = SHARE / "CITATION.cff"
+
+Say = Callable[[str], None]
+PROFILE = "cluster profile"
+
+
+def studies() -> dict[str, Path]:
+    """Every study that ships, by name."""
+    return {path.stem: path for path in _yaml(CONFIG) if not path.stem.startswith("atlas")}
+
+
+def atlases() -> dict[str, Path]:
+    """Every atlas that ships, by name."""
+    return {path.stem: path for path in _yaml(CONFIG) if path.stem.startswith("atlas")}
+
+
+def profiles() -> dict[str, Path]:
+    """Every folder of a cluster profile that ships, by name."""
+    return {path.parent.name: path.parent for path in sorted(CLUSTER.glob("*/site.yaml"))}
+
+
+def sites() -> dict[str, Path]:
+    """Every template of a site.yaml that ships, by name: sites/gpu-4."""
+    return {f"sites/{path.stem}": path for path in _yaml(CLUSTER / "sites")}
+
+
+def about(path: Path) -> str:
+    """The first comment of a YAML file that is meant for people, as one line; a folder's is that of its config.yaml."""
+    text = (path / "config.yaml" if path.is_dir() else path).read_text(encoding="utf-8")
+    comments = (line.removeprefix("#").strip() for line in text.splitlines() if line.startswith("#"))
+    return next((line for line in comments if not line.startswith("yaml-language-server")), "")
+
+
+def study(given: Path, say: Say | None = None) -> Path:
+    """The study file that is meant: the file `given`, else the study that ships under that name, which `say` is told.
+
+    Raises StudyError, with the names that ship, for a word that is neither.
+    """
+    return _found(given, studies(), "study", say)
+
+
+def atlas(given: Path, say: Say | None = None) -> Path:
+    """The atlas file that is meant, as for a study."""
+    return _found(given, atlases(), "atlas", say)
+
+
+def profile(given: Path, say: Say | None = None) -> Path:
+    """The folder of the cluster profile that is meant, as for a study."""
+    return _found(given, profiles(), PROFILE, say)
+
+
+def _found(given: Path, named: dict[str, Path], kind: str, say: Say | None) -> Path:
+    # Only a bare word can be a name: a path with a folder or a suffix that is not there is a mistake to be told as one.
+    is_word = given.name == str(given) and not given.suffix
+    if not is_word or (given.exists() and given.is_dir() == (kind == PROFILE)):
+        return given
+    if found := named.get(given.name):
+        if say is not None:
+            say(f"{given}: the {kind} that ships with rnnlimits ({found})")
+        return found
+    lacking = "folder" if kind == PROFILE else "file"
+    raise StudyError(f"{given}: is no {lacking} here, and no {kind} that ships; those are {', '.join(named)}")
+
+
+def _yaml(folder: Path) -> Iterable[Path]:
+    return sorted(folder.glob("*.yaml"))

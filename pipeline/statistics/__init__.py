@@ -1,0 +1,1 @@
+"""Statistics that know no study: bootstrap, power laws, batch means, tables of rates."""

@@ -1,0 +1,344 @@
+"""Fit C variable^-p, or C exp(-p variable), to estimates that share replicas: an interval, or a refusal.
+
+The exponent is a fixed linear combination of the logarithms of the estimates (weighted least squares), so its
+error follows from the joint bootstrap of those logarithms, whatever their correlation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnnlimits.base.errors import StudyError
+from rnnlimits.statistics.bootstrap import FLOOR, Array, Bootstrap, Sample, degrees_of_freedom, quantile, standard_error
+
+MINIMUM_POINTS = 4
+MINIMUM_UNITS = 8  # fewer independent replicas cannot tell their own error
+SIGNIFICANCE = 3.0  # a point counts when it is this many standard errors from zero
+MEANINGFUL = 0.15  # a wider half-interval that holds the expected exponent also holds its competitors: no verdict
+LIMIT_SHARE = 1 / 3  # the limit's own error may be at most this share of the error that is measured against it
+SPOILED = "the limit's own error is over a third of the estimate (more draws or nodes would help)"
+MISFIT = 0.01  # below this p-value the points do not lie on one line
+BEYOND = "beyond the first value that is left out, where only upward fluctuations stand out"
+RESOLUTION = 1e-6  # no estimate is taken to be known better than this, relatively (rounding, float32 trainings)
+
+
+@dataclass(frozen=True)
+class Point:
+    """One estimate at one value of the variable, with the joint bootstrap of its logarithm.
+
+    estimate, stderr: in the quantity's own units (a negative debiased square shows as minus its root).
+    significance: value over standard error on the scale where its error is symmetrical.
+    log, log_replicates (count,), log_influence (unit,): NaN, unused, when the estimate is not positive.
+    units: independent replicas or pairs; replicas: trainings. signed: judged by its debiased square, which chance can
+    make negative. dropped: why the point may not be used, or "".
+    """
+
+    variable: float
+    estimate: float
+    stderr: float
+    significance: float
+    log: float
+    log_replicates: Array = field(repr=False)
+    log_influence: Array = field(repr=False)
+    units: int = 0
+    replicas: int = 0
+    signed: bool = False
+    dropped: str = ""
+
+    @property
+    def reason(self) -> str:
+        """Why the point is not used in a fit, or ""."""
+        if self.dropped:
+            return self.dropped
+        if self.units < MINIMUM_UNITS:
+            return f"fewer than {MINIMUM_UNITS} independent replicas"
+        if not self.significance >= SIGNIFICANCE:
+            what = "debiased square " if self.signed else ""
+            return f"{what}under {SIGNIFICANCE:g} standard errors"
+        return ""
+
+    def drop(self, reason: str) -> Point:
+        """The same point, not to be used."""
+        return replace(self, dropped=self.dropped or reason)
+
+    def blur(self, bootstrap: Bootstrap, relative: float) -> Point:
+        """The same point with an error common to all points added to its replicates (one normal per replicate)."""
+        shifted = self.log_replicates + relative * bootstrap.normal()
+        return replace(self, log_replicates=shifted, stderr=float(np.hypot(self.stderr, relative * self.estimate)))
+
+
+def held_against(point: Point, slack: float, leverage: float, bootstrap: Bootstrap) -> Point:
+    """The point with the error of the reference (`slack`, in the estimate's norm) that it was measured against.
+
+    Left out where that spoils it, else blurred by the share (`leverage`) that moves the estimate to first order.
+    """
+    if point.reason or slack == 0:
+        return point
+    share = slack / point.estimate
+    return point.drop(SPOILED) if share > LIMIT_SHARE else point.blur(bootstrap, share * leverage)
+
+
+def measure(variable: float, sample: Sample, bootstrap: Bootstrap) -> Point:
+    """The point of one cell: estimate = value ** power, its error and its logarithm's joint bootstrap."""
+    drawn = bootstrap.resample(sample)
+    value, power = drawn.value, sample.power
+    error = standard_error(drawn.replicates)
+    positive = max(value, 0.0)
+    estimate = float(np.sign(value) * abs(value) ** power)
+    stderr = power * positive ** (power - 1.0) * error if value > 0 else error**power
+    significance = value / max(error, RESOLUTION * abs(value), 1e-300)
+    return Point(
+        variable=float(variable),
+        estimate=estimate,
+        stderr=stderr,
+        significance=significance if sample.signed else significance / power,
+        log=power * (np.log(value) + 0.5 * (error / value) ** 2) if value > 0 else np.nan,
+        log_replicates=_log(drawn.replicates, value, power),
+        log_influence=_log_influence(drawn.influence, value, power),
+        units=len(sample),
+        replicas=sample.replicas or len(sample),
+        signed=sample.signed,
+    )
+
+
+def _log(values: Array, value: float, power: float) -> Array:
+    if not value > 0:
+        return np.full(len(values), np.nan)
+    return np.asarray(power * np.log(np.maximum(values, FLOOR * value)), dtype=np.float64)
+
+
+def _log_influence(influence: Array, value: float, power: float) -> Array:
+    return power * influence / value if value > 0 else np.full(len(influence), np.nan)
+
+
+@dataclass(frozen=True)
+class Slope:
+    """A combination of the points' logarithms: value, standard error, 95% interval, degrees of freedom.
+
+    replicates (count,) and influence (unit,) allow it to be compared with another number of the same replicas.
+    """
+
+    value: float
+    stderr: float
+    low: float
+    high: float
+    dof: float
+    replicates: Array = field(repr=False)
+    influence: Array = field(repr=False)
+
+    @property
+    def half_width(self) -> float:
+        """Half the 95% interval."""
+        return 0.5 * (self.high - self.low)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A fitted power law (or geometric law). Exponents are positive for decay.
+
+    slope: the exponent with its interval, already widened by `scale`. used: (point,) which points carry it.
+    local: for each used point but the last, the exponent between it and the next used one.
+    chi2_p: chance of residuals as large as these if one law holds; scale: factor by which the interval was widened.
+    halves: the exponents over the smaller and over the larger half of the points; drifts: they differ significantly.
+    """
+
+    points: tuple[Point, ...]
+    used: NDArray[np.bool_]
+    slope: Slope
+    prefactor: float
+    local: tuple[Slope, ...]
+    chi2_p: float
+    scale: float
+    halves: tuple[Slope, Slope]
+    drifts: bool
+    geometric: bool
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader of the number must know, in short phrases."""
+        notes = _dropped(self.points)
+        small, large = (half.value for half in self.halves)
+        if self.chi2_p < MISFIT:
+            notes.append(f"not one law (p = {self.chi2_p:.2g}), interval widened {self.scale:.1f} times")
+        if self.drifts:
+            notes.append(f"local exponent drifts: {small:.3f} over the smaller half, {large:.3f} over the larger")
+        return notes
+
+
+class RateUndetermined(StudyError):
+    """Too few usable points for a rate. `estimate` is the fit through what there is, without a claim (or None)."""
+
+    def __init__(self, missing: str, estimate: Fit | None, points: tuple[Point, ...]) -> None:
+        super().__init__(missing)
+        self.estimate = estimate
+        self.points = points
+
+
+def fit(points: Sequence[Point], geometric: bool = False) -> Fit:
+    """Weighted fit of log estimate against log variable (geometric: against the variable itself).
+
+    Raises RateUndetermined, carrying the estimate, when fewer than 4 points are usable.
+    """
+    ordered = _contiguous(sorted(points, key=lambda point: point.variable))
+    used = np.array([not point.reason for point in ordered], dtype=bool)
+    estimate = _fit(ordered, used, geometric) if used.sum() >= 2 else None
+    if estimate is None or used.sum() < MINIMUM_POINTS:
+        raise RateUndetermined(_missing(ordered), estimate, ordered)
+    return estimate
+
+
+def _contiguous(points: Sequence[Point]) -> tuple[Point, ...]:
+    """The points in order, debiased squares dropped from the first one that is too small to be used.
+
+    Picking, one by one, those that stand out of their noise picks upward fluctuations and makes the exponent too small.
+    Whether a point belongs to the run before the first that does not stand out depends hardly on its own fluctuation:
+    all but the last of the run are well above the noise.
+    """
+    small = [j for j, point in enumerate(points) if point.signed and point.reason and point.units >= MINIMUM_UNITS]
+    first = small[0] if small else len(points)
+    beyond = [point.drop(BEYOND) if point.signed and not point.reason else point for point in points[first:]]
+    return *points[:first], *beyond
+
+
+def _fit(points: tuple[Point, ...], used: NDArray[np.bool_], geometric: bool) -> Fit:
+    kept = [point for point, keep in zip(points, used, strict=True) if keep]
+    x = np.array([point.variable for point in kept])
+    line = _Line(x if geometric else np.log(x), kept)
+    chi2_p, scale = line.goodness()
+    slope = line.slope(line.contrast(), scale, len(kept) - 2)
+    return Fit(
+        points=points,
+        used=used,
+        slope=slope,
+        prefactor=float(np.exp(line.centre(line.y) + slope.value * line.centre(line.x))),
+        local=tuple(line.slope(line.between(j)) for j in range(len(kept) - 1)),
+        chi2_p=chi2_p,
+        scale=scale,
+        halves=line.halves(),
+        drifts=line.curved(),
+        geometric=geometric,
+    )
+
+
+class _Line:
+    """Weighted least squares of y on x over the used points, and the bootstrap of everything linear in y."""
+
+    def __init__(self, x: Array, points: list[Point]) -> None:
+        self.x = x
+        self.y = np.array([point.log for point in points])
+        self.replicates = np.column_stack([point.log_replicates for point in points])
+        self.influence = _stack([point.log_influence for point in points])
+        self.weight = _smooth_weights(x, self.replicates, np.array([point.units for point in points]))
+
+    def centre(self, values: Array) -> float:
+        return float(self.weight @ values)
+
+    def contrast(self, members: slice = slice(None)) -> Array:
+        """Coefficients a with a @ y = fitted exponent (decay counted positive) of the points in `members`."""
+        weight = np.zeros_like(self.weight)
+        weight[members] = self.weight[members]
+        offset = self.x - weight @ self.x / weight.sum()
+        return np.asarray(-weight * offset / (weight @ offset**2), dtype=np.float64)
+
+    def between(self, j: int) -> Array:
+        return self.contrast(slice(j, j + 2))
+
+    def slope(self, coefficients: Array, scale: float = 1.0, residual_dof: int = 0) -> Slope:
+        """Value and interval of coefficients @ y; a widened one (scale > 1) has the residuals' degrees of freedom."""
+        replicates, influence = self.replicates @ coefficients, self.influence @ coefficients
+        rounding = RESOLUTION * float(np.sqrt(np.square(coefficients).sum()))
+        stderr = scale * float(np.hypot(standard_error(replicates), rounding))
+        dof = degrees_of_freedom(influence)
+        if scale > 1.0:
+            dof = min(dof, float(residual_dof))
+        value = float(coefficients @ self.y)
+        half = quantile(dof) * stderr
+        return Slope(value, stderr, value - half, value + half, dof, replicates, influence)
+
+    def residual_square(self, y: Array) -> Array:
+        """Weighted sum of squared residuals of y (..., point) about its own line."""
+        slope = y @ self.contrast()
+        residual = y - (y @ self.weight)[..., None] + slope[..., None] * (self.x - self.centre(self.x))
+        return np.asarray(np.square(residual) @ self.weight, dtype=np.float64)
+
+    def goodness(self) -> tuple[float, float]:
+        """(p-value, widening): residuals against those of the bootstrap, so that shared replicas are allowed for."""
+        if len(self.x) < 3:
+            return 1.0, 1.0
+        seen = float(self.residual_square(self.y))
+        chance = self.residual_square(self.replicates - self.replicates.mean(0)) + RESOLUTION**2
+        p = float((1 + np.sum(chance >= seen)) / (1 + len(chance)))
+        return p, float(np.sqrt(max(1.0, seen / chance.mean()))) if p < MISFIT else 1.0
+
+    def halves(self) -> tuple[Slope, Slope]:
+        """Exponents over the smaller and the larger half of the points (the middle point, if any, in both)."""
+        first, last = self._halves()
+        return self.slope(self.contrast(first)), self.slope(self.contrast(last))
+
+    def curved(self) -> bool:
+        """Whether the two halves' exponents differ at the MISFIT level."""
+        if len(self.x) < MINIMUM_POINTS:
+            return False
+        first, last = self._halves()
+        change = self.slope(self.contrast(last) - self.contrast(first))
+        return abs(change.value) > quantile(change.dof, 1 - MISFIT) * change.stderr
+
+    def _halves(self) -> tuple[slice, slice]:
+        n = len(self.x)
+        return slice(0, max(2, (n + 1) // 2)), slice(min(n - 2, n // 2), n)
+
+
+def _smooth_weights(x: Array, replicates: Array, units: NDArray[np.int64]) -> Array:
+    """Normalised weights units / s^2(x), log s^2 a straight line in x through the bootstrap variances per unit.
+
+    Raw bootstrap variances from tens of replicas are so noisy, and so correlated with the estimates, that weights
+    taken from them cost coverage; the line keeps what matters, the trend and the number of replicas.
+    """
+    variance = replicates.var(0) + RESOLUTION**2
+    trend = np.polynomial.Polynomial.fit(x, np.log(variance * units), 1)
+    weight = units * np.exp(-trend(x))
+    return np.asarray(weight / weight.sum(), dtype=np.float64)
+
+
+def _stack(influences: list[Array]) -> Array:
+    """(unit, point), zero where a cell lacks the unit."""
+    stacked = np.zeros((max(map(len, influences)), len(influences)))
+    for j, influence in enumerate(influences):
+        stacked[: len(influence), j] = influence
+    return stacked
+
+
+def _dropped(points: Sequence[Point]) -> list[str]:
+    """One phrase per reason for which points were left out, with the values of the variable."""
+    reasons: dict[str, list[str]] = {}
+    for point in points:
+        if point.reason:
+            reasons.setdefault(point.reason, []).append(f"{point.variable:g}")
+    return [f"left out at {', '.join(where)}: {reason}" for reason, where in reasons.items()]
+
+
+def _missing(points: tuple[Point, ...]) -> str:
+    """What a rate would need: how many points there are, why others do not count, how many more replicas."""
+    usable = sum(not point.reason for point in points)
+    parts = [f"{usable} usable points, {MINIMUM_POINTS} are needed", *_dropped(points)]
+    if len(points) < MINIMUM_POINTS:
+        parts.append(f"add {MINIMUM_POINTS - len(points)} or more values of the variable")
+    weak = [point for point in points if point.reason and point.dropped in ("", BEYOND)]
+    weak.sort(key=lambda point: 0.0 if point.signed else -point.significance)  # a run grows in order, see _contiguous
+    short = MINIMUM_POINTS - usable
+    if 0 < short <= len(weak):
+        parts.append(_more_replicas(min(weak[:short], key=lambda point: point.significance)))
+    return "; ".join(parts)
+
+
+def _more_replicas(point: Point) -> str:
+    if point.units < MINIMUM_UNITS:
+        return f"run at least {MINIMUM_UNITS} replicas (or pairs)"
+    if not point.significance > 0.5:
+        return "far more replicas are needed: too few estimates stand out of their noise"
+    factor = int(np.ceil((SIGNIFICANCE / point.significance) ** 2))
+    return f"about {factor} times the replicas at {point.variable:g} would do"

@@ -1,0 +1,227 @@
+"""Stationary laws that need no drawing, and exact rates of mixing.
+
+Source: docs/model.md section 5, eq. (31), and the end of section 6.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.polynomial import chebyshev
+from numpy.typing import NDArray
+from scipy.linalg import solve_discrete_lyapunov
+
+from rnnlimits.base.errors import StudyError
+from rnnlimits.chains.sections import FiniteState, LinearGaussian, Recorded
+from rnnlimits.chains.series import load_series
+from rnnlimits.kernels.problem import Backend
+from rnnlimits.study import Study
+from rnnlimits.theory.laws import ParameterLaw
+
+Array = NDArray[np.float64]
+
+FIRST_ORDER = 8  # Chebyshev points of each state to begin with
+LAST_ORDER = 256
+GOAL = 1e-13  # stop doubling the points when moments change by less
+COMPARED = 8  # Chebyshev moments of the memory that judge convergence, in each state
+SETTLED = 1e-11  # a change of the fixed vector, summed over its points, that may be rounding
+ITERATIONS = 5000  # of the fixed vector; with a contraction of 0.99 it takes about 3700
+GRID = 257  # memories at which the range of the memory map is looked up
+ROUNDS = 1000  # through a recorded series, at most
+
+
+@dataclass(frozen=True, eq=False)
+class Atoms:
+    """mu(f) ~ sum_n weight_n f(x_n, z_n, y_n, m_n); weights sum to 1 and may be negative.
+
+    x (n, d), z (n, dz), y (n,), m (n,), weight (n,). `error` is the last change of low-order moments.
+    """
+
+    x: Array
+    z: Array
+    y: Array
+    m: Array
+    weight: Array
+    error: float
+
+
+@dataclass(frozen=True, eq=False)
+class StateMemory:
+    """Joint stationary law of state and memory: weight (P, q) on memory (q,), the same points in each state."""
+
+    memory: Array
+    weight: Array
+    low: float
+    high: float
+
+
+def atoms(study: Study, be: Backend) -> Atoms:
+    """The stationary law of (X, Z, Y, M) for a finite-state or recorded chain. Raises StudyError for others."""
+    law = ParameterLaw.of(study)
+    if isinstance(study.chain, FiniteState):
+        transition, x, z = study.chain.arrays()
+        joint, error = joint_law(law, transition, x)
+        return finite_state_atoms(joint, error, x, z, target_values(study, x, z))
+    if isinstance(study.chain, Recorded):
+        series = load_series(study.chain, study.source)
+        return recorded_atoms(law, be, series.x, series.y)
+    raise StudyError(
+        f"chain.kind: {study.chain.kind} has no exact stationary law; allowed here: finite-state, recorded"
+    )
+
+
+def target_values(study: Study, x: Array, z: Array) -> Array:
+    """Y (...) at x (..., d), z (..., dz). Source: docs/model.md, eq. (6)."""
+    if study.target is None:
+        raise StudyError("target: is missing; a chain that is not recorded needs one")
+    part = study.target.vectors(study.dimension, study.hidden)
+    return np.asarray(np.sin(x) @ part.sin_x + x @ part.x + z @ part.z + part.constant)
+
+
+# --- finite state ----------------------------------------------------------------------------------------------
+
+
+def stationary_states(transition: Array) -> Array:
+    """The stationary law (P,) of a transition matrix (P, P), periodic or not.
+
+    Raises StudyError when there is more than one.
+    """
+    size = len(transition)
+    guess = np.full(size, 1 / size)
+    matrix = np.eye(size) - transition.T + np.outer(guess, np.ones(size))
+    if np.linalg.cond(matrix) > 1e12:
+        raise StudyError(
+            "chain.transition: has more than one stationary law; let every state be reached from every other"
+        )
+    law = np.clip(np.linalg.solve(matrix, guess), 0, None)
+    return np.asarray(law / law.sum())
+
+
+def memory_interval(law: ParameterLaw, x: Array) -> tuple[float, float]:
+    """An interval that F(x_i, .) maps into itself for every row of x (P, d), a little wider than needed."""
+    low, high = -law.memory_bound, law.memory_bound
+    for _ in range(200):
+        image = law.memory_map(x[:, None, :], np.linspace(low, high, GRID)[None, :])
+        before, (low, high) = (low, high), (float(image.min()), float(image.max()))
+        if max(abs(low - before[0]), abs(high - before[1])) < 1e-12:
+            break
+    margin = 0.01 * (high - low) + 1e-9 * law.memory_bound
+    return low - margin, high + margin
+
+
+def collocated_memory(law: ParameterLaw, transition: Array, x: Array, order: int) -> StateMemory:
+    """Fixed vector of the collocated transition operator with `order` points a state. Source: eq. (31).
+
+    Raises StudyError when the iteration does not settle, as for a memory map that does not contract.
+    """
+    low, high = memory_interval(law, x)
+    nodes = np.cos(np.pi * (np.arange(order) + 0.5) / order)
+    memory = (low + high) / 2 + (high - low) / 2 * nodes
+    image = law.memory_map(x[:, None, :], memory[None, :])
+    carry = cardinal_values((2 * image - low - high) / (high - low), nodes)
+    # Starting from the right law of the state leaves only the memory to converge, at its own contraction,
+    # whatever the second eigenvalue of the transition matrix.
+    weight = np.repeat(stationary_states(transition)[:, None] / order, order, axis=1)
+    before = np.inf
+    for _ in range(ITERATIONS):
+        moved = transition.T @ np.einsum("ia,iab->ib", weight, carry)
+        change = float(np.abs(moved - weight).sum())
+        weight = moved / moved.sum()
+        if change < SETTLED and change >= before:  # down to rounding, which depends on the number of points
+            return StateMemory(memory, weight, low, high)
+        before = change
+    raise StudyError(
+        f"network.b: the stationary law of the memory did not settle in {ITERATIONS} steps (change {change:.1e});"
+        " the memory map has to contract, use a smaller network.b.slope or offset"
+    )
+
+
+def cardinal_values(points: Array, nodes: Array) -> Array:
+    """Values (..., q) at points (...) in [-1, 1] of the cardinal polynomials of q Chebyshev nodes."""
+    order = len(nodes)
+    factor = np.full(order, 2.0 / order)
+    factor[0] = 1.0 / order
+    at_nodes = chebyshev.chebvander(nodes, order - 1) * factor
+    return np.asarray(chebyshev.chebvander(np.clip(points, -1, 1), order - 1) @ at_nodes.T)
+
+
+def joint_law(law: ParameterLaw, transition: Array, x: Array) -> tuple[StateMemory, float]:
+    """Stationary law of (state, memory), with points doubled until low moments settle, and their last change."""
+    order, before = FIRST_ORDER, np.inf
+    coarse = collocated_memory(law, transition, x, order)
+    while True:
+        order *= 2
+        fine = collocated_memory(law, transition, x, order)
+        error = float(np.abs(low_moments(fine) - low_moments(coarse)).max())
+        if error < GOAL or error > before or order >= LAST_ORDER:  # growing again means rounding
+            return fine, error
+        coarse, before = fine, error
+
+
+def low_moments(joint: StateMemory) -> Array:
+    """Chebyshev moments (P, 8) of the memory in each state; each is at most 1 for a probability."""
+    scaled = (2 * joint.memory - joint.low - joint.high) / (joint.high - joint.low)
+    return np.asarray(joint.weight @ chebyshev.chebvander(scaled, COMPARED - 1))
+
+
+def finite_state_atoms(joint: StateMemory, error: float, x: Array, z: Array, y: Array) -> Atoms:
+    """Atoms (P q) of a joint law, given what each state shows (P, d), hides (P, dz) and its target (P,)."""
+    order = len(joint.memory)
+    state = np.repeat(np.arange(len(x)), order)
+    memory = np.tile(joint.memory, len(x))
+    return Atoms(x[state], z[state], y[state], memory, joint.weight.reshape(-1), error)
+
+
+# --- recorded --------------------------------------------------------------------------------------------------
+
+
+def recorded_atoms(law: ParameterLaw, be: Backend, x: Array, y: Array) -> Atoms:
+    """One atom for each position of a circular series x (T, d), y (T,), with the periodic memory.
+
+    Raises StudyError when the memory has not come back to itself after many rounds.
+    """
+    start = np.zeros(1)
+    for _ in range(ROUNDS):
+        path = law.memory_path(be, x[None], start)
+        change = float(abs(path[0, -1] - start[0]))
+        start = path[:, -1]
+        if change <= 1e-15 * max(1.0, law.memory_bound):
+            weight = np.full(len(x), 1 / len(x))
+            return Atoms(x, np.zeros((len(x), 0)), y, path[0, :-1], weight, change)
+    raise StudyError(
+        f"network.b: the memory along the recorded series did not return to itself in {ROUNDS} rounds"
+        f" (change {change:.1e}); use a smaller network.b.slope or offset"
+    )
+
+
+# --- rates of mixing -------------------------------------------------------------------------------------------
+
+
+def mixing_rate(study: Study) -> float | None:
+    """Factor per step at which the chain forgets its start, or None where it is not known exactly.
+
+    finite-state: second largest modulus of the eigenvalues of the transition matrix; linear-gaussian: spectral
+    radius of A.
+    """
+    if isinstance(study.chain, FiniteState):
+        return second_modulus(study.chain.arrays()[0])
+    if isinstance(study.chain, LinearGaussian):
+        return spectral_radius(study.chain.matrices()[0])
+    return None
+
+
+def spectral_radius(matrix: Array) -> float:
+    """Largest modulus of an eigenvalue of a square matrix."""
+    return float(np.abs(np.linalg.eigvals(matrix)).max())
+
+
+def second_modulus(transition: Array) -> float:
+    """Second largest modulus of the eigenvalues of a transition matrix (P, P), counted often; 0 for one state."""
+    moduli = np.sort(np.abs(np.linalg.eigvals(transition)))
+    return float(moduli[-2]) if len(moduli) > 1 else 0.0
+
+
+def stationary_covariance(a: Array, q: Array) -> Array:
+    """S = A S A^T + Q, the stationary covariance of H' = A H + Q^(1/2) xi. Source: docs/model.md, eq. (2)."""
+    return np.asarray(solve_discrete_lyapunov(a, q), dtype=np.float64)

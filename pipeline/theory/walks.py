@@ -1,0 +1,78 @@
+"""Walks: paths of the chain together with their infinite-width memory, a stretch at a time.
+
+Source: docs/model.md section 4.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from rnnlimits.chains import paths as chains
+from rnnlimits.kernels.problem import Array, Backend
+from rnnlimits.theory.laws import ParameterLaw
+
+STRETCH_VALUES = 1 << 14  # chain states taken at a time; fixed, so that nothing depends on who works
+FORGOTTEN = 1e-14  # what is left of the memory's start, relative to its range, after the burn-in
+SLOWEST = 0.995  # a contraction closer to 1 is replaced by the steepest slope seen
+MOST_BURN_IN = 20_000
+
+Tick = Callable[[int], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Stretch:
+    """Consecutive steps: x (R, L, d), z (R, L, dz), y (R, L), m (R, L), the memory that goes with x.
+
+    Arrays of a back end.
+    """
+
+    x: Array
+    z: Array
+    y: Array
+    m: Array
+
+
+class Walk:
+    """A path of the chain and its infinite-width memory, a stretch at a time."""
+
+    def __init__(self, path: chains.Path, law: ParameterLaw, be: Backend, replicas: int) -> None:
+        self._path, self._law, self._be = path, law, be
+        self.memory = be.array(np.zeros(replicas))
+        self._most = max(1, STRETCH_VALUES // replicas)
+
+    def lengths(self, steps: int) -> list[int]:
+        """Lengths of the stretches that make up `steps`, each small enough to hold."""
+        whole, rest = divmod(steps, self._most)
+        return [self._most] * whole + ([rest] if rest else [])
+
+    def take(self, steps: int) -> Stretch:
+        """The next `steps` steps."""
+        x, z, y = self._path.take(steps)
+        path = self._law.memory_path(self._be, x, self.memory)
+        self.memory = path[:, -1].copy()
+        return Stretch(x, z, y, path[:, :-1])
+
+    def skip(self, steps: int, tick: Tick) -> None:
+        """Go on `steps` steps and keep nothing."""
+        for length in self.lengths(steps):
+            self.take(length)
+            tick(0)
+
+
+def burn_in(law: ParameterLaw, inputs: Array) -> int:
+    """Steps after which the memory has forgotten its start to 1e-14 of its range.
+
+    From the bound on |dF/dm| that holds everywhere, or, where that is no use, from the steepest slope at inputs
+    (n, d) that the chain visits. At most 20,000.
+    """
+    rate = law.contraction
+    if rate > SLOWEST:
+        m = np.linspace(-law.memory_bound, law.memory_bound, 17)
+        rate = float(np.abs(law.memory_slope(inputs[:, None, :], m[None, :])).max())
+    if rate > SLOWEST:
+        return MOST_BURN_IN
+    return max(1, math.ceil(math.log(FORGOTTEN) / math.log(max(rate, 1e-300))))

@@ -1,0 +1,177 @@
+"""The poisson stage: long-run variances behind the constants of K^-1/2 and M^-1/2 laws, and how fast the chain mixes.
+
+Reads draw.h5 for the flow, writes poisson.h5. Source: docs/theory/poisson.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from rnnlimits.base.streams import Stream
+from rnnlimits.chains import paths as chains
+from rnnlimits.chains.sections import Recorded
+from rnnlimits.files import store
+from rnnlimits.kernels.problem import Backend
+from rnnlimits.statistics.longrun import BatchMeans, LongRun, Scales, long_run
+from rnnlimits.study import Study
+from rnnlimits.theory import poisson_equation as poisson
+from rnnlimits.theory.flow import Flow, probes_of
+from rnnlimits.theory.laws import ParameterLaw
+from rnnlimits.theory.mixing import Departure, departure
+from rnnlimits.theory.moments import pooled
+from rnnlimits.theory.poisson_equation import Estimate, Observable
+from rnnlimits.theory.sgd_noise import Noise, Scores, exact_noise, simulated_noise
+from rnnlimits.theory.walks import Stretch, Walk, burn_in
+from rnnlimits.training import plan
+from rnnlimits.training.drawn import read_draws
+from rnnlimits.training.layout import Layout
+
+Array = NDArray[np.float64]
+
+GROUP = 64  # chains followed side by side
+FUNCTIONS = ("x", "y", "x^2", "m")
+AVERAGED = 128  # values in the shortest average of a test function
+AVERAGES = 128  # of them along each chain
+AVERAGED_GROUPS = 4
+PAIRS = 1 << 14
+WALKS_BEYOND = 1 << 20  # replicas of the walks for test functions begin here, away from those for the scores
+
+
+@dataclass(frozen=True, eq=False)
+class Averages:
+    """Of the test functions: short (chain, average, function), long-run variances along the same chains, and the
+    variances (function,) that the Poisson equation predicts."""
+
+    short: Array
+    batch: LongRun
+    predicted: Estimate
+
+
+def run(study: Study, layout: Layout, be: Backend) -> None:
+    """Compute what poisson.h5 holds and write it. For one process; `be` has NumPy's arrays.
+
+    A recorded series gets a file without variables: its only randomness is where it starts, no law of large numbers
+    with a chain's constant applies. Raises StudyError when draw.h5 is missing, incomplete or of another study.
+    """
+    identities = {"draw_id": plan.draw_id(study), "limit_id": plan.limit_id(study)}
+    attrs = {**store.provenance(study), **identities, "backend": be.name, "device": be.device}
+    found = None if isinstance(study.chain, Recorded) else _found(study, layout, be)
+    with store.atomic_h5(layout.poisson, "poisson", attrs) as file:
+        if found is not None:
+            put_noise(file, found[0])
+            put_averages(file, found[1])
+            put_departure(file, found[2])
+
+
+def _found(study: Study, layout: Layout, be: Backend) -> tuple[Noise, Averages, Departure | None]:
+    return noise(study, layout, be), averages(study, be), departure(study, be)
+
+
+# --- the constant of one-pass noise ----------------------------------------------------------------------------
+
+
+def noise(study: Study, layout: Layout, be: Backend) -> Noise:
+    """Predicted constants at the probes: exact for finite-state studies, else from as many draws as the draw stage."""
+    law = ParameterLaw.of(study)
+    draws, probes = read_draws(study, layout), probes_of(study, law, be)
+    flow = Flow.of(pooled(draws.blocks), study.training.alpha)
+    scores = Scores.of(flow, law.features(draws.nodes, probes.last, probes.memory), study.training.horizon)
+    observable = scores.observable(law, draws.nodes)
+    if (known := poisson.finite_state(study, law)) is not None:
+        operator, atoms = known
+        return exact_noise(operator, poisson.at_atoms(observable, atoms), scores.combination)
+    groups = -(-study.draws.blocks * study.draws.chains // GROUP)
+    scales = Scales.of_groups([_scales(study, law, be, observable, group) for group in range(groups)])
+    return simulated_noise(long_run(scales, scores.combination))
+
+
+def _scales(study: Study, law: ParameterLaw, be: Backend, observable: Observable, group: int) -> Scales:
+    """Batch means of the scores along one group of chains."""
+    sums = BatchMeans()
+    walk = stationary_walk(study, law, be, (group * GROUP + np.arange(GROUP)).astype(np.uint32))
+    for _ in range(max(2, -(-study.draws.steps // sums.longest))):
+        sums.add(observable(walk.take(sums.longest)))
+    return sums.result()
+
+
+def stationary_walk(study: Study, law: ParameterLaw, be: Backend, replicas: NDArray[np.uint32]) -> Walk:
+    """Chains of this stage, stationary, with memories that have forgotten their start."""
+    path = chains.of(study).paths(be, study.seed, Stream.POISSON_NOISE, replicas)
+    walk = Walk(path, law, be, len(replicas))
+    walk.skip(burn_in(law, walk.take(1).x[:, 0]), lambda _: None)
+    return walk
+
+
+# --- test functions --------------------------------------------------------------------------------------------
+
+
+def functions(part: Stretch) -> Array:
+    """The test functions FUNCTIONS (R, L, 4) along a stretch; x is the first component of X."""
+    x = part.x[..., 0]
+    return np.stack([x, part.y, x**2, part.m], axis=-1)
+
+
+def averages(study: Study, be: Backend) -> Averages:
+    """Averages of the test functions along stationary chains, and their predicted long-run variances."""
+    law, short, scales = ParameterLaw.of(study), [], []
+    for group in range(AVERAGED_GROUPS):
+        numbers = (WALKS_BEYOND + group * GROUP + np.arange(GROUP)).astype(np.uint32)
+        walk, sums, here = stationary_walk(study, law, be, numbers), BatchMeans(), []
+        for _ in range(AVERAGES * AVERAGED // sums.longest):
+            values = functions(walk.take(sums.longest))
+            sums.add(values)
+            here.append(values.reshape(GROUP, -1, AVERAGED, values.shape[-1]).mean(2))
+        short.append(np.concatenate(here, axis=1))
+        scales.append(sums.result())
+    return Averages(np.concatenate(short), long_run(Scales.of_groups(scales)), predicted(study, law, be))
+
+
+def predicted(study: Study, law: ParameterLaw, be: Backend) -> Estimate:
+    """Long-run variances (function,) from the Poisson equation, exactly where that is possible."""
+    if (known := poisson.finite_state(study, law)) is None:
+        return poisson.coupled_variance(study, be, functions, PAIRS)
+    operator, atoms = known
+    value = operator.variance(poisson.at_atoms(functions, atoms))
+    return Estimate(value, np.zeros_like(value), np.zeros_like(value))
+
+
+# --- files -----------------------------------------------------------------------------------------------------
+
+
+def put_noise(file: h5py.File, found: Noise) -> None:
+    """The constants of eq. (37)."""
+    store.put(file, "probe", np.arange(len(found.constant)), ("probe",), "1", "index of the probe history")
+    name = "predicted sqrt(K) times the s.d. of the infinite-width output at the horizon, docs/model.md eq. (37)"
+    store.put(file, "noise", found.constant, ("probe",), "1", name)
+    store.put(file, "noise_stderr", found.stderr, ("probe",), "1", "standard error of noise, 0 if exact")
+    store.put(file, "noise_bias", found.bias, ("probe",), "1", "change of noise when batches were doubled last")
+
+
+def put_averages(file: h5py.File, found: Averages) -> None:
+    """Averages of test functions and their long-run variances."""
+    put, batch = store.put, found.batch
+    put(file, "function", list(FUNCTIONS), ("function",), "1", "test functions of the chain and its memory")
+    dims = ("chain", "stretch", "function")
+    put(file, "average", found.short, dims, "1", f"averages over {AVERAGED} consecutive values")
+    name = "long-run variance from batch means, for each chain about the mean of all"
+    put(file, "batch_variance", batch.chains, ("chain", "function"), "1", name)
+    put(file, "batch_bias", batch.bias, ("function",), "1", "change of batch_variance when batches were doubled last")
+    name = "n Var(average of n values) is the long-run variance times 1 - lag_time/n"
+    put(file, "lag_time", batch.lag_time, ("function",), "1", name)
+    value = found.predicted
+    put(file, "long_run_variance", value.value, ("function",), "1", "long-run variance, docs/model.md eq. (35)")
+    put(file, "long_run_variance_stderr", value.stderr, ("function",), "1", "its standard error, 0 if exact")
+    put(file, "long_run_variance_rest", value.rest, ("function",), "1", "bound on what later steps would add")
+
+
+def put_departure(file: h5py.File, found: Departure | None) -> None:
+    """Chains with one start, where the rate of mixing is known exactly."""
+    if found is None:
+        return
+    store.put(file, "mixing_step", found.step, ("mixing_step",), "1", "steps since the start")
+    name = "averages over groups of chains with one start, less their stationary value"
+    store.put(file, "mixing_error", found.error, ("mixing_step", "unit", "component"), "1", name)

@@ -1,0 +1,32 @@
+"""What draw.h5 holds for those who solve for the limit: nodes, and moments by block."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import h5py
+
+from rnnlimits.files import store
+from rnnlimits.study import Study
+from rnnlimits.theory.flow import Draws
+from rnnlimits.theory.laws import Nodes
+from rnnlimits.theory.moments import Moments
+from rnnlimits.training import plan
+from rnnlimits.training.layout import Layout
+
+
+def read_draws(study: Study, layout: Layout) -> Draws:
+    """What draw.h5 holds for the limit."""
+    with store.open_complete(layout.draw, "draw", draw_id=plan.draw_id(study)) as file:
+        a, b, y2, count = (file[name][()] for name in ("A", "b", "y2", "count"))
+        blocks = [Moments(a[i], b[i], float(y2[i]), float(count[i])) for i in range(len(b))]
+        draws = Draws(read_nodes(file, "node"), blocks, bool(file.attrs["exact"]))
+        if "A_check" not in file:
+            return draws
+        check = Moments(file["A_check"][()], file["b_check"][()], draws.blocks[0].y2, draws.blocks[0].weight)
+        return replace(draws, check_nodes=read_nodes(file, "node_check"), check=check)
+
+
+def read_nodes(file: h5py.File, name: str) -> Nodes:
+    """One of the two node sets of a draw file."""
+    return Nodes(*(file[f"{name}_{field}"][()] for field in ("w", "weight", "b", "b_squared")))

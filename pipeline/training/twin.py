@@ -1,0 +1,235 @@
+"""The twin stage: online SGD at infinite width along the very paths of the trainings, one shard a block of paths.
+
+A twin sees the same data as a training at the same K and knows nothing of beta, depth or the sign of C: trainings share
+it. Source: docs/model.md, "Twin".
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from mpi4py import MPI
+
+from rnnlimits.base.errors import StudyError
+from rnnlimits.chains import paths as chains
+from rnnlimits.files.ensembles import build_ensemble
+from rnnlimits.files.store import atomic_h5, open_complete, provenance, put
+from rnnlimits.kernels import on_processor
+from rnnlimits.kernels.problem import Array, Backend, FeatureMap
+from rnnlimits.ranks import checkpoints as resume
+from rnnlimits.ranks.binning import BinnedMean
+from rnnlimits.ranks.parallel import Tick, Ticker, each_block, on_root, together
+from rnnlimits.study import Study
+from rnnlimits.theory.flow import probes_of
+from rnnlimits.theory.laws import ParameterLaw
+from rnnlimits.training import plan
+from rnnlimits.training.layout import Layout
+from rnnlimits.training.plan import Twin, TwinBlock
+
+MOST_STEPS = 1024  # of a segment; fixed, so that nothing depends on who works
+
+
+@dataclass(frozen=True, eq=False)
+class Followed:
+    """What a block of twins leaves behind, NumPy's arrays."""
+
+    output: Array  # (path, time, probe)
+    loss: Array  # (path, loss_time)
+
+
+def run(study: Study, layout: Layout, steps_per_time: int | None, comm: MPI.Intracomm, be: Backend) -> None:
+    """Follow all twins of one K (None: of every K), and write their ensembles. Collective over `comm`.
+
+    Raises StudyError for a K without twins, and for a shard that is damaged or belongs to something else.
+    """
+    known = {twin.steps_per_time: twin for twin in plan.twins(study)}
+    if steps_per_time is not None and steps_per_time not in known:
+        have = ", ".join(map(str, known)) or "none (twin.follow is false, twin.steps_per_time is empty)"
+        raise StudyError(f"{study.source}: there is no twin with K = {steps_per_time}; allowed: {have}")
+    wanted = [known[steps_per_time]] if steps_per_time is not None else list(known.values())
+    missing = on_root(comm, lambda: _missing(study, layout, wanted))
+    probe_features = together(comm, lambda: features_at_probes(study, on_processor(be)))
+    pace = together(comm, resume.Pace.of_environment)
+    on_root(comm, lambda: resume.announce(_steps_of(study, layout, missing)))
+
+    def work(index: int, tick: Ticker) -> None:
+        block = missing[index]
+        place = state_place(study, be, block, layout)
+        followed = follow_block(study, be, block, probe_features, tick, resume.Saver(place, pace, tick))
+        write_shard(study, be, block, followed, layout.twin_shard(block, plan.twin_id(study, block.twin)))
+        resume.forget(place.path)
+
+    each_block(comm, [plan.twin_steps(block, study) for block in missing], work, "twin", "steps")
+    on_root(comm, lambda: _write_ensembles(study, layout, wanted))
+
+
+def _missing(study: Study, layout: Layout, twins: Sequence[Twin]) -> list[TwinBlock]:
+    """The blocks without a shard; a shard that is there must be whole and the right one."""
+    missing = []
+    for twin in twins:
+        identity = plan.twin_id(study, twin)
+        for block in plan.twin_blocks(study, twin):
+            path = layout.twin_shard(block, identity)
+            if not path.exists():
+                missing.append(block)
+                continue
+            with open_complete(path, "twin-shard", twin_id=identity, first=block.first, count=block.count):
+                resume.forget(layout.twin_state(block, identity))
+    return missing
+
+
+def features_at_probes(study: Study, be: Backend) -> Array:
+    """Features (probe, F) at the ends of the probe histories, on the nodes of the limit."""
+    law = ParameterLaw.of(study)
+    probes = probes_of(study, law, be)
+    return law.features(law.nodes(study.limit.nodes, study.features), probes.last, probes.memory)
+
+
+def feature_map(study: Study, law: ParameterLaw) -> FeatureMap:
+    """The features of the limit (law.features) as the kernels take them."""
+    nodes = law.nodes(study.limit.nodes, study.features)
+    root = np.sqrt(nodes.weight)
+    return FeatureMap(law.activation, nodes.w, root, law.c_std * root)
+
+
+def follow_block(
+    study: Study,
+    be: Backend,
+    block: TwinBlock,
+    probe_features: Array,
+    tick: Tick,
+    keeper: resume.Keeper | None = None,
+) -> Followed:
+    """Follow the block's paths to the horizon; tick(steps) reports progress.
+
+    keeper: who saves the state at the ends of segments and may have one to go on from (default: nobody).
+    """
+    keeper = keeper or resume.Forgetful(tick)
+    run = _Run(study, be, block, keeper.load())
+    keeper.resumed(run.done * block.count)
+    for checkpoint in run.times[len(run.output) :]:
+        while run.done < checkpoint:
+            steps = min(MOST_STEPS, checkpoint - run.done)
+            run.advance(steps)
+            keeper.passed(steps * block.count, run.state)
+        run.look(probe_features)
+    return Followed(np.stack(run.output, axis=1), run.loss.mean())
+
+
+class _Run:
+    """A block's twins under way: with their `state`, another process goes on with them."""
+
+    def __init__(self, study: Study, be: Backend, block: TwinBlock, found: resume.State | None = None) -> None:
+        self._be, self._law = be, ParameterLaw.of(study)
+        self._features, self._there = feature_map(study, self._law), self._law.on(be)
+        k = block.twin.steps_per_time
+        self._rate, self.times = study.training.alpha / k, [round(t * k) for t in study.training.checkpoints]
+        self._path = chains.training_paths(study, be, block.paths, found.position if found else None)
+        self.loss = BinnedMean(be, block.count, self.times[-1], study.training.loss_bins)
+        theta, memory = np.zeros((block.count, self._features.size)), np.zeros(block.count)
+        self.output: list[Array] = []
+        self.done, self._started = 0, time.perf_counter()
+        if found is not None:
+            theta, memory, self.loss.sums = (found.arrays[name] for name in ("theta", "memory", "loss_sum"))
+            self.output = list(found.arrays["output"].swapaxes(0, 1)) if "output" in found.arrays else []
+            self.done, self._started = found.done, self._started - found.numbers["seconds"]
+        self._theta, self._memory = be.array(theta), be.array(memory)
+
+    def advance(self, steps: int) -> None:
+        """Follow a segment."""
+        x, _, y = self._path.take(steps)
+        along = self._there.memory_path(self._be, x, self._memory)
+        self._memory = along[:, -1].copy()
+        miss = self._be.twin_path(self._features, self._rate, x, along[:, :-1], y, self._theta)
+        self.loss.add(self.done, miss)
+        self.done += steps
+
+    def look(self, probe_features: Array) -> None:
+        """A checkpoint."""
+        # Not a matrix product: its bits would depend on how many paths a block has.
+        self.output.append((self._be.numpy(self._theta)[:, None, :] * probe_features).sum(axis=-1))
+
+    def state(self) -> resume.State:
+        """Everything now: see STATE."""
+        theta, memory = (np.array(self._be.numpy(a)) for a in (self._theta, self._memory))
+        chain, step = chains.position(self._be, self._path)
+        arrays = {"theta": theta, "memory": memory, "chain_state": chain, "loss_sum": self.loss.sums}
+        seen = {"output": np.stack(self.output, axis=1)} if self.output else {}
+        numbers = {"chain_step": step, "seconds": time.perf_counter() - self._started}
+        return resume.State(self.done, numbers, {**arrays, **seen})
+
+
+# --- saved states ------------------------------------------------------------------------------------------
+
+STATE: resume.Variables = {
+    "theta": (("path", "feature"), "coefficients of the features"),
+    "memory": (("path",), "infinite-width memory along the path"),
+    "loss_sum": (("path", "loss_time"), "sum of (phi.theta_k - Y_k)^2 over the steps of the bin that were taken"),
+    "chain_state": resume.CHAIN_STATE,
+    "output": (("path", "time", "probe"), "output on the probes"),
+}
+
+
+def state_place(study: Study, be: Backend, block: TwinBlock, layout: Layout) -> resume.Place:
+    """Where the block's state is saved (docs/format.md, "twin-state")."""
+    attributes = _block_attributes(study, be, block)
+    identity = {name: attributes.pop(name) for name in ("twin_id", "first", "count")}
+    path = layout.twin_state(block, str(identity["twin_id"]))
+    return resume.Place(path, "twin-state", STATE, resume.rounding(be), identity, attributes)
+
+
+def _steps_of(study: Study, layout: Layout, missing: Sequence[TwinBlock]) -> dict[Path, int]:
+    """Where states of blocks would be, and the steps of their twins."""
+    horizon = study.training.horizon
+    return {
+        layout.twin_state(block, plan.twin_id(study, block.twin)): round(horizon * block.twin.steps_per_time)
+        for block in missing
+    }
+
+
+# --- files -------------------------------------------------------------------------------------------------
+
+
+def write_shard(study: Study, be: Backend, block: TwinBlock, followed: Followed, path: Path) -> None:
+    """Write the block's shard, complete or not at all (docs/format.md, "twin-shard")."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    horizon, bins = study.training.horizon, followed.loss.shape[1]
+    centres = (np.arange(bins) + 0.5) * horizon / bins
+    with atomic_h5(path, "twin-shard", _block_attributes(study, be, block)) as shard:
+        put(shard, "path", block.paths.astype(np.int64), ("path",), "1", "index of the path of the chain")
+        put(shard, "time", np.array(study.training.checkpoints), ("time",), "1", "training time t")
+        put(shard, "probe", np.arange(study.probes.count), ("probe",), "1", "index of the probe history")
+        put(shard, "loss_time", centres, ("loss_time",), "1", "training time at the centre of the bin")
+        name = "output of the twin at the end of each probe history"
+        put(shard, "output", followed.output, ("path", "time", "probe"), "1", name)
+        put(shard, "loss", followed.loss, ("path", "loss_time"), "1", "mean of (phi.theta_k - Y_k)^2 along the path")
+
+
+def _block_attributes(study: Study, be: Backend, block: TwinBlock) -> dict[str, object]:
+    where = {"first": block.first, "count": block.count, "backend": be.name, "device": be.device}
+    return {**_attributes(study, block.twin), **where}
+
+
+def _attributes(study: Study, twin: Twin) -> dict[str, object]:
+    return {
+        **provenance(study),
+        "twin_id": plan.twin_id(study, twin),
+        "steps_per_time": twin.steps_per_time,
+        "alpha": study.training.alpha,
+        "horizon": study.training.horizon,
+    }
+
+
+def _write_ensembles(study: Study, layout: Layout, twins: Sequence[Twin]) -> None:
+    for twin in twins:
+        identity = plan.twin_id(study, twin)
+        shards = [layout.twin_shard(block, identity) for block in plan.twin_blocks(study, twin)]
+        path = layout.twin(twin)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        attrs = _attributes(study, twin)
+        build_ensemble(layout.root, shards, path, "twin-ensemble", attrs, {"twin_id": identity}, dimension="path")
+        resume.forget_all(layout.twin_state_folder(twin, identity))
