@@ -73,8 +73,7 @@ def test_functions_are_short(path: Path) -> None:
 # Stages meet in files: none imports another. Which package may import which is held by test_architecture.py.
 STAGES = {
     *(f"rnnlimits.training.{name}" for name in ("draw", "train", "twin", "constants", "limit")),
-    *("rnnlimits.elman.train", "rnnlimits.rates.stage", "rnnlimits.rates.elman"),
-    *("rnnlimits.figures.rates", "rnnlimits.figures.elman"),
+    *("rnnlimits.rates.stage", "rnnlimits.figures.rates"),
 }
 
 
