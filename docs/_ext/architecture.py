@@ -129,7 +129,8 @@ def groups() -> dict[str, Group]:
         row = [other for other in order() if layers[other] == layers[name]]
         about = ast.get_docstring(ast.parse(modules()[f"{TOP}.{name}"].read_text(encoding="utf-8"))) or ""
         first = about.splitlines()[0].rstrip(".")
-        table[name] = Group(name, first, layers[name], row.index(name), tuple(sorted(arrows[name])))
+        column = max(0, COLUMNS - len(row)) // 2 + row.index(name)
+        table[name] = Group(name, first, layers[name], column, tuple(sorted(arrows[name])))
     return table
 
 

@@ -1,1 +1,1 @@
-"""The Markov chains that drive a study: their keys, their paths, recorded series."""
+"""Markov chains that drive a study: their keys, their paths, recorded series."""

@@ -1,8 +1,4 @@
-"""The command line: `rnnlimits VERB`. Results on stdout, everything else on stderr.
-
-`entry` runs a verb and turns what happens into an exit code, `page` is `rnnlimits --help`, `words` is what verbs share;
-each other module holds a few verbs, and `page.GROUPS` lists them all.
-"""
+"""The command line: results on stdout, everything else on stderr."""
 
 from __future__ import annotations
 

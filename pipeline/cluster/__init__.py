@@ -1,1 +1,1 @@
-"""A study as jobs of a cluster: what it offers (site), what there is to do (parts), the jobs, their submission."""
+"""Jobs of a Slurm cluster: sites, submission, what a killed run left behind."""

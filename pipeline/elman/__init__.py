@@ -1,1 +1,1 @@
-"""Studies of the recurrent NTK: their plan and the stages train, rates, figures."""
+"""Studies of the recurrent NTK: their plan, Elman networks of finite width, Gram matrices in files."""

@@ -1,4 +1,4 @@
-"""What the two kinds of studies have in common for those who run them: checks, and the files that must be there."""
+"""The kinds of studies, by the name that a study file gives them."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What is measured: a quantity's estimator, the ladder that it varies along, what is expected of it."""
+"""What is measured: a quantity's estimator, its ladder, what is expected of it."""

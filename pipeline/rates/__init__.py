@@ -1,1 +1,1 @@
-"""Rates: exponents with intervals and verdicts from the files of a study, and which study would resolve more."""
+"""Rates: exponents with intervals and verdicts, and which study would resolve more."""

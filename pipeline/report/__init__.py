@@ -1,3 +1,3 @@
-"""The report stage: one self-contained page of a finished study, report.html."""
+"""The report: one self-contained page of a finished study."""
 
 from rnnlimits.report.page import run as run

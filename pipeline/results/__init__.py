@@ -1,1 +1,1 @@
-"""A results folder looked at: summary, inspection, comparison, atlas."""
+"""A finished results folder: summary, inspection, comparison, atlas."""

@@ -1,4 +1,4 @@
-"""The study file: typed, frozen, every unknown key refused. One module for each section of the file."""
+"""The study file: typed, frozen, every unknown key refused."""
 
 from __future__ import annotations
 

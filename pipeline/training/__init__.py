@@ -1,1 +1,1 @@
-"""Studies of trainings: their plan and the stages draw, twin, train, limit, poisson, rates."""
+"""Studies of trainings: their plan and the stages draw, twin, train, limit, poisson."""

@@ -1,1 +1,1 @@
-"""A live view of a study under way. Only reads: it writes nothing, takes no lock, and needs neither MPI nor a GPU."""
+"""A live view of a study under way. Only reads: no lock, neither MPI nor a GPU."""
