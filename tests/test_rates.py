@@ -20,7 +20,7 @@ from rnnlimits.base.errors import StudyError
 from rnnlimits.files import store
 from rnnlimits.quantities.estimators import ENTRIES, QUANTITIES, Design, Trainings
 from rnnlimits.rates import stage as rates
-from rnnlimits.rates.stage import Expected, compare, contraction_rate, ladders, resolved_steps
+from rnnlimits.rates.stage import contraction_rate, ladders, resolved_steps
 from rnnlimits.statistics import powerlaw
 from rnnlimits.statistics.bootstrap import Bootstrap
 from rnnlimits.statistics.powerlaw import Fit, Slope
@@ -30,6 +30,7 @@ from rnnlimits.theory import couplings
 from rnnlimits.training import plan
 from rnnlimits.training.layout import Layout
 from rnnlimits.training.plan import Cell
+from rnnlimits.verdicts import Expected, half_width_of_difference, judge_fit
 
 K_LADDER = "[{beta: [0.75], width: [1024], steps_per_time: [16, 32, 64, 128, 256, 512]}]"
 
@@ -301,7 +302,7 @@ def verdict(
     slope = Slope(value, half / 2, value - half, value + half, 30.0, np.zeros(4), np.zeros(4))
     used = np.zeros(0, dtype=bool)
     found = Fit((), used, slope, 1.0, (), chi2_p, 1.0, (slope, slope), drifts, law == "geometric")
-    return compare(found, Expected(expected, "heuristic"))
+    return judge_fit(found, Expected(expected, "heuristic"))
 
 
 def test_verdicts() -> None:
@@ -357,7 +358,7 @@ def test_a_rate_measured_on_the_same_pairs_is_compared_by_the_difference() -> No
     slope = powerlaw.fit(points, geometric=True).slope
     expected = rates.measured_rate(factor, boot)
     assert expected.value == pytest.approx(-factor.mean())
-    half = rates.half_width_of_difference(slope, expected)
+    half = half_width_of_difference(slope, expected)
     own = np.std(factor) / np.sqrt(len(factor))
     independent = 1.96 * math.hypot(slope.stderr, own)
     assert half < 0.7 * independent

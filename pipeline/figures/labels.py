@@ -64,21 +64,15 @@ def told(rates: Sequence[Rate]) -> str:
     return f"{low:.2f}" if high - low < 0.01 else f"{low:.2f} to {high:.2f}"
 
 
-def refused(rate: Rate) -> bool:
-    """No law could be fitted; the note says why."""
-    return rate.note.startswith("refused")
-
-
 def undetermined(rate: Rate) -> bool:
     """No exponent to show."""
-    return math.isnan(rate.exponent) or refused(rate)
+    return math.isnan(rate.exponent) or rate.refused
 
 
 def fixed(rate: Rate) -> str:
     """The series' fixed coordinates in a reader's symbols: β = 0.75, N = ∞."""
-    parts = (part.partition("=") for part in rate.at.split())
     return ", ".join(
-        f"{SYMBOLS.get(key, key)}{sign and ' = '}{value.replace('infinity', '∞')}" for key, sign, value in parts
+        f"{SYMBOLS.get(key, key)}{value and ' = '}{value.replace('infinity', '∞')}" for key, value in rate.where.items()
     )
 
 

@@ -181,7 +181,7 @@ def ratio_figure(rates: Sequence[Rate]) -> Figure:
     ax.axhline(1.0, color=GREY, linestyle=(0, (4, 2)), linewidth=0.9)
     for rate in rates:
         x, y, error = (np.array([getattr(p, key) for p in rate.cloud]) for key in ("variable", "estimate", "stderr"))
-        if " probe=" in rate.at:
+        if rate.single:
             ax.plot(x, y, color=GREY, linewidth=0.5, alpha=0.6, zorder=1)
         else:
             ax.errorbar(x, y, BAR * error, fmt="o-", color=COLOURS[0], elinewidth=0.8, zorder=3)

@@ -20,18 +20,22 @@ from rnnlimits.quantities.estimators import ExpectedKind, spread
 from rnnlimits.statistics import powerlaw
 from rnnlimits.statistics.bootstrap import Array, Bootstrap, degrees_of_freedom, quantile
 from rnnlimits.statistics.powerlaw import Fit, Point, RateUndetermined
-from rnnlimits.statistics.ratefile import Rate, RatePoint
+from rnnlimits.statistics.ratefile import Rate, RatePoint, refusal
 from rnnlimits.theory import stationary as exact
 from rnnlimits.theory.mixing import Departure, points
 from rnnlimits.training import plan
 from rnnlimits.training.constants import AVERAGED
+from rnnlimits.verdicts import Expected, Rule, judge, judge_fit
 
 if TYPE_CHECKING:
     from rnnlimits.study import Study
     from rnnlimits.training.layout import Layout
 
 MEMORY_SHARE = 0.5  # an average is long enough when what the chain remembers moves it by at most this many errors
-NOT_DRAWN = "refused: a recorded series has no constant of its own: its only randomness is where a path starts"
+CONSTANT = Rule("more paths or draws")
+# Averages of test functions, and mixing, come from as many chains, as long, in every study: no study file has a remedy.
+RULES = {"power": Rule(""), "geometric": Rule("", own_scale=True)}
+NOT_DRAWN = "a recorded series has no constant of its own: its only randomness is where a path starts"
 
 
 class Ratio(NamedTuple):
@@ -41,11 +45,26 @@ class Ratio(NamedTuple):
     stderr: float
     dof: float
 
+    @property
+    def half_width(self) -> float:
+        """Half the 95% interval."""
+        return quantile(self.dof) * self.stderr
+
+    @property
+    def low(self) -> float:
+        """Lower end of the 95% interval."""
+        return self.value - self.half_width
+
+    @property
+    def high(self) -> float:
+        """Upper end of the 95% interval."""
+        return self.value + self.half_width
+
 
 def rates(study: Study, layout: Layout, bootstrap: Bootstrap) -> Iterator[Rate]:
     """Rows from poisson.h5 and the twins. Raises StudyError for a file that is missing, damaged or of another study."""
     if isinstance(study.chain, Recorded):
-        yield replace(_row(study, "ergodic_average", "plain", "draws", ""), note=NOT_DRAWN)
+        yield replace(_row(study, "ergodic_average", "plain", "draws", ""), note=refusal(NOT_DRAWN))
         return
     with store.open_complete(layout.poisson, "poisson", limit_id=plan.limit_id(study)) as file:
         yield from noise_constants(study, layout, file, bootstrap)
@@ -109,7 +128,7 @@ def judged(blank: Rate, found: Sequence[Point], variable: float, error: float, k
     cloud = tuple(_dot(point, point is here) for point in found)
     row = replace(blank, expected=1.0, expected_kind=kind, law="ratio", cloud=cloud)
     if here.units < powerlaw.MINIMUM_UNITS:
-        return replace(row, replicas=here.replicas, note=f"refused: {here.reason}")
+        return replace(row, replicas=here.replicas, note=refusal(here.reason))
     dof = degrees_of_freedom(here.log_influence)
     ratio = Ratio(here.estimate, float(np.hypot(here.stderr, error * here.estimate)), dof)
     return ratio_row(row, ratio, here.replicas)
@@ -117,15 +136,18 @@ def judged(blank: Rate, found: Sequence[Point], variable: float, error: float, k
 
 def ratio_row(row: Rate, ratio: Ratio, replicas: int) -> Rate:
     """Fill in value, interval and verdict of a ratio of which `row.expected` is expected."""
-    half = quantile(ratio.dof) * ratio.stderr
-    row = replace(row, exponent=ratio.value, stderr=ratio.stderr, points=1, replicas=replicas)
-    verdict, note = "consistent", ""
-    if abs(ratio.value - row.expected) > half:
-        verdict, note = "inconsistent", f"off by {ratio.value - row.expected:+.3f}"
-    elif half > powerlaw.MEANINGFUL:
-        verdict, note = "undetermined", f"half-width {half:.2g} is over {powerlaw.MEANINGFUL:g}: more paths or draws"
-    low, high = ratio.value - half, ratio.value + half
-    return replace(row, ci_low=low, ci_high=high, verdict=verdict, note=note)
+    verdict, note = judge(ratio, row.expected, CONSTANT)
+    return replace(
+        row,
+        exponent=ratio.value,
+        stderr=ratio.stderr,
+        ci_low=ratio.low,
+        ci_high=ratio.high,
+        points=1,
+        replicas=replicas,
+        verdict=verdict,
+        note=note,
+    )
 
 
 def _dot(point: Point, used: bool) -> RatePoint:
@@ -168,7 +190,7 @@ def ergodic_constant(blank: Rate, file: h5py.File, index: int) -> Rate:
     predicted = float(file["long_run_variance"][index])
     row = replace(blank, expected=1.0, expected_kind="exact", law="ratio")
     if not predicted > 0 or not chains.mean() > 0:
-        return replace(row, note="refused: the function does not vary")
+        return replace(row, note=refusal("the function does not vary"))
     own = np.hypot(chains.std(ddof=1) / math.sqrt(len(chains)), bias) / chains.mean()
     error = (file["long_run_variance_stderr"][index] + file["long_run_variance_rest"][index]) / predicted
     ratio = math.sqrt(chains.mean() / predicted)
@@ -186,7 +208,7 @@ def mixing_rates(study: Study, file: h5py.File, bootstrap: Bootstrap) -> Iterato
         return
     blank = replace(_row(study, "mixing", "law", "chain_steps", "N=infinity"), law="geometric")
     if factor <= 0:
-        yield replace(blank, note="refused: the chain forgets its start in one step")
+        yield replace(blank, note=refusal("the chain forgets its start in one step"))
         return
     found = points(Departure(file["mixing_step"][()], file["mixing_error"][()]), bootstrap)
     yield _judged_fit(blank, found, -math.log(factor))
@@ -197,17 +219,15 @@ def _judged_fit(blank: Rate, found: Sequence[Point], expected: float) -> Rate:
     row = replace(blank, expected=expected, expected_kind="exact")
     try:
         fitted = powerlaw.fit(found, geometric=blank.law == "geometric")
-    except RateUndetermined as refusal:
-        return replace(row, cloud=tuple(_dot(p, False) for p in refusal.points), note=f"refused: {refusal}")
+    except RateUndetermined as short:
+        return replace(row, cloud=tuple(_dot(p, False) for p in short.points), note=refusal(str(short)))
     return _fitted(row, fitted)
 
 
 def _fitted(row: Rate, found: Fit) -> Rate:
+    """The row with a fit's numbers, its points and the verdict on it."""
     slope, used = found.slope, [bool(one) for one in found.used]
-    size = powerlaw.MEANINGFUL * (abs(row.expected) if found.geometric else 1.0)
-    verdict = "consistent" if slope.half_width <= size and found.chi2_p >= powerlaw.MISFIT else "undetermined"
-    if not slope.low <= row.expected <= slope.high:
-        verdict = "inconsistent"
+    verdict, reason = judge_fit(found, Expected(row.expected, row.expected_kind), RULES[row.law])
     return replace(
         row,
         exponent=slope.value,
@@ -219,6 +239,6 @@ def _fitted(row: Rate, found: Fit) -> Rate:
         replicas=min(point.replicas for point, one in zip(found.points, used, strict=True) if one),
         chi2_p=found.chi2_p,
         verdict=verdict,
-        note="; ".join(found.notes),
+        note="; ".join(filter(None, (reason, *found.notes))),
         cloud=tuple(_dot(point, one) for point, one in zip(found.points, used, strict=True)),
     )

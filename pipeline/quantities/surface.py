@@ -20,7 +20,8 @@ from rnnlimits.quantities.estimators import QUANTITIES, Design, Quantity, Traini
 from rnnlimits.statistics import powerlaw
 from rnnlimits.statistics.bootstrap import Array, Bootstrap, degrees_of_freedom, quantile, standard_error
 from rnnlimits.statistics.powerlaw import MISFIT, RESOLUTION, SIGNIFICANCE, Point
-from rnnlimits.statistics.ratefile import Rate, RatePoint
+from rnnlimits.statistics.ratefile import Rate, RatePoint, refusal
+from rnnlimits.verdicts import Judgement, Rule, judge
 
 if TYPE_CHECKING:
     from rnnlimits.study import Study
@@ -32,6 +33,7 @@ MINIMUM_CELLS = 8  # twice as many as there are parameters
 REACH = 1.0  # an interval that goes farther from the exponent says nothing of it
 STARTS = ((0.1, 0.5), (0.25, 0.5), (0.5, 0.5), (0.25, 0.25))  # (p, q) from which the fit begins
 BEYOND_ALL = 500.0  # logarithm of a term that is nothing, or everything
+SURFACE = Rule("more replicas, or a wider grid", law="lie on one surface")
 FURTHER = {"cross": "c N^-2p K^-2q", "constant": "c"}  # one of these joins if two terms do not fit: see `fit`
 
 
@@ -431,7 +433,7 @@ def judged(
             yield replace(filled, note="; ".join(filter(None, (refused, remark))))
             continue
         exponent = (surface.n, surface.k)[index]
-        verdict, reason = ("undetermined", refused) if refused else compare(exponent, surface, value)
+        verdict, reason = Judgement("undetermined", refused) if refused else compare(exponent, surface, value)
         note = "; ".join(filter(None, (reason, *surface.notes, remark)))
         yield replace(_filled(filled, exponent, surface, index), verdict=verdict, note=note)
 
@@ -440,20 +442,13 @@ def _tried(nodes: Sequence[Node]) -> tuple[Surface | None, str]:
     """The surface, if there is one, and why it makes no claim, or ""."""
     try:
         return fit(nodes), ""
-    except SurfaceUndetermined as refusal:
-        return refusal.estimate, f"refused: {refusal}"
+    except SurfaceUndetermined as short:
+        return short.estimate, refusal(str(short))
 
 
-def compare(exponent: Exponent, surface: Surface, expected: float) -> tuple[str, str]:
-    """(verdict, reason), by the rules of the other exponents: an agreement counts only if the interval is narrow."""
-    if not exponent.low <= expected <= exponent.high:
-        return "inconsistent", f"off by {exponent.value - expected:+.3f}"
-    if exponent.half_width > powerlaw.MEANINGFUL:
-        width = f"half-width {exponent.half_width:.2g} is over {powerlaw.MEANINGFUL:g}"
-        return "undetermined", f"{width}: more replicas, or a wider grid"
-    if surface.chi2_p < MISFIT:
-        return "undetermined", "the expected value is in the interval, but the points do not lie on one surface"
-    return "consistent", ""
+def compare(exponent: Exponent, surface: Surface, expected: float) -> Judgement:
+    """The verdict on one of the two exponents."""
+    return judge(exponent, expected, SURFACE, one_law=surface.chi2_p >= MISFIT)
 
 
 def _filled(row: Rate, exponent: Exponent, surface: Surface, index: int) -> Rate:

@@ -25,11 +25,12 @@ from rnnlimits.kernels import rntk
 from rnnlimits.kernels.problem import Array, Backend
 from rnnlimits.quantities.elman import ENTRIES, STEP_GAP, Entry, Limits, Values, units
 from rnnlimits.quantities.estimators import rms
-from rnnlimits.rates.stage import Expected, judged, together
+from rnnlimits.rates.stage import judged, together
 from rnnlimits.statistics import powerlaw
 from rnnlimits.statistics.bootstrap import Bootstrap
 from rnnlimits.statistics.ratefile import Rate, write_csv, write_h5
 from rnnlimits.study.elman import Named, RntkStudy
+from rnnlimits.verdicts import Expected
 
 
 def run(study: RntkStudy, layout: RntkLayout, be: Backend) -> list[Rate]:

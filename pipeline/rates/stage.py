@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -29,20 +29,20 @@ from rnnlimits.quantities.estimators import (
     TWIN_ENTRIES,
     Contraction,
     Design,
-    ExpectedKind,
     Quantity,
     Trainings,
     average,
 )
 from rnnlimits.statistics import powerlaw
-from rnnlimits.statistics.bootstrap import Array, Bootstrap, degrees_of_freedom, quantile, standard_error
-from rnnlimits.statistics.powerlaw import Fit, Point, RateUndetermined, Slope
-from rnnlimits.statistics.ratefile import Rate, RatePoint, read, table, write_csv, write_h5
+from rnnlimits.statistics.bootstrap import Array, Bootstrap, standard_error
+from rnnlimits.statistics.powerlaw import Fit, Point, RateUndetermined
+from rnnlimits.statistics.ratefile import Rate, RatePoint, read, refusal, table, write_csv, write_h5
 from rnnlimits.theory import observe
 from rnnlimits.theory.couplings import RESOLVED
 from rnnlimits.theory.laws import ParameterLaw
 from rnnlimits.training import plan
 from rnnlimits.training.plan import Cell, Twin
+from rnnlimits.verdicts import Expected, judge_fit
 
 if TYPE_CHECKING:
     from rnnlimits.kernels.problem import Backend
@@ -56,16 +56,6 @@ OBSERVED_VARIABLES = (*observe.MEMORY, *observe.KERNEL)
 LOST = 0.01  # a step counts while at most this fraction of the coupled pairs has fallen below couplings.RESOLVED
 TRANSIENT = 1e-2  # contraction counts once distances have shrunk by this: before, they see finite differences
 MOST_COUPLINGS = 1024  # pairs are averaged into this many units: more would only cost memory
-
-
-@dataclass(frozen=True)
-class Expected:
-    """What theory says: value and kind; if it was itself measured on the same units, its deviations and influence."""
-
-    value: float
-    kind: ExpectedKind
-    replicates: Array | None = None
-    influence: Array | None = None
 
 
 # --- the stage -------------------------------------------------------------------------------------------------
@@ -198,11 +188,10 @@ def training_rate(
     """One rate of one quantity, or its refusal (with the points, unless they would be wrong themselves)."""
     blank = Rate(study.name, quantity.name, quantity.estimator, quantity.variable, ladder.at)
     if reason := quantity.refusal(design):
-        return replace(blank, note=f"refused: {reason}")
+        return replace(blank, note=refusal(reason))
     points = [training_point(quantity, cell, read(cell), bootstrap) for cell in ladder.cells]
     if reason := quantity.no_law(design) or ladder.refusal:
-        note = "; ".join(filter(None, (f"refused: {reason}", quantity.remark(design))))
-        return replace(fitted(blank, None, points), note=note)
+        return replace(fitted(blank, None, points), note=refusal(reason, quantity.remark(design)))
     expected = Expected(quantity.expected(ladder.cells[0].beta, design), quantity.expected_kind)
     remarks = (quantity.remark(design), quantity.report(read(ladder.cells[-1]))) if ladder.cells else ("",)
     return judged(blank, points, expected, "; ".join(filter(None, remarks)))
@@ -224,65 +213,11 @@ def judged(blank: Rate, points: Sequence[Point], expected: Expected, remark: str
     geometric = blank.law == "geometric"
     try:
         found = powerlaw.fit(points, geometric)
-    except RateUndetermined as refusal:
-        note = "; ".join(filter(None, (f"refused: {refusal}", remark)))
-        return replace(fitted(row, refusal.estimate, refusal.points), verdict="undetermined", note=note)
-    verdict, reason = compare(found, expected)
+    except RateUndetermined as short:
+        return replace(fitted(row, short.estimate, short.points), note=refusal(str(short), remark))
+    verdict, reason = judge_fit(found, expected)
     note = "; ".join(filter(None, (reason, *found.notes, remark)))
     return replace(fitted(row, found, found.points), verdict=verdict, note=note)
-
-
-def compare(found: Fit, expected: Expected) -> tuple[str, str]:
-    """(verdict, reason). An exclusion counts however wide the interval; an agreement only if it is narrow."""
-    slope, large = found.slope, found.halves[1]
-    if math.isnan(expected.value):
-        return "undetermined", "no expected value"
-    if not _agree(slope, expected):
-        gap = slope.value - expected.value
-        return (
-            "inconsistent",
-            f"off by {gap:+.3f}; over the larger half of the points {large.value:.3f} ± {large.half_width:.3f}",
-        )
-    if doubt := _too_wide(found) or _not_one_law(found):
-        return "undetermined", doubt
-    return "consistent", ""
-
-
-def _too_wide(found: Fit) -> str:
-    """Why the interval is too wide for an agreement to mean anything, or "". A geometric rate is its own scale."""
-    slope = found.slope
-    if not found.geometric:
-        most, what = powerlaw.MEANINGFUL, ""
-    elif slope.low <= 0 <= slope.high:
-        return "the interval holds 0, that is, no contraction: more couplings, or more steps"
-    else:
-        most, what = powerlaw.MEANINGFUL * abs(slope.value), f" ({powerlaw.MEANINGFUL:g} of the rate)"
-    if slope.half_width <= most:
-        return ""
-    return f"half-width {slope.half_width:.2g} is over {most:.2g}{what}: more replicas, or a wider range"
-
-
-def _not_one_law(found: Fit) -> str:
-    """Why one exponent, though it agrees, does not describe the points, or ""; the fit's own notes give the numbers."""
-    if found.chi2_p < powerlaw.MISFIT or found.drifts:
-        return "the expected value is in the interval, but the points do not follow one law"
-    return ""
-
-
-def _agree(slope: Slope, expected: Expected) -> bool:
-    """Is the expected value inside the interval? If it was measured on the same units, zero inside the difference's."""
-    if expected.replicates is None or expected.influence is None:
-        return slope.low <= expected.value <= slope.high
-    return abs(slope.value - expected.value) <= max(half_width_of_difference(slope, expected), powerlaw.RESOLUTION)
-
-
-def half_width_of_difference(slope: Slope, expected: Expected) -> float:
-    """Half the 95% interval of a fitted minus a measured rate: what is common to their units does not count."""
-    if expected.replicates is None or expected.influence is None:
-        return slope.half_width
-    scale = slope.stderr / max(standard_error(slope.replicates), 1e-300)  # widened or rounded like the slope
-    error = scale * standard_error(slope.replicates - expected.replicates)
-    return quantile(degrees_of_freedom(slope.influence - expected.influence)) * error
 
 
 def fitted(row: Rate, found: Fit | None, points: Sequence[Point]) -> Rate:

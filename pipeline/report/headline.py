@@ -10,8 +10,7 @@ from rnnlimits.report.numbers import grouped
 from rnnlimits.statistics.ratefile import Rate
 from rnnlimits.study import AnyStudy, RntkStudy
 from rnnlimits.training import plan
-
-VERDICTS = ("consistent", "inconsistent", "undetermined")
+from rnnlimits.verdicts import VERDICTS
 
 
 def headline(study: AnyStudy, rates: Sequence[Rate]) -> str:

@@ -36,9 +36,10 @@ from rnnlimits.statistics.ratefile import Rate, read
 from rnnlimits.study import AnyStudy, RntkStudy, to_yaml
 from rnnlimits.training import plan
 from rnnlimits.training.layout import Layout
+from rnnlimits.verdicts import Verdict
 
 COLUMNS = ("Quantity", "in", "at", "Estimator", "Exponent", "95% interval", "Expected", "Kind", "Verdict", "Note")
-GLYPHS = {"consistent": "●", "inconsistent": "▲", "undetermined": "○"}
+GLYPHS: Mapping[Verdict, str] = {"consistent": "●", "inconsistent": "▲", "undetermined": "○"}
 
 
 def run(study: AnyStudy, layout: Layout) -> Path:
@@ -80,7 +81,7 @@ def _plots(study: AnyStudy, layout: Layout, rates: Sequence[Rate]) -> list[Plot]
 
 def _words(study: AnyStudy, layout: Layout, rates: Sequence[Rate]) -> Mapping[str, Any]:
     """What the template says in words and tables."""
-    shown = [rate for rate in rates if " probe=" not in rate.at]
+    shown = [rate for rate in rates if not rate.single]
     spent = costs(study, layout)
     lines, whole, sentence = cost_rows(layout, spent)
     return {

@@ -319,8 +319,8 @@ def _local_view(rates: Sequence[Rate]) -> dict[str, Any]:
 def _ratio_panel(rates: Sequence[Rate], files: Files) -> Panel:
     """Measured over predicted constants; single probes thin and grey, all together with bars."""
     traces = []
-    for rate in sorted(rates, key=lambda rate: " probe=" not in rate.at):
-        single = " probe=" in rate.at
+    for rate in sorted(rates, key=lambda rate: not rate.single):
+        single = rate.single
         colour = GREY if single else COLOURS[0]
         traces.append(
             go.Scatter(

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rnnlimits.figures.labels import refused, undetermined
+from rnnlimits.figures.labels import undetermined
 from rnnlimits.report.rate_table import name
 from rnnlimits.statistics.ratefile import Rate
 
@@ -29,7 +29,7 @@ def refusals(rates: Sequence[Rate]) -> list[Refusal]:
             "No law was fitted, since too few estimates stand out of their noise. Fitting the others would report the "
             "noise as a rate. The reason names the points that were left out and, where it can be told, how many "
             "replicas would do.",
-            [rate for rate in left if refused(rate)],
+            [rate for rate in left if rate.refused],
         ),
         (
             "No expected value",
@@ -40,7 +40,7 @@ def refusals(rates: Sequence[Rate]) -> list[Refusal]:
             "No verdict",
             "An exponent was fitted, but its interval is too wide, or the points do not follow one law, so that "
             "agreement with the expected value would mean little.",
-            [rate for rate in left if not refused(rate) and not math.isnan(rate.expected)],
+            [rate for rate in left if not rate.refused and not math.isnan(rate.expected)],
         ),
     )
     return [Refusal(heading, words, _reasons(members)) for heading, words, members in groups if members]
@@ -48,10 +48,10 @@ def refusals(rates: Sequence[Rate]) -> list[Refusal]:
 
 def _reasons(rates: Sequence[Rate]) -> list[tuple[list[str], str]]:
     """Each reason once, with the rates that it is given for."""
-    return [
-        ([name(rate) for rate in rates if rate.note == note], note.removeprefix("refused: ") or "no reason was noted")
-        for note in dict.fromkeys(rate.note for rate in rates)
-    ]
+    named: dict[str, list[str]] = {}
+    for rate in rates:
+        named.setdefault(rate.reason or "no reason was noted", []).append(name(rate))
+    return [(names, reason) for reason, names in named.items()]
 
 
 GLOSSARY = (

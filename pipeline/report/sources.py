@@ -33,14 +33,8 @@ def behind(study: AnyStudy, layout: Layout, rate: Rate, **values: float) -> list
     return _of_trainings(study, layout, rate, values)
 
 
-def coordinates(rate: Rate) -> dict[str, str]:
-    """The fixed coordinates of a row: beta=0.75 N=64 as a mapping."""
-    parts = (part.partition("=") for part in rate.at.split() if "=" in part)
-    return {key: value for key, _, value in parts}
-
-
 def _of_trainings(study: Study, layout: Layout, rate: Rate, values: Mapping[str, float]) -> list[Path]:
-    fixed = coordinates(rate)
+    fixed = rate.where
     trained = "beta" in fixed
     wanted = {key: float(value) for key, value in fixed.items() if key in ("beta", "N", "K") and value != "infinity"}
     # What varies is said last: a constant that was read off at one K has it among its coordinates as well.

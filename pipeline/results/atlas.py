@@ -135,7 +135,7 @@ def table(found: Mapping[str, list[Rate]]) -> str:
 
 def _number(rate: Rate) -> str:
     """p+-half, marked where it excludes (!) or cannot tell (?) what is expected; - for no rate."""
-    if math.isnan(rate.exponent) or rate.note.startswith("refused"):
+    if math.isnan(rate.exponent) or rate.refused:
         return "-"
     mark = {"consistent": "", "inconsistent": "!"}.get(rate.verdict, "?")
     return f"{rate.exponent:.3f}±{0.5 * (rate.ci_high - rate.ci_low):.3f}{mark}"

@@ -105,13 +105,8 @@ def _chosen(panel: Panel, rates: Sequence[Rate]) -> list[tuple[float, Rate]]:
 
 
 def _told(rate: Rate) -> bool:
-    return (
-        np.isfinite(rate.exponent)
-        and not rate.note.startswith("refused")
-        and "depth=" not in rate.at.replace("depth=1", "")
-    )
+    return bool(np.isfinite(rate.exponent)) and not rate.refused and rate.where.get("depth", "1") == "1"
 
 
 def _beta(rate: Rate) -> float:
-    (text,) = (part.removeprefix("beta=") for part in rate.at.split() if part.startswith("beta="))
-    return float(text)
+    return float(rate.where["beta"])

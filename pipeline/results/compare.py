@@ -82,7 +82,7 @@ def usable(rate: Rate) -> bool:
 
     Where nothing is expected the verdict is undetermined whatever was measured: such numbers can be compared.
     """
-    number = math.isfinite(rate.exponent) and rate.stderr > 0 and not rate.note.startswith("refused")
+    number = math.isfinite(rate.exponent) and rate.stderr > 0 and not rate.refused
     return number and (rate.verdict != "undetermined" or math.isnan(rate.expected))
 
 
@@ -131,7 +131,7 @@ def _source(folder: Path) -> Source:
         raise StudyError(f"{folder}: {what}; give results/STUDY of a study that has run (rnnlimits run STUDY)")
     with store.open_complete(path, "rates") as file:
         found = {name: store.attribute_of(file, name) for name in ("study", "study_id", "study_yaml", "seed")}
-    rates = {_key(rate): rate for rate in ratefile.read(path) if " probe=" not in rate.at}
+    rates = {_key(rate): rate for rate in ratefile.read(path) if not rate.single}
     seed = int(found["seed"]) if found["seed"] is not None else None
     world = _world(str(found["study_yaml"] or ""), path)
     return Source(str(found["study"]), str(folder), str(found["study_id"]), seed, world, rates)

@@ -15,6 +15,8 @@ import numpy as np
 
 from rnnlimits.base import tables as columns
 from rnnlimits.files import durable, store
+from rnnlimits.quantities.estimators import ExpectedKind
+from rnnlimits.verdicts import Verdict
 
 COLUMNS = (
     "study",
@@ -34,6 +36,14 @@ COLUMNS = (
     "verdict",
     "note",
 )
+
+
+REFUSED = "refused: "  # how the note begins where no law could be fitted, in rates.csv as well
+
+
+def refusal(reason: str, *remarks: str) -> str:
+    """The note of a rate that is refused for this reason, with what else a reader must know; empty remarks are left."""
+    return "; ".join((REFUSED + reason, *filter(None, remarks)))
 
 
 @dataclass(frozen=True)
@@ -58,12 +68,33 @@ class Rate:
     points: int = 0
     replicas: int = 0
     expected: float = math.nan
-    expected_kind: str = ""
-    verdict: str = "undetermined"
+    expected_kind: ExpectedKind = ""
+    verdict: Verdict = "undetermined"
     note: str = ""
     law: str = "power"
     chi2_p: float = math.nan
     cloud: tuple[RatePoint, ...] = field(default=(), repr=False)
+
+    @property
+    def refused(self) -> bool:
+        """Whether no law could be fitted; `reason` says why."""
+        return self.note.startswith(REFUSED)
+
+    @property
+    def reason(self) -> str:
+        """The note without the word that marks a refusal."""
+        return self.note.removeprefix(REFUSED)
+
+    @property
+    def where(self) -> Mapping[str, str]:
+        """The fixed coordinates: {"beta": "0.75", "N": "64"}; a word that is no coordinate ("all") has the value ""."""
+        parts = (part.partition("=") for part in self.at.split())
+        return {key: value for key, _, value in parts}
+
+    @property
+    def single(self) -> bool:
+        """Whether this is the row of a single probe, of which tables show none."""
+        return "probe" in self.where
 
 
 @dataclass(frozen=True)
@@ -185,7 +216,7 @@ def table(rates: Sequence[Rate], width: int = 100, room: int = columns.UNLIMITED
 
     Rows of single probes are left to the files.
     """
-    rates = [rate for rate in rates if " probe=" not in rate.at]
+    rates = [rate for rate in rates if not rate.single]
     notes = list(dict.fromkeys(rate.note for rate in rates if rate.note))
     header = ("", "exponent ± half", "95% interval", "expected", "verdict")
     rows = [_row(rate, notes) for rate in rates]
