@@ -25,12 +25,12 @@ from rnnlimits.statistics import powerlaw
 from rnnlimits.statistics.bootstrap import Bootstrap
 from rnnlimits.statistics.powerlaw import Fit, Slope
 from rnnlimits.statistics.ratefile import COLUMNS, Rate, to_csv
+from rnnlimits.statistics.verdicts import Expected, half_width_of_difference, judge_fit
 from rnnlimits.study import Study
 from rnnlimits.theory import couplings
 from rnnlimits.training import plan
 from rnnlimits.training.layout import Layout
 from rnnlimits.training.plan import Cell
-from rnnlimits.verdicts import Expected, half_width_of_difference, judge_fit
 
 K_LADDER = "[{beta: [0.75], width: [1024], steps_per_time: [16, 32, 64, 128, 256, 512]}]"
 

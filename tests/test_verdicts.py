@@ -15,7 +15,7 @@ from rnnlimits.statistics import powerlaw, ratefile
 from rnnlimits.statistics.bootstrap import Bootstrap
 from rnnlimits.statistics.powerlaw import Fit, Point, Slope
 from rnnlimits.statistics.ratefile import Rate
-from rnnlimits.verdicts import POWER, VERDICTS, Expected, Rule, judge
+from rnnlimits.statistics.verdicts import POWER, VERDICTS, Expected, Rule, judge
 
 UNITS, COUNT = 64, 400
 TABLE = np.random.default_rng(5).random((UNITS, COUNT))

@@ -21,11 +21,11 @@ from rnnlimits.statistics import powerlaw
 from rnnlimits.statistics.bootstrap import Array, Bootstrap, degrees_of_freedom, quantile
 from rnnlimits.statistics.powerlaw import Fit, Point, RateUndetermined
 from rnnlimits.statistics.ratefile import Rate, RatePoint, refusal
+from rnnlimits.statistics.verdicts import Expected, Rule, judge, judge_fit
 from rnnlimits.theory import stationary as exact
 from rnnlimits.theory.mixing import Departure, points
 from rnnlimits.training import plan
 from rnnlimits.training.constants import AVERAGED
-from rnnlimits.verdicts import Expected, Rule, judge, judge_fit
 
 if TYPE_CHECKING:
     from rnnlimits.study import Study

@@ -21,7 +21,7 @@ from rnnlimits.statistics import powerlaw
 from rnnlimits.statistics.bootstrap import Array, Bootstrap, degrees_of_freedom, quantile, standard_error
 from rnnlimits.statistics.powerlaw import MISFIT, RESOLUTION, SIGNIFICANCE, Point
 from rnnlimits.statistics.ratefile import Rate, RatePoint, refusal
-from rnnlimits.verdicts import Judgement, Rule, judge
+from rnnlimits.statistics.verdicts import Judgement, Rule, judge
 
 if TYPE_CHECKING:
     from rnnlimits.study import Study

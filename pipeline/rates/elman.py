@@ -29,8 +29,8 @@ from rnnlimits.rates.stage import judged, together
 from rnnlimits.statistics import powerlaw
 from rnnlimits.statistics.bootstrap import Bootstrap
 from rnnlimits.statistics.ratefile import Rate, write_csv, write_h5
+from rnnlimits.statistics.verdicts import Expected
 from rnnlimits.study.elman import Named, RntkStudy
-from rnnlimits.verdicts import Expected
 
 
 def run(study: RntkStudy, layout: RntkLayout, be: Backend) -> list[Rate]:

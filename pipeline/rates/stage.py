@@ -37,12 +37,12 @@ from rnnlimits.statistics import powerlaw
 from rnnlimits.statistics.bootstrap import Array, Bootstrap, standard_error
 from rnnlimits.statistics.powerlaw import Fit, Point, RateUndetermined
 from rnnlimits.statistics.ratefile import Rate, RatePoint, read, refusal, table, write_csv, write_h5
+from rnnlimits.statistics.verdicts import Expected, judge_fit
 from rnnlimits.theory import observe
 from rnnlimits.theory.couplings import RESOLVED
 from rnnlimits.theory.laws import ParameterLaw
 from rnnlimits.training import plan
 from rnnlimits.training.plan import Cell, Twin
-from rnnlimits.verdicts import Expected, judge_fit
 
 if TYPE_CHECKING:
     from rnnlimits.kernels.problem import Backend

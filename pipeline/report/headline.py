@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from rnnlimits.elman import plan as rntk_plan
 from rnnlimits.report.numbers import grouped
 from rnnlimits.statistics.ratefile import Rate
+from rnnlimits.statistics.verdicts import VERDICTS
 from rnnlimits.study import AnyStudy, RntkStudy
 from rnnlimits.training import plan
-from rnnlimits.verdicts import VERDICTS
 
 
 def headline(study: AnyStudy, rates: Sequence[Rate]) -> str:

@@ -33,10 +33,10 @@ from rnnlimits.report.rate_table import notes, rows
 from rnnlimits.report.refusals import glossary, refusals
 from rnnlimits.report.sources import behind
 from rnnlimits.statistics.ratefile import Rate, read
+from rnnlimits.statistics.verdicts import Verdict
 from rnnlimits.study import AnyStudy, RntkStudy, to_yaml
 from rnnlimits.training import plan
 from rnnlimits.training.layout import Layout
-from rnnlimits.verdicts import Verdict
 
 COLUMNS = ("Quantity", "in", "at", "Estimator", "Exponent", "95% interval", "Expected", "Kind", "Verdict", "Note")
 GLYPHS: Mapping[Verdict, str] = {"consistent": "●", "inconsistent": "▲", "undetermined": "○"}
