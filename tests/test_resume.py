@@ -181,7 +181,7 @@ class OfTwin(OfTraining):
 
     @property
     def steps(self) -> int:
-        return 80 * 2
+        return 80 * self.block.count
 
     def shared(self) -> object:
         """What all blocks share."""
