@@ -178,6 +178,13 @@ def test_a_stage_without_states_has_no_place_for_one(tmp_path: Path) -> None:
         sharded.state_place(toy, stateless, EVERY[0])
 
 
+def test_equal_blocks_are_a_defect_of_the_stage(tmp_path: Path) -> None:
+    one = toy_stage.ensemble(tmp_path, "a")
+    twice = replace(toy_stage.stage(tmp_path), ensembles=lambda: [one, replace(one, path=tmp_path / "again.h5")])
+    with pytest.raises(ValueError, match="two blocks of a stage are equal"):
+        sharded.run(parallel.world(), twice)
+
+
 # --- variations --------------------------------------------------------------------------------------------
 
 

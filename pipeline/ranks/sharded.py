@@ -139,7 +139,7 @@ def run(comm: MPI.Intracomm, stage: Stage[Block, Shared, Result]) -> None:
     parallel.Ended after a signal.
     """
     ensembles = together(comm, stage.ensembles)
-    owners = {block: ensemble for ensemble in ensembles for block in ensemble.blocks}
+    owners = _owners(ensembles)
     missing = on_root(comm, lambda: [block for block, owner in owners.items() if _is_missing(owner, block)])
     shared = together(comm, stage.prepare)
     pace = together(comm, Pace.of_environment) if stage.variables else Pace()
@@ -179,6 +179,15 @@ def state_place(stage: Stage[Block, Shared, Result], ensemble: Ensemble[Block], 
 def _attributes(stage: Stage[Block, Shared, Result], ensemble: Ensemble[Block], block: Block) -> dict[str, object]:
     by = {} if stage.be is None else {"backend": stage.be.name, "device": stage.be.device}
     return {**ensemble.attributes(), **ensemble.where(block), **stage.origin(), **by}
+
+
+def _owners(ensembles: Sequence[Ensemble[Block]]) -> dict[Block, Ensemble[Block]]:
+    """The ensemble of each block, in order. Raises ValueError where that is ambiguous."""
+    every = [(block, ensemble) for ensemble in ensembles for block in ensemble.blocks]
+    owners = dict(every)
+    if len(owners) < len(every):
+        raise ValueError("two blocks of a stage are equal; a block must also say which ensemble it belongs to")
+    return owners
 
 
 def _is_missing(ensemble: Ensemble[Block], block: Block) -> bool:
