@@ -150,14 +150,12 @@ class OfTraining:
         (self.block,) = self.ensemble.blocks
         self.place = sharded.state_place(self.stage, self.ensemble, self.block)
         self.shard = self.ensemble.shard(self.block)
-        self.total = self.stage.size(self.block)
-        assert self.total == self.steps
 
     def stage_of(self) -> sharded.Stage:
-        return train.stage(self.study, self.layout, "N00037-K00040", self.be)
+        return train.stage(self.study, self.layout, plan.cells(self.study)[0].pack, self.be)
 
     @property
-    def steps(self) -> int:
+    def total(self) -> int:
         return 80 * 37 * 4
 
     def shared(self) -> object:
@@ -180,7 +178,7 @@ class OfTwin(OfTraining):
         return twin.stage(self.study, self.layout, plan.twins(self.study), self.be)
 
     @property
-    def steps(self) -> int:
+    def total(self) -> int:
         return 80 * self.block.count
 
     def shared(self) -> object:
