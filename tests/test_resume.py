@@ -139,15 +139,15 @@ _AT_PROBES: dict[tuple[str, str], observe.AtProbes] = {}
 
 
 class OfTraining:
-    """What the tests do with one kind of work: the only block of a study's training."""
+    """What the tests do with one kind of work: the first block of a study's training."""
 
     kind = "train-state"
 
     def __init__(self, study: Study, be: Backend, folder: Path) -> None:
         self.study, self.be, self.layout = study, be, Layout.of(study, folder)
         self.stage = self.stage_of()
-        (self.ensemble,) = self.stage.ensembles()
-        (self.block,) = self.ensemble.blocks
+        self.ensemble, *_ = self.stage.ensembles()
+        self.block, *_ = self.ensemble.blocks
         self.place = sharded.state_place(self.stage, self.ensemble, self.block)
         self.shard = self.ensemble.shard(self.block)
 
