@@ -17,9 +17,11 @@ from numpy.typing import NDArray
 from rnnlimits import study as studies
 from rnnlimits.kernels import host, on_processor
 from rnnlimits.kernels.problem import Backend
+from rnnlimits.ranks import sharded
 from rnnlimits.study import Study
 from rnnlimits.theory import observe
 from rnnlimits.training import calibration, draw, plan, train
+from rnnlimits.training.layout import Layout
 
 pytestmark = pytest.mark.needs_compiler
 
@@ -73,8 +75,10 @@ def trained(study: Study, be: Backend) -> dict[str, NDArray[np.float64]]:
 
 
 def drawn(study: Study, be: Backend, path: Path) -> dict[str, NDArray[np.float64]]:
-    draw.draw_block(study, be, 1, path)
-    with h5py.File(path) as shard:
+    stage = draw.stage(study, Layout(path), be)
+    (ensemble,) = stage.ensembles()
+    sharded.write_shard(stage, ensemble, 1, draw.draw_block(study, be, 1))
+    with h5py.File(ensemble.shard(1)) as shard:
         return {name: data[()] for name, data in shard.items() if data.dtype.kind == "f"}
 
 
@@ -92,7 +96,7 @@ def test_a_block_trained_on_the_device(case: str) -> None:
 @pytest.mark.parametrize("case", ["coupled-tanh", "linear-gaussian", "finite-state"])
 def test_a_block_drawn_on_the_device(case: str, tmp_path: Path) -> None:
     study = CASES[case]()
-    found, expected = drawn(study, emulated(), tmp_path / "device.h5"), drawn(study, host, tmp_path / "host.h5")
+    found, expected = drawn(study, emulated(), tmp_path / "device"), drawn(study, host, tmp_path / "host")
     assert found.keys() == expected.keys()
     for name, values in expected.items():
         np.testing.assert_allclose(found[name], values, rtol=0, atol=1e-12, err_msg=name)

@@ -30,7 +30,7 @@ from rnnlimits.files import durable, store
 from rnnlimits.kernels import on_processor, reference
 from rnnlimits.kernels.problem import Backend, State, Training
 from rnnlimits.ranks import checkpoints as resume
-from rnnlimits.ranks import parallel
+from rnnlimits.ranks import parallel, sharded
 from rnnlimits.ranks.checkpoints import Pace, Saver
 from rnnlimits.ranks.parallel import Stopped
 from rnnlimits.results.inspection import hdf5_files, validate
@@ -139,23 +139,34 @@ _AT_PROBES: dict[tuple[str, str], observe.AtProbes] = {}
 
 
 class OfTraining:
-    """What the tests do with one kind of work: the only block of a study's training."""
+    """What the tests do with one kind of work: the first block of a study's training."""
 
     kind = "train-state"
 
     def __init__(self, study: Study, be: Backend, folder: Path) -> None:
         self.study, self.be, self.layout = study, be, Layout.of(study, folder)
-        self.block = plan.blocks(study, plan.cells(study)[0])[0]
-        self.place = train.state_place(study, be, self.block, self.layout)
-        self.shard = folder / "shard.h5"
-        self.total = 80 * 37 * 4
+        self.stage = self.stage_of()
+        self.ensemble, *_ = self.stage.ensembles()
+        self.block, *_ = self.ensemble.blocks
+        self.place = sharded.state_place(self.stage, self.ensemble, self.block)
+        self.shard = self.ensemble.shard(self.block)
+
+    def stage_of(self) -> sharded.Stage:
+        return train.stage(self.study, self.layout, plan.cells(self.study)[0].pack, self.be)
+
+    @property
+    def total(self) -> int:
+        return 80 * 37 * 4
+
+    def shared(self) -> object:
+        """What all blocks share."""
+        return at_probes(self.study, on_processor(self.be))
 
     def live(self, ticks: Ticks, pace: Pace) -> None:
         """Work to the end, and write the shard, unless interrupted."""
-        probes = at_probes(self.study, on_processor(self.be))
         saver = Saver(self.place, pace, ticks)
-        trained = train.train_block(self.study, self.be, self.block, probes, ticks, saver)
-        train.write_shard(self.study, self.be, self.block, trained, self.shard)
+        result = self.stage.compute(self.block, self.shared(), ticks, saver)
+        sharded.write_shard(self.stage, self.ensemble, self.block, result)
 
 
 class OfTwin(OfTraining):
@@ -163,18 +174,16 @@ class OfTwin(OfTraining):
 
     kind = "twin-state"
 
-    def __init__(self, study: Study, be: Backend, folder: Path) -> None:
-        super().__init__(study, be, folder)
-        self.block = plan.twin_blocks(study, plan.twins(study)[0])[0]
-        self.place = twin.state_place(study, be, self.block, self.layout)
-        self.total = 80 * self.block.count
+    def stage_of(self) -> sharded.Stage:
+        return twin.stage(self.study, self.layout, plan.twins(self.study), self.be)
 
-    def live(self, ticks: Ticks, pace: Pace) -> None:
-        """See OfTraining.live."""
-        features = twin.features_at_probes(self.study, on_processor(self.be))
-        saver = Saver(self.place, pace, ticks)
-        followed = twin.follow_block(self.study, self.be, self.block, features, ticks, saver)
-        twin.write_shard(self.study, self.be, self.block, followed, self.shard)
+    @property
+    def total(self) -> int:
+        return 80 * self.block.count
+
+    def shared(self) -> object:
+        """What all blocks share."""
+        return self.stage.prepare()
 
 
 Work = type[OfTraining]
@@ -182,7 +191,6 @@ Work = type[OfTraining]
 
 def undisturbed(work: Work, study: Study, be: Backend, folder: Path) -> str:
     calm = work(study, be, folder / "calm")
-    calm.shard.parent.mkdir()
     calm.live(Ticks(), Pace(math.inf))
     assert not calm.place.path.exists()
     return store.digest_of(calm.shard)

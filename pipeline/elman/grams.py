@@ -12,20 +12,34 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 from mpi4py import MPI
 
 from rnnlimits.base.errors import StudyError
-from rnnlimits.files.ensembles import build_ensemble
 from rnnlimits.files.provenance import software
-from rnnlimits.files.store import atomic_h5, open_complete, put
+from rnnlimits.files.store import put
 from rnnlimits.kernels import rntk
 from rnnlimits.kernels.rntk import compiled
-from rnnlimits.ranks.parallel import Tick, each_block, on_root
+from rnnlimits.ranks import sharded
+from rnnlimits.ranks.sharded import Ensemble, Stage
 
 TILE_BYTES = 64 << 20  # of a shard: it is built in memory
 FORMAT_OF_NUMBERS = 1  # another number where the same input gives other bits
 NAMES = {"ntk": "recurrent neural tangent kernel", "nngp": "covariance of the network's outputs at initialisation"}
+
+
+@dataclass(frozen=True)
+class Tile:
+    """`count` consecutive rows from `first` on: the unit of work, one shard."""
+
+    first: int
+    count: int
+
+    @property
+    def last(self) -> int:
+        """The row after the last."""
+        return self.first + self.count
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,20 +101,43 @@ def gram_to(
     """
     right = None if y is None else rntk.batch(y, "y")
     asked = _Asked(rntk.batch(x, "x"), right, network or rntk.Elman(), kernel, dtype, backend)
-    threads = _threads(comm)
-    tiles = _tiles(asked, tile_bytes)
-    shards = Path(folder) / "shards" / f"gram_{asked.identity}"
-    missing = on_root(comm, lambda: _missing(asked, shards, tiles))
-
-    def work(index: int, tick: Tick) -> None:
-        first, last = missing[index]
-        _write_shard(asked, shards, first, last, threads)
-        tick(last - first)
-
-    each_block(comm, [last - first for first, last in missing], work, "gram", "rows")
     path = Path(folder) / "gram.h5"
-    on_root(comm, lambda: _write_ensemble(asked, Path(folder), shards, tiles, path))
+    sharded.run(comm, _stage(asked, path, tile_bytes, _threads(comm)))
     return path
+
+
+def _stage(asked: _Asked, path: Path, tile_bytes: int, threads: int) -> Stage[Tile, None, dict[str, Any]]:
+    """The tiles of one matrix. A tile counts once its shard is written: a signal does not lose one that is computed."""
+    shards = path.parent / "shards" / f"gram_{asked.identity}"
+    ensemble = Ensemble(
+        kind="gram",
+        path=path,
+        dimension="row",
+        identity={"gram_id": asked.identity},
+        attributes=asked.attributes,
+        blocks=_tiles(asked, tile_bytes),
+        shard=lambda tile: shards / f"rows-{tile.first:07d}-{tile.last - 1:07d}.h5",
+    )
+    return Stage(
+        label="gram",
+        unit="rows",
+        be=None,
+        ensembles=lambda: [ensemble],
+        size=lambda tile: tile.count,
+        prepare=lambda: _make_folder(shards),
+        compute=lambda tile, *_: asked.tile(tile.first, tile.last, threads),
+        ticks=False,
+        write=lambda shard, tile, matrices: _put(shard, asked, tile, matrices),
+        join=sharded.linked_below(path.parent),
+        origin=lambda: {"backend": asked.backend},
+    )
+
+
+def _make_folder(shards: Path) -> None:
+    try:
+        shards.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StudyError(f"{shards}: cannot be made: {error.strerror}; choose another folder") from error
 
 
 def _threads(comm: MPI.Intracomm) -> int:
@@ -112,44 +149,15 @@ def _threads(comm: MPI.Intracomm) -> int:
         node.Free()
 
 
-def _tiles(asked: _Asked, tile_bytes: int) -> list[tuple[int, int]]:
+def _tiles(asked: _Asked, tile_bytes: int) -> list[Tile]:
     matrices = 2 if asked.kernel == "both" else 1
     size = max(1, tile_bytes // (asked.columns * np.dtype(asked.dtype).itemsize * matrices))
-    return [(first, min(first + size, len(asked.x))) for first in range(0, len(asked.x), size)]
+    return [Tile(first, min(size, len(asked.x) - first)) for first in range(0, len(asked.x), size)]
 
 
-def _shard(shards: Path, first: int, last: int) -> Path:
-    return shards / f"rows-{first:07d}-{last - 1:07d}.h5"
-
-
-def _missing(asked: _Asked, shards: Path, tiles: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """The tiles without a shard; a shard that is there must be whole and the right one."""
-    missing = []
-    for first, last in tiles:
-        path = _shard(shards, first, last)
-        if not path.exists():
-            missing.append((first, last))
-            continue
-        with open_complete(path, "gram-shard", gram_id=asked.identity, first=first, count=last - first):
-            pass
-    return missing
-
-
-def _write_shard(asked: _Asked, shards: Path, first: int, last: int, threads: int) -> None:
-    """Write the tile's shard, complete or not at all."""
-    found = asked.tile(first, last, threads)
-    try:
-        shards.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StudyError(f"{shards}: cannot be made: {error.strerror}; choose another folder") from error
-    about = {"first": first, "count": last - first, "backend": asked.backend}
-    with atomic_h5(_shard(shards, first, last), "gram-shard", {**asked.attributes(), **about}) as file:
-        put(file, "row", np.arange(first, last), ("row",), "1", "index of the sequence of x")
-        put(file, "column", np.arange(asked.columns), ("column",), "1", "index of the sequence of y, or of x")
-        for kernel, matrix in found.items():
-            put(file, kernel, matrix, ("row", "column"), "1", NAMES[kernel])
-
-
-def _write_ensemble(asked: _Asked, root: Path, shards: Path, tiles: list[tuple[int, int]], path: Path) -> None:
-    parts, expected = [_shard(shards, *tile) for tile in tiles], {"gram_id": asked.identity}
-    build_ensemble(root, parts, path, "gram-ensemble", asked.attributes(), expected, dimension="row")
+def _put(shard: h5py.File, asked: _Asked, tile: Tile, matrices: dict[str, Any]) -> None:
+    """The variables of a shard (docs/format.md, "gram-shard")."""
+    put(shard, "row", np.arange(tile.first, tile.last), ("row",), "1", "index of the sequence of x")
+    put(shard, "column", np.arange(asked.columns), ("column",), "1", "index of the sequence of y, or of x")
+    for kernel, matrix in matrices.items():
+        put(shard, kernel, matrix, ("row", "column"), "1", NAMES[kernel])

@@ -7,10 +7,10 @@ descent, beside their linearisations at initialisation.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
+import h5py
 import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
@@ -19,13 +19,14 @@ from rnnlimits.base.errors import StudyError
 from rnnlimits.elman import chunks, plan, world
 from rnnlimits.elman.layout import RntkLayout
 from rnnlimits.elman.plan import Block, Cell
-from rnnlimits.files.ensembles import build_ensemble
-from rnnlimits.files.store import atomic_h5, open_complete, provenance, put
+from rnnlimits.files.store import provenance, put
 from rnnlimits.kernels import on_processor, rntk
 from rnnlimits.kernels.problem import Array, Backend
 from rnnlimits.kernels.rntk import finite
 from rnnlimits.kernels.rntk.finite import Columns
-from rnnlimits.ranks.parallel import Ticker, each_block, on_root, together
+from rnnlimits.ranks import sharded
+from rnnlimits.ranks.parallel import Tick
+from rnnlimits.ranks.sharded import Ensemble, Stage
 from rnnlimits.study.elman import RntkStudy
 
 PAIR = ("replica", "pair")
@@ -63,48 +64,36 @@ class World:
         return cls(x, target, finite.columns(x, be.array), be.array(target))
 
 
+@dataclass(frozen=True, eq=False)
+class Computed:
+    """Variables of a block's shard, NumPy's arrays with replicas first, and the seconds that they took."""
+
+    values: dict[str, Array]
+    seconds: float
+
+    @classmethod
+    def of(cls, study: RntkStudy, be: Backend, shared: World, block: Block, tick: Tick) -> Computed:
+        """See `block_values`."""
+        started = time.perf_counter()
+        return cls(block_values(study, be, shared, block, tick), time.perf_counter() - started)
+
+    def part(self, block: Block, whole: Block) -> Computed:
+        """Those of a block within the one that was computed, and its share of the time."""
+        rows = chunks.place(block, whole)
+        values = {name: values[rows] for name, values in self.values.items()}
+        return Computed(values, self.seconds / whole.count * block.count)
+
+
 def run(study: RntkStudy, layout: RntkLayout, pack: str, comm: MPI.Intracomm, be: Backend) -> None:
     """Compute all cells of one pack and write their ensembles. Collective over `comm`.
 
-    Shards that are there already are checked and kept. Raises StudyError for an unknown pack, and for a shard that is
-    damaged or belongs to something else.
+    Existing shards are checked and kept. Raises StudyError for an unknown pack, and for a shard that is damaged or
+    belongs to something else.
     """
     grouped = plan.packs(study)
     if pack not in grouped:
         raise StudyError(f"{study.source}: there is no pack {pack}; allowed: {', '.join(grouped)}")
-    missing = on_root(comm, lambda: _missing(study, layout, grouped[pack]))
-    shared = together(comm, lambda: World.of(study, be))
-
-    groups = chunks.grouped(study, be, missing)
-
-    def work(index: int, tick: Ticker) -> None:
-        whole, blocks = groups[index]
-        started = time.perf_counter()
-        found = block_values(study, be, shared, whole, tick)
-        seconds = (time.perf_counter() - started) / whole.count
-        for block in blocks:
-            own = {name: values[chunks.place(block, whole)] for name, values in found.items()}
-            path = layout.block_shard(block, plan.cell_id(study, block.cell))
-            write_shard(study, be, block, own, seconds * block.count, path)
-
-    sizes = [plan.replica_work(study, whole.cell) * whole.count for whole, _ in groups]
-    each_block(comm, sizes, work, f"train {pack}", "flop")
-    on_root(comm, lambda: _write_ensembles(study, layout, grouped[pack]))
-
-
-def _missing(study: RntkStudy, layout: RntkLayout, cells: Sequence[Cell]) -> list[Block]:
-    """The blocks without a shard; a shard that is there must be whole and the right one."""
-    missing = []
-    for cell in cells:
-        identity = plan.cell_id(study, cell)
-        for block in plan.blocks(study, cell):
-            path = layout.block_shard(block, identity)
-            if not path.exists():
-                missing.append(block)
-                continue
-            with open_complete(path, f"{cell.kind}-shard", cell_id=identity, first=block.first, count=block.count):
-                pass
-    return missing
+    sharded.run(comm, stage(study, layout, pack, be))
 
 
 def block_values(
@@ -174,44 +163,57 @@ def linear_flow(kernel: Array, f: Array, target: Array, time: float) -> Array:
     return np.asarray(f - pulled @ vectors.T @ kernel[:count, :])
 
 
-# --- files -------------------------------------------------------------------------------------------------
+# --- shards and ensembles ----------------------------------------------------------------------------------
 
 
-def write_shard(
-    study: RntkStudy, be: Backend, block: Block, found: dict[str, Array], seconds: float, path: Path
-) -> None:
-    """Write the block's shard, complete or not at all (docs/format.md, "kernel-shard" and "descent-shard")."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    where = {"first": block.first, "count": block.count, "backend": be.name, "device": be.device}
-    kind = block.cell.kind
-    with atomic_h5(path, f"{kind}-shard", {**_cell_attributes(study, block.cell), **where}) as shard:
-        replica = np.arange(block.first, block.first + block.count)
-        put(shard, "replica", replica, ("replica",), "1", "index of the independent network")
-        if kind == "kernel":
-            first, second = np.array(list(plan.pairs(study))).T
-            put(shard, "first_sequence", first, ("pair",), "1", "index of the first sequence of the pair")
-            put(shard, "second_sequence", second, ("pair",), "1", "index of the second sequence of the pair")
-        for name, (dims, long_name) in VARIABLES[kind].items():
-            put(shard, name, found[name], dims, "1", long_name)
-        share = np.full(block.count, seconds / block.count)
-        put(shard, "run_seconds", share, ("replica",), "s", "share of the block's run time", volatile=True)
+def stage(study: RntkStudy, layout: RntkLayout, pack: str, be: Backend) -> Stage[Block, World, Computed]:
+    """The networks of a pack, an ensemble for each cell."""
+    return Stage(
+        label=f"train {pack}",
+        unit="flop",
+        be=be,
+        ensembles=lambda: [_ensemble(study, layout, cell) for cell in plan.packs(study)[pack]],
+        groups=lambda blocks: chunks.grouped(study, be, blocks),
+        size=lambda block: plan.replica_work(study, block.cell) * block.count,
+        prepare=lambda: World.of(study, be),
+        compute=lambda block, shared, tick, _: Computed.of(study, be, shared, block, tick),
+        part=lambda computed, block, whole: computed.part(block, whole),
+        write=lambda shard, block, computed: _put(shard, study, block, computed),
+        join=sharded.linked_below(layout.root),
+    )
 
 
-def _cell_attributes(study: RntkStudy, cell: Cell) -> dict[str, object]:
+def _ensemble(study: RntkStudy, layout: RntkLayout, cell: Cell) -> Ensemble[Block]:
+    identity = plan.cell_id(study, cell)
+    return Ensemble(
+        kind=cell.kind,
+        path=layout.networks(cell),
+        identity={"cell_id": identity},
+        attributes=lambda: _attributes(study, cell, identity),
+        blocks=plan.blocks(study, cell),
+        shard=lambda block: layout.block_shard(block, identity),
+    )
+
+
+def _put(shard: h5py.File, study: RntkStudy, block: Block, computed: Computed) -> None:
+    """The variables of a shard (docs/format.md, "kernel-shard" and "descent-shard")."""
+    replica = np.arange(block.first, block.first + block.count)
+    put(shard, "replica", replica, ("replica",), "1", "index of the independent network")
+    if block.cell.kind == "kernel":
+        first, second = np.array(list(plan.pairs(study))).T
+        put(shard, "first_sequence", first, ("pair",), "1", "index of the first sequence of the pair")
+        put(shard, "second_sequence", second, ("pair",), "1", "index of the second sequence of the pair")
+    for name, (dims, long_name) in VARIABLES[block.cell.kind].items():
+        put(shard, name, computed.values[name], dims, "1", long_name)
+    share = np.full(block.count, computed.seconds / block.count)
+    put(shard, "run_seconds", share, ("replica",), "s", "share of the block's run time", volatile=True)
+
+
+def _attributes(study: RntkStudy, cell: Cell, identity: str) -> dict[str, object]:
     return {
         **provenance(study),
-        "cell_id": plan.cell_id(study, cell),
+        "cell_id": identity,
         "cell": asdict(cell),
         "width": cell.width,
         "network": asdict(plan.elman(study, cell)),
     }
-
-
-def _write_ensembles(study: RntkStudy, layout: RntkLayout, cells: Sequence[Cell]) -> None:
-    for cell in cells:
-        identity = plan.cell_id(study, cell)
-        shards = [layout.block_shard(block, identity) for block in plan.blocks(study, cell)]
-        path = layout.networks(cell)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        attrs = _cell_attributes(study, cell)
-        build_ensemble(layout.root, shards, path, f"{cell.kind}-ensemble", attrs, {"cell_id": identity})

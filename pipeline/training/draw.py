@@ -6,7 +6,7 @@ and memories, thinned draws. Source: docs/model.md sections 4 to 6.
 
 from __future__ import annotations
 
-from pathlib import Path
+from dataclasses import dataclass
 
 import h5py
 import numpy as np
@@ -17,7 +17,8 @@ from rnnlimits.chains import paths as chains
 from rnnlimits.files import store, variables
 from rnnlimits.kernels import on_processor
 from rnnlimits.kernels.problem import Array, Backend
-from rnnlimits.ranks import parallel
+from rnnlimits.ranks import sharded
+from rnnlimits.ranks.sharded import Ensemble, Stage
 from rnnlimits.study import Study
 from rnnlimits.theory import moments
 from rnnlimits.theory import stationary as exact
@@ -34,36 +35,56 @@ TAILS = ("", "_check")  # of the variables that belong to the nodes in use, and 
 # --- running ---------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """What one block leaves behind, NumPy's arrays; atoms: of a stationary law that is known exactly."""
+
+    sets: tuple[Nodes, ...]
+    moments: list[Moments]
+    atoms: exact.Atoms | None
+    sample: Stretch
+    couplings: Couplings
+
+
 def run(study: Study, layout: Layout, comm: MPI.Intracomm, be: Backend) -> None:
     """Draw every block that has no shard yet, on all ranks, then merge them into draw.h5. Collective.
 
     Raises StudyError: a shard that is damaged or belongs to something else.
     """
-    identity = parallel.on_root(comm, lambda: plan.draw_id(study))
-    todo = parallel.on_root(comm, lambda: unfinished(study, layout, identity))
-
-    def work(turn: int, tick: Tick) -> None:
-        draw_block(study, be, todo[turn], layout.draw_shard(todo[turn], identity), tick)
-
-    parallel.each_block(comm, [plan.draw_steps(study)] * len(todo), work, "draw", "draws")
-    parallel.on_root(comm, lambda: merge(study, layout, identity))
+    sharded.run(comm, stage(study, layout, be))
 
 
-def unfinished(study: Study, layout: Layout, identity: str) -> list[int]:
-    """Indices of blocks without a shard. Raises StudyError for a shard that is there but damaged or foreign."""
-    todo = []
-    for index in range(plan.draw_blocks(study)):
-        path = layout.draw_shard(index, identity)
-        if not path.exists():
-            todo.append(index)
-            continue
-        with store.open_complete(path, "draw-shard", draw_id=identity, block=index):
-            pass
-    return todo
+def stage(study: Study, layout: Layout, be: Backend) -> Stage[int, None, Drawn]:
+    """All blocks of draws, each named by its index."""
+    return Stage(
+        label="draw",
+        unit="draws",
+        be=be,
+        ensembles=lambda: [_ensemble(study, layout)],
+        size=lambda _: plan.draw_steps(study),
+        prepare=lambda: None,
+        compute=lambda index, _, tick, keeper: draw_block(study, be, index, tick),
+        write=lambda shard, _, drawn: _put(shard, study, drawn),
+        join=lambda ensemble: merge(ensemble, plan.has_exact_law(study)),
+        origin=lambda: {"exact": chains.of(study).exact},
+    )
 
 
-def draw_block(study: Study, be: Backend, index: int, path: Path, tick: Tick = lambda _: None) -> None:
-    """Compute one block and write its shard. What it holds depends on (study, index) only.
+def _ensemble(study: Study, layout: Layout) -> Ensemble[int]:
+    identity = plan.draw_id(study)
+    return Ensemble(
+        kind="draw",
+        path=layout.draw,
+        identity={"draw_id": identity},
+        attributes=lambda: {**store.provenance(study), "draw_id": identity},
+        blocks=range(plan.draw_blocks(study)),
+        shard=lambda index: layout.draw_shard(index, identity),
+        where=lambda index: {"block": index},
+    )
+
+
+def draw_block(study: Study, be: Backend, index: int, tick: Tick = lambda _: None) -> Drawn:
+    """Compute one block. What it holds depends on (study, index) only.
 
     `tick(draws)` is called at least after every stretch of 16,384 chain states.
     """
@@ -76,15 +97,7 @@ def draw_block(study: Study, be: Backend, index: int, path: Path, tick: Tick = l
         _, sample = record(be, walk, study, (), tick, law)
     else:
         found, sample = record(be, walk, study, sets, tick, law)
-    pairs = couplings(study, law, chain, near, index, tick)
-    attrs = {**store.provenance(study), "draw_id": plan.draw_id(study), "block": index, "exact": chain.exact}
-    with store.atomic_h5(path, "draw-shard", {**attrs, "backend": be.name, "device": be.device}) as file:
-        put_nodes(file, sets)
-        put_moments(file, found)
-        put_atoms(file, atoms)
-        put_sample(file, sample)
-        put_couplings(file, pairs)
-        put_mixing(file, exact.mixing_rate(study))
+    return Drawn(sets, found, atoms, sample, couplings(study, law, chain, near, index, tick))
 
 
 # --- stationary draws ------------------------------------------------------------------------------------------
@@ -146,6 +159,16 @@ def exact_moments(be: Backend, law: ParameterLaw, atoms: exact.Atoms, sets: tupl
 
 
 # --- files -----------------------------------------------------------------------------------------------------
+
+
+def _put(shard: h5py.File, study: Study, drawn: Drawn) -> None:
+    """The variables of a shard (docs/format.md, "draw-shard")."""
+    put_nodes(shard, drawn.sets)
+    put_moments(shard, drawn.moments)
+    put_atoms(shard, drawn.atoms)
+    put_sample(shard, drawn.sample)
+    put_couplings(shard, drawn.couplings)
+    put_mixing(shard, exact.mixing_rate(study))
 
 
 def put_nodes(file: h5py.File, sets: tuple[Nodes, ...]) -> None:
@@ -214,21 +237,19 @@ SHARED = ("node_", "atom_", "hidden_update", "chain_step", "mixing_rate")  # the
 POOLED = ("A_check", "b_check")  # only their mean over blocks is needed
 
 
-def merge(study: Study, layout: Layout, identity: str) -> None:
+def merge(ensemble: Ensemble[int], is_exact: bool) -> None:
     """All shards, in the order of blocks, as one file draw.h5 with a block dimension."""
-    count = plan.draw_blocks(study)
-    attrs = {**store.provenance(study), "draw_id": identity, "exact": plan.has_exact_law(study)}
+    attrs = {**ensemble.attributes(), "exact": is_exact}
     parts: dict[str, list[Array]] = {}
     about: dict[str, tuple[tuple[str, ...], str, str]] = {}
-    for index in range(count):
-        path = layout.draw_shard(index, identity)
-        with store.open_complete(path, "draw-shard", draw_id=identity, block=index) as shard:
+    for index in ensemble.blocks:
+        with ensemble.open_shard(index) as shard:
             attrs |= {name: shard.attrs[name] for name in ("backend", "device")}
             for name, data in variables.variables(shard).items():
                 if index == 0:
                     about[name] = (variables.dims_of(data), data.attrs["units"], data.attrs["long_name"])
                 parts.setdefault(name, []).append(data[()])
-    with store.atomic_h5(layout.draw, "draw", attrs) as file:
+    with store.atomic_h5(ensemble.path, "draw", attrs) as file:
         for name, blocks in parts.items():
             put_merged(file, name, blocks, *about[name])
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import h5py
 import numpy as np
@@ -14,14 +13,15 @@ from numpy.typing import NDArray
 
 from rnnlimits.base.errors import StudyError
 from rnnlimits.chains import paths as chains
-from rnnlimits.files.ensembles import build_ensemble
-from rnnlimits.files.store import atomic_h5, open_complete, provenance, put
+from rnnlimits.files.store import provenance, put
 from rnnlimits.kernels import on_processor
 from rnnlimits.kernels.problem import Array, Backend, Trainer
 from rnnlimits.kernels.problem import State as TrainerState
 from rnnlimits.ranks import checkpoints as resume
+from rnnlimits.ranks import sharded
 from rnnlimits.ranks.binning import BinnedMean
-from rnnlimits.ranks.parallel import Tick, Ticker, each_block, on_root, together
+from rnnlimits.ranks.parallel import Tick
+from rnnlimits.ranks.sharded import Ensemble, Stage
 from rnnlimits.study import Study
 from rnnlimits.theory import observe
 from rnnlimits.theory.laws import ParameterLaw
@@ -58,42 +58,43 @@ class Trained:
 def run(study: Study, layout: Layout, pack: str, comm: MPI.Intracomm, be: Backend) -> None:
     """Train all cells of one pack and write their ensembles. Collective over `comm`.
 
-    Shards that are there already are checked and kept. Raises StudyError for an unknown pack, and for a shard that is
-    damaged or belongs to something else.
+    Existing shards are checked and kept. Raises StudyError for an unknown pack, and for a shard that is damaged or
+    belongs to something else.
     """
     grouped = packs(study)
     if pack not in grouped:
         raise StudyError(f"{study.source}: there is no pack {pack}; allowed: {', '.join(grouped)}")
-    missing = on_root(comm, lambda: _missing(study, layout, grouped[pack]))
-    probes = together(comm, lambda: observe.AtProbes.of(study, on_processor(be)))
-
-    pace = together(comm, resume.Pace.of_environment)
-    on_root(comm, lambda: resume.announce(_steps_of(study, layout, missing)))
-
-    def work(index: int, tick: Ticker) -> None:
-        block = missing[index]
-        place = state_place(study, be, block, layout)
-        trained = train_block(study, be, block, probes, tick, resume.Saver(place, pace, tick))
-        write_shard(study, be, block, trained, layout.shard(block, cell_id(study, block.cell)))
-        resume.forget(place.path)
-
-    each_block(comm, [unit_steps(block, study) for block in missing], work, f"train {pack}", "unit-steps")
-    on_root(comm, lambda: _write_ensembles(study, layout, grouped[pack]))
+    sharded.run(comm, stage(study, layout, pack, be))
 
 
-def _missing(study: Study, layout: Layout, cells: Sequence[Cell]) -> list[Block]:
-    """The blocks without a shard; a shard that is there must be whole and the right one."""
-    missing = []
-    for cell in cells:
-        identity = cell_id(study, cell)
-        for block in blocks(study, cell):
-            path = layout.shard(block, identity)
-            if not path.exists():
-                missing.append(block)
-                continue
-            with open_complete(path, "train-shard", cell_id=identity, first=block.first, count=block.count):
-                resume.forget(layout.state(block, identity))
-    return missing
+def stage(study: Study, layout: Layout, pack: str, be: Backend) -> Stage[Block, AtProbes, Trained]:
+    """The trainings of a pack, an ensemble for each cell."""
+    return Stage(
+        label=f"train {pack}",
+        unit="unit-steps",
+        be=be,
+        ensembles=lambda: [_ensemble(study, layout, cell) for cell in packs(study)[pack]],
+        size=lambda block: unit_steps(block, study),
+        prepare=lambda: AtProbes.of(study, on_processor(be)),
+        compute=lambda block, probes, tick, keeper: train_block(study, be, block, probes, tick, keeper),
+        write=lambda shard, block, trained: _put(shard, study, block, trained),
+        join=sharded.linked_below(layout.root),
+        variables=STATE,
+    )
+
+
+def _ensemble(study: Study, layout: Layout, cell: Cell) -> Ensemble[Block]:
+    identity = cell_id(study, cell)
+    return Ensemble(
+        kind="train",
+        path=layout.ensemble(cell),
+        identity={"cell_id": identity},
+        attributes=lambda: _attributes(study, cell, identity),
+        blocks=blocks(study, cell),
+        shard=lambda block: layout.shard(block, identity),
+        state=lambda block: layout.state(block, identity),
+        steps=round(study.training.horizon * cell.steps_per_time),
+    )
 
 
 def train_block(
@@ -277,41 +278,23 @@ STATE: resume.Variables = {
 }
 
 
-def state_place(study: Study, be: Backend, block: Block, layout: Layout) -> resume.Place:
-    """Where the block's state is saved (docs/format.md, "train-state")."""
-    attributes = _block_attributes(study, be, block)
-    identity = {name: attributes.pop(name) for name in ("cell_id", "first", "count")}
-    path = layout.state(block, str(identity["cell_id"]))
-    return resume.Place(path, "train-state", STATE, resume.rounding(be), identity, attributes)
-
-
-def _steps_of(study: Study, layout: Layout, missing: Sequence[Block]) -> dict[Path, int]:
-    """Where states of blocks would be, and the steps of their trainings."""
-    horizon = study.training.horizon
-    return {
-        layout.state(block, cell_id(study, block.cell)): round(horizon * block.cell.steps_per_time) for block in missing
-    }
-
-
 # --- files -------------------------------------------------------------------------------------------------
 
 
-def write_shard(study: Study, be: Backend, block: Block, trained: Trained, path: Path) -> None:
-    """Write the block's shard, complete or not at all (docs/format.md, "train-shard")."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_h5(path, "train-shard", _block_attributes(study, be, block)) as shard:
-        _put_coordinates(shard, study, block, trained)
-        for name, what in (("output", "network output"), ("memory", "network memory")):
-            values = getattr(trained, name)
-            put(shard, name, values, ("replica", "time", "probe"), "1", f"{what} at the end of each probe history")
-        for name, values in trained.observed.items():
-            dims, long_name = (observe.MEMORY | observe.KERNEL)[name]
-            put(shard, name, values, ("replica", "time", *dims), "1", long_name)
-        put(shard, "loss", trained.loss, ("replica", "loss_time"), "1", "mean of (Yhat_k - Y_k)^2 along the path")
-        for name, long_name in DRIFTS.items():
-            put(shard, name, trained.drift[name], ("replica", "time"), "1", long_name)
-        seconds = np.full(block.count, trained.seconds / block.count)
-        put(shard, "run_seconds", seconds, ("replica",), "s", "share of the block's run time", volatile=True)
+def _put(shard: h5py.File, study: Study, block: Block, trained: Trained) -> None:
+    """The variables of a shard (docs/format.md, "train-shard")."""
+    _put_coordinates(shard, study, block, trained)
+    for name, what in (("output", "network output"), ("memory", "network memory")):
+        values = getattr(trained, name)
+        put(shard, name, values, ("replica", "time", "probe"), "1", f"{what} at the end of each probe history")
+    for name, values in trained.observed.items():
+        dims, long_name = (observe.MEMORY | observe.KERNEL)[name]
+        put(shard, name, values, ("replica", "time", *dims), "1", long_name)
+    put(shard, "loss", trained.loss, ("replica", "loss_time"), "1", "mean of (Yhat_k - Y_k)^2 along the path")
+    for name, long_name in DRIFTS.items():
+        put(shard, name, trained.drift[name], ("replica", "time"), "1", long_name)
+    seconds = np.full(block.count, trained.seconds / block.count)
+    put(shard, "run_seconds", seconds, ("replica",), "s", "share of the block's run time", volatile=True)
 
 
 def _put_coordinates(shard: h5py.File, study: Study, block: Block, trained: Trained) -> None:
@@ -328,15 +311,10 @@ def _put_coordinates(shard: h5py.File, study: Study, block: Block, trained: Trai
     put(shard, "sign", sign, ("replica",), "1", "sign of C within an antithetic pair")
 
 
-def _block_attributes(study: Study, be: Backend, block: Block) -> dict[str, object]:
-    where = {"first": block.first, "count": block.count, "backend": be.name, "device": be.device}
-    return {**_cell_attributes(study, block.cell), **where}
-
-
-def _cell_attributes(study: Study, cell: Cell) -> dict[str, object]:
+def _attributes(study: Study, cell: Cell, identity: str) -> dict[str, object]:
     return {
         **provenance(study),
-        "cell_id": cell_id(study, cell),
+        "cell_id": identity,
         "cell": asdict(cell),
         "beta": cell.beta,
         "width": cell.width,
@@ -345,13 +323,3 @@ def _cell_attributes(study: Study, cell: Cell) -> dict[str, object]:
         "alpha": study.training.alpha,
         "horizon": study.training.horizon,
     }
-
-
-def _write_ensembles(study: Study, layout: Layout, cells: Sequence[Cell]) -> None:
-    for cell in cells:
-        identity = cell_id(study, cell)
-        shards = [layout.shard(block, identity) for block in blocks(study, cell)]
-        layout.ensemble(cell).parent.mkdir(parents=True, exist_ok=True)
-        attrs = _cell_attributes(study, cell)
-        build_ensemble(layout.root, shards, layout.ensemble(cell), "train-ensemble", attrs, {"cell_id": identity})
-        resume.forget_all(layout.state_folder(cell, identity))

@@ -9,20 +9,21 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
+import h5py
 import numpy as np
 from mpi4py import MPI
 
 from rnnlimits.base.errors import StudyError
 from rnnlimits.chains import paths as chains
-from rnnlimits.files.ensembles import build_ensemble
-from rnnlimits.files.store import atomic_h5, open_complete, provenance, put
+from rnnlimits.files.store import provenance, put
 from rnnlimits.kernels import on_processor
 from rnnlimits.kernels.problem import Array, Backend, FeatureMap
 from rnnlimits.ranks import checkpoints as resume
+from rnnlimits.ranks import sharded
 from rnnlimits.ranks.binning import BinnedMean
-from rnnlimits.ranks.parallel import Tick, Ticker, each_block, on_root, together
+from rnnlimits.ranks.parallel import Tick
+from rnnlimits.ranks.sharded import Ensemble, Stage
 from rnnlimits.study import Study
 from rnnlimits.theory.flow import probes_of
 from rnnlimits.theory.laws import ParameterLaw
@@ -50,36 +51,39 @@ def run(study: Study, layout: Layout, steps_per_time: int | None, comm: MPI.Intr
     if steps_per_time is not None and steps_per_time not in known:
         have = ", ".join(map(str, known)) or "none (twin.follow is false, twin.steps_per_time is empty)"
         raise StudyError(f"{study.source}: there is no twin with K = {steps_per_time}; allowed: {have}")
-    wanted = [known[steps_per_time]] if steps_per_time is not None else list(known.values())
-    missing = on_root(comm, lambda: _missing(study, layout, wanted))
-    probe_features = together(comm, lambda: features_at_probes(study, on_processor(be)))
-    pace = together(comm, resume.Pace.of_environment)
-    on_root(comm, lambda: resume.announce(_steps_of(study, layout, missing)))
-
-    def work(index: int, tick: Ticker) -> None:
-        block = missing[index]
-        place = state_place(study, be, block, layout)
-        followed = follow_block(study, be, block, probe_features, tick, resume.Saver(place, pace, tick))
-        write_shard(study, be, block, followed, layout.twin_shard(block, plan.twin_id(study, block.twin)))
-        resume.forget(place.path)
-
-    each_block(comm, [plan.twin_steps(block, study) for block in missing], work, "twin", "steps")
-    on_root(comm, lambda: _write_ensembles(study, layout, wanted))
+    twins = [known[steps_per_time]] if steps_per_time is not None else list(known.values())
+    sharded.run(comm, stage(study, layout, twins, be))
 
 
-def _missing(study: Study, layout: Layout, twins: Sequence[Twin]) -> list[TwinBlock]:
-    """The blocks without a shard; a shard that is there must be whole and the right one."""
-    missing = []
-    for twin in twins:
-        identity = plan.twin_id(study, twin)
-        for block in plan.twin_blocks(study, twin):
-            path = layout.twin_shard(block, identity)
-            if not path.exists():
-                missing.append(block)
-                continue
-            with open_complete(path, "twin-shard", twin_id=identity, first=block.first, count=block.count):
-                resume.forget(layout.twin_state(block, identity))
-    return missing
+def stage(study: Study, layout: Layout, twins: Sequence[Twin], be: Backend) -> Stage[TwinBlock, Array, Followed]:
+    """Some twins, an ensemble each."""
+    return Stage(
+        label="twin",
+        unit="steps",
+        be=be,
+        ensembles=lambda: [_ensemble(study, layout, twin) for twin in twins],
+        size=lambda block: plan.twin_steps(block, study),
+        prepare=lambda: features_at_probes(study, on_processor(be)),
+        compute=lambda block, features, tick, keeper: follow_block(study, be, block, features, tick, keeper),
+        write=lambda shard, block, followed: _put(shard, study, block, followed),
+        join=sharded.linked_below(layout.root),
+        variables=STATE,
+    )
+
+
+def _ensemble(study: Study, layout: Layout, twin: Twin) -> Ensemble[TwinBlock]:
+    identity = plan.twin_id(study, twin)
+    return Ensemble(
+        kind="twin",
+        path=layout.twin(twin),
+        dimension="path",
+        identity={"twin_id": identity},
+        attributes=lambda: _attributes(study, twin, identity),
+        blocks=plan.twin_blocks(study, twin),
+        shard=lambda block: layout.twin_shard(block, identity),
+        state=lambda block: layout.twin_state(block, identity),
+        steps=round(study.training.horizon * twin.steps_per_time),
+    )
 
 
 def features_at_probes(study: Study, be: Backend) -> Array:
@@ -174,62 +178,27 @@ STATE: resume.Variables = {
 }
 
 
-def state_place(study: Study, be: Backend, block: TwinBlock, layout: Layout) -> resume.Place:
-    """Where the block's state is saved (docs/format.md, "twin-state")."""
-    attributes = _block_attributes(study, be, block)
-    identity = {name: attributes.pop(name) for name in ("twin_id", "first", "count")}
-    path = layout.twin_state(block, str(identity["twin_id"]))
-    return resume.Place(path, "twin-state", STATE, resume.rounding(be), identity, attributes)
-
-
-def _steps_of(study: Study, layout: Layout, missing: Sequence[TwinBlock]) -> dict[Path, int]:
-    """Where states of blocks would be, and the steps of their twins."""
-    horizon = study.training.horizon
-    return {
-        layout.twin_state(block, plan.twin_id(study, block.twin)): round(horizon * block.twin.steps_per_time)
-        for block in missing
-    }
-
-
 # --- files -------------------------------------------------------------------------------------------------
 
 
-def write_shard(study: Study, be: Backend, block: TwinBlock, followed: Followed, path: Path) -> None:
-    """Write the block's shard, complete or not at all (docs/format.md, "twin-shard")."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+def _put(shard: h5py.File, study: Study, block: TwinBlock, followed: Followed) -> None:
+    """The variables of a shard (docs/format.md, "twin-shard")."""
     horizon, bins = study.training.horizon, followed.loss.shape[1]
     centres = (np.arange(bins) + 0.5) * horizon / bins
-    with atomic_h5(path, "twin-shard", _block_attributes(study, be, block)) as shard:
-        put(shard, "path", block.paths.astype(np.int64), ("path",), "1", "index of the path of the chain")
-        put(shard, "time", np.array(study.training.checkpoints), ("time",), "1", "training time t")
-        put(shard, "probe", np.arange(study.probes.count), ("probe",), "1", "index of the probe history")
-        put(shard, "loss_time", centres, ("loss_time",), "1", "training time at the centre of the bin")
-        name = "output of the twin at the end of each probe history"
-        put(shard, "output", followed.output, ("path", "time", "probe"), "1", name)
-        put(shard, "loss", followed.loss, ("path", "loss_time"), "1", "mean of (phi.theta_k - Y_k)^2 along the path")
+    put(shard, "path", block.paths.astype(np.int64), ("path",), "1", "index of the path of the chain")
+    put(shard, "time", np.array(study.training.checkpoints), ("time",), "1", "training time t")
+    put(shard, "probe", np.arange(study.probes.count), ("probe",), "1", "index of the probe history")
+    put(shard, "loss_time", centres, ("loss_time",), "1", "training time at the centre of the bin")
+    name = "output of the twin at the end of each probe history"
+    put(shard, "output", followed.output, ("path", "time", "probe"), "1", name)
+    put(shard, "loss", followed.loss, ("path", "loss_time"), "1", "mean of (phi.theta_k - Y_k)^2 along the path")
 
 
-def _block_attributes(study: Study, be: Backend, block: TwinBlock) -> dict[str, object]:
-    where = {"first": block.first, "count": block.count, "backend": be.name, "device": be.device}
-    return {**_attributes(study, block.twin), **where}
-
-
-def _attributes(study: Study, twin: Twin) -> dict[str, object]:
+def _attributes(study: Study, twin: Twin, identity: str) -> dict[str, object]:
     return {
         **provenance(study),
-        "twin_id": plan.twin_id(study, twin),
+        "twin_id": identity,
         "steps_per_time": twin.steps_per_time,
         "alpha": study.training.alpha,
         "horizon": study.training.horizon,
     }
-
-
-def _write_ensembles(study: Study, layout: Layout, twins: Sequence[Twin]) -> None:
-    for twin in twins:
-        identity = plan.twin_id(study, twin)
-        shards = [layout.twin_shard(block, identity) for block in plan.twin_blocks(study, twin)]
-        path = layout.twin(twin)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        attrs = _attributes(study, twin)
-        build_ensemble(layout.root, shards, path, "twin-ensemble", attrs, {"twin_id": identity}, dimension="path")
-        resume.forget_all(layout.twin_state_folder(twin, identity))
