@@ -7,11 +7,11 @@ from typing import Any, get_args
 
 from pydantic import ValidationError
 
+from rnnlimits import chains
 from rnnlimits.base.fields import nearest, show
-from rnnlimits.chains.sections import Chain
 from rnnlimits.study.network import LawC, LawW
 
-_UNIONS = {"chain": Chain, "network.w": LawW, "network.c": LawC}
+_UNIONS = {"network.w": LawW, "network.c": LawC}
 _ALLOWED = {
     "tuple_type": "a list",
     "too_short": "a list with at least one entry",
@@ -46,7 +46,7 @@ def _sentence(error: Any, key: str) -> str:
 
 def _kind_sentence(error: Any, key: str) -> str:
     if error["type"] == "union_tag_not_found":
-        return f"{key}.kind is missing; allowed: {', '.join(kinds(_UNIONS[key]))}"
+        return f"{key}.kind is missing; allowed: {', '.join(chains.kinds() if key == 'chain' else kinds(_UNIONS[key]))}"
     expected = error["ctx"]["expected_tags"].replace("'", "").split(", ")
     return f"{key}.kind is {show(error['ctx']['tag'])}; {nearest(error['ctx']['tag'], expected)}"
 

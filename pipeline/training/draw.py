@@ -77,7 +77,7 @@ def draw_block(study: Study, be: Backend, index: int, path: Path, tick: Tick = l
     else:
         found, sample = record(be, walk, study, sets, tick, law)
     pairs = couplings(study, law, chain, near, index, tick)
-    attrs = {**store.provenance(study), "draw_id": plan.draw_id(study), "block": index, "exact": chain.exact}
+    attrs = {**store.provenance(study), "draw_id": plan.draw_id(study), "block": index, "exact": study.chain.exact}
     with store.atomic_h5(path, "draw-shard", {**attrs, "backend": be.name, "device": be.device}) as file:
         put_nodes(file, sets)
         put_moments(file, found)
@@ -90,7 +90,9 @@ def draw_block(study: Study, be: Backend, index: int, path: Path, tick: Tick = l
 # --- stationary draws ------------------------------------------------------------------------------------------
 
 
-def stationary_walk(study: Study, law: ParameterLaw, chain: chains.Chain, be: Backend, index: int, tick: Tick) -> Walk:
+def stationary_walk(
+    study: Study, law: ParameterLaw, chain: chains.Process, be: Backend, index: int, tick: Tick
+) -> Walk:
     """The chains of one block, stationary, with a memory that has forgotten its start."""
     count = study.draws.chains
     replicas = index * count + np.arange(count, dtype=np.uint32)
