@@ -1,4 +1,4 @@
-"""Chains and couplings of every kind: how paths continue, what a burn-in leaves behind, what a contraction is."""
+"""Chains and couplings of single kinds: what a burn-in leaves behind, what a contraction is, which noise is refused."""
 
 from __future__ import annotations
 
@@ -29,11 +29,7 @@ GAUSSIAN_KINDS = {
     "linear-gaussian": "{kind: linear-gaussian, a: [[0.5, 0.3], [-0.2, 0.6]], q: [[0.5, 0.1], [0.1, 0.3]]}",
     "coupled-tanh": "{kind: coupled-tanh}",
 }
-KINDS = {
-    **GAUSSIAN_KINDS,
-    "finite-state": "{kind: finite-state, transition: [[0.6, 0.4], [0.3, 0.7]], x: [-1, 1.2], z: [0.5, -0.2]}",
-    "recorded": "{kind: recorded, file: series.csv, columns: [level]}",
-}
+RECORDED = "{kind: recorded, file: series.csv, columns: [level]}"
 
 
 def study_of(chain: str, folder: Path, more: str = "") -> Study:
@@ -50,27 +46,8 @@ def path_of(study: Study) -> chains.Path:
 # --- paths -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_path_does_not_depend_on_how_it_is_cut(kind: str, tmp_path: Path) -> None:
-    """3 and 4 steps are 7 steps; 23 rows and 30 steps take the recorded series past its end."""
-    study = study_of(KINDS[kind], tmp_path)
-    for lengths in ((3, 4), (1, 1, 5), (20, 10)):
-        whole, cut = path_of(study), path_of(study)
-        parts = [cut.take(length) for length in lengths]
-        for i, expected in enumerate(whole.take(sum(lengths))):
-            np.testing.assert_array_equal(np.concatenate([part[i] for part in parts], axis=1), expected)
-        np.testing.assert_array_equal(cut.state, whole.state)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_path_goes_on_and_replicas_differ(kind: str, tmp_path: Path) -> None:
-    x, _, _ = path_of(study_of(KINDS[kind], tmp_path)).take(40)
-    assert not np.array_equal(x[:, :20], x[:, 20:])
-    assert not np.array_equal(x[0], x[1])
-
-
 def test_a_recorded_path_reads_row_after_row(tmp_path: Path) -> None:
-    study = study_of(KINDS["recorded"], tmp_path)
+    study = study_of(RECORDED, tmp_path)
     chain = chains.of(study)
     start = np.array([0, 5, 22])
     path = chain.paths(kernels.backend("numpy"), SEED, Stream.CHAIN_NOISE, REPLICAS, start=start)

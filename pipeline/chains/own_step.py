@@ -13,6 +13,7 @@ from pathlib import Path as File
 import numpy as np
 from numpy.typing import NDArray
 
+from rnnlimits.base.errors import StudyError
 from rnnlimits.base.fields import Array
 from rnnlimits.base.streams import Stream
 from rnnlimits.chains import base
@@ -36,7 +37,7 @@ class OwnStep(Chain):
 
     @abstractmethod
     def lipschitz(self) -> float:
-        """A factor by which two paths with the same noise come closer at each step; `math.inf` where none is known."""
+        """What a step multiplies the distance of two paths with the same noise by, at most; `math.inf` if unknown."""
 
     @property
     def normals(self) -> int:
@@ -54,7 +55,7 @@ class OwnStep(Chain):
     def contraction(self, source: File = base.UNSAVED) -> Verdict:
         """By the factor of `lipschitz`."""
         factor = self.lipschitz()
-        words = f"two paths with the same noise come closer by the factor {factor:.4g} at each step"
+        words = f"a step multiplies the distance of two paths with the same noise by at most {factor:.4g}"
         if factor < 1 - base.ZERO:
             return Verdict(True, f"the chain contracts: {words}")
         return Verdict(False, f"the chain is not known to contract: {words}, allowed: below 1")
@@ -121,7 +122,8 @@ class OwnStepPath:
             xi = self._near.normals(*self._key, self._replicas[batch], chain.normals, step=self.step)
             h = np.asarray(chain.step(self.state[batch], xi), dtype=np.float64)
             if h.shape != (ROWS, self.state.shape[1]):
-                raise ValueError(f"{chain.kind}: step returns shape {h.shape} for {(ROWS, self.state.shape[1])}")
+                shape = f"{h.shape} for {ROWS} states; allowed: {(ROWS, self.state.shape[1])}"
+                raise StudyError(f"chain.kind: the step of {chain.kind} returns shape {shape}")
             following[batch[own]], y[batch[own]] = h[own], self._process.shown(h)[2][own]
         self.state, self.step = following, self.step + 1
         return y

@@ -46,14 +46,16 @@ def _sentence(error: Any, key: str) -> str:
 
 def _kind_sentence(error: Any, key: str) -> str:
     if error["type"] == "union_tag_not_found":
-        return f"{key}.kind is missing; allowed: {', '.join(chains.kinds() if key == 'chain' else kinds(_UNIONS[key]))}"
+        return f"{key}.kind is missing; allowed: {', '.join(known_kinds(key))}"
     expected = error["ctx"]["expected_tags"].replace("'", "").split(", ")
     return f"{key}.kind is {show(error['ctx']['tag'])}; {nearest(error['ctx']['tag'], expected)}"
 
 
-def kinds(union: object) -> list[str]:
-    """The values of `kind` that an annotated union of sections knows."""
-    members = get_args(get_args(union)[0])
+def known_kinds(key: str) -> list[str]:
+    """The values that the `kind` of a section may have: registered ones for a chain, else those of a union."""
+    if key == "chain":
+        return chains.kinds()
+    members = get_args(get_args(_UNIONS[key])[0])
     return [kind for member in members for kind in get_args(member.model_fields["kind"].annotation)]
 
 
