@@ -1,4 +1,4 @@
-"""Chains and couplings of every kind: how paths continue, what a burn-in leaves behind, what a contraction is."""
+"""Chains and couplings of single kinds: what a burn-in leaves behind, what a contraction is, which noise is refused."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from rnnlimits import study as studies
 from rnnlimits.base.errors import StudyError
 from rnnlimits.base.streams import Stream
 from rnnlimits.chains import paths as chains
-from rnnlimits.chains.sections import CoupledTanh, LinearGaussian
+from rnnlimits.chains.coupled_tanh import CoupledTanh
+from rnnlimits.chains.linear_gaussian import LinearGaussian
+from rnnlimits.chains.noise_driven import NoiseDrivenPath, NoiseDrivenProcess
 from rnnlimits.kernels import reference
 from rnnlimits.kernels.problem import Array, Backend, Replicas
 from rnnlimits.study import Study
 from rnnlimits.theory import couplings
 from rnnlimits.theory.laws import ParameterLaw
-from rnnlimits.training import checks
 
 SEED = 13
 REPLICAS: Replicas = np.array([0, 3, 8], dtype=np.uint32)
@@ -28,11 +29,7 @@ GAUSSIAN_KINDS = {
     "linear-gaussian": "{kind: linear-gaussian, a: [[0.5, 0.3], [-0.2, 0.6]], q: [[0.5, 0.1], [0.1, 0.3]]}",
     "coupled-tanh": "{kind: coupled-tanh}",
 }
-KINDS = {
-    **GAUSSIAN_KINDS,
-    "finite-state": "{kind: finite-state, transition: [[0.6, 0.4], [0.3, 0.7]], x: [-1, 1.2], z: [0.5, -0.2]}",
-    "recorded": "{kind: recorded, file: series.csv, columns: [level]}",
-}
+RECORDED = "{kind: recorded, file: series.csv, columns: [level]}"
 
 
 def study_of(chain: str, folder: Path, more: str = "") -> Study:
@@ -49,27 +46,8 @@ def path_of(study: Study) -> chains.Path:
 # --- paths -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_path_does_not_depend_on_how_it_is_cut(kind: str, tmp_path: Path) -> None:
-    """3 and 4 steps are 7 steps; 23 rows and 30 steps take the recorded series past its end."""
-    study = study_of(KINDS[kind], tmp_path)
-    for lengths in ((3, 4), (1, 1, 5), (20, 10)):
-        whole, cut = path_of(study), path_of(study)
-        parts = [cut.take(length) for length in lengths]
-        for i, expected in enumerate(whole.take(sum(lengths))):
-            np.testing.assert_array_equal(np.concatenate([part[i] for part in parts], axis=1), expected)
-        np.testing.assert_array_equal(cut.state, whole.state)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_path_goes_on_and_replicas_differ(kind: str, tmp_path: Path) -> None:
-    x, _, _ = path_of(study_of(KINDS[kind], tmp_path)).take(40)
-    assert not np.array_equal(x[:, :20], x[:, 20:])
-    assert not np.array_equal(x[0], x[1])
-
-
 def test_a_recorded_path_reads_row_after_row(tmp_path: Path) -> None:
-    study = study_of(KINDS["recorded"], tmp_path)
+    study = study_of(RECORDED, tmp_path)
     chain = chains.of(study)
     start = np.array([0, 5, 22])
     path = chain.paths(kernels.backend("numpy"), SEED, Stream.CHAIN_NOISE, REPLICAS, start=start)
@@ -87,7 +65,7 @@ def test_the_noise_of_the_burn_in_is_not_used_again(kind: str, tmp_path: Path) -
     """A chain from 0 in one piece, whose steps after the burn-in are the path: step k has noise number k throughout."""
     study = study_of(GAUSSIAN_KINDS[kind], tmp_path)
     chain = chains.of(study)
-    assert isinstance(chain, chains.NoiseDrivenChain)
+    assert isinstance(chain, NoiseDrivenProcess)
     state = np.zeros((len(REPLICAS), 2))
     steps = chain.burn_in + 6
     whole, targets = reference.chain_path(chain.kernel, SEED, Stream.CHAIN_NOISE, REPLICAS, state, 0, steps)
@@ -106,9 +84,9 @@ def test_a_start_that_is_given_is_not_burnt_in(kind: str, tmp_path: Path) -> Non
     x, z, _ = path.take(1)
     xi = reference.normals(SEED, Stream.CHAIN_NOISE, REPLICAS, 2)
     if isinstance(study.chain, LinearGaussian):
-        noise = chains.kernel_chain(study).noise
-        np.testing.assert_allclose(noise @ noise.T, study.chain.matrices()[1], rtol=0, atol=1e-15)
-        following = start @ study.chain.matrices()[0].T + xi @ noise.T
+        noise = study.chain.form().noise
+        np.testing.assert_allclose(noise @ noise.T, study.chain.gaussian().q, rtol=0, atol=1e-15)
+        following = start @ study.chain.gaussian().a.T + xi @ noise.T
     else:
         new_x = 0.5 * start[:, 0] + 0.4 * np.tanh(start[:, 1]) + 0.5 * xi[:, 0]
         following = np.stack([new_x, 0.6 * start[:, 1] + 0.3 * np.sin(start[:, 0]) + 0.5 * xi[:, 1]], axis=1)
@@ -143,16 +121,18 @@ def test_no_two_coupled_chains_share_a_start(tmp_path: Path) -> None:
     study = study_of(SLOW_Z, tmp_path, DRAWS)
     asked: list[int] = []
 
-    class Watched(chains.NoiseDrivenChain):
+    class Watched(NoiseDrivenProcess):
         def paths(
             self, be: Backend, seed: int, stream: Stream, replicas: Replicas, start: NDArray[np.generic] | None = None
-        ) -> chains.NoiseDrivenPath:
+        ) -> NoiseDrivenPath:
             if stream == Stream.DRAW_NOISE:
                 asked.extend(replicas.tolist())
             return super().paths(be, seed, stream, replicas, start)
 
     assert isinstance(study.chain, LinearGaussian)
-    chain, law = Watched(study.chain, study), ParameterLaw.of(study)
+    assert study.target is not None
+    process = study.chain.process(study.target)
+    chain, law = Watched(process.kernel, study.target, process.burn_in), ParameterLaw.of(study)
     for block in range(2):
         couplings.couplings(study, law, chain, kernels.backend("numpy"), block, lambda _: None)
     assert sorted(asked) == list(range(10, 10 + 2 * 4 * 2))
@@ -170,16 +150,16 @@ def largest_growth(matrix: Array) -> float:
 def test_a_linear_chain_contracts_by_its_matrix_signs_and_all(a: list[list[float]]) -> None:
     """With |A| in place of A, the first of these, sqrt(.41), would come out as .9."""
     section = LinearGaussian(kind="linear-gaussian", a=a, q=1.0)
-    assert chains.contraction(section) == pytest.approx(largest_growth(np.array(a)), rel=1e-2)
-    assert f"{chains.contraction(section):.4g}" in checks.linear_contraction(section).words
+    assert section.radius() == pytest.approx(largest_growth(np.array(a)), rel=1e-2)
+    assert f"{section.radius():.4g}" in section.contraction().words
 
 
 @pytest.mark.parametrize("sign", [1.0, -1.0])
 def test_a_coupled_chain_contracts_by_the_sizes_of_its_coefficients(sign: float) -> None:
     """sin and tanh can have slopes of either sign: only |a|, |b|, |c|, |e| count. Eigenvalues .9 and .2."""
     section = CoupledTanh(kind="coupled-tanh", a=0.5, b=sign * 0.4, c=0.6, e=0.3)
-    assert chains.contraction(section) == pytest.approx(0.9, abs=1e-12)
-    assert "spectral radius 0.9" in checks.coupled_contraction(section).words
+    assert section.radius() == pytest.approx(0.9, abs=1e-12)
+    assert "spectral radius 0.9" in section.contraction().words
 
 
 # --- covariances -----------------------------------------------------------------------------------------------
@@ -205,7 +185,7 @@ def test_weights_that_have_no_covariance_are_refused_with_the_file_name(tmp_path
 @pytest.mark.parametrize(("q", "rank"), [("[[1, 1], [1, 1]]", 1), ("[[0, 0], [0, 0]]", 0), ("[[2, 0], [0, 1]]", 2)])
 def test_noise_may_be_singular(q: str, rank: int, tmp_path: Path) -> None:
     study = study_of(f"{{kind: linear-gaussian, a: 0.5, q: {q}}}", tmp_path)
-    noise = chains.kernel_chain(study).noise
+    noise = study.chain.form().noise
     assert isinstance(study.chain, LinearGaussian)
-    np.testing.assert_allclose(noise @ noise.T, study.chain.matrices()[1], rtol=0, atol=1e-15)
+    np.testing.assert_allclose(noise @ noise.T, study.chain.gaussian().q, rtol=0, atol=1e-15)
     assert np.linalg.matrix_rank(noise) == rank

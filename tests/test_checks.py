@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from rnnlimits.base.errors import StudyError
-from rnnlimits.chains.sections import CoupledTanh
+from rnnlimits.chains.coupled_tanh import CoupledTanh, lyapunov_exponent
 from rnnlimits.study import Study, load, loads
 from rnnlimits.theory.laws import ParameterLaw
-from rnnlimits.training.checks import check, coupled_contraction, lyapunov_exponent, memory_contraction, sample_inputs
+from rnnlimits.training.checks import check, memory_contraction
 
 CONFIG = Path(__file__).resolve().parent.parent / "config"
 DEMO_CHAIN = "{kind: coupled-tanh}"
@@ -122,8 +122,8 @@ def test_lyapunov_exponent_against_two_nearby_paths() -> None:
 
 
 def test_contraction_is_decided_by_simulation_only_where_the_bound_fails() -> None:
-    assert "Lipschitz matrix" in coupled_contraction(CoupledTanh(kind="coupled-tanh")).words
-    words = coupled_contraction(CoupledTanh(kind="coupled-tanh", b=0.9, e=0.9, c=0.5, s=2.0, r=2.0)).words
+    assert "Lipschitz matrix" in CoupledTanh(kind="coupled-tanh").contraction().words
+    words = CoupledTanh(kind="coupled-tanh", b=0.9, e=0.9, c=0.5, s=2.0, r=2.0).contraction().words
     assert "Lipschitz bound is 1.4" in words
 
 
@@ -149,7 +149,7 @@ def test_matrix_that_is_no_covariance_is_refused(chain: str, network: str, key: 
 def test_slope_of_the_memory_map_at_zero_input(offset: float) -> None:
     """With x = 0 and b = 0 for the rest, F(0, m) = offset tanh(m), whose slope is largest at m = 0."""
     zero = study(AT_ZERO, f"{{b: {{offset: {offset}, slope: 0.1}}, activation: tanh}}")
-    verdict = memory_contraction(ParameterLaw.of(zero), sample_inputs(zero))
+    verdict = memory_contraction(ParameterLaw.of(zero), zero.chain.sample_inputs())
     assert verdict.holds == (offset < 1)
     assert f"{offset:.4g}" in verdict.words
 

@@ -17,10 +17,12 @@ from numpy.typing import NDArray
 
 from rnnlimits import kernels
 from rnnlimits import study as studies
+from rnnlimits.base.arrays import stationary_states
 from rnnlimits.base.errors import StudyError
 from rnnlimits.base.streams import Stream
 from rnnlimits.chains import paths as chains
-from rnnlimits.chains.sections import FiniteState, LinearGaussian
+from rnnlimits.chains.finite_state import FiniteState
+from rnnlimits.chains.linear_gaussian import LinearGaussian
 from rnnlimits.files import store
 from rnnlimits.ranks import parallel
 from rnnlimits.study import Study
@@ -61,13 +63,13 @@ draws: {blocks: 4, chains: 50, steps: 40, couplings: 40, coupling_steps: 12, sam
 def matrices(study: Study) -> tuple[Array, Array]:
     """A and Q of a linear chain."""
     assert isinstance(study.chain, LinearGaussian)
-    return study.chain.matrices()
+    return study.chain.gaussian()
 
 
 def states(study: Study) -> tuple[Array, Array, Array]:
     """Transition, x and z of a finite chain."""
     assert isinstance(study.chain, FiniteState)
-    return study.chain.arrays()
+    return study.chain.finite()
 
 
 def ran(text: str, folder: Path) -> tuple[Study, Layout]:
@@ -311,7 +313,7 @@ def test_a_merged_file_says_what_it_is(linear: tuple[Study, Layout], finite: tup
 def test_atoms_of_an_exact_law_are_in_the_file(finite: tuple[Study, Layout]) -> None:
     study, layout = finite
     found, (transition, x, _) = values(layout), states(study)
-    stationary = exact.stationary_states(transition)
+    stationary = stationary_states(transition)
     assert found["atom_weight"] @ found["atom_x"][:, 0] == pytest.approx(stationary @ x[:, 0], abs=1e-13)
     # Stationarity itself: E m = E F(X, m).
     law = ParameterLaw.of(study)

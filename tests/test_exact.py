@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 
 from rnnlimits import kernels
 from rnnlimits import study as studies
+from rnnlimits.base.arrays import stationary_states
 from rnnlimits.base.errors import StudyError
-from rnnlimits.chains.sections import FiniteState, LinearGaussian
+from rnnlimits.chains.finite_state import FiniteState
+from rnnlimits.chains.linear_gaussian import LinearGaussian
 from rnnlimits.study import Study
 from rnnlimits.theory import stationary as exact
 from rnnlimits.theory.laws import ParameterLaw
@@ -27,13 +29,13 @@ SIGMAS = 4.5
 def states(study: Study) -> tuple[Array, Array, Array]:
     """Transition, x and z of a finite chain."""
     assert isinstance(study.chain, FiniteState)
-    return study.chain.arrays()
+    return study.chain.finite()
 
 
 def matrices(study: Study) -> tuple[Array, Array]:
     """A and Q of a linear chain."""
     assert isinstance(study.chain, LinearGaussian)
-    return study.chain.matrices()
+    return study.chain.gaussian()
 
 
 TRANSITION = [[0.6, 0.3, 0.1], [0.2, 0.5, 0.3], [0.3, 0.3, 0.4]]
@@ -71,7 +73,7 @@ def functions(x: Array, y: Array, m: Array) -> list[Array]:
 def enumerated(study: Study, law: ParameterLaw, length: int) -> Array:
     """The same expectations by running every history of `length` states from memory 0."""
     transition, x, z = states(study)
-    start = exact.stationary_states(transition)
+    start = stationary_states(transition)
     history = np.array(list(itertools.product(range(len(x)), repeat=length)))
     weight = start[history[:, 0]]
     for k in range(1, length):
@@ -179,11 +181,11 @@ def test_a_periodic_chain_visits_two_memories() -> None:
 
 def test_a_reducible_chain_is_refused() -> None:
     with pytest.raises(StudyError, match="more than one stationary law"):
-        exact.stationary_states(np.eye(3))
+        stationary_states(np.eye(3))
 
 
 def test_stationary_states_of_a_transient_state() -> None:
-    law = exact.stationary_states(np.array([[0.5, 0.5, 0.0], [0.0, 0.2, 0.8], [0.0, 0.4, 0.6]]))
+    law = stationary_states(np.array([[0.5, 0.5, 0.0], [0.0, 0.2, 0.8], [0.0, 0.4, 0.6]]))
     np.testing.assert_allclose(law, [0.0, 1 / 3, 2 / 3], atol=1e-14)
 
 

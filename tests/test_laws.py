@@ -16,8 +16,9 @@ from scipy.special import erf
 
 from rnnlimits import kernels
 from rnnlimits import study as studies
+from rnnlimits.base.arrays import square_root
 from rnnlimits.base.errors import StudyError
-from rnnlimits.theory.laws import ParameterLaw, mean_abs_normal, normal_grid, square_root
+from rnnlimits.theory.laws import ParameterLaw, mean_abs_normal, normal_grid
 
 Array = NDArray[np.float64]
 SIGMAS = 4.5

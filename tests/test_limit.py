@@ -18,17 +18,18 @@ from scipy.special import erf
 
 from rnnlimits import kernels
 from rnnlimits import study as studies
+from rnnlimits.base.arrays import square_root, stationary_states
 from rnnlimits.base.errors import StudyError
 from rnnlimits.base.streams import Stream
 from rnnlimits.chains import paths as chains
-from rnnlimits.chains.sections import FiniteState
+from rnnlimits.chains.finite_state import FiniteState
 from rnnlimits.files import store
 from rnnlimits.ranks import parallel
 from rnnlimits.study import Study
 from rnnlimits.theory import flow, walks
 from rnnlimits.theory import stationary as exact
 from rnnlimits.theory.flow import Flow
-from rnnlimits.theory.laws import Nodes, ParameterLaw, square_root
+from rnnlimits.theory.laws import Nodes, ParameterLaw
 from rnnlimits.theory.moments import Accumulator, Moments, jackknife_error, leave_one_out, pooled
 from rnnlimits.training import draw, limit
 from rnnlimits.training.layout import Layout
@@ -53,7 +54,7 @@ draws: {blocks: 16, chains: 20, steps: 30, couplings: 2, coupling_steps: 5, samp
 def states(study: Study) -> tuple[Array, Array, Array]:
     """Transition, x and z of a finite chain."""
     assert isinstance(study.chain, FiniteState)
-    return study.chain.arrays()
+    return study.chain.finite()
 
 
 def finite_study() -> Study:
@@ -352,7 +353,7 @@ def test_stage_writes_the_limit_of_an_exact_law(tmp_path: Path) -> None:
 
 def exact_y2(study: Study) -> float:
     transition, x, z = states(study)
-    return float(exact.stationary_states(transition) @ exact.target_values(study, x, z) ** 2)
+    return float(stationary_states(transition) @ exact.target_values(study, x, z) ** 2)
 
 
 def test_stage_refuses_draws_of_another_study(tmp_path: Path) -> None:

@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from rnnlimits import kernels
 from rnnlimits import study as studies
+from rnnlimits.base.arrays import second_modulus, stationary_states
 from rnnlimits.base.errors import StudyError
 from rnnlimits.base.streams import Stream
-from rnnlimits.chains.sections import FiniteState
+from rnnlimits.chains.finite_state import FiniteState
 from rnnlimits.files import store
 from rnnlimits.kernels.problem import Backend
 from rnnlimits.quantities import constants as poisson_rates
@@ -81,7 +82,7 @@ def bootstrap(be: Backend) -> Bootstrap:
 @pytest.mark.parametrize("transition", [TRANSITION, PERIODIC, np.eye(1)], ids=["ergodic", "periodic", "single"])
 def test_the_finite_solution_satisfies_the_equation(transition: Array) -> None:
     f = np.random.default_rng(0).normal(size=(len(transition), 5))
-    u, law = poisson.finite(transition, f), exact.stationary_states(transition)
+    u, law = poisson.finite(transition, f), stationary_states(transition)
     np.testing.assert_allclose(u - transition @ u, f - law @ f, rtol=0, atol=1e-12)
     np.testing.assert_allclose(law @ u, 0, atol=1e-12)
     np.testing.assert_allclose(poisson.finite(transition, f[:, 0]), u[:, 0], rtol=0, atol=1e-13)
@@ -342,7 +343,7 @@ def test_empirical_laws_are_the_powers_of_the_transition_matrix(be: Backend) -> 
     study = study_of(FINITE)
     found = mixing.departure(study, be)
     assert found is not None
-    stationary = exact.stationary_states(TRANSITION)
+    stationary = stationary_states(TRANSITION)
     empirical = found.error.mean(1) + stationary
     np.testing.assert_allclose(empirical.sum(-1), 1, atol=1e-12)
     powers = np.array([np.linalg.matrix_power(TRANSITION, int(n)) for n in found.step])  # (n, start, state)
@@ -423,7 +424,7 @@ def test_batch_means_have_the_predicted_constant(rows: dict[str, list[Rate]]) ->
 def test_mixing_is_judged_where_its_rate_is_known(rows: dict[str, list[Rate]]) -> None:
     (rate,) = rows["mixing"]  # that of the finite chain
     assert rate.law == "geometric"
-    assert rate.expected == pytest.approx(-np.log(exact.second_modulus(TRANSITION)))
+    assert rate.expected == pytest.approx(-np.log(second_modulus(TRANSITION)))
     assert rate.verdict == "consistent"
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from rnnlimits.base.errors import StudyError
-from rnnlimits.chains.sections import Recorded
+from rnnlimits.chains.recorded import Recorded
 from rnnlimits.chains.series import load_series
 from rnnlimits.study import load
 

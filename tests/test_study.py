@@ -13,7 +13,10 @@ from pydantic import ValidationError
 
 from rnnlimits import study as studies
 from rnnlimits.base.errors import StudyError
-from rnnlimits.chains.sections import CoupledTanh, FiniteState, LinearGaussian, Recorded
+from rnnlimits.chains.coupled_tanh import CoupledTanh
+from rnnlimits.chains.finite_state import FiniteState
+from rnnlimits.chains.linear_gaussian import LinearGaussian
+from rnnlimits.chains.recorded import Recorded
 from rnnlimits.study.network import TwoPointC
 from rnnlimits.study.schema import RENEW, SCHEMA, schema_text
 from rnnlimits.study.text import parse
@@ -302,7 +305,7 @@ def test_linear_gaussian_sizes(a, q, dimension: int, hidden: int) -> None:
     chain = LinearGaussian(kind="linear-gaussian", a=a, q=q, dimension=dimension)
     size = dimension + hidden
     assert chain.hidden == hidden
-    for given, matrix in zip((a, q), chain.matrices(), strict=True):
+    for given, matrix in zip((a, q), chain.gaussian(), strict=True):
         np.testing.assert_array_equal(matrix, given if isinstance(given, tuple) else given * np.eye(size))
 
 
@@ -310,12 +313,12 @@ def test_finite_state_arrays() -> None:
     third = 0.333333
     rows = ((third, third, third), (1.0, 0.0, 0.0), (0.0, 0.5, 0.5))
     chain = FiniteState(kind="finite-state", transition=rows, x=(1.0, 2.0, 3.0), z=((1.0, 2.0),) * 3)
-    transition, x, z = chain.arrays()
+    transition, x, z = chain.finite()
     np.testing.assert_allclose(transition[0], [1 / 3] * 3, rtol=1e-15)
     assert (x.shape, z.shape) == ((3, 1), (3, 2))
     assert (chain.dimension, chain.hidden) == (1, 2)
     bare = FiniteState(kind="finite-state", transition=rows, x=((1.0, 2.0),) * 3)
-    assert (bare.dimension, bare.hidden, bare.arrays()[2].shape) == (2, 0, (3, 0))
+    assert (bare.dimension, bare.hidden, bare.finite().z.shape) == (2, 0, (3, 0))
 
 
 def test_network_moments() -> None:

@@ -9,13 +9,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import h5py
 import numpy as np
 
 from rnnlimits.base.errors import StudyError
 from rnnlimits.base.fields import Array, nearest, show
-from rnnlimits.chains.sections import Recorded
+
+if TYPE_CHECKING:
+    from rnnlimits.chains.recorded import Recorded
 
 SHORTEST = 16  # rows; fewer say nothing about an empirical law
 LONGEST = 2**27  # values, a GiB; more is a damaged or hostile file
@@ -27,7 +30,8 @@ class Series:
 
     x (n, d); y (n,) with y[k] = target at row (k + lead) mod n;
     mean, scale (d,) with x = (column - mean) / scale;
-    target_mean, target_scale likewise for y; digest: SHA-256 over the values of x and y, in hexadecimal.
+    target_mean, target_scale likewise for y; digest: SHA-256 over the values of x and y, in hexadecimal;
+    file: as the study names it.
     """
 
     x: Array
@@ -37,11 +41,7 @@ class Series:
     target_mean: float
     target_scale: float
     digest: str
-
-
-def series_path(chain: Recorded, study_source: Path) -> Path:
-    """Where the series lies: its path is relative to the study file."""
-    return study_source.parent / chain.file
+    file: str
 
 
 def load_series(chain: Recorded, study_source: Path) -> Series:
@@ -50,7 +50,7 @@ def load_series(chain: Recorded, study_source: Path) -> Series:
     Raises StudyError, one line, for a file that is missing or unreadable, a column that it lacks, a value
     that is not a finite number (with its line), too few rows, a constant column.
     """
-    path = series_path(chain, study_source)
+    path = chain.place(study_source)
     try:
         stamp = path.stat().st_mtime_ns
     except OSError as error:
@@ -72,7 +72,7 @@ def _load(chain: Recorded, path: Path, stamp: int) -> Series:
     y = np.roll(values[:, target], -chain.lead)
     columns = slice(len(chain.columns))
     digest = _digest(x, y)
-    return Series(x, y, mean[columns], scale[columns], float(mean[target]), float(scale[target]), digest)
+    return Series(x, y, mean[columns], scale[columns], float(mean[target]), float(scale[target]), digest, chain.file)
 
 
 def _standards(table: Array, names: Sequence[str], path: Path) -> tuple[Array, Array]:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, NamedTuple
 import h5py
 import numpy as np
 
-from rnnlimits.chains.sections import Recorded
 from rnnlimits.files import store
 from rnnlimits.files.ensembles import open_ensemble
 from rnnlimits.quantities.estimators import ExpectedKind, spread
@@ -63,7 +62,7 @@ class Ratio(NamedTuple):
 
 def rates(study: Study, layout: Layout, bootstrap: Bootstrap) -> Iterator[Rate]:
     """Rows from poisson.h5 and the twins. Raises StudyError for a file that is missing, damaged or of another study."""
-    if isinstance(study.chain, Recorded):
+    if not study.chain.noisy:
         yield replace(_row(study, "ergodic_average", "plain", "draws", ""), note=refusal(NOT_DRAWN))
         return
     with store.open_complete(layout.poisson, "poisson", limit_id=plan.limit_id(study)) as file:

@@ -17,7 +17,6 @@ import numpy as np
 from rnnlimits.base import progress
 from rnnlimits.base.errors import StudyError
 from rnnlimits.base.streams import Stream
-from rnnlimits.chains.sections import LinearGaussian
 from rnnlimits.files import store
 from rnnlimits.files.ensembles import open_ensemble
 from rnnlimits.quantities import constants as poisson_rates
@@ -319,7 +318,7 @@ def _expected_contraction(study: Study, file: h5py.File, entry: Contraction, boo
     """E log|dF/dm| for the memory, on the same pairs; the spectral radius for a linear chain; none for others."""
     if entry.name == "memory_contraction":
         return measured_rate(grouped(file["log_slope"][()].reshape(-1)), bootstrap)
-    if isinstance(study.chain, LinearGaussian) and "mixing_rate" in file:
+    if study.chain.gaussian() is not None and "mixing_rate" in file:
         return Expected(-math.log(float(file["mixing_rate"][()])), "exact")
     return Expected(math.nan, "")
 

@@ -7,11 +7,11 @@ from typing import Any, get_args
 
 from pydantic import ValidationError
 
+from rnnlimits import chains
 from rnnlimits.base.fields import nearest, show
-from rnnlimits.chains.sections import Chain
 from rnnlimits.study.network import LawC, LawW
 
-_UNIONS = {"chain": Chain, "network.w": LawW, "network.c": LawC}
+_UNIONS = {"network.w": LawW, "network.c": LawC}
 _ALLOWED = {
     "tuple_type": "a list",
     "too_short": "a list with at least one entry",
@@ -46,14 +46,16 @@ def _sentence(error: Any, key: str) -> str:
 
 def _kind_sentence(error: Any, key: str) -> str:
     if error["type"] == "union_tag_not_found":
-        return f"{key}.kind is missing; allowed: {', '.join(kinds(_UNIONS[key]))}"
+        return f"{key}.kind is missing; allowed: {', '.join(known_kinds(key))}"
     expected = error["ctx"]["expected_tags"].replace("'", "").split(", ")
     return f"{key}.kind is {show(error['ctx']['tag'])}; {nearest(error['ctx']['tag'], expected)}"
 
 
-def kinds(union: object) -> list[str]:
-    """The values of `kind` that an annotated union of sections knows."""
-    members = get_args(get_args(union)[0])
+def known_kinds(key: str) -> list[str]:
+    """The values that the `kind` of a section may have: registered ones for a chain, else those of a union."""
+    if key == "chain":
+        return chains.kinds()
+    members = get_args(get_args(_UNIONS[key])[0])
     return [kind for member in members for kind in get_args(member.model_fields["kind"].annotation)]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
@@ -12,7 +11,8 @@ from pydantic.json_schema import models_json_schema
 
 from rnnlimits.base.errors import StudyError
 from rnnlimits.base.fields import Count, Found, Section, Several, Switch, nearest, refusal, show
-from rnnlimits.chains.sections import Chain, Recorded, Target
+from rnnlimits.chains.base import AnyChain, after_registration
+from rnnlimits.chains.targets import Target
 from rnnlimits.study.elman import RntkStudy, Seed, StudyName
 from rnnlimits.study.errors import one_line
 from rnnlimits.study.network import GaussianW, Network
@@ -73,7 +73,7 @@ class Study(Section):
     seed: Seed = Field(default=20231108, description="Of every random number; another seed is another folder")
     precision: Literal["float32", "float64"] = Field(default="float32", description="Arithmetic of the trainings")
     allow_noncontracting: Switch = Field(default=False, description="Run although chain or memory may not contract")
-    chain: Chain = Field(description="The data: an ergodic Markov chain, or a recorded series")
+    chain: AnyChain = Field(description="The data: an ergodic Markov chain, or a recorded series")
     target: Target | None = Field(default=None, description="What is learned; left out for a recorded series")
     network: Network = Field(default=Network(), description="The network and its initial law")
     training: Training = Field(description="The grid of trainings")
@@ -103,10 +103,10 @@ class Study(Section):
             self.training.check_steps(f"twin.steps_per_time[{index}]", steps)
 
     def _check_target(self) -> None:
-        if isinstance(self.chain, Recorded):
+        if self.chain.own_target:
             if self.target is not None:
                 found = Found("is given beside a recorded series")
-                raise refusal("target", found, "leave it out: chain.target_column and chain.lead say it")
+                raise refusal("target", found, f"leave it out: {self.chain.own_target}")
         elif self.target is None:
             raise refusal("target", Found("is missing"), f"a {self.chain.kind} chain needs one")
         else:
@@ -134,6 +134,8 @@ class Study(Section):
             return self.limit.features
         return "grid" if self.dimension <= 2 else "quasi-random"
 
+
+after_registration(lambda: Study.model_rebuild(force=True))
 
 AnyStudy = Study | RntkStudy
 EXPERIMENTS: dict[str, type[Study] | type[RntkStudy]] = {"training": Study, "rntk": RntkStudy}
@@ -197,9 +199,9 @@ def to_yaml(study: AnyStudy, folder: Path | None = None) -> str:
 
     folder: where the text will lie, if not beside the study's own file; a recorded series is found from there.
     """
+    if folder is not None and isinstance(study, Study):
+        study = study.model_copy(update={"chain": study.chain.moved(study.source.parent, folder)})
     values: dict[str, Any] = study.model_dump(mode="json", exclude_none=True)
-    if folder is not None and isinstance(study, Study) and isinstance(study.chain, Recorded):
-        values["chain"]["file"] = os.path.relpath(study.source.parent / study.chain.file, folder)
     return yaml.safe_dump(values, sort_keys=False, default_flow_style=None, width=100)
 
 

@@ -11,7 +11,6 @@ import numpy as np
 
 from rnnlimits.base.streams import Stream
 from rnnlimits.chains import paths as chains
-from rnnlimits.chains.sections import Recorded
 from rnnlimits.kernels.problem import Array, Backend, Replicas
 from rnnlimits.study import Study
 from rnnlimits.theory.laws import ParameterLaw
@@ -32,7 +31,7 @@ class Couplings:
     chain: Array | None
 
 
-def couplings(study: Study, law: ParameterLaw, chain: chains.Chain, be: Backend, index: int, tick: Tick) -> Couplings:
+def couplings(study: Study, law: ParameterLaw, chain: chains.Process, be: Backend, index: int, tick: Tick) -> Couplings:
     """Pairs of chains with the same noise, and pairs of memories on one path, each from two starts.
 
     The chains start from independent stationary states; the memories from 0, as a network does, and from the
@@ -40,7 +39,7 @@ def couplings(study: Study, law: ParameterLaw, chain: chains.Chain, be: Backend,
     """
     count, steps = study.draws.couplings, study.draws.coupling_steps
     replicas = index * count + np.arange(count, dtype=np.uint32)
-    if isinstance(study.chain, Recorded):
+    if not study.chain.noisy:
         path, distances = chain.paths(be, study.seed, Stream.COUPLING_NOISE, replicas), None
     else:
         path, distances = coupled_chains(study, chain, be, replicas)
@@ -58,7 +57,7 @@ def couplings(study: Study, law: ParameterLaw, chain: chains.Chain, be: Backend,
     )
 
 
-def coupled_chains(study: Study, chain: chains.Chain, be: Backend, replicas: Replicas) -> tuple[chains.Path, Array]:
+def coupled_chains(study: Study, chain: chains.Process, be: Backend, replicas: Replicas) -> tuple[chains.Path, Array]:
     """The first chain of each pair, gone on from the coupling, and log distances (P, S) after 1 to S steps."""
     beyond = study.draws.blocks * study.draws.chains  # replicas that no block draws
     starts = [

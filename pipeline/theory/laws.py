@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri, roots_hermitenorm, roots_legendre
 
+from rnnlimits.base.arrays import square_root
 from rnnlimits.base.errors import StudyError
 from rnnlimits.base.streams import Stream
 from rnnlimits.kernels.activations import ACTIVATIONS
@@ -25,7 +26,6 @@ Array = NDArray[np.float64]
 PROJECTION_NODES = 64  # of the trapezoidal rule for normal W: error 1e-15 at s = 1, 1e-8 at s = 2 (tanh)
 PRODUCT_NODES = {1: 48, 2: 24, 3: 12}  # per axis, Gauss-Legendre, for uniform W; more axes take Sobol points
 SOBOL_NODES = 2048
-ROUNDING = 1e-12  # a negative eigenvalue this small beside the largest one is rounding
 CHUNK_VALUES = 1 << 20  # activations evaluated at a time, so that memory stays flat in the number of points
 
 
@@ -346,23 +346,6 @@ class ParameterLaw:
 def centred(uniform: Array) -> Array:
     """Uniforms on (0, 1) carried to mean 0 and variance 1."""
     return np.sqrt(3.0) * (2 * uniform - 1)  # type: ignore[no-any-return]
-
-
-def eigenpairs(covariance: Array, key: str) -> tuple[Array, Array]:
-    """Eigenvalues (d,), none below 0, and eigenvectors (d, d) in columns of a covariance, which may be singular.
-
-    `key` says where the user wrote it. Raises StudyError for a matrix with a negative eigenvalue.
-    """
-    values, vectors = np.linalg.eigh(covariance)
-    if values[0] < -ROUNDING * values[-1]:
-        raise StudyError(f"{key} has the eigenvalue {values[0]:.3g}; allowed: none below 0")
-    return np.maximum(values, 0.0), np.asarray(vectors)
-
-
-def square_root(covariance: Array, key: str) -> Array:
-    """Symmetric square root (d, d) of a covariance. Raises StudyError as `eigenpairs` does."""
-    values, vectors = eigenpairs(covariance, key)
-    return np.asarray((vectors * np.sqrt(values)) @ vectors.T)
 
 
 def mean_abs_normal(mean: Array | float, std: Array | float) -> Array:

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from rnnlimits.base.arrays import stationary_states
 from rnnlimits.base.streams import Stream
 from rnnlimits.chains import paths as chains
-from rnnlimits.chains.sections import FiniteState, LinearGaussian
+from rnnlimits.chains.base import FiniteLaw, GaussianLaw
 from rnnlimits.kernels.problem import Backend
 from rnnlimits.quantities.estimators import bias
 from rnnlimits.statistics.bootstrap import Bootstrap
@@ -43,10 +44,10 @@ class Departure:
 
 def departure(study: Study, be: Backend) -> Departure | None:
     """How far chains with one start are from stationarity; None for chains without an exact rate."""
-    if isinstance(study.chain, FiniteState):
-        return _finite_state(study, be)
-    if isinstance(study.chain, LinearGaussian):
-        return _linear(study, be)
+    if (states := study.chain.finite()) is not None:
+        return _finite_state(study, states, be)
+    if (linear := study.chain.gaussian()) is not None:
+        return _linear(study, linear, be)
     return None
 
 
@@ -81,10 +82,9 @@ def steps_to_look_at(moduli: Array) -> NDArray[np.int64]:
     return np.unique(np.linspace(max(first, 1), last, min(MOST_POINTS, last)).round().astype(np.int64))
 
 
-def _finite_state(study: Study, be: Backend) -> Departure:
-    chain = chains.of(study)
-    assert isinstance(chain, chains.FiniteChain)
-    values, vectors = np.linalg.eig(chain.transition)
+def _finite_state(study: Study, states: FiniteLaw, be: Backend) -> Departure:
+    law = stationary_states(states.transition)
+    values, vectors = np.linalg.eig(states.transition)
     order = np.argsort(-np.abs(values))
     start = int(np.argmax(np.abs(vectors[:, order[min(1, len(order) - 1)]])))  # feels the slowest mode most
     wanted = steps_to_look_at(np.abs(values[order[1:]]) if len(order) > 1 else np.zeros(1))
@@ -93,15 +93,13 @@ def _finite_state(study: Study, be: Backend) -> Departure:
         numbers = (unit * EACH + np.arange(EACH)).astype(np.uint32)
         state = np.full(EACH, start, dtype=np.int32)
         key = (study.seed, int(Stream.MIXING_NOISE))
-        path = be.finite_path(chain.transition, *key, numbers, state, 0, int(wanted[-1]))[:, wanted - 1]
-        error[:, unit] = (path[..., None] == np.arange(len(values))).mean(0) - chain.law
+        path = be.finite_path(states.transition, *key, numbers, state, 0, int(wanted[-1]))[:, wanted - 1]
+        error[:, unit] = (path[..., None] == np.arange(len(values))).mean(0) - law
     return Departure(wanted, error)
 
 
-def _linear(study: Study, be: Backend) -> Departure:
-    section = study.chain
-    assert isinstance(section, LinearGaussian)
-    a, q = section.matrices()
+def _linear(study: Study, linear: GaussianLaw, be: Backend) -> Departure:
+    a, q = linear
     values, vectors = np.linalg.eig(a)
     order = np.argsort(-np.abs(values))
     wanted = steps_to_look_at(np.abs(values[order]))

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from rnnlimits.base.arrays import stationary_states
 from rnnlimits.base.errors import StudyError
 from rnnlimits.base.streams import Stream
 from rnnlimits.chains import paths as chains
-from rnnlimits.chains.sections import FiniteState, Recorded
 from rnnlimits.kernels.problem import Backend, Replicas
 from rnnlimits.study import Study
 from rnnlimits.theory import stationary as exact
@@ -76,7 +76,7 @@ def finite(transition: Array, f: Array) -> Array:
 
 def finite_operator(transition: Array) -> Operator:
     """A finite chain alone, without a memory. Raises StudyError as `finite`."""
-    return Operator(transition, exact.stationary_states(transition))
+    return Operator(transition, stationary_states(transition))
 
 
 def collocated(law: ParameterLaw, transition: Array, x: Array, joint: StateMemory) -> Operator:
@@ -95,9 +95,10 @@ def collocated(law: ParameterLaw, transition: Array, x: Array, joint: StateMemor
 
 def finite_state(study: Study, law: ParameterLaw) -> tuple[Operator, Atoms] | None:
     """Operator and points of a finite-state study with its memory; None for other chains, and for very many states."""
-    if not isinstance(study.chain, FiniteState):
+    states = study.chain.finite()
+    if states is None:
         return None
-    transition, x, z = study.chain.arrays()
+    transition, x, z = states
     joint, error = exact.joint_law(law, transition, x)
     if joint.weight.size > LARGEST:
         return None
@@ -140,7 +141,7 @@ class Coupled:
     """
 
     def __init__(self, study: Study, be: Backend) -> None:
-        if isinstance(study.chain, Recorded):
+        if not study.chain.noisy:
             raise StudyError("chain.kind: a recorded series has no Poisson equation: nothing in it is drawn anew")
         self._study, self._be = study, be
         self._law, self._chain = ParameterLaw.of(study), chains.of(study)
@@ -163,13 +164,8 @@ class Coupled:
 
     def _shown(self, state: NDArray[np.generic]) -> tuple[Array, Array, Array]:
         """x (R, 1, d), z (R, 1, dz), y (R, 1) in given states."""
-        if isinstance(self._study.chain, FiniteState):
-            _, x, z = self._study.chain.arrays()
-            x, z = x[state], z[state]
-        else:
-            h = np.asarray(state, dtype=np.float64)
-            x, z = h[:, : self._study.dimension], h[:, self._study.dimension :]
-        return x[:, None], z[:, None], exact.target_values(self._study, x, z)[:, None]
+        x, z, y = self._chain.shown(state)
+        return x[:, None], z[:, None], y[:, None]
 
     def differences(self, f: Observable, start: States, other: States, replicas: Replicas, steps: int) -> Array:
         """f along paths from `start` less f along paths from `other` with the same noise, (R, steps, S)."""

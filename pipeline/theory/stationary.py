@@ -12,9 +12,10 @@ from numpy.polynomial import chebyshev
 from numpy.typing import NDArray
 from scipy.linalg import solve_discrete_lyapunov
 
+from rnnlimits.base.arrays import second_modulus, spectral_radius, stationary_states
 from rnnlimits.base.errors import StudyError
-from rnnlimits.chains.sections import FiniteState, LinearGaussian, Recorded
-from rnnlimits.chains.series import load_series
+from rnnlimits.chains.base import kinds
+from rnnlimits.chains.targets import required
 from rnnlimits.kernels.problem import Backend
 from rnnlimits.study import Study
 from rnnlimits.theory.laws import ParameterLaw
@@ -57,45 +58,24 @@ class StateMemory:
 
 
 def atoms(study: Study, be: Backend) -> Atoms:
-    """The stationary law of (X, Z, Y, M) for a finite-state or recorded chain. Raises StudyError for others."""
+    """The stationary law of (X, Z, Y, M) of a chain where it is known exactly. Raises StudyError for others."""
     law = ParameterLaw.of(study)
-    if isinstance(study.chain, FiniteState):
-        transition, x, z = study.chain.arrays()
-        joint, error = joint_law(law, transition, x)
-        return finite_state_atoms(joint, error, x, z, target_values(study, x, z))
-    if isinstance(study.chain, Recorded):
-        series = load_series(study.chain, study.source)
+    if (states := study.chain.finite()) is not None:
+        joint, error = joint_law(law, states.transition, states.x)
+        return finite_state_atoms(joint, error, states.x, states.z, target_values(study, states.x, states.z))
+    if (series := study.chain.series(study.source)) is not None:
         return recorded_atoms(law, be, series.x, series.y)
     raise StudyError(
-        f"chain.kind: {study.chain.kind} has no exact stationary law; allowed here: finite-state, recorded"
+        f"chain.kind: {study.chain.kind} has no exact stationary law; allowed here: {', '.join(kinds(exact=True))}"
     )
 
 
 def target_values(study: Study, x: Array, z: Array) -> Array:
     """Y (...) at x (..., d), z (..., dz). Source: docs/model.md, eq. (6)."""
-    if study.target is None:
-        raise StudyError("target: is missing; a chain that is not recorded needs one")
-    part = study.target.vectors(study.dimension, study.hidden)
-    return np.asarray(np.sin(x) @ part.sin_x + x @ part.x + z @ part.z + part.constant)
+    return required(study.target).values(x, z)
 
 
 # --- finite state ----------------------------------------------------------------------------------------------
-
-
-def stationary_states(transition: Array) -> Array:
-    """The stationary law (P,) of a transition matrix (P, P), periodic or not.
-
-    Raises StudyError when there is more than one.
-    """
-    size = len(transition)
-    guess = np.full(size, 1 / size)
-    matrix = np.eye(size) - transition.T + np.outer(guess, np.ones(size))
-    if np.linalg.cond(matrix) > 1e12:
-        raise StudyError(
-            "chain.transition: has more than one stationary law; let every state be reached from every other"
-        )
-    law = np.clip(np.linalg.solve(matrix, guess), 0, None)
-    return np.asarray(law / law.sum())
 
 
 def memory_interval(law: ParameterLaw, x: Array) -> tuple[float, float]:
@@ -201,25 +181,14 @@ def recorded_atoms(law: ParameterLaw, be: Backend, x: Array, y: Array) -> Atoms:
 def mixing_rate(study: Study) -> float | None:
     """Factor per step at which the chain forgets its start, or None where it is not known exactly.
 
-    finite-state: second largest modulus of the eigenvalues of the transition matrix; linear-gaussian: spectral
+    Finitely many states: second largest modulus of the eigenvalues of the transition matrix; a linear chain: spectral
     radius of A.
     """
-    if isinstance(study.chain, FiniteState):
-        return second_modulus(study.chain.arrays()[0])
-    if isinstance(study.chain, LinearGaussian):
-        return spectral_radius(study.chain.matrices()[0])
+    if (states := study.chain.finite()) is not None:
+        return second_modulus(states.transition)
+    if (linear := study.chain.gaussian()) is not None:
+        return spectral_radius(linear.a)
     return None
-
-
-def spectral_radius(matrix: Array) -> float:
-    """Largest modulus of an eigenvalue of a square matrix."""
-    return float(np.abs(np.linalg.eigvals(matrix)).max())
-
-
-def second_modulus(transition: Array) -> float:
-    """Second largest modulus of the eigenvalues of a transition matrix (P, P), counted often; 0 for one state."""
-    moduli = np.sort(np.abs(np.linalg.eigvals(transition)))
-    return float(moduli[-2]) if len(moduli) > 1 else 0.0
 
 
 def stationary_covariance(a: Array, q: Array) -> Array:

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from rnnlimits.base.streams import Stream
 from rnnlimits.chains import paths as chains
-from rnnlimits.chains.sections import Recorded
 from rnnlimits.files import store
 from rnnlimits.kernels.problem import Backend
 from rnnlimits.statistics.longrun import BatchMeans, LongRun, Scales, long_run
@@ -59,7 +58,7 @@ def run(study: Study, layout: Layout, be: Backend) -> None:
     """
     identities = {"draw_id": plan.draw_id(study), "limit_id": plan.limit_id(study)}
     attrs = {**store.provenance(study), **identities, "backend": be.name, "device": be.device}
-    found = None if isinstance(study.chain, Recorded) else _found(study, layout, be)
+    found = _found(study, layout, be) if study.chain.noisy else None
     with store.atomic_h5(layout.poisson, "poisson", attrs) as file:
         if found is not None:
             put_noise(file, found[0])

@@ -66,7 +66,7 @@ def stage(study: Study, layout: Layout, be: Backend) -> Stage[int, None, Drawn]:
         compute=lambda index, _, tick, keeper: draw_block(study, be, index, tick),
         write=lambda shard, _, drawn: _put(shard, study, drawn),
         join=lambda ensemble: merge(ensemble, plan.has_exact_law(study)),
-        origin=lambda: {"exact": chains.of(study).exact},
+        origin=lambda: {"exact": study.chain.exact},
     )
 
 
@@ -103,7 +103,9 @@ def draw_block(study: Study, be: Backend, index: int, tick: Tick = lambda _: Non
 # --- stationary draws ------------------------------------------------------------------------------------------
 
 
-def stationary_walk(study: Study, law: ParameterLaw, chain: chains.Chain, be: Backend, index: int, tick: Tick) -> Walk:
+def stationary_walk(
+    study: Study, law: ParameterLaw, chain: chains.Process, be: Backend, index: int, tick: Tick
+) -> Walk:
     """The chains of one block, stationary, with a memory that has forgotten its start."""
     count = study.draws.chains
     replicas = index * count + np.arange(count, dtype=np.uint32)

@@ -13,8 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnnlimits.base import tables as columns
-from rnnlimits.chains.sections import FiniteState, Recorded
-from rnnlimits.chains.series import load_series
 from rnnlimits.kernels.problem import Training
 from rnnlimits.study import Study
 from rnnlimits.study.training import Product
@@ -138,7 +136,7 @@ def twin_blocks(study: Study, twin: Twin) -> tuple[TwinBlock, ...]:
 
 def has_exact_law(study: Study) -> bool:
     """Whether the stationary law of a study is known without drawing."""
-    return isinstance(study.chain, FiniteState | Recorded)
+    return study.chain.exact
 
 
 def draw_blocks(study: Study) -> int:
@@ -214,14 +212,7 @@ def study_id(study: Study) -> str:
 def _world(study: Study) -> dict[str, Any]:
     """What every stage sees."""
     values = _dump(study, "seed", "target", "network", "probes")
-    return {**values, "chain": _chain(study), "randomness": RANDOMNESS_VERSION}
-
-
-def _chain(study: Study) -> dict[str, Any]:
-    """A recorded series is known by its values, wherever it lies."""
-    if isinstance(study.chain, Recorded):
-        return {"kind": study.chain.kind, "digest": load_series(study.chain, study.source).digest}
-    return study.chain.model_dump(mode="json")
+    return {**values, "chain": study.chain.identity(study.source), "randomness": RANDOMNESS_VERSION}
 
 
 def _draws(study: Study) -> dict[str, Any]:

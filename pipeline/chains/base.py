@@ -1,0 +1,243 @@
+"""What a kind of chain is, and the registry of kinds: `chain.kind` of a study is a name in it.
+
+A kind is one file: a `Chain` with its keys, its paths and what is known of it, under `@register`. Theory and checks
+ask a chain for what it knows (`finite`, `gaussian`, `series`), never for its class; what is not known is None.
+Source: docs/model.md section 1.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import reduce
+from operator import or_
+from pathlib import Path as File
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple, Protocol, TypeVar, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, GetCoreSchemaHandler
+from pydantic_core import CoreSchema
+
+from rnnlimits.base.fields import Array, Section
+from rnnlimits.base.streams import Stream
+from rnnlimits.chains.targets import Target
+from rnnlimits.kernels.problem import Backend, Replicas
+
+if TYPE_CHECKING:
+    from rnnlimits.chains.series import Series
+
+Stretch = tuple[Array, Array, Array]
+
+UNSAVED = File("study")  # stands for the file of a study that lies in none
+FORGOTTEN = 1e-16  # what a burn-in leaves of the starting point
+LONGEST_BURN_IN = 20_000  # for chains whose contraction is slow or not proved
+ZERO = 1e-9  # a size this little below 1 is 1
+SAMPLE_SEED = 1  # of `sample_inputs`, which decides nothing but whether a study is accepted
+SAMPLES = 256  # inputs that are drawn
+SAMPLE_STEPS = 200  # from the start of a chain to the sample
+
+
+# --- paths -----------------------------------------------------------------------------------------------------
+
+
+class Path(Protocol):
+    """Where the replicas of a chain are now.
+
+    Another path of the same chain, stream and replicas that is started at this one's `state` and given its `step`
+    continues exactly as this one does.
+    """
+
+    step: int  # steps taken, with those of a burn-in: which noise is next
+
+    @property
+    def state(self) -> NDArray[np.generic]:
+        """The present states, as `Process.paths` takes them for a start."""
+
+    def take(self, steps: int) -> Stretch:
+        """The next steps: x (R, steps, d), z (R, steps, dz), y (R, steps), float64, arrays of the back end.
+
+        Calls continue one another.
+        """
+
+
+class Process(Protocol):
+    """A chain with its target: X in R^d is seen, Z in R^dz is hidden, Y is to be learned."""
+
+    dimension: int
+    hidden: int
+
+    def paths(
+        self, be: Backend, seed: int, stream: Stream, replicas: Replicas, start: NDArray[np.generic] | None = None
+    ) -> Path:
+        """Independent paths, stationary from the first step; or from `start`, one state for each replica.
+
+        `stream` is a NOISE stream; the registry's next one is its START. A start is H (R, d + dz) for chains with
+        real components, a state number (R,) for finite chains, a row (R,) for recorded series.
+        """
+
+    def shown(self, state: NDArray[np.generic]) -> Stretch:
+        """x (R, d), z (R, dz) and y (R,) in states of `Path.state`, NumPy's arrays."""
+
+
+# --- what may be known of a chain ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether something holds, and the words that say why.
+
+    Where it does not: `key` of the study that is at fault, and the `remedy`.
+    """
+
+    holds: bool
+    words: str
+    key: str = "chain"
+    remedy: str = "use smaller coefficients"
+
+
+class FiniteLaw(NamedTuple):
+    """State i is followed by j with probability transition_ij (P, P), shows x_i (P, d) and hides z_i (P, dz)."""
+
+    transition: Array
+    x: Array
+    z: Array
+
+
+class GaussianLaw(NamedTuple):
+    """H' = A H + Q^(1/2) xi with H = (X, Z); both (d + dz, d + dz)."""
+
+    a: Array
+    q: Array
+
+
+class Chain(Section):
+    """The base of all kinds: the keys of a `chain` section, and what is known of the chain.
+
+    A kind has a `kind: Literal["its-name"]`, its keys, and either `dimension` and `hidden` (components of X and of Z)
+    as properties or as keys. `source`, wherever it is asked for, is the study's file: errors name it, and relative
+    paths start beside it.
+    """
+
+    exact: ClassVar[bool] = False  # the stationary law is a sum over points, from `finite` or `series`
+    noisy: ClassVar[bool] = True  # steps are random; False where only the start is
+    own_target: ClassVar[str] = ""  # what says what is learned, where the study's `target` does not
+    equation: ClassVar[str] = ""  # its step in Markdown, for the table of docs/model.md
+    tag: ClassVar[str] = ""  # the number of that equation there
+
+    kind: str
+
+    if TYPE_CHECKING:
+
+        @property
+        def dimension(self) -> int:
+            """d, the number of components of X."""
+
+        @property
+        def hidden(self) -> int:
+            """dz, the number of components of Z."""
+
+    @abstractmethod
+    def process(self, target: Target | None, source: File = UNSAVED) -> Process:
+        """The chain with its target, as a source of paths. Raises StudyError for one that cannot be run."""
+
+    @abstractmethod
+    def contraction(self, source: File = UNSAVED) -> Verdict:
+        """Whether the chain forgets its start, which the theory needs.
+
+        Raises StudyError for a chain that is refused whatever `allow_noncontracting` says.
+        """
+
+    @abstractmethod
+    def sample_inputs(self, source: File = UNSAVED) -> Array:
+        """About 256 inputs x (n, d) that look like the stationary law, the same at every call."""
+
+    def finite(self) -> FiniteLaw | None:
+        """The transition matrix of a chain with finitely many states."""
+        return None
+
+    def gaussian(self) -> GaussianLaw | None:
+        """The matrices of a linear chain with Gaussian noise, whose law is known exactly."""
+        return None
+
+    def series(self, source: File = UNSAVED) -> Series | None:
+        """The recorded series that the chain runs through. Raises StudyError for one that cannot be read."""
+        return None
+
+    def identity(self, source: File = UNSAVED) -> dict[str, Any]:
+        """What decides the numbers of its paths, as JSON."""
+        return self.model_dump(mode="json")
+
+    def moved(self, old: File, new: File) -> Chain:
+        """The same chain for a study file in folder `new`, from one in folder `old`."""
+        return self
+
+
+# --- what kinds share ------------------------------------------------------------------------------------------
+
+
+def burn_in(rate: float) -> int:
+    """Steps after which a chain that contracts by `rate` a step has forgotten where it started."""
+    steps = math.log(FORGOTTEN) / math.log(rate) if 0.0 < rate < 1.0 else 0.0 if rate == 0.0 else math.inf
+    return int(min(LONGEST_BURN_IN, 64 + math.ceil(min(steps, LONGEST_BURN_IN))))
+
+
+def below_one(size: float, words: str, refusal: str, key: str, remedy: str) -> Verdict:
+    """The verdict that `size` has to be below 1."""
+    if size < 1 - ZERO:
+        return Verdict(True, words)
+    return Verdict(False, f"{refusal}: {words}, allowed: below 1", key, remedy)
+
+
+def bounded(x: Array) -> Array:
+    """Sampled inputs without NaN: a chain that does not contract, and is allowed not to, may have run away."""
+    return np.clip(np.nan_to_num(x), -1e6, 1e6)
+
+
+# --- the registry ----------------------------------------------------------------------------------------------
+
+KINDS: dict[str, type[Chain]] = {}
+_Kind = TypeVar("_Kind", bound=Chain)
+_CALLED_AFTER: list[Callable[[], object]] = []
+
+
+def register(section: type[_Kind]) -> type[_Kind]:
+    """Make a kind of chain known under its `kind`, from within the package or from code of one's own.
+
+    A class that is defined again, as when a cell of a notebook is run twice, replaces the former one. Raises ValueError
+    for a class whose `kind` is no Literal, or is another class's.
+    """
+    names = get_args(section.model_fields["kind"].annotation)
+    if len(names) != 1:
+        raise ValueError(f'{section.__name__}: kind must be declared as kind: Literal["its-name"]')
+    known = KINDS.get(names[0])
+    if known is not None and (known.__module__, known.__qualname__) != (section.__module__, section.__qualname__):
+        raise ValueError(f"{section.__name__}: kind {names[0]!r} is that of {known.__module__}.{known.__qualname__}")
+    KINDS[names[0]] = section
+    for call in _CALLED_AFTER:
+        call()
+    return section
+
+
+def after_registration(call: Callable[[], object]) -> None:
+    """Have something called whenever a further kind is registered."""
+    _CALLED_AFTER.append(call)
+
+
+def kinds(exact: bool = False) -> list[str]:
+    """The names of all kinds, or of those with an exact stationary law, in the order of messages."""
+    return [name for name, section in KINDS.items() if section.exact or not exact]
+
+
+@dataclass(frozen=True)
+class _Registered:
+    """Marks the type of a field: the union of the kinds that are registered when its model is built."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """The union, told apart by `kind` (pydantic calls this)."""
+        return handler.generate_schema(Annotated[reduce(or_, KINDS.values()), Field(discriminator="kind")])
+
+
+AnyChain = Annotated[Chain, _Registered()]

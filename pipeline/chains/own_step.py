@@ -1,0 +1,149 @@
+"""Chains with a step of their own in NumPy: slower than the compiled ones, and free in what they compute.
+
+Paths are computed on the processor, whatever the back end, and are bit for bit the same for every number of ranks and
+every block size: noise is that of the counter-based streams, and a replica's step is always evaluated at the same
+place of arrays of the same shape, so that neither vector instructions nor BLAS can tell how replicas were cut.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from pathlib import Path as File
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnnlimits.base.errors import StudyError
+from rnnlimits.base.fields import Array
+from rnnlimits.base.streams import Stream
+from rnnlimits.chains import base
+from rnnlimits.chains.base import Chain, Stretch, Verdict
+from rnnlimits.chains.targets import Target, required
+from rnnlimits.kernels import on_processor
+from rnnlimits.kernels.problem import Backend, Replicas
+
+ROWS = 32  # replicas that are stepped together: replica r is row r mod ROWS
+
+
+class OwnStep(Chain):
+    """A kind whose states are H = (X, Z) in R^(d + dz), with a vectorised step."""
+
+    @abstractmethod
+    def step(self, h: Array, xi: Array) -> Array:
+        """The next states (n, d + dz) of h (n, d + dz), with independent standard normals xi (n, normals).
+
+        Row by row: a row of the result depends on the same row of h and xi only.
+        """
+
+    @abstractmethod
+    def lipschitz(self) -> float:
+        """What a step multiplies the distance of two paths with the same noise by, at most; `math.inf` if unknown."""
+
+    @property
+    def normals(self) -> int:
+        """Standard normals that a step takes; `scipy.special.ndtr` makes uniforms of them."""
+        return self.dimension + self.hidden
+
+    def start(self) -> Array:
+        """The state (d + dz,) in which the burn-in starts."""
+        return np.zeros(self.dimension + self.hidden)
+
+    def process(self, target: Target | None, source: File = base.UNSAVED) -> OwnStepProcess:
+        """See Chain.process."""
+        return OwnStepProcess(self, required(target))
+
+    def contraction(self, source: File = base.UNSAVED) -> Verdict:
+        """By the factor of `lipschitz`."""
+        factor = self.lipschitz()
+        words = f"a step multiplies the distance of two paths with the same noise by at most {factor:.4g}"
+        if factor < 1 - base.ZERO:
+            return Verdict(True, f"the chain contracts: {words}")
+        return Verdict(False, f"the chain is not known to contract: {words}, allowed: below 1")
+
+    def sample_inputs(self, source: File = base.UNSAVED) -> Array:
+        """See Chain.sample_inputs."""
+        rng, h = np.random.default_rng(base.SAMPLE_SEED), np.tile(self.start(), (base.SAMPLES, 1))
+        with np.errstate(over="ignore", invalid="ignore"):
+            for _ in range(base.SAMPLE_STEPS):
+                h = self.step(h, rng.standard_normal((base.SAMPLES, self.normals)))
+        return base.bounded(h[:, : self.dimension])
+
+
+class OwnStepProcess:
+    """See Process."""
+
+    def __init__(self, chain: OwnStep, target: Target) -> None:
+        self.dimension, self.hidden = chain.dimension, chain.hidden
+        self.chain, self.target, self.burn_in = chain, target, base.burn_in(chain.lipschitz())
+
+    def paths(
+        self, be: Backend, seed: int, stream: Stream, replicas: Replicas, start: NDArray[np.generic] | None = None
+    ) -> OwnStepPath:
+        """See Process.paths."""
+        if start is not None:
+            return OwnStepPath(self, be, seed, stream, replicas, np.array(be.numpy(start), dtype=np.float64))
+        path = OwnStepPath(self, be, seed, stream, replicas, np.tile(self.chain.start(), (len(replicas), 1)))
+        for _ in range(self.burn_in):
+            path.advance()
+        return path
+
+    def shown(self, state: NDArray[np.generic]) -> Stretch:
+        """See Process.shown."""
+        h = np.asarray(state, dtype=np.float64)
+        x, z = h[:, : self.dimension], h[:, self.dimension :]
+        return x, z, self.target.values(x, z)
+
+
+class OwnStepPath:
+    """See Path. The state is NumPy's array on every back end."""
+
+    def __init__(
+        self, process: OwnStepProcess, be: Backend, seed: int, stream: Stream, replicas: Replicas, state: Array
+    ) -> None:
+        self._process, self._be, self._near = process, be, on_processor(be)
+        self._key, self._replicas, self._batches = (seed, int(stream)), replicas, batches(replicas)
+        self.state, self.step = state, 0
+
+    def take(self, steps: int) -> Stretch:
+        """See Path.take."""
+        h, y = np.empty((len(self.state), steps, self.state.shape[1])), np.empty((len(self.state), steps))
+        for k in range(steps):
+            y[:, k] = self.advance()
+            h[:, k] = self.state
+        d = self._process.dimension
+        x, z, y = (self._be.array(np.ascontiguousarray(a)) for a in (h[..., :d], h[..., d:], y))
+        return x, z, y
+
+    def advance(self) -> Array:
+        """One step of all replicas; returns the targets (R,)."""
+        chain = self._process.chain
+        following, y = np.empty_like(self.state), np.empty(len(self.state))
+        for batch, own in self._batches:
+            xi = self._near.normals(*self._key, self._replicas[batch], chain.normals, step=self.step)
+            h = np.asarray(chain.step(self.state[batch], xi), dtype=np.float64)
+            if h.shape != (ROWS, self.state.shape[1]):
+                shape = f"{h.shape} for {ROWS} states; allowed: {(ROWS, self.state.shape[1])}"
+                raise StudyError(f"chain.kind: the step of {chain.kind} returns shape {shape}")
+            following[batch[own]], y[batch[own]] = h[own], self._process.shown(h)[2][own]
+        self.state, self.step = following, self.step + 1
+        return y
+
+
+def batches(replicas: Replicas) -> list[tuple[NDArray[np.intp], NDArray[np.bool_]]]:
+    """Which replica stands in which row of which batch: positions in `replicas` (ROWS,), and which rows are used.
+
+    Row r mod ROWS is replica r's. A row that no replica takes repeats one of the others.
+    """
+    rows = np.asarray(replicas, dtype=np.int64) % ROWS
+    taken = np.zeros(ROWS, dtype=np.int64)
+    places: list[dict[int, int]] = []
+    for position, row in enumerate(rows.tolist()):
+        if taken[row] == len(places):
+            places.append({})
+        places[taken[row]][row] = position
+        taken[row] += 1
+    made = []
+    for place in places:
+        own = np.isin(np.arange(ROWS), list(place))
+        made.append((np.array([place.get(row, min(place.values())) for row in range(ROWS)], dtype=np.intp), own))
+    return made
