@@ -183,7 +183,7 @@ def _study_in(path: Path) -> files.AnyStudy:
     layout = RntkLayout(path)
     if layout.study_yaml.is_file():
         return files.load_any(layout.study_yaml)
-    for file in (layout.rates_h5, layout.limit, layout.draw, *sorted(path.glob("train/*/*.h5"))):
+    for file in (layout.rates_h5, layout.limit, layout.draw, *sorted(path.glob("*/*/*.h5"))):
         if file.exists():
             with store.open_complete(file, None) as opened:
                 text = store.attribute_of(opened, "study_yaml")

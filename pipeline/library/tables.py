@@ -10,6 +10,7 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 Dims = tuple[str, ...]
+NAMES = {"probe": "index of the probe history"}  # of dimensions; others are just an index
 Entry = tuple[ArrayLike, Dims, str]  # values, dimensions, long name
 
 
@@ -23,7 +24,7 @@ def dataset(entries: Mapping[str, Entry], coordinates: Mapping[str, Entry], attr
     data = {name: variable(*entry) for name, entry in entries.items()}
     known = {name: variable(*entry) for name, entry in coordinates.items()}
     lengths = {str(dim): size for one in data.values() for dim, size in one.sizes.items()}
-    index = {dim: variable(np.arange(size), (dim,), f"index of {dim}") for dim, size in lengths.items()}
+    index = {dim: variable(np.arange(size), (dim,), NAMES.get(dim, f"index of {dim}")) for dim, size in lengths.items()}
     return xr.Dataset(data, {**index, **known}, attrs)
 
 
