@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import h5py
+import nbformat
 import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
 import yaml
+from nbclient import NotebookClient
 from numpy.typing import NDArray
 from runs import ENVIRONMENT, ROOT, TINY, TINY_RNTK, run, write_rntk, write_study
 from scipy.integrate import quad
@@ -612,3 +614,30 @@ def test_a_damaged_study_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "study.yaml").write_text("chain: [")
     with pytest.raises(StudyError, match=r"study\.yaml: line 1"):
         rnnlimits.open(tmp_path)
+
+
+# --- the notebook ----------------------------------------------------------------------------------------------
+
+NOTEBOOK = ROOT / "docs" / "tutorial" / "library.ipynb"
+
+
+def pictures(notebook: Any) -> int:
+    shown = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    return len([output for output in shown if "image/png" in output.get("data", {})])
+
+
+@pytest.mark.needs_compiler
+def test_the_notebook_draws_networks_and_their_limit_in_ten_lines(tmp_path: Path) -> None:
+    """All cells with what they assert, in an empty folder, where nothing is written; the picture is stored as well."""
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    nbformat.validate(notebook)
+    assert pictures(notebook) == 1
+    first = next(cell for cell in notebook.cells if cell.cell_type == "code")
+    assert len([line for line in first.source.splitlines() if line.strip()]) <= 10
+    stored = [output.text for cell in notebook.cells for output in cell.get("outputs", []) if "text" in output]
+    client = NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}})
+    client.execute(env=ENVIRONMENT)
+    printed = [output.text for cell in notebook.cells for output in cell.get("outputs", []) if "text" in output]
+    assert printed == stored
+    assert pictures(notebook) == 1
+    assert list(tmp_path.iterdir()) == []
