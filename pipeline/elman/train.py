@@ -9,10 +9,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
 import h5py
 import numpy as np
-from mpi4py import MPI
 from numpy.typing import NDArray
 
 from rnnlimits.base.errors import StudyError
@@ -28,6 +28,9 @@ from rnnlimits.ranks import sharded
 from rnnlimits.ranks.parallel import Tick
 from rnnlimits.ranks.sharded import Ensemble, Stage
 from rnnlimits.study.elman import RntkStudy
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
 
 PAIR = ("replica", "pair")
 SEQUENCE = ("replica", "sequence")

@@ -13,10 +13,9 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
-from mpi4py import MPI
 
 from rnnlimits.base import progress, signals
 from rnnlimits.base.errors import StudyError
@@ -24,6 +23,10 @@ from rnnlimits.base.progress import Progress
 from rnnlimits.base.signals import Asked
 from rnnlimits.kernels import cuda
 from rnnlimits.kernels.problem import KernelError
+
+# Importing it starts MPI, so functions that use it import it: block functions are called without MPI as well.
+if TYPE_CHECKING:
+    from mpi4py import MPI
 
 Result = TypeVar("Result")
 Tick = Callable[[int], None]
@@ -85,6 +88,8 @@ class Counters:
     """A few integers on rank 0 that every rank reads and adds to, one-sided, while others compute."""
 
     def __init__(self, comm: MPI.Intracomm) -> None:
+        from mpi4py import MPI
+
         words = len(Counts._fields)
         self._window = MPI.Win.Allocate(8 * words if comm.rank == 0 else 0, 8, comm=comm)
         if comm.rank == 0:
@@ -97,6 +102,8 @@ class Counters:
 
     def exchange(self, **added: int) -> Counts:
         """Add to some of the counters; returns what all were before. One operation: it may cross the network."""
+        from mpi4py import MPI
+
         new, old = np.array([added.get(name, 0) for name in Counts._fields]), np.empty(len(Counts._fields), np.int64)
         self._window.Get_accumulate(new, old, 0, op=MPI.SUM)
         self._window.Flush(0)
@@ -126,6 +133,8 @@ class _Push:
             self._comm.Iprobe()
 
     def __enter__(self) -> None:
+        from mpi4py import MPI
+
         if MPI.Query_thread() == MPI.THREAD_MULTIPLE:
             self._thread.start()
 
@@ -136,6 +145,8 @@ class _Push:
 
 
 def _several_nodes(comm: MPI.Intracomm) -> bool:
+    from mpi4py import MPI
+
     node = comm.Split_type(MPI.COMM_TYPE_SHARED, comm.rank)
     try:
         return bool(comm.allreduce(node.size < comm.size, op=MPI.LOR))
@@ -145,11 +156,15 @@ def _several_nodes(comm: MPI.Intracomm) -> bool:
 
 def world() -> MPI.Intracomm:
     """All ranks of this run; one rank when it was not started by mpiexec."""
+    from mpi4py import MPI
+
     return MPI.COMM_WORLD
 
 
 def rank_on_node(comm: MPI.Intracomm) -> int:
     """This rank's number among the ranks that share memory with it. Collective."""
+    from mpi4py import MPI
+
     node = comm.Split_type(MPI.COMM_TYPE_SHARED, comm.rank)
     try:
         return node.rank

@@ -11,10 +11,9 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import h5py
-from mpi4py import MPI
 
 from rnnlimits.files.ensembles import build_ensemble
 from rnnlimits.files.store import atomic_h5, open_complete
@@ -22,6 +21,9 @@ from rnnlimits.kernels.problem import Backend
 from rnnlimits.ranks import checkpoints
 from rnnlimits.ranks.checkpoints import Forgetful, Keeper, Pace, Saver
 from rnnlimits.ranks.parallel import Tick, Ticker, each_block, on_root, together
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
 
 Block = TypeVar("Block", bound=Hashable)  # the unit of work and of restart, as the stage names it: one shard
 Shared = TypeVar("Shared")

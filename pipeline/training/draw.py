@@ -7,10 +7,10 @@ and memories, thinned draws. Source: docs/model.md sections 4 to 6.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import h5py
 import numpy as np
-from mpi4py import MPI
 
 from rnnlimits.base.streams import Stream
 from rnnlimits.chains import paths as chains
@@ -28,6 +28,9 @@ from rnnlimits.theory.moments import Accumulator, Moments
 from rnnlimits.theory.walks import Stretch, Tick, Walk, burn_in
 from rnnlimits.training import plan
 from rnnlimits.training.layout import Layout
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
 
 TAILS = ("", "_check")  # of the variables that belong to the nodes in use, and to those that judge them
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
 import h5py
 import numpy as np
-from mpi4py import MPI
 from numpy.typing import NDArray
 
 from rnnlimits.base.errors import StudyError
@@ -28,6 +28,9 @@ from rnnlimits.theory.laws import ParameterLaw
 from rnnlimits.theory.observe import AtProbes
 from rnnlimits.training.layout import Layout
 from rnnlimits.training.plan import Block, Cell, blocks, cell_id, kernel_training, packs, unit_steps
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
 
 MOST_STEPS = 1024  # of a segment: its path fits in cache, and progress is shown often enough
 FILL_VALUES = 2**18  # units whose initial weights are drawn at a time

@@ -9,10 +9,10 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import h5py
 import numpy as np
-from mpi4py import MPI
 
 from rnnlimits.base.errors import StudyError
 from rnnlimits.chains import paths as chains
@@ -30,6 +30,9 @@ from rnnlimits.theory.laws import ParameterLaw
 from rnnlimits.training import plan
 from rnnlimits.training.layout import Layout
 from rnnlimits.training.plan import Twin, TwinBlock
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
 
 MOST_STEPS = 1024  # of a segment; fixed, so that nothing depends on who works
 

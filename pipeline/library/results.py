@@ -1,0 +1,204 @@
+"""A results folder opened: rates as a table, ensembles as lazy named arrays, the limit, the study."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import xarray as xr
+
+from rnnlimits import experiments
+from rnnlimits import study as files
+from rnnlimits.base.errors import StudyError
+from rnnlimits.base.fields import nearest
+from rnnlimits.elman import plan as elman_plan
+from rnnlimits.elman.layout import RntkLayout
+from rnnlimits.files import store
+from rnnlimits.kernels import processor
+from rnnlimits.library import arguments
+from rnnlimits.library.limits import Limit
+from rnnlimits.library.studies import AnyStudy, RntkStudy, Source, Study, adopted
+from rnnlimits.statistics import ratefile
+from rnnlimits.training import plan
+from rnnlimits.training.drawn import read_draws
+
+RATE_COLUMNS = (*ratefile.COLUMNS, "law", "chi2_p")
+POINT_COLUMNS = ("quantity", "estimator", "variable", "at")
+GIVE = "give results/STUDY of a study that has run (rnnlimits run STUDY)"
+
+
+class Results:
+    """The results folder of one study, made by `open` and `run_study`.
+
+    Files are opened when they are asked for, and only if they are whole, of this format version and
+    of this study: otherwise StudyError, one line.
+
+    folder: where the results are. study: the study with every default, as it was run.
+    """
+
+    def __init__(self, folder: Path, study: AnyStudy) -> None:
+        self.folder, self.study = folder, study
+        self._layout = RntkLayout(folder)
+
+    # --- rates ---------------------------------------------------------------------------------------------
+
+    @cached_property
+    def rates(self) -> pd.DataFrame:
+        """The table of rates, a row for each: the columns of rates.csv at full precision, then law and chi2_p.
+
+        Numbers that do not exist are NaN.
+        """
+        rows = [{name: getattr(rate, name) for name in RATE_COLUMNS} for rate in self._rates]
+        return pd.DataFrame(rows, columns=pd.Index(RATE_COLUMNS)).rename_axis("rate")
+
+    @cached_property
+    def points(self) -> pd.DataFrame:
+        """Every point of every fit: `rate` is the row of `rates`, `value` is what its variable (N, K, ...) is there.
+
+        Then estimate, stderr, used (by the fit), replicas, and the local exponent with its
+        interval.
+        """
+        rows = []
+        for index, rate in enumerate(self._rates):
+            about = {
+                "rate": index,
+                **{name: getattr(rate, name) for name in POINT_COLUMNS},
+            }
+            for point in rate.cloud:
+                values = asdict(point)
+                rows.append({**about, "value": values.pop("variable"), **values})
+        return pd.DataFrame(rows)
+
+    @cached_property
+    def _rates(self) -> list[ratefile.Rate]:
+        return ratefile.read(self._layout.rates_h5)
+
+    # --- ensembles -----------------------------------------------------------------------------------------
+
+    @property
+    def cells(self) -> pd.DataFrame:
+        """Every cell of the study's grid, a row for each: its coordinates, its replicas."""
+        return pd.DataFrame([asdict(cell) for cell in self._cells])
+
+    def ensemble(self, **coordinates: Any) -> xr.Dataset:
+        """The ensemble of one cell, opened lazily: variables as in docs/format.md, dimension replica first.
+
+        coordinates: beta, width, steps_per_time, depth (or kind, network, width for `experiment:
+        rntk`), as many as single out one cell. Raises StudyError for none or several, and says
+        which there are. Close it, or use `with`, when the file is to be released.
+        """
+        cell = self._single(coordinates)
+        if isinstance(self.study, RntkStudy):
+            assert isinstance(cell, elman_plan.Cell)
+            path, identity = self._layout.networks(cell), elman_plan.cell_id(self.study, cell)
+        else:
+            assert isinstance(cell, plan.Cell)
+            path, identity = self._layout.ensemble(cell), plan.cell_id(self.study, cell)
+        return _opened(path, cell_id=identity)
+
+    def twin(self, steps_per_time: int | None = None) -> xr.Dataset:
+        """The infinite-width twins of one K, opened lazily. Raises StudyError for a K without twins."""
+        study = self._training("twins")
+        known = {twin.steps_per_time: twin for twin in plan.twins(study)}
+        if not known:
+            raise StudyError(f"{self.folder}: the study has no twins; set twin: {{follow: true}} and run it again")
+        chosen = known[arguments.one_of("steps_per_time", steps_per_time, list(known), "the study has twins at")]
+        return _opened(self._layout.twin(chosen), twin_id=plan.twin_id(study, chosen))
+
+    @property
+    def draws(self) -> xr.Dataset:
+        """The stationary draws, opened lazily: moments by block, thinned draws, coupled pairs (draw.h5)."""
+        return _opened(self._layout.draw, draw_id=plan.draw_id(self._training("draws")))
+
+    @cached_property
+    def limit(self) -> Limit:
+        """The limit from the draws in the folder: as `limit(study)`, without drawing again."""
+        study = self._training("limit")
+        with arguments.computing():
+            return Limit(study, read_draws(study, self._layout), processor())
+
+    def __repr__(self) -> str:
+        return f"<Results of {self.study.name} in {self.folder}: {len(self._cells)} cells>"
+
+    # --- inside --------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _cells(self) -> Sequence[plan.Cell | elman_plan.Cell]:
+        return elman_plan.cells(self.study) if isinstance(self.study, RntkStudy) else plan.cells(self.study)
+
+    def _single(self, coordinates: dict[str, Any]) -> plan.Cell | elman_plan.Cell:
+        """The one cell with these coordinates."""
+        cells = list(self._cells)
+        known = [name for name in asdict(cells[0]) if name != "replicas"]
+        for name, value in coordinates.items():
+            if name not in known:
+                raise StudyError(f"{name} is not a coordinate of a cell; {nearest(name, known)}")
+            if value is not None:
+                chosen = arguments.one_of(name, value, _values(cells, name), "there is")
+                cells = [cell for cell in cells if getattr(cell, name) == chosen]
+        if len(cells) == 1:
+            return cells[0]
+        options = {name: values for name in known if len(values := _values(cells, name)) > 1}
+        words = "; ".join(f"{name}: {', '.join(map(str, values))}" for name, values in options.items())
+        raise StudyError(f"{self.folder}: {len(cells)} cells have these coordinates; say which ({words})")
+
+    def _training(self, what: str) -> Study:
+        if isinstance(self.study, RntkStudy):
+            raise StudyError(f"{self.folder}: experiment is rntk, which has no {what}")
+        return self.study
+
+
+def open(folder: Source) -> Results:
+    """The results of a study, from its folder: results/STUDY.
+
+    Nothing is read but the study and the header of one file. Raises StudyError: no such folder
+    (with the nearest one), an empty one, results of another format version, a damaged study.
+    """
+    path = Path(folder)
+    _require_results(path)
+    study = _study_in(path)
+    if first := next((file for file in experiments.results(study, path) if file.exists()), None):
+        with store.open_complete(first, None):
+            pass
+    return Results(path, adopted(study))
+
+
+def _require_results(path: Path) -> None:
+    if path.is_dir():
+        return
+    if path.exists():
+        raise StudyError(f"{path}: is a file; {GIVE}")
+    beside = [one.name for one in path.parent.iterdir() if one.is_dir()] if path.parent.is_dir() else []
+    words = nearest(path.name, beside)
+    near = f"did you mean {path.parent / words[13:-1]}?" if words.startswith("did you mean ") else GIVE
+    raise StudyError(f"{path}: is not a folder; {near}")
+
+
+def _study_in(path: Path) -> files.AnyStudy:
+    """The study that a folder holds: its study.yaml, or what one of its files says."""
+    layout = RntkLayout(path)
+    if layout.study_yaml.is_file():
+        return files.load_any(layout.study_yaml)
+    for file in (layout.rates_h5, layout.limit, layout.draw, *sorted(path.glob("*/*/*.h5"))):
+        if file.exists():
+            with store.open_complete(file, None) as opened:
+                text = store.attribute_of(opened, "study_yaml")
+            if text is not None:
+                return files.loads_any(str(text), layout.study_yaml)
+    raise StudyError(f"{path}: has no results; {GIVE}")
+
+
+def _values(cells: Sequence[plan.Cell | elman_plan.Cell], name: str) -> list[Any]:
+    """The values of one coordinate, each once."""
+    return sorted({getattr(cell, name) for cell in cells})
+
+
+def _opened(path: Path, **identity: object) -> xr.Dataset:
+    """A file of ours in xarray, lazily, after it was found whole and the one wanted."""
+    with store.open_complete(path, None, **identity):
+        pass
+    return xr.open_dataset(path, engine="h5netcdf")

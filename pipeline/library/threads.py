@@ -1,0 +1,61 @@
+"""Blocks of work on all cores of this machine, in threads: kernels and NumPy let go of Python's lock."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
+from typing import TypeVar
+
+from rnnlimits.kernels.problem import Backend
+from rnnlimits.library.arguments import whole
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+Tick = Callable[[int], None]
+
+
+class Interrupted(Exception):
+    """Another block failed, or the user interrupted: leave this one."""
+
+
+def count(be: Backend, cores: object) -> int:
+    """Threads to start: `cores`, or all that this process may use; one for a GPU.
+
+    Raises StudyError for a number that is not whole.
+    """
+    threads = len(os.sched_getaffinity(0)) if cores is None else whole("cores", cores)
+    return 1 if be.name == "cuda" else threads
+
+
+def pieces(first: int, number: int, block: int, threads: int) -> Iterator[tuple[int, int]]:
+    """(first, count) of stretches of replicas or paths: at most a block, and one for each thread.
+
+    No number depends on them. An even count keeps antithetic pairs, which share a path, together.
+    """
+    share = -(-number // threads)
+    size = min(block, share + share % 2)
+    for start in range(first, first + number, size):
+        yield start, min(size, first + number - start)
+
+
+def over_blocks(threads: int, items: Iterable[Item], work: Callable[[Item, Tick], Result]) -> list[Result]:
+    """What work(item, tick) returns for each item, in their order.
+
+    `tick` is to be called every second or so: it is where a block learns that another one failed.
+    """
+    stop = Event()
+
+    def tick(_: int) -> None:
+        if stop.is_set():
+            raise Interrupted
+
+    with ThreadPoolExecutor(threads) as pool:
+        futures = [pool.submit(work, item, tick) for item in items]
+        try:
+            return [future.result() for future in futures]
+        except BaseException:
+            stop.set()
+            pool.shutdown(cancel_futures=True)
+            raise

@@ -1,0 +1,226 @@
+"""Networks trained, and their infinite-width twins followed, in this process; no file is written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import ArrayLike
+
+from rnnlimits import study as files
+from rnnlimits.kernels import on_processor
+from rnnlimits.kernels.problem import Array, Backend
+from rnnlimits.library import arguments, tables
+from rnnlimits.library.limits import at_histories
+from rnnlimits.library.studies import Source, Study, training_study
+from rnnlimits.library.threads import count, over_blocks, pieces
+from rnnlimits.theory import observe
+from rnnlimits.theory.flow import probes_of
+from rnnlimits.theory.laws import ParameterLaw
+from rnnlimits.theory.observe import AtProbes
+from rnnlimits.training import plan
+from rnnlimits.training import train as stage
+from rnnlimits.training import twin as twin_stage
+from rnnlimits.training.plan import Block, Cell, Twin, TwinBlock
+
+MOST_REPLICAS = 2**31  # indices of replicas are 32-bit words of the random counter
+
+
+def train(
+    study: files.AnyStudy | Source,
+    *,
+    width: int | None = None,
+    beta: float | None = None,
+    replicas: int | None = None,
+    steps_per_time: int | None = None,
+    depth: int | None = None,
+    first: int = 0,
+    histories: ArrayLike | None = None,
+    cores: int | None = None,
+    backend: str = "auto",
+) -> xr.Dataset:
+    """Train networks of one width N, beta, K and depth tau; what they are at the study's checkpoints.
+
+    study: a Study, a study file or the name of one that ships. width, beta: any, not only those of
+    the study; each may be left out where the study has one value. replicas: how many, `first` ..
+    `first + replicas - 1` (default: a block, training.replicas_per_block). steps_per_time: K
+    (default: the study's, where `width` means K = N). depth: tau (default: the study's). histories:
+    on which outputs are read, (n, T, d) or (n, T) for d = 1 (default: the study's probe histories).
+    cores: threads (default: all).
+
+    Returns the variables of a shard of the stage train (docs/format.md), float64, and on one back
+    end its bits: output and memory (replica, time, probe), loss (replica, loss_time), drift_*
+    (replica, time), memory_sup, hidden_h1, hidden_h1_sup (replica, time, probe), and ntk_* with
+    training.kernel. Coordinates `pair` (the path that a replica sees) and `sign` (of C in an
+    antithetic pair) belong to replica. `output` is N^-beta sum C sigma, unscaled. Raises StudyError
+    for bad arguments. Source: docs/model.md, eq. (7) to (17).
+    """
+    given = training_study(study, "train")
+    cell = _cell(given, width, beta, steps_per_time, depth, replicas)
+    start = arguments.whole("first", first, least=0, most=MOST_REPLICAS)
+    probes = None if histories is None else arguments.histories(histories, given.dimension)
+    be = arguments.backend(backend)
+    threads = count(be, cores)
+    with arguments.computing():
+        at = AtProbes.of(given, on_processor(be)) if probes is None else _at(given, on_processor(be), probes)
+        cut = pieces(start, cell.replicas, given.training.replicas_per_block, threads)
+        parts = over_blocks(
+            threads, cut, lambda piece, tick: stage.train_block(given, be, Block(cell, *piece), at, tick)
+        )
+    return _trained(given, cell, start, at.history, parts)
+
+
+def twin(
+    study: files.AnyStudy | Source,
+    *,
+    steps_per_time: int | None = None,
+    paths: int | None = None,
+    first: int = 0,
+    histories: ArrayLike | None = None,
+    cores: int | None = None,
+    backend: str = "auto",
+) -> xr.Dataset:
+    """Infinite-width twins: the same online SGD in the limit's features, along the paths that trainings see.
+
+    study: a Study, a study file or the name of one that ships. steps_per_time: K (default: the
+    study's, where it is one number). paths: how many, `first` .. `first + paths - 1` (default:
+    those of a block of replicas). histories: as in `train`.
+
+    Returns output (path, time, probe) and loss (path, loss_time), float64: on one back end the bits
+    of the stage twin. Path p is that of the replicas whose coordinate `pair` is p. Raises
+    StudyError for bad arguments. Source: docs/model.md, eq. (32).
+    """
+    given = training_study(study, "twin")
+    k = _steps(given, steps_per_time, None)
+    number = arguments.whole("paths", given.training.paths_per_block if paths is None else paths)
+    start = arguments.whole("first", first, least=0, most=MOST_REPLICAS)
+    own = None if histories is None else arguments.histories(histories, given.dimension)
+    be = arguments.backend(backend)
+    threads = count(be, cores)
+    with arguments.computing():
+        near, law = on_processor(be), ParameterLaw.of(given)
+        probes = probes_of(given, law, near) if own is None else at_histories(law, near, own)
+        phi = law.features(law.nodes(given.limit.nodes, given.features), probes.last, probes.memory)
+        cut = pieces(start, number, given.training.paths_per_block, threads)
+        twins = Twin(k, number)
+        parts = over_blocks(
+            threads, cut, lambda piece, tick: twin_stage.follow_block(given, be, TwinBlock(twins, *piece), phi, tick)
+        )
+    return _followed(given, k, start, probes.history, parts)
+
+
+# --- what is trained -------------------------------------------------------------------------------------------
+
+
+def _cell(study: Study, width: object, beta: object, steps: object, depth: object, replicas: object) -> Cell:
+    """The cell that the arguments and the study's defaults make."""
+    grid = study.training
+    if width is None:
+        width = arguments.one_of("width", None, grid.width, "the study has")
+    if beta is None:
+        beta = arguments.one_of("beta", None, grid.beta, "the study has")
+    if depth is None:
+        depth = arguments.one_of("depth", None, grid.depth, "the study has")
+    n = arguments.whole("width", width)
+    number = arguments.whole("replicas", grid.replicas_per_block if replicas is None else replicas)
+    return Cell(arguments.beta(beta), n, _steps(study, steps, n), arguments.whole("depth", depth), number)
+
+
+def _steps(study: Study, steps: object, width: int | None) -> int:
+    """K: given, or the study's. Raises StudyError for one that has no whole number of steps at a checkpoint."""
+    grid = study.training
+    if steps is None:
+        rules = grid.steps_per_time
+        known = [rule for rule in rules if width is not None or rule != "width"]
+        rule = arguments.one_of("steps_per_time", None, known or grid.width, "the study has")
+        steps = width if rule == "width" else rule
+    k = arguments.whole("steps_per_time", steps)
+    with arguments.refusals():
+        grid.check_steps("steps_per_time", k)
+    return k
+
+
+def _at(study: Study, be: Backend, history: Array) -> AtProbes:
+    """The limit along given histories, as `AtProbes.of` has it along the study's."""
+    law = ParameterLaw.of(study)
+    memory = law.memory_path(be, history, np.zeros(len(history)))[:, :-1]
+    hidden = observe.SobolevDistance.of(law, history.reshape(-1, study.dimension), memory.reshape(-1))
+    return AtProbes(history, memory, hidden, observe.limit_kernel(law, history[:, -1], memory[:, -1]))
+
+
+# --- what comes back -------------------------------------------------------------------------------------------
+
+
+def _trained(study: Study, cell: Cell, first: int, history: Array, parts: Sequence[stage.Trained]) -> xr.Dataset:
+    def joined(values: Sequence[Array]) -> Array:
+        return np.concatenate(values)
+
+    dims = ("replica", "time", "probe")
+    entries: dict[str, tables.Entry] = {
+        name: (
+            joined([getattr(part, name) for part in parts]),
+            dims,
+            f"network {name} at the end of each probe history",
+        )
+        for name in ("output", "memory")
+    }
+    for name in parts[0].observed:
+        further, words = (observe.MEMORY | observe.KERNEL)[name]
+        entries[name] = (joined([part.observed[name] for part in parts]), ("replica", "time", *further), words)
+    words = "mean of (Yhat_k - Y_k)^2 along the path"
+    entries["loss"] = (joined([part.loss for part in parts]), ("replica", "loss_time"), words)
+    for name, words in stage.DRIFTS.items():
+        entries[name] = (joined([part.drift[name] for part in parts]), ("replica", "time"), words)
+    entries["history"] = (history, ("probe", "step", "x"), "inputs of each probe history, oldest first")
+    coordinates = _replica_coordinates(study, first, cell.replicas) | _clock(study, parts[0].loss.shape[1])
+    point = {"beta": cell.beta, "width": cell.width, "steps_per_time": cell.steps_per_time, "depth": cell.depth}
+    return tables.dataset(entries, coordinates, {**_attributes(study), **point, "cell_id": plan.cell_id(study, cell)})
+
+
+def _replica_coordinates(study: Study, first: int, count: int) -> dict[str, tables.Entry]:
+    replica = np.arange(first, first + count, dtype=np.int64)
+    paired = study.training.antithetic
+    sign = 1 - 2 * (replica % 2) if paired else np.ones_like(replica)
+    return {
+        "replica": (replica, ("replica",), "index of the independent training"),
+        "pair": (replica // 2 if paired else replica, ("replica",), "index of path, W and B"),
+        "sign": (sign, ("replica",), "sign of C within an antithetic pair"),
+    }
+
+
+def _clock(study: Study, bins: int) -> dict[str, tables.Entry]:
+    times = tables.loss_times(bins, study.training.horizon)
+    return {
+        "time": (np.array(study.training.checkpoints), ("time",), "training time t"),
+        "loss_time": (times, ("loss_time",), "training time at the centre of the bin"),
+    }
+
+
+def _followed(
+    study: Study, steps_per_time: int, first: int, history: Array, parts: Sequence[twin_stage.Followed]
+) -> xr.Dataset:
+    output, loss = (np.concatenate([getattr(part, name) for part in parts]) for name in ("output", "loss"))
+    words = "mean of (phi.theta_k - Y_k)^2 along the path"
+    about = "output of the twin at the end of each probe history"
+    entries: dict[str, tables.Entry] = {
+        "output": (output, ("path", "time", "probe"), about),
+        "loss": (loss, ("path", "loss_time"), words),
+        "history": (history, ("probe", "step", "x"), "inputs of each probe history, oldest first"),
+    }
+    path = np.arange(first, first + len(output), dtype=np.int64)
+    coordinates: dict[str, tables.Entry] = {"path": (path, ("path",), "index of the path of the chain")}
+    attrs = {**_attributes(study), "steps_per_time": steps_per_time}
+    return tables.dataset(entries, coordinates | _clock(study, loss.shape[1]), attrs)
+
+
+def _attributes(study: Study) -> dict[str, Any]:
+    return {
+        "study": study.name,
+        "study_id": plan.study_id(study),
+        "alpha": study.training.alpha,
+        "horizon": study.training.horizon,
+        "precision": study.precision,
+        "seed": study.seed,
+    }

@@ -1,0 +1,74 @@
+"""The whole workflow, started from Python."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rnnlimits import study as files
+from rnnlimits.base.errors import StudyError
+from rnnlimits.files import durable
+from rnnlimits.library import arguments
+from rnnlimits.library.results import Results
+from rnnlimits.library.results import open as open_results
+from rnnlimits.library.studies import AnyStudy, Source, any_study
+from rnnlimits.run import workflow
+from rnnlimits.training.layout import Layout
+
+
+def run_study(
+    study: files.AnyStudy | Source, results: Source = "results", cores: int | None = None, *, backend: str = "auto"
+) -> Results:
+    """Run the whole workflow, as `rnnlimits run STUDY` does: every stage that is not up to date, on all cores.
+
+    study: a Study, a study file or the name of one that ships; one that was built in Python is
+    saved as RESULTS/NAME.yaml, so that the command line can continue it. results: the folder of all
+    results; those of the study go to RESULTS/NAME. cores: ranks to start (default: all cores, or
+    one for each GPU). backend: auto, cuda, host or numpy.
+
+    Writes files, starts Snakemake and MPI in processes of their own, and shows their progress on
+    stderr. Interrupted, it continues when called again. Raises StudyError for a study, folder or
+    back end that is refused, and RuntimeError where the workflow failed for another reason.
+    """
+    given, folder = any_study(study), Path(results)
+    count = None if cores is None else arguments.whole("cores", cores)
+    arguments.one_of("backend", backend, workflow_backends())
+    path = _file_of(given, folder)
+    with arguments.refusals(), _own_environment():
+        code = workflow.run(given, path, folder, count, (), backend)
+    layout = Layout.of(given, folder)
+    if code == 2:
+        raise StudyError(f"{path}: a stage refused its input; its words are on stderr and in {layout.logs}")
+    if code != 0:
+        raise RuntimeError(f"{path}: the workflow failed with exit code {code}; {layout.logs} has the logs")
+    return open_results(layout.root)
+
+
+def workflow_backends() -> tuple[str, ...]:
+    """Names of back ends."""
+    from rnnlimits.kernels import BACKENDS
+
+    return BACKENDS
+
+
+def _file_of(study: AnyStudy, results: Path) -> Path:
+    """A file that holds the study: the one it came from, if that has not changed since, else one that is written."""
+    if study.source.is_file() and files.to_yaml(files.load_any(study.source)) == study.to_yaml():
+        return study.source
+    path = results / f"{study.name}.yaml"
+    durable.require_folder(path)
+    durable.write_bytes(path, files.to_yaml(study, results).encode())
+    return path
+
+
+@contextmanager
+def _own_environment() -> Iterator[None]:
+    """Give the caller its environment variables back: the workflow sets some for the jobs that it starts."""
+    before = dict(os.environ)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
