@@ -218,4 +218,8 @@ def part_command(part: Part) -> str:
 def part_params(part: Part) -> dict[str, object]:
     """Params of the rule of a part besides the study: what its command names, and the identity."""
     named = {"part": part.name} if part.command == "work" else dict([part.option] if part.option else [])
-    return {**named, "identity": part.identity}
+    identity = part.identity
+    # Snakemake compares params as text, and results that exist have a list of cells here.
+    if isinstance(identity, tuple) and all(isinstance(cell, tuple) for cell in identity):
+        identity = list(identity)
+    return {**named, "identity": identity}

@@ -31,7 +31,7 @@ rule analysis:
     input:
         [part.outputs for part in PARTS],
     output:
-        [declared(step) for step in STEPS],
+        [declared(output) for step in STEPS for output in step.outputs],
     log:
         LAYOUT.logs / "analysis.log",
     conda:

@@ -7,7 +7,7 @@ for STEP in STEPS:
         input:
             STEP.inputs,
         output:
-            declared(STEP),
+            [declared(output) for output in STEP.outputs],
         log:
             LAYOUT.logs / f"{STEP.name}.log",
         conda:
