@@ -1,5 +1,8 @@
 # One rule for each step: work of one process that reads what parts and earlier steps have left.
+# Its name is that of its log, for the reason given in parts.smk.
 for STEP in STEPS:
+
+    log = LAYOUT.logs / f"{STEP.name}.log"
 
     rule:
         name:
@@ -9,7 +12,7 @@ for STEP in STEPS:
         output:
             [declared(output) for output in STEP.outputs],
         log:
-            LAYOUT.logs / f"{STEP.name}.log",
+            log,
         conda:
             ENVIRONMENT
         params:
@@ -17,5 +20,6 @@ for STEP in STEPS:
             results=lambda wildcards: RESULTS,
             identity=STEP.identity,
         shell:
-            f"python -m rnnlimits {STEP.name}"
-            " {params.study:q} --results {params.results:q} 2>&1 | tee {log:q}"
+            "python -m rnnlimits "
+            + Path(str(log)).stem
+            + " {params.study:q} --results {params.results:q} 2>&1 | tee {log:q}"
