@@ -364,7 +364,7 @@ def test_saved_states_count_inside_blocks(tmp_path: Path) -> None:
     with h5py.File(cell.states / "new", "w") as file:
         file.attrs["done"] = 22
     os.replace(cell.states / "new", cell.states / first)
-    assert watcher.look().parts[-1].ensembles[0].share == pytest.approx(22 / 33 / len(cell.work), abs=1e-4)
+    assert watcher.look().parts[-1].cells[0].share == pytest.approx(22 / 33 / len(cell.work), abs=1e-4)
 
 
 def test_no_mpi_and_no_plotting(tmp_path: Path) -> None:
