@@ -16,22 +16,22 @@ import pytest
 import yaml
 from runs import ENVIRONMENT, ROOT, TINY_RNTK, digests, run, write_rntk, write_study
 
+from rnnlimits import experiments
 from rnnlimits.base.errors import StudyError
 from rnnlimits.cluster import endings, leftovers, site, submission
-from rnnlimits.cluster.jobs import jobs, megabytes_per_core, minutes
-from rnnlimits.cluster.parts import parts
-from rnnlimits.cluster.rntk_parts import chunk_megabytes
+from rnnlimits.cluster.jobs import jobs, megabytes_per_core, minutes, shares
 from rnnlimits.cluster.site import Site
 from rnnlimits.elman import plan as rntk_plan
+from rnnlimits.elman.parts import chunk_megabytes
 from rnnlimits.elman.train import World, block_values
 from rnnlimits.kernels import processor
-from rnnlimits.study import AnyStudy, RntkStudy, load, load_any, loads_any
+from rnnlimits.study import RntkStudy, load, load_any, loads_any
 from rnnlimits.training import plan
-from rnnlimits.training.layout import Layout
 
 FULL = load(ROOT / "config" / "full.yaml")
 RNTK = load_any(ROOT / "config" / "rntk-rates.yaml")
 assert isinstance(RNTK, RntkStudy)
+WHOLE, NETWORKS = experiments.of(FULL), experiments.of(RNTK)
 GOLDEN = Path(__file__).parent / "golden"
 SITES = {  # site: the profile that it goes with
     "srun-pmi2": "slurm",
@@ -48,10 +48,6 @@ def wide_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "120")
 
 
-def layout(study: AnyStudy = FULL) -> Layout:
-    return Layout.of(study)
-
-
 def profile(folder: Path, name: str) -> Path:
     """A profile with one of the sites in it."""
     for file, source in (("config.yaml", f"{SITES[name]}/config.yaml"), ("site.yaml", f"sites/{name}.yaml")):
@@ -66,7 +62,7 @@ def profile(folder: Path, name: str) -> Path:
 def test_the_projects_profiles_are_good(folder: str) -> None:
     using = submission.profile(ROOT / "cluster" / folder)
     assert using.requeue
-    assert submission.sbatch_line(jobs(FULL, layout(), using.site)[0], using).startswith("sbatch ")
+    assert submission.sbatch_line(jobs(WHOLE, using.site)[0], using).startswith("sbatch ")
 
 
 def test_the_first_template_is_the_one_in_place() -> None:
@@ -121,9 +117,9 @@ def small(**changes: object) -> Site:
 @pytest.mark.parametrize("ranks", [1, 4, 64])
 def test_every_part_is_in_one_job_and_in_order(ranks: int, minutes_wanted: int) -> None:
     using = small(ranks_per_node=ranks, minutes=minutes_wanted, shortest=1)
-    packed = [part.name for job in jobs(FULL, layout(), using) for part in job.parts]
+    packed = [part.name for job in jobs(WHOLE, using) for part in job.parts]
     assert packed == ["draw", *plan.packs(FULL)]
-    for job in jobs(FULL, layout(), using):
+    for job in jobs(WHOLE, using):
         assert job.nodes <= using.nodes
         assert job.ranks_per_node <= ranks
         assert job.ranks > 1 or ranks == 1
@@ -132,7 +128,7 @@ def test_every_part_is_in_one_job_and_in_order(ranks: int, minutes_wanted: int) 
 @pytest.mark.parametrize("speed", [1e8, 1e9, 1e10])
 def test_no_job_is_shorter_than_the_shortest_unless_it_is_alone(speed: float) -> None:
     using = small(speed={"float32": speed, "float64": speed})
-    every = jobs(FULL, layout(), using)
+    every = jobs(WHOLE, using)
     assert len(every) > 1 or sum(job.work for job in every) < 60 * using.minutes * using.ranks_per_node
     for job in every:
         assert job.work / job.ranks >= 60 * using.shortest or len(every) == 1
@@ -141,7 +137,7 @@ def test_no_job_is_shorter_than_the_shortest_unless_it_is_alone(speed: float) ->
 
 def test_expected_lengths_follow_from_the_unit_steps() -> None:
     using = small(speed={"float32": 1e9, "float64": 1e9})
-    found = {part.name: part for part in parts(FULL, layout(), using)}
+    found = {part.name: part for part in shares(WHOLE, using)}
     cells = plan.packs(FULL)["N131072-K131072"]
     exact = sum(cell.replicas * cell.width * cell.steps_per_time * 2 for cell in cells) / 1e9
     assert found["N131072-K131072"].seconds == pytest.approx(exact, rel=1e-3)
@@ -150,7 +146,7 @@ def test_expected_lengths_follow_from_the_unit_steps() -> None:
 
 def test_memory_follows_from_the_state() -> None:
     using = small()
-    found = {part.name: part for part in parts(FULL, layout(), using)}
+    found = {part.name: part for part in shares(WHOLE, using)}
     state = 64 * 131072 * 4 * 8  # replicas, width, bytes, fields of a unit (w, b, c, their drifts, two stored)
     assert found["N131072-K131072"].megabytes - found["N00064-K00064"].megabytes == pytest.approx(
         1.5e-6 * state, rel=0.05
@@ -159,7 +155,7 @@ def test_memory_follows_from_the_state() -> None:
 
 def test_another_attempt_asks_for_more_and_never_for_more_than_is_allowed() -> None:
     using = small(longest=100)
-    job = replace(jobs(FULL, layout(), using)[0], nodes=1, ranks_per_node=8)
+    job = replace(jobs(WHOLE, using)[0], nodes=1, ranks_per_node=8)
     asked = [minutes(job, using, attempt) for attempt in (1, 2, 3, 9)]
     assert asked == sorted(asked)
     assert asked[-1] == 100
@@ -168,7 +164,7 @@ def test_another_attempt_asks_for_more_and_never_for_more_than_is_allowed() -> N
 
 def test_a_study_without_widths_to_spare_is_one_job(tmp_path: Path) -> None:
     study = load(write_study(tmp_path))
-    (only,) = jobs(study, layout(study), small())
+    (only,) = jobs(experiments.of(study), small())
     assert only.ranks == 2
 
 
@@ -177,7 +173,7 @@ def test_a_study_without_widths_to_spare_is_one_job(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("minutes_wanted", [1, 10, 600])
 def test_every_pack_of_networks_is_in_one_job_and_in_order(minutes_wanted: int) -> None:
-    every = jobs(RNTK, layout(RNTK), small(minutes=minutes_wanted, shortest=1))
+    every = jobs(NETWORKS, small(minutes=minutes_wanted, shortest=1))
     assert [part.name for job in every for part in job.parts] == list(rntk_plan.packs(RNTK))
     assert all(job.ranks > 1 for job in every)
 
@@ -185,9 +181,9 @@ def test_every_pack_of_networks_is_in_one_job_and_in_order(minutes_wanted: int) 
 def test_expected_lengths_of_networks_follow_from_the_multiplications() -> None:
     """n^2 of them and as many additions for each step of each sequence, forward and backward."""
     study = networks(fluctuation={"width": [4096], "replicas": 10}, sequences={"lengths": [50, 50]}, networks=[{}])
-    (part,) = parts(study, layout(study), small(speed={"float32": 1e9, "float64": 1e9}))
+    (part,) = shares(experiments.of(study), small(speed={"float32": 1e9, "float64": 1e9}))
     assert part.seconds == pytest.approx(10 * 4 * 4096**2 * 100 / 5e9, rel=0.3)
-    (own,) = parts(study, layout(study), small(flops={"float64": 1e11}))
+    (own,) = shares(experiments.of(study), small(flops={"float64": 1e11}))
     assert own.seconds < part.seconds / 10
 
 
@@ -198,7 +194,7 @@ def test_memory_holds_the_matrices_of_the_widest_networks(precision: str) -> Non
     for width in (16, 4096, 16384):
         deep = [{"activation": "erf", "layers": [2]}]
         study = networks(precision=precision, fluctuation={"width": [width], "replicas": 2}, networks=deep)
-        (job,) = jobs(study, layout(study), small(megabytes_per_rank=100))
+        (job,) = jobs(experiments.of(study), small(megabytes_per_rank=100))
         sizes[width] = megabytes_per_core(job, small(megabytes_per_rank=100))
     matrices = 1e-6 * (3 * int(precision.removeprefix("float")) / 8 + 8)
     assert sizes[16] < 500
@@ -227,29 +223,29 @@ def test_memory_of_networks_is_what_they_take(kind: str, lengths: list[int]) -> 
 def test_ranks_that_need_much_memory_are_fewer_on_a_node() -> None:
     study = networks(fluctuation={"width": [16384], "replicas": 64}, sequences={"lengths": [40] * 10})
     using = small(ranks_per_node=32, megabytes_per_rank=2000)
-    (job,) = jobs(study, layout(study), using)
+    (job,) = jobs(experiments.of(study), using)
     assert (job.nodes, job.ranks_per_node) == (4, 4)
     assert job.ranks_per_node * megabytes_per_core(job, using) < 32 * 2000
-    (alone,) = jobs(study, layout(study), small(megabytes_per_rank=100))
+    (alone,) = jobs(experiments.of(study), small(megabytes_per_rank=100))
     assert alone.ranks_per_node == 1
 
 
 def test_networks_on_gpu_nodes_have_a_rank_for_each_core_and_no_gpu() -> None:
     given = small(gpus=True, ranks_per_node=4, cores_per_rank=8, megabytes_per_rank=32000)
-    using = site.suited(given, RNTK)
+    using = site.suited(given, NETWORKS)
     assert (using.ranks_per_node, using.cores_per_rank, using.megabytes_per_rank) == (32, 1, 4000)
     assert using.flop_per_second("float32") == 1e10  # not what a GPU's unit-steps would say
-    for job in jobs(RNTK, layout(RNTK), using):
+    for job in jobs(NETWORKS, using):
         assert "gres" not in submission.resources(job, using)
-    assert site.suited(given, FULL) is given
+    assert site.suited(given, WHOLE) is given
 
 
 def test_a_study_of_the_limit_alone_has_no_job_but_the_last() -> None:
     study = networks(fluctuation=None)
     using = submission.profile(ROOT / "cluster" / "slurm")
-    assert jobs(study, layout(study), using.site) == ()
-    assert "0 jobs and one of the serial stages" in submission.report(study, layout(study), using)
-    assert submission.analysis_resources(study, using.site)["mem_mb_per_cpu"](None, 1) == 1500
+    assert jobs(experiments.of(study), using.site) == ()
+    assert "0 jobs and one of the serial stages" in submission.report(experiments.of(study), using)
+    assert submission.analysis_resources(experiments.of(study), using.site)["mem_mb_per_cpu"](None, 1) == 1500
 
 
 def networks(**changes: object) -> RntkStudy:
@@ -271,7 +267,7 @@ def test_packs_worked_on_in_one_job_are_those_of_the_train_stage(tmp_path: Path)
         assert found
     done = run("work", path, "draw", "--results", tmp_path / "job", check=False)
     assert done.returncode == 2
-    assert done.stderr == f"rnnlimits: {path}: there is no pack draw; allowed: {', '.join(packs)}\n"
+    assert done.stderr == f"rnnlimits: {path}: there is no part draw; allowed: {', '.join(packs)}\n"
 
 
 # ------------------------------------------------------------------------------------------- submitted lines
@@ -280,14 +276,14 @@ def test_packs_worked_on_in_one_job_are_those_of_the_train_stage(tmp_path: Path)
 @pytest.mark.parametrize("name", SITES)
 def test_the_page_of_a_site_is_the_golden_one(tmp_path: Path, name: str) -> None:
     """To renew: rnnlimits plan config/full.yaml --cluster FOLDER, and look at every line that changed."""
-    page = submission.report(FULL, layout(), submission.profile(profile(tmp_path, name)))
+    page = submission.report(WHOLE, submission.profile(profile(tmp_path, name)))
     require_golden(page.replace(str(tmp_path), "PROFILE"), f"{name}.txt")
 
 
 @pytest.mark.parametrize("name", SITES)
 def test_the_page_of_networks_is_the_golden_one(tmp_path: Path, name: str) -> None:
     """As above, with config/rntk-rates.yaml; no GPU is asked for."""
-    page = submission.report(RNTK, layout(RNTK), submission.profile(profile(tmp_path, name)))
+    page = submission.report(NETWORKS, submission.profile(profile(tmp_path, name)))
     require_golden(page.replace(str(tmp_path), "PROFILE"), f"rntk-{name}.txt")
 
 
@@ -298,7 +294,7 @@ def test_the_page_of_wide_networks_is_the_golden_one(tmp_path: Path) -> None:
         sequences={"lengths": [40] * 10},
         training={"width": [4096], "replicas": 512},
     )
-    page = submission.report(study, layout(study), submission.profile(profile(tmp_path, "srun-pmi2")))
+    page = submission.report(experiments.of(study), submission.profile(profile(tmp_path, "srun-pmi2")))
     require_golden(page.replace(str(tmp_path), "PROFILE"), "rntk-wide.txt")
 
 
@@ -370,7 +366,7 @@ def _plain(line: str) -> str:
 
 
 def test_one_rank_forgets_that_it_is_in_a_step_and_several_are_all_counted() -> None:
-    one = replace(jobs(FULL, layout(), small())[0], nodes=1, ranks_per_node=1)
+    one = replace(jobs(WHOLE, small())[0], nodes=1, ranks_per_node=1)
     assert submission.launcher(one, small()).startswith("env -u PMI_FD ")
     assert "mpi" not in submission.resources(one, small())
     line = submission.launcher(replace(one, nodes=2, ranks_per_node=3), small(launch="srun-pmix", cores_per_rank=5))
@@ -449,7 +445,7 @@ def test_an_executor_without_a_site_is_one_line(tmp_path: Path) -> None:
 def test_one_gpu_a_node_on_several_nodes_is_one_rank_each() -> None:
     using = submission.profile(ROOT / "cluster" / "slurm-gpu")
     one = using.site.model_copy(update={"ranks_per_node": 1, "nodes": 4, "minutes": 10, "shortest": 1})
-    job = max(jobs(FULL, layout(), one), key=lambda job: job.ranks)
+    job = max(jobs(WHOLE, one), key=lambda job: job.ranks)
     line = submission.sbatch_line(job, replace(using, site=one)).split()
     assert job.ranks == job.nodes > 1
     assert {f"--nodes={job.nodes}", f"--ntasks={job.ranks}", "--ntasks-per-gpu=1", "--gres=gpu:1"} <= set(line)

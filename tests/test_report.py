@@ -24,6 +24,7 @@ from runs import ROOT
 from rnnlimits import experiments, kernels
 from rnnlimits.base.errors import StudyError
 from rnnlimits.files import store
+from rnnlimits.plan.parts import ensembles
 from rnnlimits.rates import stage as rates
 from rnnlimits.report import citation, cost, page
 from rnnlimits.report import run as write_report
@@ -71,14 +72,14 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Study, Layout]:
     study = made_up.make_study(beta="[0.6, 0.75]", replicas="64")
     layout = made_up.write_results(study, tmp_path_factory.mktemp("report"))
     rates.run(study, layout, kernels.backend("numpy"))
-    for _, shards in experiments.ensembles(study, layout.root):
-        for shard in shards:
+    for ensemble in ensembles(experiments.at(study, layout.root).parts()):
+        for shard in (block.path for block in ensemble.blocks if ensemble.is_virtual):
             shard.parent.mkdir(parents=True, exist_ok=True)
             shard.write_bytes(bytes(SHARD))
     layout.figures.mkdir()
     for name in {rate.quantity for rate in ratefile.read(layout.rates_h5)} | {"outputs", "loss"}:
         layout.figure(name, "svg").write_text(SVG)
-    write_report(study, layout)
+    write_report(experiments.at(study, layout.root))
     return study, layout
 
 
@@ -104,7 +105,7 @@ def with_rates(study: Study, layout: Layout, folder: Path, **changes: Any) -> st
         (folder / path.name).symlink_to(path)
     other.rates_h5.unlink()
     ratefile.write_h5(other.rates_h5, attrs, [dataclasses.replace(first, **changes), *others])
-    return page.page(study, other)
+    return page.page(experiments.at(study, other.root))
 
 
 # --- what is on it ---------------------------------------------------------------------------------------------
@@ -235,7 +236,7 @@ def test_it_needs_no_other_file(parsed: Page) -> None:
 
 def test_the_same_results_give_the_same_bytes(finished: Finished, text: str) -> None:
     study, layout = finished
-    assert page.page(study, layout) == text
+    assert page.page(experiments.at(study, layout.root)) == text
 
 
 def test_structure_for_readers_of_all_kinds(parsed: Page) -> None:
@@ -266,16 +267,16 @@ def test_hostile_words_are_only_words(finished: Finished, tmp_path: Path) -> Non
 def test_what_is_missing_is_named(finished: Finished, tmp_path: Path) -> None:
     study, layout = finished
     with pytest.raises(StudyError, match=r"rates\.h5: is missing"):
-        page.page(study, Layout(tmp_path))
+        page.page(experiments.at(study, tmp_path))
     other = study.model_copy(update={"seed": 1})
     with pytest.raises(StudyError, match="another study"):
-        page.page(other, layout)
+        page.page(experiments.at(other, layout.root))
     picture = layout.figure("drift", "svg")
     kept = picture.read_bytes()
     picture.unlink()
     try:
         with pytest.raises(StudyError, match=r"drift\.svg: cannot be read.*rnnlimits figures"):
-            page.page(study, layout)
+            page.page(experiments.at(study, layout.root))
     finally:
         picture.write_bytes(kept)
 
@@ -284,11 +285,11 @@ def test_every_point_of_every_row_has_files(finished: Finished) -> None:
     study, layout = finished
     for rate in ratefile.read(layout.rates_h5):
         for point in rate.cloud:
-            files = page.behind(study, layout, rate, **{rate.variable: point.variable})
+            files = experiments.at(study, layout.root).behind(rate, **{rate.variable: point.variable})
             assert files, f"{rate.quantity} {rate.at} {point.variable}"
     cells = {layout.ensemble(cell) for cell in plan.cells(study)}
     (drift,) = (r for r in ratefile.read(layout.rates_h5) if (r.quantity, r.at) == ("drift", "beta=0.75"))
-    (file,) = page.behind(study, layout, drift, N=128.0)
+    (file,) = experiments.at(study, layout.root).behind(drift, N=128.0)
     assert file in cells
     assert file == layout.root / "train" / "N00128-K00128" / "beta0.75-depth1.h5"
 

@@ -11,6 +11,7 @@ import pytest
 import yaml
 from runs import ROOT, TINY_RNTK, write_rntk
 
+from rnnlimits import experiments
 from rnnlimits.base.errors import StudyError
 from rnnlimits.cli import main
 from rnnlimits.elman import chunks, plan, world
@@ -200,7 +201,8 @@ def test_nngp_of_relu_forgets_at_the_rate_of_its_recursion() -> None:
 
 
 def test_a_plan_prints_cells_and_cost() -> None:
-    text = plan.summary(study())
+    experiment = experiments.of(study())
+    text = experiment.summary(experiment.pace(processor))
     assert "kernel-n00008" in text
     assert "core time" in text
     assert plan.study_id(study()) in text

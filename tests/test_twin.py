@@ -9,7 +9,7 @@ import pytest
 import runs
 from emulation import emulated
 
-from rnnlimits import kernels
+from rnnlimits import experiments, kernels
 from rnnlimits import study as studies
 from rnnlimits.base.errors import StudyError
 from rnnlimits.chains import paths as chains
@@ -180,8 +180,8 @@ def test_a_twin_that_lost_a_shard_is_made_again(tmp_path: Path) -> None:
     study, comm = small(tmp_path), parallel.world()
     layout, chosen = Layout.of(study, tmp_path), plan.twins(study)[0]
     twin.run(study, layout, 16, comm, host)
-    workflow.forget_broken_ensembles(study, layout)
+    workflow.forget_broken_ensembles(experiments.of(study, tmp_path))
     assert layout.twin(chosen).exists()
     layout.twin_shard(plan.twin_blocks(study, chosen)[1], plan.twin_id(study, chosen)).unlink()
-    workflow.forget_broken_ensembles(study, layout)
+    workflow.forget_broken_ensembles(experiments.of(study, tmp_path))
     assert not layout.twin(chosen).exists()

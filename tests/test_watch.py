@@ -25,14 +25,15 @@ from rich.console import Console
 from runs import ENVIRONMENT, MPIEXEC, PROGRAM, run, write_rntk, write_study
 from test_bad_input import refused
 
+from rnnlimits.plan.parts import Part
 from rnnlimits.study import load_any, to_yaml
-from rnnlimits.watch import listing, logs, planned
+from rnnlimits.watch import listing, logs, watcher
 from rnnlimits.watch.estimate import SoFar, estimate
 from rnnlimits.watch.logs import Log
 from rnnlimits.watch.moment import Pace as Rates
 from rnnlimits.watch.moment import PartNow, Snapshot, Worker
 from rnnlimits.watch.screen import screen
-from rnnlimits.watch.watcher import Watcher
+from rnnlimits.watch.watcher import Programme, Watcher
 
 LONG = {"width": [300, 511], "replicas": 32, "replicas_per_block": 2, "horizon": 300.0, "checkpoints": [0.0, 300.0]}
 STAMP = "2026-01-02 03:04:05,678 "
@@ -52,13 +53,13 @@ def begun(path: Path, folder: Path) -> Path:
     return root
 
 
-def programme(root: Path) -> planned.Programme:
-    return planned.of(load_any(root / "study.yaml"), root)
+def programme(root: Path) -> Programme:
+    return watcher.programme(load_any(root / "study.yaml"), root)
 
 
-def fill(part: planned.Part, count: int | None = None) -> None:
+def fill(part: Part, count: int | None = None) -> None:
     """Finished shards of a part, the first `count`, or all and its outputs as well. Nobody reads what is in them."""
-    names = [(cell, name) for cell in part.cells for name in cell.work]
+    names = [(cell, name) for cell in part.ensembles for name in cell.work]
     for cell, name in names[:count]:
         cell.shards.mkdir(parents=True, exist_ok=True)
         (cell.shards / name).touch()
@@ -139,7 +140,7 @@ def test_blocks_and_cells_are_counted(folder: Path) -> None:
     seen = Watcher(folder).look()
     assert seen.state == "stopped"
     assert [seen.parts[0].state, seen.parts[-1].state] == ["done", "partial"]
-    assert seen.parts[-1].work_done == next(iter(whole.parts[-1].cells[0].work.values()))
+    assert seen.parts[-1].work_done == next(iter(whole.parts[-1].ensembles[0].work.values()))
     assert seen.blocks == (seen.parts[0].planned + 1, sum(part.planned for part in seen.parts))
     whole.parts[0].outputs[0].unlink()
     assert Watcher(folder).look().parts[0].state == "partial"
@@ -148,8 +149,8 @@ def test_blocks_and_cells_are_counted(folder: Path) -> None:
 def test_foreign_and_unfinished_files_do_not_count(folder: Path) -> None:
     part = programme(folder).parts[-1]
     fill(part, 1)
-    (part.cells[0].shards / ".replicas-00002-00003.h5.part-0123456789ab").touch()
-    (part.cells[0].shards / "replicas-00000-99999.h5").touch()
+    (part.ensembles[0].shards / ".replicas-00002-00003.h5.part-0123456789ab").touch()
+    (part.ensembles[0].shards / "replicas-00000-99999.h5").touch()
     assert Watcher(folder).look().parts[-1].done == 1
 
 
@@ -178,9 +179,9 @@ def test_on_another_machine_signs_of_life_count(folder: Path, age: float, state:
     path = sign(folder, "run", 1, "elsewhere")
     part = programme(folder).parts[-1]
     log(
-        folder, part.name, "python -m rnnlimits train x, 8 ranks", f"{part.label}:  40%, 1e+06 {part.unit}/s, 30 s left"
+        folder, part.lock, "python -m rnnlimits train x, 8 ranks", f"{part.label}:  40%, 1e+06 {part.unit}/s, 30 s left"
     )
-    for file in (path, folder / "logs" / f"{part.name}.log"):
+    for file in (path, folder / "logs" / f"{part.lock}.log"):
         os.utime(file, (time.time() - age,) * 2)
     seen = Watcher(folder).look()
     assert seen.state == state
@@ -221,18 +222,18 @@ def test_lengths_of_time(text: str, length: float) -> None:
 
 def test_failures_have_one_line(folder: Path) -> None:
     part = programme(folder).parts[-1]
-    log(folder, part.name, "train x, 2 ranks", "Traceback (most recent call last):", "ValueError: bad")
+    log(folder, part.lock, "train x, 2 ranks", "Traceback (most recent call last):", "ValueError: bad")
     log(folder, "rates", "rnnlimits: results/x/draw.h5: is missing; run the command that makes it")
     (folder / ".locks").mkdir()
     (folder / ".locks" / "refusals-abc").write_text("study: no\n")
     found = {failure.where: failure.line for failure in Watcher(folder).look().failures}
     missing = "results/x/draw.h5: is missing; run the command that makes it"
-    assert found == {"run": "study: no", part.name: "ValueError: bad", "rates": missing}
+    assert found == {"run": "study: no", part.lock: "ValueError: bad", "rates": missing}
 
 
 def test_a_part_that_was_killed_is_told(folder: Path) -> None:
     part = programme(folder).parts[-1]
-    log(folder, part.name, "train x, 2 ranks", f"{part.label}:  40%, 1e+06 {part.unit}/s, 30 s left")
+    log(folder, part.lock, "train x, 2 ranks", f"{part.label}:  40%, 1e+06 {part.unit}/s, 30 s left")
     fill(part, 1)
     (failure,) = Watcher(folder).look().failures
     assert failure.line.startswith("ended at 40% without a word")
@@ -285,7 +286,7 @@ def stopped(folder: Path) -> Path:
     """A folder with shards, a saved state, logs and locks, at which nobody works."""
     part = programme(folder).parts[-1]
     fill(part, 2)
-    log(folder, part.name, "train x, 2 ranks", f"{part.label}:  40%, 1e+06 {part.unit}/s, 30 s left")
+    log(folder, part.lock, "train x, 2 ranks", f"{part.label}:  40%, 1e+06 {part.unit}/s, 30 s left")
     sign(folder, "run", 2**22 + 1)
     return folder
 
@@ -336,7 +337,7 @@ def test_a_shard_that_vanishes_is_not_there(held: Path, monkeypatch: pytest.Monk
     def listdir(path: Path) -> list[str]:
         """Another process removes a shard right after the listing."""
         names = kept(path)
-        if Path(path) == part.cells[0].shards:
+        if Path(path) == part.ensembles[0].shards:
             (Path(path) / sorted(names)[0]).unlink()
         return names
 
@@ -348,7 +349,7 @@ def test_a_shard_that_vanishes_is_not_there(held: Path, monkeypatch: pytest.Monk
 
 def test_saved_states_count_inside_blocks(tmp_path: Path) -> None:
     root = begun(write_study(tmp_path), tmp_path)
-    cell = programme(root).parts[-1].cells[0]
+    cell = programme(root).parts[-1].ensembles[0]
     assert cell.steps == 33  # K horizon
     first, second, _ = list(cell.work)[:3]
     cell.states.mkdir(parents=True)

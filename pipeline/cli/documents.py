@@ -15,17 +15,15 @@ import numpy as np
 from rnnlimits.cluster import submission
 from rnnlimits.cluster.jobs import Job, jobs, megabytes_per_core, minutes
 from rnnlimits.cluster.site import Site, suited
-from rnnlimits.elman import plan as rntk_plan
+from rnnlimits.experiments.base import pack_cost
 from rnnlimits.files.reading import attribute_of, open_complete
 from rnnlimits.files.variables import dims_of, groups, variables
+from rnnlimits.plan.parts import Experiment, Pace, Part, Step, ensembles
 from rnnlimits.rates.design import Resolved
 from rnnlimits.results.inspection import digest, hdf5_files
 from rnnlimits.results.summary import places, rates_of
 from rnnlimits.run import doctor, shipped
 from rnnlimits.statistics import ratefile
-from rnnlimits.study import AnyStudy, RntkStudy, Study
-from rnnlimits.training import plan
-from rnnlimits.training.layout import Layout
 
 Document = dict[str, Any]
 
@@ -67,65 +65,59 @@ def of_shipped() -> Document:
     }
 
 
-def of_plan(study: Study, ns_per_unit_step: float, worker: str) -> Document:
-    """Packs of a study of trainings with their cost; hours are of one worker (core or GPU) of this machine."""
-    packs = [_pack(name, members, study, ns_per_unit_step) for name, members in plan.packs(study).items()]
-    exact = plan.has_exact_law(study)
+def of_plan(experiment: Experiment, pace: Pace) -> Document:
+    """What a study runs, with its cost; hours are of one worker (core or GPU) of this machine.
+
+    packs: the parts that compute networks; parts: all of them, in the order of work; steps: what follows.
+    """
+    parts, study = experiment.parts(), experiment.study
+    packs = [_pack(part, pace) for part in experiment.packs()]
     return {
         "study": study.name,
-        "study_id": plan.study_id(study),
-        "experiment": "training",
+        "study_id": experiment.identity,
+        "experiment": experiment.kind,
         "precision": study.precision,
-        "worker": worker,
-        "ns_per_unit_step": ns_per_unit_step,
+        "worker": pace.worker,
+        **pace.measured,
         "hours": sum(pack["seconds"] for pack in packs) / 3600,
-        "bytes": sum(pack["bytes"] for pack in packs) + (0 if exact else plan.draw_bytes(study)),
+        "bytes": sum(ensemble.bytes for ensemble in ensembles(parts)),
         "packs": packs,
+        "parts": [_part(part) for part in parts],
+        "steps": [_step(step) for step in experiment.steps()],
     }
 
 
-def _pack(name: str, members: Sequence[plan.Cell], study: Study, ns_per_unit_step: float) -> Document:
-    steps = sum(plan.unit_steps(cell, study) for cell in members)
+def _pack(part: Part, pace: Pace) -> Document:
+    cost = pack_cost(part)
     return {
-        "pack": name,
-        "cells": len(members),
-        "replicas": sum(cell.replicas for cell in members),
-        "blocks": sum(len(plan.blocks(study, cell)) for cell in members),
-        "unit_steps": steps,
-        "seconds": steps * ns_per_unit_step / 1e9,
-        "bytes": sum(plan.output_bytes(cell, study) for cell in members),
+        "pack": part.name,
+        "cells": cost.cells,
+        "replicas": cost.replicas,
+        "blocks": cost.blocks,
+        part.unit.replace("-", "_"): cost.work,
+        "seconds": cost.work * pace.ns_per_unit / 1e9,
+        "bytes": cost.bytes,
     }
 
 
-def of_rntk_plan(study: RntkStudy) -> Document:
-    """Packs of a study of the recurrent NTK with their cost."""
-    packs: list[Document] = [
-        {
-            "pack": name,
-            "cells": len(members),
-            "replicas": sum(cell.replicas for cell in members),
-            "blocks": sum(len(rntk_plan.blocks(study, cell)) for cell in members),
-            "seconds": rntk_plan.seconds(members, study),
-            "bytes": sum(rntk_plan.output_bytes(cell, study) for cell in members),
-        }
-        for name, members in rntk_plan.packs(study).items()
-    ]
+def _part(part: Part) -> Document:
     return {
-        "study": study.name,
-        "study_id": rntk_plan.study_id(study),
-        "experiment": "rntk",
-        "precision": study.precision,
-        "worker": "core",
-        "hours": sum(pack["seconds"] for pack in packs) / 3600,
-        "bytes": sum(pack["bytes"] for pack in packs),
-        "packs": packs,
+        "part": part.name,
+        "unit": part.unit,
+        "work": part.work,
+        "blocks": len(part.blocks),
+        "outputs": part.outputs,
     }
 
 
-def of_resolved(resolved: Resolved, ns_per_unit_step: float, worker: str) -> Document:
+def _step(step: Step) -> Document:
+    return {"step": step.name, "inputs": step.inputs, "outputs": step.paths}
+
+
+def of_resolved(experiment: Experiment, resolved: Resolved, pace: Pace) -> Document:
     """The plan with the chosen replicas, and what they will resolve."""
     return {
-        **of_plan(resolved.study, ns_per_unit_step, worker),
+        **of_plan(experiment, pace),
         "quantity": resolved.quantity.name,
         "replicas": resolved.replicas,
         "done": resolved.done,
@@ -133,14 +125,14 @@ def of_resolved(resolved: Resolved, ns_per_unit_step: float, worker: str) -> Doc
     }
 
 
-def of_jobs(study: AnyStudy, layout: Layout, using: submission.Profile) -> Document:
+def of_jobs(experiment: Experiment, using: submission.Profile) -> Document:
     """The jobs of a study on a cluster, with the lines that submit them."""
-    using = replace(using, site=suited(using.site, study))
+    using = replace(using, site=suited(using.site, experiment))
     return {
-        "study": study.name,
-        "study_id": rntk_plan.study_id(study) if isinstance(study, RntkStudy) else plan.study_id(study),
+        "study": experiment.study.name,
+        "study_id": experiment.identity,
         "site": using.site.source,
-        "jobs": [_job(job, using.site, using) for job in jobs(study, layout, using.site)],
+        "jobs": [_job(job, using.site, using) for job in jobs(experiment, using.site)],
     }
 
 

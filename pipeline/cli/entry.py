@@ -9,8 +9,9 @@ from collections.abc import Sequence
 
 from rnnlimits.base.errors import StudyError, note_refusal
 from rnnlimits.base.segments import forget_unused
-from rnnlimits.cli.page import parser
-from rnnlimits.cli.words import say
+from rnnlimits.cli.page import every_verb, parser
+from rnnlimits.cli.stages import of_one_kind
+from rnnlimits.cli.words import Verb, say
 from rnnlimits.run import shipped
 
 # Ranks are the parallelism. A linear-algebra library that starts threads of its own would fight them for cores, and
@@ -19,6 +20,12 @@ for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[_variable] = "1"
 
 RANK_VARIABLES = ("PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK")  # set by mpiexec and srun for each rank
+
+
+def _further(words: Sequence[str]) -> Sequence[Verb]:
+    """The verb of the command line, if it is one that the page does not list."""
+    listed = {verb.name for verb in every_verb()}
+    return [verb for word in words if word not in listed and word[:1] != "-" for verb in of_one_kind(word)]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         forget_unused()
     words = list(sys.argv[1:] if arguments is None else arguments)
     end = words.index("--") if "--" in words else len(words)
-    options = parser().parse_args(words[:end])
+    options = parser(_further(words[:1])).parse_args(words[:end])
     options.further = words[end + 1 :]
     from rnnlimits.kernels.problem import KernelError  # only now: NumPy need not be imported for --help
 

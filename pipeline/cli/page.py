@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import shutil
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from rnnlimits import __version__
@@ -84,14 +84,17 @@ class Page(argparse.ArgumentParser):
         return page(shutil.get_terminal_size((80, 24)).columns)
 
 
-def parser() -> argparse.ArgumentParser:
-    """The parser of the command line; `verb` of what it returns is the function to call."""
+def parser(further: Iterable[Verb] = ()) -> argparse.ArgumentParser:
+    """The parser of the command line; `verb` of what it returns is the function to call.
+
+    further: verbs that are not on the page, such as steps that only one kind of study has.
+    """
     found = Page(prog="rnnlimits", description=DESCRIPTION, usage="%(prog)s VERB ...")
     found.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     verbs = found.add_subparsers(
         title="verbs", metavar="VERB", required=True, prog=found.prog, parser_class=argparse.ArgumentParser
     )
-    for verb in every_verb():
+    for verb in (*every_verb(), *further):
         verb.add_to(verbs)
     return found
 

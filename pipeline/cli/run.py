@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 
 def _run(options: argparse.Namespace) -> None:
+    from rnnlimits.plan.layout import StudyFolder
     from rnnlimits.results.summary import summary
     from rnnlimits.run import workflow
     from rnnlimits.study import load_any
-    from rnnlimits.training.layout import Layout
 
     study = load_any(options.study)
     if options.profile is not None:
@@ -37,7 +37,7 @@ def _run(options: argparse.Namespace) -> None:
         code = workflow.run(study, options.study, results, options.cores, options.further, options.backend)
     if code != 0:
         raise SystemExit(code)
-    print(summary(Layout.of(study, results).root))
+    print(summary(StudyFolder.of(study, results).root))
 
 
 def _run_on_cluster(study: AnyStudy, options: argparse.Namespace) -> tuple[Path, int]:

@@ -67,7 +67,7 @@ def _log(parser: argparse.ArgumentParser) -> None:
 
 
 def _work(parser: argparse.ArgumentParser) -> None:
-    about = "draw, twin-K00064 or a pack (rntk: a pack): what `rnnlimits plan --cluster` puts into jobs"
+    about = "draw, twin-K00064 or a pack: what `rnnlimits plan --cluster` puts into jobs"
     parser.add_argument("parts", nargs="+", metavar="PART", help=about)
     _log(parser)
 
@@ -105,3 +105,10 @@ SERIAL = (
     serial("figures", "draw the figures"),
     serial("report", "write report.html, one page of all results"),
 )
+
+
+def of_one_kind(name: str) -> tuple[Verb, ...]:
+    """The verb of a step that only some kinds of studies have and that is not on the page; else nothing."""
+    from rnnlimits.experiments import serial as steps  # only now: most command lines name a verb of the page
+
+    return (serial(name, f"the step {name} of a study"),) if name in steps() else ()

@@ -61,55 +61,46 @@ def _plan(options: argparse.Namespace) -> None:
 
 
 def _planned(options: argparse.Namespace) -> str:
+    from rnnlimits import experiments
     from rnnlimits.cli import documents
-    from rnnlimits.elman import plan as rntk_plan
-    from rnnlimits.experiments import require_training
-    from rnnlimits.study import RntkStudy, load_any
+    from rnnlimits.study import load_any
 
-    found = load_any(options.study)
-    if isinstance(found, RntkStudy) and options.cluster is None and options.resolve is None:
-        return documents.text(documents.of_rntk_plan(found)) if options.json else rntk_plan.summary(found)
+    study = load_any(options.study)
     if options.cluster is not None:
-        return _cluster_plan(found, options)
-    return _trainings(require_training(found, "replicas to resolve"), options)
+        return _cluster_plan(study, options)
+    if options.resolve is not None:
+        return _resolved_plan(experiments.require_training(study, "replicas to resolve"), options)
+    experiment = experiments.of(study, options.results)
+    pace = experiment.pace(lambda: chosen_backend(options))
+    return documents.text(documents.of_plan(experiment, pace)) if options.json else experiment.summary(pace)
 
 
-def _trainings(study: Study, options: argparse.Namespace) -> str:
-    """The plan on this machine, with the study's replicas or those that --resolve chooses."""
+def _resolved_plan(study: Study, options: argparse.Namespace) -> str:
+    """The plan on this machine, with the replicas that --resolve chooses."""
+    from rnnlimits import experiments
     from rnnlimits.cli import documents
-    from rnnlimits.training import plan
-    from rnnlimits.training.calibration import ns_per_unit_step
 
     be = chosen_backend(options)
-    worker = "GPU" if be.name == "cuda" else "core"
-    if options.resolve is None:
-        pace = ns_per_unit_step(study, be)
-        return (
-            documents.text(documents.of_plan(study, pace, worker))
-            if options.json
-            else plan.summary(study, pace, worker)
-        )
     resolved = _resolved(study, options, be)
-    pace = ns_per_unit_step(study, be)
-    return (
-        documents.text(documents.of_resolved(resolved, pace, worker)) if options.json else resolved.report(pace, worker)
-    )
+    pace = experiments.of(study, options.results).pace(lambda: be)
+    if options.json:
+        return documents.text(documents.of_resolved(experiments.of(resolved.study, options.results), resolved, pace))
+    return resolved.report(pace.ns_per_unit, pace.worker)
 
 
 def _cluster_plan(study: AnyStudy, options: argparse.Namespace) -> str:
+    from rnnlimits import experiments
     from rnnlimits.cli import documents
     from rnnlimits.cli.words import say
     from rnnlimits.cluster import submission
-    from rnnlimits.experiments import check
     from rnnlimits.run import shipped
-    from rnnlimits.training.layout import Layout
 
-    check(study)
+    experiments.check(study)
     using = submission.profile(shipped.profile(options.cluster, say))
-    layout = Layout.of(study, Path(using.site.results))
+    experiment = experiments.of(study, Path(using.site.results))
     if options.json:
-        return documents.text(documents.of_jobs(study, layout, using))
-    return submission.report(study, layout, using)
+        return documents.text(documents.of_jobs(experiment, using))
+    return submission.report(experiment, using)
 
 
 def _resolved(study: Study, options: argparse.Namespace, be: Backend) -> Resolved:

@@ -7,22 +7,52 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from rnnlimits.cluster.part import Part
-from rnnlimits.cluster.parts import parts
 from rnnlimits.cluster.site import Site
-from rnnlimits.study import AnyStudy
-from rnnlimits.training.layout import Layout
+from rnnlimits.plan.parts import Experiment, Part
 
+BLOCK_SECONDS = 0.05  # of a block besides its operations: its networks are drawn, its shard is written
+BASE_MEGABYTES = 400  # of a rank: Python, libraries, a path
+SPARE = 1.5  # of all arrays that were counted
 START_SECONDS = 60.0  # of a job before its first block: two Snakemakes, Python, the kernels' first compilation
 NODE_SPARE = 1.05  # a node has a little more memory than its ranks are given together
 FEWEST = 2  # ranks of a job where a node has as many; the executor plugin refuses an MPI job of one task
 
 
 @dataclass(frozen=True)
+class Share:
+    """A part of a study as something to be packed into jobs, with what it takes of one rank.
+
+    Costs are counted from the plan and only size jobs: an estimate that is off makes a job shorter or longer than
+    intended, never wrong. seconds: of all blocks, one after the other; block_seconds: of the largest block; megabytes:
+    of a rank that works on the largest block.
+    """
+
+    part: Part
+    seconds: float
+    block_seconds: float
+    megabytes: float
+
+    @property
+    def name(self) -> str:
+        """The name of the part."""
+        return self.part.name
+
+
+def shares(experiment: Experiment, site: Site) -> tuple[Share, ...]:
+    """The parts of a study, in the order of work, with what they cost at a site."""
+    return tuple(_share(part, site.per_second(part.operation, part.precision)) for part in experiment.parts())
+
+
+def _share(part: Part, per_second: float) -> Share:
+    seconds = [block.operations / per_second + BLOCK_SECONDS for block in part.blocks]
+    return Share(part, sum(seconds), max(seconds), BASE_MEGABYTES + SPARE * part.megabytes)
+
+
+@dataclass(frozen=True)
 class Job:
     """Parts that are run one after the other by one start of `ranks` ranks on `nodes` nodes, equally many on each."""
 
-    parts: tuple[Part, ...]
+    parts: tuple[Share, ...]
     nodes: int
     ranks_per_node: int
 
@@ -40,7 +70,7 @@ class Job:
     @property
     def outputs(self) -> tuple[Path, ...]:
         """Of all parts."""
-        return tuple(path for part in self.parts for path in part.outputs)
+        return tuple(path for share in self.parts for path in share.part.outputs)
 
     @property
     def work(self) -> float:
@@ -63,15 +93,15 @@ class Job:
         return max(part.megabytes for part in self.parts)
 
 
-def jobs(study: AnyStudy, layout: Layout, site: Site) -> tuple[Job, ...]:
+def jobs(experiment: Experiment, site: Site) -> tuple[Job, ...]:
     """The jobs of a study, in the order of work. A function of study and site (as `site.suited` has it) alone."""
-    return tuple(_job(shared, site) for shared in _shared(parts(study, layout, site), site))
+    return tuple(_job(shared, site) for shared in _shared(shares(experiment, site), site))
 
 
-def _shared(every: Iterable[Part], site: Site) -> Iterator[tuple[Part, ...]]:
+def _shared(every: Iterable[Share], site: Site) -> Iterator[tuple[Share, ...]]:
     """Neighbours that together keep a node busy for as long as a job should take; a short rest joins the one before."""
     full = 60.0 * site.minutes * site.ranks_per_node
-    groups: list[list[Part]] = [[]]
+    groups: list[list[Share]] = [[]]
     for part in every:
         # A part that fills a job by itself does not make a group of small ones wait for it.
         if groups[-1] and sum(p.seconds for p in groups[-1]) + part.seconds > full and not _short(groups[-1], site):
@@ -83,7 +113,7 @@ def _shared(every: Iterable[Part], site: Site) -> Iterator[tuple[Part, ...]]:
     return (tuple(group) for group in groups if group)
 
 
-def _short(group: Iterable[Part], site: Site) -> bool:
+def _short(group: Iterable[Share], site: Site) -> bool:
     """Whether it would be over too soon even with the fewest ranks."""
     return sum(part.seconds for part in group) < 60.0 * site.shortest * _fewest(site)
 
@@ -92,7 +122,7 @@ def _fewest(site: Site) -> int:
     return min(FEWEST, site.ranks_per_node)
 
 
-def _job(shared: tuple[Part, ...], site: Site) -> Job:
+def _job(shared: tuple[Share, ...], site: Site) -> Job:
     """With the ranks that let it take the wanted time, none of which would only wait; full nodes if several."""
     work = sum(part.seconds for part in shared)
     pace = max(60.0 * site.minutes, *(part.block_seconds for part in shared))
@@ -103,7 +133,7 @@ def _job(shared: tuple[Part, ...], site: Site) -> Job:
     return Job(shared, min(site.nodes, math.ceil(wanted / fitting)), fitting)
 
 
-def _fitting(shared: tuple[Part, ...], site: Site) -> int:
+def _fitting(shared: tuple[Share, ...], site: Site) -> int:
     """Ranks for which a node has the memory; one where it has too little even for that, by what the site says."""
     node = NODE_SPARE * site.megabytes_per_rank * site.ranks_per_node
     return max(1, min(site.ranks_per_node, int(node / max(part.megabytes for part in shared))))

@@ -10,7 +10,7 @@ from pydantic import Field, PrivateAttr, ValidationError, model_validator
 from rnnlimits.base.errors import StudyError
 from rnnlimits.base.fields import WHOLE, Allowed, Count, Found, Name, Positive, Section, Switch, refusal
 from rnnlimits.kernels import BACKENDS
-from rnnlimits.study import AnyStudy, RntkStudy
+from rnnlimits.plan.parts import Experiment, Operation
 from rnnlimits.study.errors import one_line
 from rnnlimits.study.text import parse
 
@@ -75,6 +75,10 @@ class Site(Section):
             return FLOP_PER_UNIT_STEP * self.speed.of(precision)
         return (self.flops or Flops()).of(precision)
 
+    def per_second(self, operation: Operation, precision: str) -> float:
+        """Operations of one rank in a second: unit-steps, or additions and multiplications."""
+        return self.flop_per_second(precision) if operation == "flop" else self.speed.of(precision)
+
     @model_validator(mode="after")
     def _order(self) -> Self:
         if not self.shortest <= self.minutes <= self.longest:
@@ -85,10 +89,10 @@ class Site(Section):
         return self
 
 
-def backend_of_jobs(asked: str | None, site: Site | None, study: AnyStudy) -> str | None:
-    """Which back end the stages get. Networks of an rntk study have no GPU in jobs of a cluster: see `suited`."""
+def backend_of_jobs(asked: str | None, site: Site | None, experiment: Experiment) -> str | None:
+    """Which back end the stages get. Where the study uses no GPU in jobs of a cluster, jobs have none: see `suited`."""
     chosen = asked or (site.backend if site else None)
-    return "host" if site and isinstance(study, RntkStudy) and chosen in ("auto", "cuda") else chosen
+    return "host" if site and not experiment.uses_gpus and chosen in ("auto", "cuda") else chosen
 
 
 def load(path: Path) -> Site:
@@ -108,9 +112,9 @@ def load(path: Path) -> Site:
     return site
 
 
-def suited(site: Site, study: AnyStudy) -> Site:
-    """The site as jobs of the study see it: networks of an rntk study need no GPU, and have a rank for each core."""
-    if not isinstance(study, RntkStudy) or not site.gpus:
+def suited(site: Site, experiment: Experiment) -> Site:
+    """The site as jobs of the study see it: a study that uses no GPU has a rank for each core instead."""
+    if experiment.uses_gpus or not site.gpus:
         return site
     cores = site.cores_per_rank
     changes = {

@@ -11,20 +11,22 @@ from types import SimpleNamespace
 from typing import Any
 
 from rnnlimits.base.errors import StudyError
+from rnnlimits.base.tables import duration, table
 from rnnlimits.base.variables import MPI_START
 from rnnlimits.cluster.jobs import Job, jobs, megabytes_per_core, minutes
 from rnnlimits.cluster.site import FILE, Site, load, suited
-from rnnlimits.elman import plan as rntk_plan
-from rnnlimits.study import AnyStudy, RntkStudy, Study
+from rnnlimits.plan.parts import Experiment, Operation
 from rnnlimits.study.text import parse
-from rnnlimits.training import plan
-from rnnlimits.training.layout import Layout
 
 # Snakemake writes paths into the script of a job in quotes that these would end or see through.
 _READ_BY_A_SHELL = re.compile(r"['\"`$\\\x00-\x1f\x7f]")
 
 Resource = int | str | Callable[..., int]
 
+SPEEDS: dict[Operation, tuple[str, str]] = {  # units, and which key of a site says it
+    "unit-steps": ("unit-steps/s", "speed; rnnlimits doctor measures it on a node"),
+    "flop": ("flop/s", "flops, or else speed; logs of jobs say what they reached"),
+}
 ANALYSIS_MINUTES = 20  # asked for by the job of limit, poisson, rates, figures and report
 ANALYSIS_SECONDS = 5  # and for each cell; demo.yaml takes 1
 ANALYSIS_MEGABYTES = 1500
@@ -61,9 +63,10 @@ def require_plain(*paths: Path) -> None:
             raise StudyError(line)
 
 
-def analysis_resources(study: AnyStudy, site: Site) -> dict[str, Resource]:
+def analysis_resources(experiment: Experiment, site: Site) -> dict[str, Resource]:
     """Resources of the job of all serial stages: time from the number of cells, memory from what is read at a time."""
-    cells, held = _analysis_of_networks(study) if isinstance(study, RntkStudy) else _analysis_of_trainings(study)
+    cells = sum(len(part.ensembles) for part in experiment.packs())
+    held = experiment.held_bytes()
     megabytes = math.ceil(ANALYSIS_MEGABYTES + 3e-6 * held)
     most = site.megabytes_per_rank * site.ranks_per_node
     asked = ANALYSIS_MINUTES + math.ceil(cells * ANALYSIS_SECONDS / 60)
@@ -71,18 +74,6 @@ def analysis_resources(study: AnyStudy, site: Site) -> dict[str, Resource]:
         "runtime": lambda wildcards, attempt: min(site.longest, asked * attempt),
         "mem_mb_per_cpu": lambda wildcards, attempt: min(most, megabytes * attempt),
     }
-
-
-def _analysis_of_trainings(study: Study) -> tuple[int, int]:
-    """Cells, and bytes: the largest ensemble and the draws' second moments."""
-    cells = plan.cells(study)
-    return len(cells), max(plan.output_bytes(cell, study) for cell in cells) + plan.draw_bytes(study)
-
-
-def _analysis_of_networks(study: RntkStudy) -> tuple[int, int]:
-    """Cells, and bytes: all ensembles, which are small."""
-    cells = rntk_plan.cells(study)
-    return len(cells), sum(rntk_plan.output_bytes(cell, study) for cell in cells)
 
 
 def launcher(job: Job, site: Site) -> str:
@@ -184,10 +175,10 @@ def rule_name(job: Job) -> str:
 # --- a page about all jobs --------------------------------------------------------------------------------------
 
 
-def report(study: AnyStudy, layout: Layout, using: Profile) -> str:
+def report(experiment: Experiment, using: Profile) -> str:
     """A printable table of the jobs, what they cost together, and their sbatch lines."""
-    using = replace(using, site=suited(using.site, study))
-    every = jobs(study, layout, using.site)
+    using = replace(using, site=suited(using.site, experiment))
+    every = jobs(experiment, using.site)
     hours = sum(job.rank_hours for job in every)
     useful = sum(job.work for job in every) / 3600
     worker = "GPU" if using.site.gpus else "core"
@@ -196,21 +187,19 @@ def report(study: AnyStudy, layout: Layout, using: Profile) -> str:
     total = ("all jobs", str(sum(len(job.parts) for job in every)), "", "", "", "", f"{hours:.3g}")
     return "\n".join(
         [
-            *plan.table(header, [*rows, total]),
+            *table(header, [*rows, total]),
             f"{len(every)} {'job' if len(every) == 1 else 'jobs'} and one of the serial stages; {useful:.3g} "
-            f"{worker}-hours of work at {_speed(study, using.site)}",
+            f"{worker}-hours of work at {_speed(experiment, using.site)}",
             "",
             *(sbatch_line(job, using) for job in every),
         ]
     )
 
 
-def _speed(study: AnyStudy, site: Site) -> str:
-    if isinstance(study, RntkStudy):
-        told = "flops, or else speed; logs of jobs say what they reached"
-        return f"{site.flop_per_second(study.precision):.3g} flop/s per rank ({site.source}: {told})"
-    told = "speed; rnnlimits doctor measures it on a node"
-    return f"{site.speed.of(study.precision):.3g} unit-steps/s per rank ({site.source}: {told})"
+def _speed(experiment: Experiment, site: Site) -> str:
+    operation, precision = experiment.operation, experiment.study.precision
+    words = SPEEDS[operation]
+    return f"{site.per_second(operation, precision):.3g} {words[0]} per rank ({site.source}: {words[1]})"
 
 
 def _row(job: Job, site: Site) -> tuple[str, ...]:
@@ -218,7 +207,7 @@ def _row(job: Job, site: Site) -> tuple[str, ...]:
         job.name,
         str(len(job.parts)),
         f"{job.nodes} x {job.ranks_per_node}",
-        plan.duration(job.seconds),
+        duration(job.seconds),
         f"{minutes(job, site)} min",
         str(megabytes_per_core(job, site)),
         f"{job.rank_hours:.3g}",

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from rnnlimits.elman.plan import Block, Cell
-from rnnlimits.training.layout import Layout
+from rnnlimits.plan.layout import StudyFolder
 
 
-class RntkLayout(Layout):
-    """The folder of results; what all studies have in common is inherited."""
+class RntkLayout(StudyFolder):
+    """The folder of a study of the recurrent NTK."""
 
     def cell_shards(self, cell: Cell, cell_id: str) -> Path:
         """The shards of one cell; another seed, say, is another folder, and nothing is overwritten."""

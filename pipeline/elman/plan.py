@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from rnnlimits.kernels.rntk.network import Elman
+from rnnlimits.plan.grid import by_pack
 from rnnlimits.study.elman import RntkStudy
-from rnnlimits.training.plan import RANDOMNESS_VERSION, duration, identity, size_text, table
+from rnnlimits.study.identity import RANDOMNESS_VERSION, identity
 
 Kind = Literal["kernel", "descent"]
 KINDS: tuple[Kind, ...] = ("kernel", "descent")
@@ -74,10 +75,7 @@ def cells(study: RntkStudy) -> tuple[Cell, ...]:
 
 def packs(study: RntkStudy) -> dict[str, tuple[Cell, ...]]:
     """The cells by pack, in the order of `cells`."""
-    grouped: dict[str, tuple[Cell, ...]] = {}
-    for cell in cells(study):
-        grouped[cell.pack] = (*grouped.get(cell.pack, ()), cell)
-    return grouped
+    return by_pack(cells(study))
 
 
 def block_size(study: RntkStudy, cell: Cell) -> int:
@@ -124,8 +122,7 @@ def cell_id(study: RntkStudy, cell: Cell) -> str:
 
 def study_id(study: RntkStudy) -> str:
     """12 hexadecimal digits of what changes any result of the study."""
-    every = study.model_dump(mode="json", exclude={"name"})
-    return identity({**every, "randomness": RANDOMNESS_VERSION})
+    return study.identity
 
 
 def _world(study: RntkStudy) -> dict[str, Any]:
@@ -144,37 +141,6 @@ def _point(study: RntkStudy, cell: Cell) -> dict[str, Any]:
 
 
 # --- costs -------------------------------------------------------------------------------------------------
-
-
-def summary(study: RntkStudy) -> str:
-    """A printable table: for each pack its cells, replicas, blocks, core time, bytes; and totals."""
-    grouped = packs(study)
-    rows = [_row(name, members, study) for name, members in grouped.items()]
-    rows.append(_row("all", cells(study), study))
-    header = ("pack", "cells", "replicas", "blocks", "flop", "core time", "output")
-    notes = (
-        f"core time: at {PER_SECOND:.0e} additions and multiplications a second; narrow networks take longer",
-        f"study {study.name}, id {study_id(study)}",
-    )
-    return "\n".join([*table(header, rows), *notes])
-
-
-def _row(name: str, members: tuple[Cell, ...], study: RntkStudy) -> tuple[str, ...]:
-    work = sum(replica_work(study, cell) * cell.replicas for cell in members)
-    return (
-        name,
-        str(len(members)),
-        str(sum(cell.replicas for cell in members)),
-        str(sum(len(blocks(study, cell)) for cell in members)),
-        f"{work:.3g}",
-        duration(seconds(members, study)),
-        size_text(sum(output_bytes(cell, study) for cell in members)),
-    )
-
-
-def seconds(members: Iterable[Cell], study: RntkStudy) -> float:
-    """Expected time of one core for all replicas of the cells."""
-    return sum(replica_work(study, cell) * cell.replicas for cell in members) / PER_SECOND
 
 
 def output_bytes(cell: Cell, study: RntkStudy) -> int:

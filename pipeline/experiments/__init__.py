@@ -1,58 +1,63 @@
-"""The kinds of studies, by the name that a study file gives them."""
+"""The kinds of studies: which of them a study is, checks, parts, steps, files."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from rnnlimits.base.errors import StudyError
-from rnnlimits.elman import checks as rntk_checks
-from rnnlimits.elman import plan as rntk_plan
-from rnnlimits.elman.layout import RntkLayout
-from rnnlimits.study import AnyStudy, RntkStudy, Study
-from rnnlimits.training import checks, plan
-from rnnlimits.training.layout import Layout
+from rnnlimits.elman.parts import GRAM_FILES
+from rnnlimits.experiments.base import BaseExperiment
+from rnnlimits.experiments.elman import Elmans
+from rnnlimits.experiments.training import Trainings
+from rnnlimits.plan.files import COMMON
+from rnnlimits.plan.parts import FileKind
+from rnnlimits.study import AnyStudy, Study
+
+__all__ = ["KINDS", "BaseExperiment", "at", "check", "file_kinds", "has_no", "of", "require_training", "serial"]
+
+# By the value of `experiment:`. A new kind is a module of this package, a line here, and its study file's model.
+KINDS: Mapping[str, type[BaseExperiment[Any, Any]]] = {kind.kind: kind for kind in (Trainings, Elmans)}
+
+
+def of(study: AnyStudy, results: Path = Path("results")) -> BaseExperiment[Any, Any]:
+    """The study with its results folder below `results`."""
+    return at(study, results / study.name)
+
+
+def at(study: AnyStudy, root: Path) -> BaseExperiment[Any, Any]:
+    """The study with the results folder `root`."""
+    return KINDS[study.experiment].at(study, root)
 
 
 def check(study: AnyStudy) -> list[str]:
     """Findings of all numerical checks, one readable line each. Raises StudyError or KernelError for a bad study."""
-    return rntk_checks.check(study) if isinstance(study, RntkStudy) else checks.check(study)
+    return of(study).checks()
+
+
+def file_kinds() -> tuple[FileKind, ...]:
+    """Every kind of file that the software writes for a study, and Gram matrices."""
+    return (*COMMON, *(file for kind in KINDS.values() for file in kind.files), *GRAM_FILES)
+
+
+def serial() -> tuple[str, ...]:
+    """Names of the steps of all kinds, each once."""
+    return tuple(dict.fromkeys(name for kind in KINDS.values() for name in kind.serial))
+
+
+def has_no(study: AnyStudy, what: str) -> StudyError:
+    """The error that studies of this kind have no such thing."""
+    kind = KINDS[study.experiment]
+    *others, last = (*kind.parallel, *kind.serial)
+    return StudyError(
+        f"{study.source}: experiment is {kind.kind}, which has no {what}; its stages are {', '.join(others)} and "
+        f"{last}, which rnnlimits run does one after the other"
+    )
 
 
 def require_training(study: AnyStudy, what: str) -> Study:
     """The study, if it is of `experiment: training`; else StudyError: `what` is not for it."""
     if isinstance(study, Study):
         return study
-    raise StudyError(
-        f"{study.source}: experiment is rntk, which has no {what}; its stages are train, rates, figures and report, "
-        "which rnnlimits run does one after the other"
-    )
-
-
-def ensembles(study: AnyStudy, root: Path) -> Iterator[tuple[Path, list[Path]]]:
-    """Every ensemble of a study whose results folder is `root`, with its shards."""
-    if isinstance(study, RntkStudy):
-        yield from _of_networks(study, RntkLayout(root))
-        return
-    layout = Layout(root)
-    for cell in plan.cells(study):
-        identity = plan.cell_id(study, cell)
-        yield layout.ensemble(cell), [layout.shard(block, identity) for block in plan.blocks(study, cell)]
-    for twin in plan.twins(study):
-        identity = plan.twin_id(study, twin)
-        yield layout.twin(twin), [layout.twin_shard(block, identity) for block in plan.twin_blocks(study, twin)]
-
-
-def _of_networks(study: RntkStudy, layout: RntkLayout) -> Iterator[tuple[Path, list[Path]]]:
-    for cell in rntk_plan.cells(study):
-        identity = rntk_plan.cell_id(study, cell)
-        yield layout.networks(cell), [layout.block_shard(block, identity) for block in rntk_plan.blocks(study, cell)]
-
-
-def results(study: AnyStudy, root: Path) -> list[Path]:
-    """The files that a finished study has in its results folder `root`."""
-    if isinstance(study, RntkStudy):
-        layout = RntkLayout(root)
-        return [layout.kernels, layout.rates_h5, *(layout.networks(cell) for cell in rntk_plan.cells(study))]
-    ours = Layout(root)
-    return [ours.draw, ours.limit, ours.rates_h5, *(ours.ensemble(cell) for cell in plan.cells(study))]
+    raise has_no(study, what)

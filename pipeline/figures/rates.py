@@ -39,6 +39,7 @@ from rnnlimits.training import plan
 from rnnlimits.training.plan import Cell
 
 if TYPE_CHECKING:
+    from rnnlimits.plan.layout import StudyFolder
     from rnnlimits.study import Study
     from rnnlimits.training.layout import Layout
 
@@ -113,7 +114,7 @@ def _drawn(name: str, members: Sequence[Rate]) -> Figure:
     return ratio_figure(members) if members[0].law == "ratio" else rate_figure(members)
 
 
-def save(layout: Layout, name: str, figure: Figure) -> None:
+def save(layout: StudyFolder, name: str, figure: Figure) -> None:
     """Write a figure as SVG and PNG into the study's folder of figures."""
     write(figure, {suffix: layout.figure(name, suffix) for suffix in METADATA})
 

@@ -14,9 +14,7 @@ from pathlib import Path
 import numpy as np
 
 import rnnlimits
-from rnnlimits.elman import plan as rntk_plan
-from rnnlimits.study import AnyStudy, RntkStudy, to_yaml
-from rnnlimits.training import plan
+from rnnlimits.study import AnyStudy, to_yaml
 
 # Root attributes that every file has, beside format, format_version, kind and complete.
 SOFTWARE = ("software_version", "git_commit", "python", "numpy", "host", "command_line", "created")
@@ -31,7 +29,7 @@ def provenance(study: AnyStudy, command_line: Sequence[str] | None = None) -> di
     """
     return {
         "study": study.name,
-        "study_id": rntk_plan.study_id(study) if isinstance(study, RntkStudy) else plan.study_id(study),
+        "study_id": study.identity,
         "study_yaml": to_yaml(study),
         "precision": study.precision,
         "seed": study.seed,

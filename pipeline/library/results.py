@@ -15,16 +15,17 @@ from rnnlimits import experiments
 from rnnlimits import study as files
 from rnnlimits.base.errors import StudyError
 from rnnlimits.base.fields import nearest
-from rnnlimits.elman import plan as elman_plan
-from rnnlimits.elman.layout import RntkLayout
 from rnnlimits.files import store
 from rnnlimits.kernels import processor
 from rnnlimits.library import arguments
 from rnnlimits.library.limits import Limit
-from rnnlimits.library.studies import AnyStudy, RntkStudy, Source, Study, adopted
+from rnnlimits.library.studies import AnyStudy, Source, Study, adopted
+from rnnlimits.plan.layout import StudyFolder
+from rnnlimits.plan.parts import Ensemble
 from rnnlimits.statistics import ratefile
 from rnnlimits.training import plan
 from rnnlimits.training.drawn import read_draws
+from rnnlimits.training.layout import Layout
 
 RATE_COLUMNS = (*ratefile.COLUMNS, "law", "chi2_p")
 POINT_COLUMNS = ("quantity", "estimator", "variable", "at")
@@ -42,7 +43,7 @@ class Results:
 
     def __init__(self, folder: Path, study: AnyStudy) -> None:
         self.folder, self.study = folder, study
-        self._layout = RntkLayout(folder)
+        self._experiment = experiments.at(study, folder)
 
     # --- rates ---------------------------------------------------------------------------------------------
 
@@ -75,14 +76,14 @@ class Results:
 
     @cached_property
     def _rates(self) -> list[ratefile.Rate]:
-        return ratefile.read(self._layout.rates_h5)
+        return ratefile.read(self._experiment.layout.rates_h5)
 
     # --- ensembles -----------------------------------------------------------------------------------------
 
     @property
     def cells(self) -> pd.DataFrame:
         """Every cell of the study's grid, a row for each: its coordinates, its replicas."""
-        return pd.DataFrame([asdict(cell) for cell in self._cells])
+        return pd.DataFrame([asdict(ensemble.cell) for ensemble in self._ensembles])
 
     def ensemble(self, **coordinates: Any) -> xr.Dataset:
         """The ensemble of one cell, opened lazily: variables as in docs/format.md, dimension replica first.
@@ -91,14 +92,8 @@ class Results:
         rntk`), as many as single out one cell. Raises StudyError for none or several, and says
         which there are. Close it, or use `with`, when the file is to be released.
         """
-        cell = self._single(coordinates)
-        if isinstance(self.study, RntkStudy):
-            assert isinstance(cell, elman_plan.Cell)
-            path, identity = self._layout.networks(cell), elman_plan.cell_id(self.study, cell)
-        else:
-            assert isinstance(cell, plan.Cell)
-            path, identity = self._layout.ensemble(cell), plan.cell_id(self.study, cell)
-        return _opened(path, cell_id=identity)
+        ensemble = self._single(coordinates)
+        return _opened(ensemble.output.path, cell_id=ensemble.identity)
 
     def twin(self, steps_per_time: int | None = None) -> xr.Dataset:
         """The infinite-width twins of one K, opened lazily. Raises StudyError for a K without twins."""
@@ -122,34 +117,40 @@ class Results:
             return Limit(study, read_draws(study, self._layout), processor())
 
     def __repr__(self) -> str:
-        return f"<Results of {self.study.name} in {self.folder}: {len(self._cells)} cells>"
+        return f"<Results of {self.study.name} in {self.folder}: {len(self._ensembles)} cells>"
 
     # --- inside --------------------------------------------------------------------------------------------
 
-    @cached_property
-    def _cells(self) -> Sequence[plan.Cell | elman_plan.Cell]:
-        return elman_plan.cells(self.study) if isinstance(self.study, RntkStudy) else plan.cells(self.study)
+    @property
+    def _layout(self) -> Layout:
+        return Layout(self.folder)
 
-    def _single(self, coordinates: dict[str, Any]) -> plan.Cell | elman_plan.Cell:
-        """The one cell with these coordinates."""
-        cells = list(self._cells)
-        known = [name for name in asdict(cells[0]) if name != "replicas"]
+    @cached_property
+    def _ensembles(self) -> Sequence[Ensemble]:
+        return [one for part in self._experiment.packs() for one in part.ensembles if one.cell is not None]
+
+    def _single(self, coordinates: dict[str, Any]) -> Ensemble:
+        """The ensemble of the one cell with these coordinates."""
+        left = list(self._ensembles)
+        if not left:
+            raise StudyError(f"{self.folder}: the study computes no networks, so that there are no ensembles")
+        known = [name for name in asdict(left[0].cell) if name != "replicas"]
         for name, value in coordinates.items():
             if name not in known:
                 raise StudyError(f"{name} is not a coordinate of a cell; {nearest(name, known)}")
             if value is not None:
-                chosen = arguments.one_of(name, value, _values(cells, name), "there is")
-                cells = [cell for cell in cells if getattr(cell, name) == chosen]
-        if len(cells) == 1:
-            return cells[0]
-        options = {name: values for name in known if len(values := _values(cells, name)) > 1}
+                chosen = arguments.one_of(name, value, _values(left, name), "there is")
+                left = [ensemble for ensemble in left if getattr(ensemble.cell, name) == chosen]
+        if len(left) == 1:
+            return left[0]
+        options = {name: values for name in known if len(values := _values(left, name)) > 1}
         words = "; ".join(f"{name}: {', '.join(map(str, values))}" for name, values in options.items())
-        raise StudyError(f"{self.folder}: {len(cells)} cells have these coordinates; say which ({words})")
+        raise StudyError(f"{self.folder}: {len(left)} cells have these coordinates; say which ({words})")
 
     def _training(self, what: str) -> Study:
-        if isinstance(self.study, RntkStudy):
-            raise StudyError(f"{self.folder}: experiment is rntk, which has no {what}")
-        return self.study
+        if isinstance(self.study, Study):
+            return self.study
+        raise StudyError(f"{self.folder}: experiment is {self.study.experiment}, which has no {what}")
 
 
 def open(folder: Source) -> Results:
@@ -161,7 +162,7 @@ def open(folder: Source) -> Results:
     path = Path(folder)
     _require_results(path)
     study = _study_in(path)
-    if first := next((file for file in experiments.results(study, path) if file.exists()), None):
+    if first := next((file for file in _files(study, path) if file.exists()), None):
         with store.open_complete(first, None):
             pass
     return Results(path, adopted(study))
@@ -180,10 +181,10 @@ def _require_results(path: Path) -> None:
 
 def _study_in(path: Path) -> files.AnyStudy:
     """The study that a folder holds: its study.yaml, or what one of its files says."""
-    layout = RntkLayout(path)
+    layout = StudyFolder(path)
     if layout.study_yaml.is_file():
         return files.load_any(layout.study_yaml)
-    for file in (layout.rates_h5, layout.limit, layout.draw, *sorted(path.glob("*/*/*.h5"))):
+    for file in (*sorted(path.glob("*.h5")), *sorted(path.glob("*/*/*.h5"))):
         if file.exists():
             with store.open_complete(file, None) as opened:
                 text = store.attribute_of(opened, "study_yaml")
@@ -192,9 +193,17 @@ def _study_in(path: Path) -> files.AnyStudy:
     raise StudyError(f"{path}: has no results; {GIVE}")
 
 
-def _values(cells: Sequence[plan.Cell | elman_plan.Cell], name: str) -> list[Any]:
+def _files(study: files.AnyStudy, root: Path) -> list[Path]:
+    """HDF5 files that a finished study has in its folder."""
+    experiment = experiments.at(study, root)
+    outputs = [ensemble.output for part in experiment.parts() for ensemble in part.ensembles]
+    outputs += [output for step in experiment.steps() for output in step.outputs]
+    return [output.path for output in outputs if output.kind.kind]
+
+
+def _values(ensembles: Sequence[Ensemble], name: str) -> list[Any]:
     """The values of one coordinate, each once."""
-    return sorted({getattr(cell, name) for cell in cells})
+    return sorted({getattr(ensemble.cell, name) for ensemble in ensembles})
 
 
 def _opened(path: Path, **identity: object) -> xr.Dataset:

@@ -14,12 +14,10 @@ from pydantic import ValidationError
 from rnnlimits import experiments
 from rnnlimits import study as files
 from rnnlimits.base.errors import StudyError
-from rnnlimits.elman import plan as elman_plan
 from rnnlimits.files import durable
 from rnnlimits.library.arguments import computing, plain
 from rnnlimits.run import shipped
 from rnnlimits.study.errors import one_line
-from rnnlimits.training import plan
 
 Source = str | os.PathLike[str]
 
@@ -47,7 +45,7 @@ class Study(files.Study):
     @property
     def id(self) -> str:
         """12 hexadecimal digits of what changes any result; the same for equal studies in Python and in a file."""
-        return plan.study_id(self)
+        return self.identity
 
     def to_yaml(self) -> str:
         """The study as the text of a study file, with every default written out."""
@@ -78,7 +76,7 @@ class RntkStudy(files.RntkStudy):
     @property
     def id(self) -> str:
         """12 hexadecimal digits of what changes any result; the same for equal studies in Python and in a file."""
-        return elman_plan.study_id(self)
+        return self.identity
 
     def to_yaml(self) -> str:
         """The study as the text of a study file, with every default written out."""
@@ -95,6 +93,7 @@ class RntkStudy(files.RntkStudy):
 
 
 AnyStudy = Study | RntkStudy
+PUBLIC: Mapping[str, type[Study] | type[RntkStudy]] = {"training": Study, "rntk": RntkStudy}
 
 
 def load(source: Source) -> AnyStudy:
@@ -110,7 +109,7 @@ def load(source: Source) -> AnyStudy:
 
 def adopted(study: files.AnyStudy) -> AnyStudy:
     """A validated study as one of the public classes."""
-    public = RntkStudy if isinstance(study, files.RntkStudy) else Study
+    public = PUBLIC[study.experiment]
     if isinstance(study, public):
         return study
     fields = {name: getattr(study, name) for name in type(study).model_fields}
@@ -137,7 +136,7 @@ def training_study(study: files.AnyStudy | Source, what: str) -> Study:
 
 def any_study(study: files.AnyStudy | Source) -> AnyStudy:
     """A study of any experiment: given, or read from a file."""
-    return adopted(study) if isinstance(study, files.Study | files.RntkStudy) else load(study)
+    return adopted(study) if isinstance(study, files.AnyStudy) else load(study)
 
 
 @lru_cache(maxsize=64)

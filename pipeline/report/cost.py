@@ -8,12 +8,9 @@ from pathlib import Path
 
 import h5py
 
-from rnnlimits import experiments
 from rnnlimits.base.errors import StudyError
 from rnnlimits.files.reading import attribute_of, open_complete
-from rnnlimits.study import AnyStudy, RntkStudy
-from rnnlimits.training import plan
-from rnnlimits.training.layout import Layout
+from rnnlimits.plan.parts import Ensemble, Part, ensembles
 
 TIMED = "run_seconds"
 DEVICE = "cuda"  # the back end whose blocks are timed on a GPU
@@ -36,19 +33,21 @@ class Cost:
     devices: frozenset[str] = frozenset()
 
 
-def costs(study: AnyStudy, layout: Layout) -> list[Cost]:
-    """A line for every ensemble of a study, and one for its draws.
+def costs(parts: Sequence[Part]) -> list[Cost]:
+    """A line for every ensemble of a study: networks, then their twins, then draws.
 
     Times are volatile and come from the files, so the same files give the same costs. Raises StudyError naming an
     ensemble or a shard that is missing or damaged.
     """
-    found = [_of_ensemble(path, shards) for path, shards in experiments.ensembles(study, layout.root)]
-    if not isinstance(study, RntkStudy):
-        identity = plan.draw_id(study)
-        shards = [layout.draw_shard(index, identity) for index in range(study.draws.blocks)]
-        present = [path for path in shards if path.exists()]  # an exact law needs no drawing
-        found.append(Cost(layout.draw, 0, len(present), _bytes(present), None, None))
-    return found
+    found = ensembles(parts)
+    virtual = sorted((one for one in found if one.is_virtual), key=lambda one: not one.replicas)
+    return [*map(_of_ensemble, virtual), *(_of_copy(one) for one in found if not one.is_virtual)]
+
+
+def _of_copy(ensemble: Ensemble) -> Cost:
+    """Cost of draws, whose shards are not timed."""
+    present = [block.path for block in ensemble.blocks if block.path.exists()]  # an exact law needs none
+    return Cost(ensemble.output.path, 0, len(present), _bytes(present), None, None)
 
 
 def total(found: Sequence[Cost]) -> Cost:
@@ -63,7 +62,8 @@ def total(found: Sequence[Cost]) -> Cost:
     )
 
 
-def _of_ensemble(path: Path, shards: Sequence[Path]) -> Cost:
+def _of_ensemble(ensemble: Ensemble) -> Cost:
+    path, shards = ensemble.output.path, [block.path for block in ensemble.blocks]
     with open_complete(path, None) as file:
         timed = TIMED in file
         count = len(file["replica"] if "replica" in file else file["path"])

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from rnnlimits.base.tables import duration, size_text
+from rnnlimits.plan.layout import StudyFolder
 from rnnlimits.report.cost import Cost, total
 from rnnlimits.report.numbers import grouped, hours, short
 from rnnlimits.report.places import linked
 from rnnlimits.report.plots import Link
-from rnnlimits.training import plan
-from rnnlimits.training.layout import Layout
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class CostRow:
     gpus: str
 
 
-def cost_rows(layout: Layout, found: Sequence[Cost]) -> tuple[list[CostRow], CostRow, str]:
+def cost_rows(layout: StudyFolder, found: Sequence[Cost]) -> tuple[list[CostRow], CostRow, str]:
     """A line for each ensemble, the total, and the total in a sentence."""
     whole = total(found)
     smallest = min((time for cost in found for time in (cost.core_seconds, cost.gpu_seconds) if time), default=0.0)
@@ -33,20 +33,20 @@ def cost_rows(layout: Layout, found: Sequence[Cost]) -> tuple[list[CostRow], Cos
     return lines, _cost_row(layout, whole, smallest), _spent(whole)
 
 
-def _cost_row(layout: Layout, cost: Cost, smallest: float) -> CostRow:
+def _cost_row(layout: StudyFolder, cost: Cost, smallest: float) -> CostRow:
     times = (cost.core_seconds, cost.gpu_seconds)
     cores, gpus = (hours(time, smallest) if time else "–" for time in times)
     link = linked(layout, cost.file) if cost.file else None
     replicas = grouped(cost.replicas) if cost.replicas else "–"
-    return CostRow(link, replicas, grouped(cost.shards), plan.size_text(cost.bytes), cores, gpus)
+    return CostRow(link, replicas, grouped(cost.shards), size_text(cost.bytes), cores, gpus)
 
 
 def _spent(whole: Cost) -> str:
     times = ((whole.core_seconds or 0.0, "core"), (whole.gpu_seconds or 0.0, "GPU"))
     parts = [
-        f"{plan.duration(seconds)} of one {worker} ({short(seconds / 3600)} {worker}-hours)"
+        f"{duration(seconds)} of one {worker} ({short(seconds / 3600)} {worker}-hours)"
         for seconds, worker in times
         if seconds
     ]
     spent = f"The networks took {' and '.join(parts)}" if parts else "No times were recorded"
-    return f"{spent}; {grouped(whole.shards)} shards hold {plan.size_text(whole.bytes)}."
+    return f"{spent}; {grouped(whole.shards)} shards hold {size_text(whole.bytes)}."

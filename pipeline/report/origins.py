@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from rnnlimits.files.provenance import SOFTWARE
 from rnnlimits.files.reading import attribute_of, open_complete
+from rnnlimits.plan.layout import StudyFolder
 from rnnlimits.report.cost import Cost
-from rnnlimits.training.layout import Layout
 
 SHOWN = {
     "git_commit": "Commit",
@@ -18,7 +18,7 @@ SHOWN = {
 }
 
 
-def provenance(layout: Layout, spent: Sequence[Cost]) -> list[tuple[str, str]]:
+def provenance(layout: StudyFolder, spent: Sequence[Cost]) -> list[tuple[str, str]]:
     """Where the rates come from, and what computed the networks. Raises StudyError for a file at fault."""
     keys = (*SOFTWARE, "backend", "study_id", "seed", "precision")
     with open_complete(layout.rates_h5, "rates") as file:

@@ -18,76 +18,69 @@ from plotly.offline import get_plotlyjs
 from rnnlimits import __version__
 from rnnlimits.base import progress
 from rnnlimits.base.errors import StudyError
-from rnnlimits.elman import plan as rntk_plan
-from rnnlimits.elman.layout import RntkLayout
 from rnnlimits.files import durable
+from rnnlimits.plan.layout import StudyFolder
 from rnnlimits.report import citation, places
 from rnnlimits.report.cost import costs
 from rnnlimits.report.cost_table import cost_rows
-from rnnlimits.report.curve_plots import curve_plots, weights_plot
 from rnnlimits.report.headline import headline
 from rnnlimits.report.origins import provenance
 from rnnlimits.report.plots import Plot
 from rnnlimits.report.rate_plots import Files, rate_plot
 from rnnlimits.report.rate_table import notes, rows
 from rnnlimits.report.refusals import glossary, refusals
-from rnnlimits.report.sources import behind
+from rnnlimits.report.subject import Subject
 from rnnlimits.statistics.ratefile import Rate, read
 from rnnlimits.statistics.verdicts import Verdict
-from rnnlimits.study import AnyStudy, RntkStudy, to_yaml
-from rnnlimits.training import plan
-from rnnlimits.training.layout import Layout
+from rnnlimits.study import to_yaml
 
 COLUMNS = ("Quantity", "in", "at", "Estimator", "Exponent", "95% interval", "Expected", "Kind", "Verdict", "Note")
 GLYPHS: Mapping[Verdict, str] = {"consistent": "●", "inconsistent": "▲", "undetermined": "○"}
 
 
-def run(study: AnyStudy, layout: Layout) -> Path:
+def run(subject: Subject) -> Path:
     """Write the report of a finished study into its folder; returns its path.
 
     The same results give the same bytes. Raises StudyError for a file that is missing, damaged or of another study.
     """
-    text = page(study, layout)
-    durable.require_folder(layout.report)
-    durable.write_bytes(layout.report, text.encode())
-    progress.note(str(layout.report))
-    return layout.report
+    text, path = page(subject), subject.layout.report
+    durable.require_folder(path)
+    durable.write_bytes(path, text.encode())
+    progress.note(str(path))
+    return path
 
 
-def page(study: AnyStudy, layout: Layout) -> str:
+def page(subject: Subject) -> str:
     """The page as text; see `run`."""
-    identity = rntk_plan.study_id(study) if isinstance(study, RntkStudy) else plan.study_id(study)
-    rates = read(layout.rates_h5, study_id=identity)
-    plots = _plots(study, layout, rates)
+    rates = read(subject.layout.rates_h5, study_id=subject.identity)
+    plots = _plots(subject, rates)
     environment = Environment(
         loader=PackageLoader("rnnlimits.report", "page"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     environment.filters["verdict_glyph"] = GLYPHS.__getitem__
     return environment.get_template("report.html.j2").render(
-        **_words(study, layout, rates), **_scripts(), plots=plots, static=_static(layout, plots), columns=COLUMNS
+        **_words(subject, rates), **_scripts(), plots=plots, static=_static(subject.layout, plots), columns=COLUMNS
     )
 
 
-def _plots(study: AnyStudy, layout: Layout, rates: Sequence[Rate]) -> list[Plot]:
+def _plots(subject: Subject, rates: Sequence[Rate]) -> list[Plot]:
     """The figures, in the order of the figures stage."""
-    link = partial(places.linked, layout)
-    found = Files(partial(behind, study, layout), link)
+    link = partial(places.linked, subject.layout)
+    found = Files(subject.behind, link)
     groups = (list(group) for _, group in itertools.groupby(rates, key=lambda rate: rate.quantity))
     plots = [rate_plot(members, found) for group in groups if (members := [rate for rate in group if rate.cloud])]
-    if isinstance(study, RntkStudy):
-        return plots + weights_plot(RntkLayout(layout.root).weights_csv)
-    return plots + curve_plots(study, layout, link)
+    return [*plots, *subject.plots(link)]
 
 
-def _words(study: AnyStudy, layout: Layout, rates: Sequence[Rate]) -> Mapping[str, Any]:
+def _words(subject: Subject, rates: Sequence[Rate]) -> Mapping[str, Any]:
     """What the template says in words and tables."""
     shown = [rate for rate in rates if not rate.single]
-    spent = costs(study, layout)
+    spent, layout = costs(subject.parts()), subject.layout
     lines, whole, sentence = cost_rows(layout, spent)
     return {
-        "name": study.name,
+        "name": subject.study.name,
         "version": __version__,
-        "headline": headline(study, shown),
+        "headline": headline(subject, shown),
         "rows": rows(shown),
         "single_probes": len(rates) - len(shown),
         "notes": notes(shown),
@@ -97,8 +90,8 @@ def _words(study: AnyStudy, layout: Layout, rates: Sequence[Rate]) -> Mapping[st
         "total": whole,
         "spent": sentence,
         "provenance": provenance(layout, spent),
-        "places": places.places(layout),
-        "study_yaml": to_yaml(study),
+        "places": places.places(subject),
+        "study_yaml": to_yaml(subject.study),
         "citation": citation,
     }
 
@@ -126,7 +119,7 @@ def _digest(script: str) -> str:
     return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
 
 
-def _static(layout: Layout, plots: Sequence[Plot]) -> dict[str, str]:
+def _static(layout: StudyFolder, plots: Sequence[Plot]) -> dict[str, str]:
     """The study's own SVG of each figure as a data address: for print, and for readers without scripts.
 
     An image cannot run scripts, and names inside it do not meet those of other figures.

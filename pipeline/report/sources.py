@@ -9,7 +9,7 @@ from rnnlimits.elman import plan as rntk_plan
 from rnnlimits.elman.layout import RntkLayout
 from rnnlimits.quantities.elman import ENTRIES, STEP_GAP
 from rnnlimits.statistics.ratefile import Rate
-from rnnlimits.study import AnyStudy, RntkStudy, Study
+from rnnlimits.study import RntkStudy, Study
 from rnnlimits.training import plan
 from rnnlimits.training.layout import Layout
 from rnnlimits.training.plan import Twin
@@ -19,21 +19,16 @@ FROM_DRAWS = ("memory_contraction", "chain_contraction")
 KINDS = {entry.name: entry.kind for entry in ENTRIES}
 
 
-def behind(study: AnyStudy, layout: Layout, rate: Rate, **values: float) -> list[Path]:
-    """The files from which the point of `rate` at these values of what varies (N=64, K=64) was estimated.
-
-    Empty if none can be named, as for a row that is computed from other rows.
-    """
-    if isinstance(study, RntkStudy):
-        return _of_networks(study, RntkLayout(layout.root), rate, values)
+def of_trainings(study: Study, layout: Layout, rate: Rate, values: Mapping[str, float]) -> list[Path]:
+    """The files of a study of trainings from which the point of `rate` at `values` was estimated."""
     if rate.quantity in FROM_DRAWS:
         return [layout.draw]
     if rate.quantity in FROM_POISSON:
         return [layout.poisson]
-    return _of_trainings(study, layout, rate, values)
+    return _ensembles(study, layout, rate, values)
 
 
-def _of_trainings(study: Study, layout: Layout, rate: Rate, values: Mapping[str, float]) -> list[Path]:
+def _ensembles(study: Study, layout: Layout, rate: Rate, values: Mapping[str, float]) -> list[Path]:
     fixed = rate.where
     trained = "beta" in fixed
     wanted = {key: float(value) for key, value in fixed.items() if key in ("beta", "N", "K") and value != "infinity"}
@@ -60,7 +55,8 @@ def _follows(twin: Twin, wanted: Mapping[str, float]) -> bool:
     return wanted.get("K") == twin.steps_per_time
 
 
-def _of_networks(study: RntkStudy, layout: RntkLayout, rate: Rate, values: Mapping[str, float]) -> list[Path]:
+def of_networks(study: RntkStudy, layout: RntkLayout, rate: Rate, values: Mapping[str, float]) -> list[Path]:
+    """The same of a study of the recurrent NTK."""
     names = [named.name for named in study.elmans if named.at == rate.at]
     kind = "descent" if rate.quantity == STEP_GAP else KINDS.get(rate.quantity)
     cells = [cell for cell in rntk_plan.cells(study) if cell.kind == kind and cell.network in names]

@@ -13,47 +13,16 @@ from rnnlimits.base.errors import StudyError
 from rnnlimits.files import digests, provenance
 from rnnlimits.files.reading import FORMAT, attribute_of, digest_of, open_complete, shown
 from rnnlimits.files.variables import dims_of, groups, values_of, variables
+from rnnlimits.plan.layout import STATES, StudyFolder
+from rnnlimits.plan.parts import ensembles
 from rnnlimits.study import load_any
-from rnnlimits.training.layout import STATES, Layout
 
-TRAINING = ("cell_id", "cell", "beta", "width", "steps_per_time", "depth", "alpha", "horizon")
-MACHINE = ("backend", "device")
-NETWORK = ("cell_id", "cell", "width", "network")
-GRAM = ("gram_id", "network", "precision")
-OF_NO_STUDY = {"gram-shard", "gram-ensemble"}  # of a matrix that belongs to a user
-# Root attributes beside provenance.FIELDS, by kind.
-ATTRIBUTES = {
-    "train-shard": (*TRAINING, *MACHINE, "first", "count"),
-    "train-ensemble": (*TRAINING, "joined_along", "shard_count"),
-    "draw-shard": ("draw_id", "block", "exact", *MACHINE),
-    "draw": ("draw_id", "exact", *MACHINE),
-    "twin-shard": ("twin_id", "steps_per_time", "alpha", "horizon", *MACHINE, "first", "count"),
-    "twin-ensemble": ("twin_id", "steps_per_time", "alpha", "horizon", "joined_along", "shard_count"),
-    "limit": ("draw_id", "limit_id", "exact", *MACHINE),
-    "poisson": ("draw_id", "limit_id", *MACHINE),
-    "rates": MACHINE,
-    "kernel-shard": (*NETWORK, *MACHINE, "first", "count"),
-    "kernel-ensemble": (*NETWORK, "joined_along", "shard_count"),
-    "descent-shard": (*NETWORK, *MACHINE, "first", "count"),
-    "descent-ensemble": (*NETWORK, "joined_along", "shard_count"),
-    "rntk-limit": ("networks", *MACHINE),
-    "gram-shard": (*GRAM, "backend", "first", "count"),
-    "gram-ensemble": (*GRAM, "joined_along", "shard_count"),
-}
-_STATE = ("rounding", "state_version", "done", "chain_step", "seconds")
-ATTRIBUTES |= {
-    "train-state": (*ATTRIBUTES["train-shard"], *_STATE),
-    "twin-state": (*ATTRIBUTES["twin-shard"], *_STATE),
-}
+_KINDS = [kind for kind in experiments.file_kinds() if kind.kind]
+OF_NO_STUDY = {kind.kind for kind in _KINDS if not kind.is_of_study}  # such as a matrix that belongs to a user
+# Root attributes besides provenance.FIELDS, by kind.
+ATTRIBUTES = {kind.kind: kind.attributes for kind in _KINDS}
 # What the results of a study are called; another kind under such a name is a file in the wrong place.
-KIND_OF_NAME = {
-    "draw.h5": "draw",
-    "limit.h5": "limit",
-    "poisson.h5": "poisson",
-    "rates.h5": "rates",
-    "kernels.h5": "rntk-limit",
-    "gram.h5": "gram-ensemble",
-}
+KIND_OF_NAME = {kind.file: kind.kind for kind in _KINDS if kind.file}
 # Shown first and in this order by `inspect`; the study's text has its own line.
 SHOWN_FIRST = ("study", "study_id", "cell_id", "precision", "seed", "backend", "device", "created")
 
@@ -109,11 +78,14 @@ def missing(root: Path) -> list[str]:
 
     Raises StudyError if the folder's study.yaml cannot be read.
     """
-    layout = Layout(root)
+    layout = StudyFolder(root)
     if not layout.study_yaml.is_file():
         return []
-    wanted = experiments.results(load_any(layout.study_yaml), root)
-    return [f"{path}: is missing; rnnlimits run makes it" for path in wanted if not path.exists()]
+    experiment = experiments.at(load_any(layout.study_yaml), root)
+    outputs = [ensemble.output for ensemble in ensembles(experiment.parts())]
+    outputs += [output for step in experiment.steps() for output in step.outputs]
+    paths = [output.path for output in outputs if output.kind.kind]
+    return [f"{path}: is missing; rnnlimits run makes it" for path in paths if not path.exists()]
 
 
 def _file_faults(path: Path) -> list[str]:

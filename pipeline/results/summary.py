@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from rnnlimits import experiments
 from rnnlimits.base import tables as columns
 from rnnlimits.base.errors import StudyError
-from rnnlimits.elman.layout import RntkLayout
+from rnnlimits.plan.files import FIGURES, RATES_CSV, RATES_H5, REPORT
+from rnnlimits.plan.layout import StudyFolder
 from rnnlimits.statistics import ratefile
 from rnnlimits.statistics.ratefile import Rate
-from rnnlimits.training.layout import Layout
-
-ENSEMBLES = "the ensembles; rnnlimits inspect FILE shows what is in one"
 
 
 def summary(root: Path) -> str:
@@ -29,23 +28,16 @@ def summary(root: Path) -> str:
 
 def rates_of(root: Path) -> list[Rate]:
     """The rates in results folder `root`. Raises StudyError if they are missing or not complete."""
-    layout = Layout(root)
+    layout = StudyFolder(root)
     if not layout.rates_h5.exists():
         raise StudyError(f"{root}: has no rates; give results/STUDY of a study that has run (rnnlimits run STUDY)")
     return ratefile.read(layout.rates_h5)
 
 
 def places(root: Path) -> list[tuple[Path, str]]:
-    """Files and folders of the results folder `root` that are there, each with what it is."""
-    layout = Layout(root)
-    every = (
-        (layout.report, "all of it on one page, for a browser"),
-        (layout.figures, "the figures, SVG and PNG"),
-        (layout.rates_csv, "this table, to be read by programs"),
-        (layout.rates_h5, "every point behind it"),
-        (layout.limit, "the limit"),
-        (RntkLayout(root).kernels, "the sequences, the limit's kernels"),
-        (RntkLayout(root).weights_csv, "weight of time steps"),
-        *((layout.root / name, ENSEMBLES) for name in ("train", "kernel", "descent")),
-    )
-    return [(path, words) for path, words in every if path.exists()]
+    """Files and folders of the results folder `root` that exist, each with what it is."""
+    own = [kind for each in experiments.KINDS.values() for kind in each.files if kind.caption]
+    fixed = [(kind.file, kind.caption) for kind in (REPORT, FIGURES, RATES_CSV, RATES_H5, *own) if kind.file]
+    folders = [(kind.folder, kind.caption) for kind in own if kind.folder]
+    every = ((root / name, caption) for name, caption in (*fixed, *folders))
+    return [(path, caption) for path, caption in every if path.exists()]

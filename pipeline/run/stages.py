@@ -8,10 +8,11 @@ import shlex
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mpi4py import MPI
 
@@ -19,16 +20,12 @@ from rnnlimits import experiments
 from rnnlimits.base import progress
 from rnnlimits.base.errors import StudyError
 from rnnlimits.base.locks import exclusive
-from rnnlimits.cluster.parts import DRAW, TWIN
-from rnnlimits.elman import plan as rntk_plan
-from rnnlimits.elman import train as networks
-from rnnlimits.elman.layout import RntkLayout
 from rnnlimits.kernels import backend, processor
 from rnnlimits.kernels.problem import Backend
+from rnnlimits.plan.layout import StudyFolder
+from rnnlimits.plan.parts import Experiment, Part
 from rnnlimits.ranks import gpus, parallel
-from rnnlimits.study import AnyStudy, RntkStudy, Study, load_any
-from rnnlimits.training import draw, plan, train, twin
-from rnnlimits.training.layout import Layout
+from rnnlimits.study import AnyStudy, load_any
 
 Say = Callable[[str], None]
 
@@ -74,48 +71,35 @@ def _distributed(comm: MPI.Intracomm, order: Order) -> None:
     study = parallel.on_root(comm, lambda: _checked(order.study))
     parallel.on_root(comm, lambda: _begin_log(comm, order))
     be = _same_backend(comm, order)
-    if isinstance(study, RntkStudy):
-        _networks(comm, study, be, order)
-        return
-    layout = Layout.of(study, order.results)
-    for part in _parts(study, order):
-        _one_part(comm, study, layout, be, part, order.say if order.stage == "work" else None)
+    experiment = experiments.of(study, order.results)
+    wait = order.say if order.stage == "work" else None  # for another process, such as a job left over, to end first
+    for part in parallel.together(comm, lambda: chosen(experiment, order)):
+        with _held_by_root(comm, experiment.layout, part.lock, wait):
+            part.run(comm, be)
 
 
-def _networks(comm: MPI.Intracomm, study: RntkStudy, be: Backend, order: Order) -> None:
-    """The packs of networks that were asked for."""
-    if order.stage not in ("train", "work"):
-        experiments.require_training(study, f"stage {order.stage}")
-    layout = RntkLayout.of(study, order.results)
-    packs = order.parts or ([order.pack] if order.pack else list(rntk_plan.packs(study)))
-    for pack in packs:
-        with _held_by_root(comm, layout, f"train-{pack}", order.say if order.stage == "work" else None):
-            networks.run(study, layout, pack, comm, be)
-
-
-def _parts(study: Study, order: Order) -> Sequence[str]:
-    """The parts that were asked for, by name."""
+def chosen(experiment: Experiment, order: Order) -> list[Part]:
+    """The parts that were asked for. Raises StudyError for one that the study does not have."""
+    parts = experiment.parts()
     if order.stage == "work":
-        return order.parts
-    if order.stage == "twin":
-        return [f"{TWIN}{order.steps:05d}" if order.steps else TWIN]
-    if order.stage == "train":
-        return [order.pack] if order.pack else list(plan.packs(study))
-    return [DRAW]
+        by_name = {part.name: part for part in parts}
+        return [by_name[_known(experiment, "part", name, by_name)] for name in order.parts]
+    if order.stage not in experiment.parallel:
+        raise experiments.has_no(experiment.study, f"stage {order.stage}")
+    mine = [part for part in parts if part.command == order.stage]
+    asked = order.pack if order.steps is None else order.steps
+    if asked is None:
+        return mine
+    by_option = {part.option[1]: part for part in mine if part.option}
+    what = "pack" if order.steps is None else f"{order.stage} with K ="
+    return [by_option[_known(experiment, what, asked, by_option)]]
 
 
-def _one_part(comm: MPI.Intracomm, study: Study, layout: Layout, be: Backend, part: str, wait: Say | None) -> None:
-    """Run one part under its lock. wait: told when another process, such as a job left over, has to end first."""
-    if part == DRAW:
-        with _held_by_root(comm, layout, "draw", wait):
-            draw.run(study, layout, comm, be)
-    elif part.startswith(TWIN):
-        with _held_by_root(comm, layout, part.removesuffix("-K"), wait):
-            steps = part.removeprefix(TWIN)
-            twin.run(study, layout, int(steps) if steps.isdecimal() else None, comm, be)
-    else:
-        with _held_by_root(comm, layout, f"train-{part}", wait):
-            train.run(study, layout, part, comm, be)
+def _known(experiment: Experiment, what: str, asked: Any, allowed: Mapping[Any, Part]) -> Any:
+    if asked in allowed:
+        return asked
+    names = ", ".join(map(str, allowed)) or "none"
+    raise StudyError(f"{experiment.study.source}: there is no {what} {asked}; allowed: {names}")
 
 
 def _begin_log(comm: MPI.Intracomm, order: Order) -> None:
@@ -124,7 +108,7 @@ def _begin_log(comm: MPI.Intracomm, order: Order) -> None:
 
 
 @contextmanager
-def _held_by_root(comm: MPI.Intracomm, layout: Layout, name: str, wait: Say | None) -> Iterator[None]:
+def _held_by_root(comm: MPI.Intracomm, layout: StudyFolder, name: str, wait: Say | None) -> Iterator[None]:
     """The lock `name`, held by rank 0 for all.
 
     Raises StudyError on all ranks if another process has it, unless there is a `wait` to tell so.
@@ -177,61 +161,10 @@ def _announce(comm: MPI.Intracomm, gpu: int, say: Say) -> None:
 
 
 def serial(order: Order) -> None:
-    """Run limit, poisson, rates, figures or report in this process."""
-    study = _checked(order.study)
-    layout = RntkLayout.of(study, order.results)
-    with exclusive(layout.locks, order.stage):
-        if isinstance(study, RntkStudy):
-            _of_networks(study, layout, order)
-        else:
-            _SERIAL[order.stage](study, layout, order)
-
-
-def _of_networks(study: RntkStudy, layout: RntkLayout, order: Order) -> None:
-    be = processor(order.backend, warn=order.say)
-    if order.stage == "rates":
-        from rnnlimits.rates import elman as rates
-
-        rates.run(study, layout, be)
-    elif order.stage == "figures":
-        from rnnlimits.figures import elman as figures
-
-        figures.run(study, layout, be)
-    elif order.stage == "report":
-        _report(study, layout, order)
-    else:
-        experiments.require_training(study, f"stage {order.stage}")
-
-
-# Imported when they run: plotting takes a second to import, and only the stage that plots pays for it.
-def _limit(study: Study, layout: Layout, order: Order) -> None:
-    from rnnlimits.training import limit
-
-    limit.run(study, layout, processor(order.backend, warn=order.say))
-
-
-def _poisson(study: Study, layout: Layout, order: Order) -> None:
-    from rnnlimits.training import constants as fluctuations
-
-    fluctuations.run(study, layout, processor(order.backend, warn=order.say))
-
-
-def _rates(study: Study, layout: Layout, order: Order) -> None:
-    from rnnlimits.rates import stage as rates
-
-    rates.run(study, layout, processor(order.backend, warn=order.say))
-
-
-def _figures(study: Study, layout: Layout, _: Order) -> None:
-    from rnnlimits.figures import rates as figures
-
-    figures.run(study, layout)
-
-
-def _report(study: AnyStudy, layout: Layout, _: Order) -> None:
-    from rnnlimits import report
-
-    report.run(study, layout)
-
-
-_SERIAL = {"limit": _limit, "poisson": _poisson, "rates": _rates, "figures": _figures, "report": _report}
+    """Run one step, such as limit, rates or report, in this process."""
+    experiment = experiments.of(_checked(order.study), order.results)
+    step = next((step for step in experiment.steps() if step.name == order.stage), None)
+    if step is None:
+        raise experiments.has_no(experiment.study, f"stage {order.stage}")
+    with exclusive(experiment.layout.locks, order.stage):
+        step.run(lambda: processor(order.backend, warn=order.say))

@@ -14,16 +14,16 @@ from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 
+from rnnlimits import experiments
 from rnnlimits.base.errors import REFUSALS, StudyError
 from rnnlimits.base.locks import exclusive, sign
 from rnnlimits.base.variables import BACKEND
 from rnnlimits.cluster import endings, leftovers, submission
-from rnnlimits.experiments import check, ensembles
 from rnnlimits.kernels import gpu_count, require_known
 from rnnlimits.kernels.problem import KernelError
+from rnnlimits.plan.parts import Experiment, Part, ensembles
 from rnnlimits.run import shipped
 from rnnlimits.study import AnyStudy
-from rnnlimits.training.layout import Layout
 
 LOG_LINES = 12
 
@@ -38,13 +38,14 @@ def run(
     """
     require_known(backend)
     cores = cores or gpu_ranks(backend, elsewhere=bool(further))
-    check(study)
-    layout = Layout.of(study, results)
+    experiment = experiments.of(study, results)
+    experiment.checks()
+    layout = experiment.layout
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(shipped.SNAKEFILE), "--configfile", str(path)]
     command += ["--cores", str(cores) if cores else "all", "--config", f"results={json.dumps(str(results))}"]
     command += [f"backend={backend}", "--quiet", "all"]
     with exclusive(layout.locks, "run") as lock:
-        return _guarded([*command, *further], lock, study, layout)
+        return _guarded([*command, *further], lock, experiment)
 
 
 def submit(
@@ -56,8 +57,9 @@ def submit(
     Exit codes and errors as for `run`; StudyError also where Slurm cannot be asked.
     """
     submission.require_plain(path, results, profile)
-    check(study)
-    layout = Layout.of(study, results)
+    experiment = experiments.of(study, results)
+    experiment.checks()
+    layout = experiment.layout
     prefix = leftovers.prefix(layout.root)
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(shipped.SNAKEFILE), "--configfile", str(path)]
     command += ["--profile", str(profile), "--slurm-jobname-prefix", prefix]
@@ -65,7 +67,7 @@ def submit(
     command.append(f"backend={backend}")
     with exclusive(layout.locks, "run") as lock:
         leftovers.cancel(prefix, say=_say)
-        code = _guarded([*command, *further], lock, study, layout)
+        code = _guarded([*command, *further], lock, experiment)
         with suppress(StudyError):  # the run has ended; only words about it are missing
             for line in endings.told(prefix, submission.profile(profile).logs):
                 _say(line)
@@ -76,17 +78,18 @@ def _say(line: str) -> None:
     print(f"rnnlimits: {line}", file=sys.stderr)
 
 
-def _guarded(command: Sequence[str], lock: int, study: AnyStudy, layout: Layout) -> int:
+def _guarded(command: Sequence[str], lock: int, experiment: Experiment) -> int:
     """Run Snakemake under our own lock, which unlike Snakemake's ends with a process that is killed."""
     os.environ.update(environment())
     require_mpiexec()
+    locks = experiment.layout.locks
     # A workflow profile would only say the same, and is announced on every run.
     guard = [*colours(), "--nolock", "--rerun-incomplete", "--keep-going", "--workflow-profile", "none"]
-    for stale in layout.locks.glob("refusals-*"):  # of a run that was killed; the lock is ours
+    for stale in locks.glob("refusals-*"):  # of a run that was killed; the lock is ours
         stale.unlink(missing_ok=True)
     # In the results folder, which jobs on other nodes see as well.
-    with tempfile.NamedTemporaryFile("r", dir=layout.locks, prefix="refusals-") as refusals:
-        forget_broken_ensembles(study, layout)
+    with tempfile.NamedTemporaryFile("r", dir=locks, prefix="refusals-") as refusals:
+        forget_broken_ensembles(experiment)
         os.environ[REFUSALS] = str(Path(refusals.name).resolve())
         code = supervise([*command, *guard], lock)
         if code != 0 and refusals.read():
@@ -115,13 +118,13 @@ def gpu_ranks(backend: str, elsewhere: bool = False) -> int | None:
         raise
 
 
-def forget_broken_ensembles(study: AnyStudy, layout: Layout) -> None:
+def forget_broken_ensembles(experiment: Experiment) -> None:
     """Remove ensembles that miss a shard: they hold no values, and Snakemake would think them up to date."""
-    for ensemble, shards in ensembles(study, layout.root):
-        missing = [path for path in shards if not path.exists()]
-        if missing and ensemble.exists():
+    for ensemble in ensembles(experiment.parts()):
+        missing = [block.path for block in ensemble.blocks if not block.path.exists()]
+        if missing and ensemble.is_virtual and ensemble.output.path.exists():
             print(f"{missing[0]}: is missing; it is made again", file=sys.stderr)
-            ensemble.unlink()
+            ensemble.output.path.unlink()
 
 
 def supervise(command: Sequence[str], lock: int) -> int:
@@ -199,3 +202,24 @@ def require_mpiexec() -> None:
     """Raises StudyError if there is no mpiexec on PATH."""
     if shutil.which("mpiexec") is None:
         raise StudyError("mpiexec: not found on PATH; install MPI, for instance with: python -m pip install mpich")
+
+
+# --- rules -----------------------------------------------------------------------------------------------------
+
+
+def part_command(part: Part) -> str:
+    """The words after `rnnlimits` in the rule of a part, with the rule's params in braces."""
+    if part.command == "work":
+        return "work {params.study:q} {params.part:q}"
+    option = f" --{part.option[0]} {{params.{part.option[0]}}}" if part.option else ""
+    return f"{part.command} {{params.study:q}}{option}"
+
+
+def part_params(part: Part) -> dict[str, object]:
+    """Params of the rule of a part besides the study: what its command names, and the identity."""
+    named = {"part": part.name} if part.command == "work" else dict([part.option] if part.option else [])
+    identity = part.identity
+    # Snakemake compares params as text, and results that exist have a list of cells here.
+    if isinstance(identity, tuple) and all(isinstance(cell, tuple) for cell in identity):
+        identity = list(identity)
+    return {**named, "identity": identity}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from rnnlimits.study.base import AnyStudy
 from rnnlimits.study.elman import RntkStudy
-from rnnlimits.study.model import AnyStudy, Study, json_schema, load, load_any, loads, loads_any, to_yaml
+from rnnlimits.study.model import Study, json_schema, load, load_any, loads, loads_any, to_yaml
 
 __all__ = ["AnyStudy", "RntkStudy", "Study", "json_schema", "load", "load_any", "loads", "loads_any", "to_yaml"]

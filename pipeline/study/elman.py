@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import Annotated, Literal, NamedTuple, Self
 
-from pydantic import Field, PrivateAttr, model_validator
+from pydantic import Field, model_validator
 
 from rnnlimits.base.fields import FINITE, WHOLE, Allowed, Count, Found, Positive, Section, refusal
 from rnnlimits.kernels.rntk.network import MOST_LAYERS, Elman
+from rnnlimits.study.base import AnyStudy
+from rnnlimits.study.identity import RANDOMNESS_VERSION, identity
 
 Seed = Annotated[int, Field(strict=True, ge=0, le=2**32 - 1), WHOLE, Allowed("a whole number from 0 to 4294967295")]
 StudyName = Annotated[
@@ -149,7 +150,7 @@ class Named(NamedTuple):
         return f"phi={self.elman.activation} L={self.elman.layers}"
 
 
-class RntkStudy(Section):
+class RntkStudy(AnyStudy):
     """A study of the recurrent NTK at finite width."""
 
     experiment: Literal["rntk"] = Field(description="Which kind of study this is")
@@ -165,8 +166,6 @@ class RntkStudy(Section):
     training: Descent | None = Field(default=None, description="Networks trained on a few of the sequences")
     weights: TimeWeights | None = Field(default=None, description="Weight of time steps in the limit's kernels")
 
-    _source: Path = PrivateAttr(default=Path("study"))
-
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         check_distinct("networks", tuple(section.activation for section in self.networks))
@@ -179,9 +178,10 @@ class RntkStudy(Section):
         return self
 
     @property
-    def source(self) -> Path:
-        """The file that the study came from."""
-        return self._source
+    def identity(self) -> str:
+        """12 hexadecimal digits of what changes any result of the study."""
+        every = self.model_dump(mode="json", exclude={"name"})
+        return identity({**every, "randomness": RANDOMNESS_VERSION})
 
     @property
     def elmans(self) -> tuple[Named, ...]:

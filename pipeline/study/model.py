@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import Field, PrivateAttr, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 from pydantic.json_schema import models_json_schema
 
 from rnnlimits.base.errors import StudyError
 from rnnlimits.base.fields import Count, Found, Section, Several, Switch, nearest, refusal, show
 from rnnlimits.chains.base import AnyChain, after_registration
 from rnnlimits.chains.targets import Target
+from rnnlimits.study.base import AnyStudy
 from rnnlimits.study.elman import RntkStudy, Seed, StudyName
 from rnnlimits.study.errors import one_line
+from rnnlimits.study.identity import study_id
 from rnnlimits.study.network import GaussianW, Network
 from rnnlimits.study.text import parse
 from rnnlimits.study.training import Training
@@ -66,7 +68,7 @@ class TwinSection(Section):
     paths: Count = Field(default=256, description="Paths at each of the further K; a multiple of the block's paths")
 
 
-class Study(Section):
+class Study(AnyStudy):
     """A study: what is measured, and how precisely."""
 
     name: StudyName = Field(description="Names the folder results/NAME")
@@ -82,8 +84,6 @@ class Study(Section):
     limit: Limit = Field(default=Limit(), description="Quadrature of the limit")
     twin: TwinSection = Field(default=TwinSection(), description="Infinite-width twins")
     experiment: Literal["training"] = Field(default="training", description="Which kind of study this is")
-
-    _source: Path = PrivateAttr(default=Path("study"))
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -113,9 +113,15 @@ class Study(Section):
             self.target.check(self.dimension, self.hidden)
 
     @property
-    def source(self) -> Path:
-        """The file that the study came from; a recorded series is looked up beside it."""
-        return self._source
+    def identity(self) -> str:
+        """12 hexadecimal digits of what changes any result of the study."""
+        return study_id(self)
+
+    def values(self, folder: Path | None = None) -> dict[str, Any]:
+        """See `AnyStudy.values`; files of the chain are found from `folder`."""
+        if folder is None:
+            return super().values()
+        return self.model_copy(update={"chain": self.chain.moved(self.source.parent, folder)}).values()
 
     @property
     def dimension(self) -> int:
@@ -137,9 +143,8 @@ class Study(Section):
 
 after_registration(lambda: Study.model_rebuild(force=True))
 
-AnyStudy = Study | RntkStudy
-EXPERIMENTS: dict[str, type[Study] | type[RntkStudy]] = {"training": Study, "rntk": RntkStudy}
-_Model = TypeVar("_Model", Study, RntkStudy)
+# A new kind of study is a model in a module of its own, a line here, and one in `rnnlimits.experiments.KINDS`.
+EXPERIMENTS: dict[str, type[AnyStudy]] = {"training": Study, "rntk": RntkStudy}
 
 
 def load(path: Path | str) -> Study:
@@ -164,10 +169,10 @@ def _text(path: Path) -> str:
 def loads(text: str, origin: Path | str) -> Study:
     """Check the text of a study file; `origin` names it in errors and is where relative paths start."""
     study = loads_any(text, origin)
-    if isinstance(study, RntkStudy):
+    if not isinstance(study, Study):
         raise StudyError(
-            f"{origin}: experiment is rntk, which has no such stage; its verbs are check, plan, run, train, rates, "
-            "figures, summary and those that read files"
+            f"{origin}: experiment is {study.experiment}, which has no such stage; its verbs are check, plan, run, "
+            "train, rates, figures, summary and those that read files"
         )
     return study
 
@@ -180,12 +185,10 @@ def loads_any(text: str, origin: Path | str) -> AnyStudy:
     kind = raw.get("experiment", "training") if isinstance(raw, dict) else "training"
     if kind not in list(EXPERIMENTS):
         raise StudyError(f"{origin}: experiment is {show(kind)}; {nearest(str(kind), EXPERIMENTS)}")
-    if kind == "rntk":
-        return _validated(RntkStudy, raw, origin)
-    return _validated(Study, raw, origin)
+    return _validated(EXPERIMENTS[kind], raw, origin)
 
 
-def _validated(model: type[_Model], raw: object, origin: Path | str) -> _Model:
+def _validated(model: type[AnyStudy], raw: object, origin: Path | str) -> AnyStudy:
     try:
         study = model.model_validate(raw)
     except ValidationError as error:
@@ -199,10 +202,7 @@ def to_yaml(study: AnyStudy, folder: Path | None = None) -> str:
 
     folder: where the text will lie, if not beside the study's own file; a recorded series is found from there.
     """
-    if folder is not None and isinstance(study, Study):
-        study = study.model_copy(update={"chain": study.chain.moved(study.source.parent, folder)})
-    values: dict[str, Any] = study.model_dump(mode="json", exclude_none=True)
-    return yaml.safe_dump(values, sort_keys=False, default_flow_style=None, width=100)
+    return yaml.safe_dump(study.values(folder), sort_keys=False, default_flow_style=None, width=100)
 
 
 def json_schema() -> dict[str, Any]:

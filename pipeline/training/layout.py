@@ -1,32 +1,15 @@
-"""Every path below results/STUDY. Nothing else in the project builds such a path."""
+"""Every path below results/STUDY that only a study of trainings has. Nothing else in the project builds one."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
 
-from rnnlimits.study import AnyStudy
+from rnnlimits.plan.layout import StudyFolder
 from rnnlimits.training.plan import Block, Cell, Twin, TwinBlock
 
-STATES = "checkpoints"  # the folder of saved states
 
-
-@dataclass(frozen=True)
-class Layout:
-    """The folder of one study's results; shards lie in folders named by the identity of what they hold."""
-
-    root: Path
-
-    @classmethod
-    def of(cls, study: AnyStudy, results: Path = Path("results")) -> Self:
-        """The layout of a study below `results`."""
-        return cls(results / study.name)
-
-    @property
-    def shards(self) -> Path:
-        """All shards, of trainings and of draws."""
-        return self.root / "shards"
+class Layout(StudyFolder):
+    """The folder of a study of trainings."""
 
     def shard_folder(self, cell: Cell, cell_id: str) -> Path:
         """The shards of one cell; another seed, say, is another folder, and nothing is overwritten."""
@@ -55,11 +38,6 @@ class Layout:
     def twin(self, twin: Twin) -> Path:
         """The ensemble of the twins of one K."""
         return self.root / "twin" / f"K{twin.steps_per_time:05d}.h5"
-
-    @property
-    def states(self) -> Path:
-        """Saved states of blocks under way, in folders as the shards'."""
-        return self.root / STATES
 
     def state_folder(self, cell: Cell, cell_id: str) -> Path:
         """The saved states of one cell."""
@@ -104,42 +82,3 @@ class Layout:
     def memory_csv(self) -> Path:
         """Convergence of the memory in hidden updates and hidden units."""
         return self.root / "memory.csv"
-
-    @property
-    def rates_h5(self) -> Path:
-        """The rates and every point behind them."""
-        return self.root / "rates.h5"
-
-    @property
-    def rates_csv(self) -> Path:
-        """The rates as a table."""
-        return self.root / "rates.csv"
-
-    @property
-    def figures(self) -> Path:
-        """The folder of figures."""
-        return self.root / "figures"
-
-    def figure(self, name: str, suffix: str) -> Path:
-        """One figure; suffix svg or png."""
-        return self.figures / f"{name}.{suffix}"
-
-    @property
-    def report(self) -> Path:
-        """The page that shows all of it."""
-        return self.root / "report.html"
-
-    @property
-    def study_yaml(self) -> Path:
-        """The study with every default written out."""
-        return self.root / "study.yaml"
-
-    @property
-    def logs(self) -> Path:
-        """The folder of logs."""
-        return self.root / "logs"
-
-    @property
-    def locks(self) -> Path:
-        """The folder of locks."""
-        return self.root / ".locks"

@@ -5,21 +5,38 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from rnnlimits import experiments
 from rnnlimits.base.errors import StudyError
+from rnnlimits.plan.layout import StudyFolder
+from rnnlimits.plan.parts import Ensemble, Part
 from rnnlimits.study import AnyStudy, load_any
-from rnnlimits.training.layout import Layout
-from rnnlimits.watch import planned, workers
+from rnnlimits.watch import workers
 from rnnlimits.watch.estimate import SoFar, estimate, pace
 from rnnlimits.watch.holders import Holder, Locks
 from rnnlimits.watch.listing import Listing
 from rnnlimits.watch.logs import Log, Logs
 from rnnlimits.watch.moment import CellNow, PartNow, Run, Snapshot, Worker
-from rnnlimits.watch.planned import Part, Planned, Programme
 from rnnlimits.watch.states import States
 
 Recent = tuple[int, int] | tuple[None, None]  # work and number of shards; None as long as not all were asked when
+
+
+@dataclass(frozen=True)
+class Programme:
+    """A study with all its parts in the order of work, and the files that each step leaves."""
+
+    study: AnyStudy
+    parts: tuple[Part, ...]
+    stages: Mapping[str, tuple[Path, ...]]
+
+
+def programme(study: AnyStudy, root: Path) -> Programme:
+    """The programme of a study whose results folder is `root`."""
+    experiment = experiments.at(study, root)
+    return Programme(study, experiment.parts(), {step.name: step.paths for step in experiment.steps()})
 
 
 class Watcher:
@@ -28,12 +45,12 @@ class Watcher:
     def __init__(self, root: Path, study: Path | None = None) -> None:
         """study: its file, for a folder without study.yaml. Raises StudyError if `root` is no results folder."""
         require_results(root)
-        self._layout, self._given = Layout(root), study
+        self._layout, self._given = StudyFolder(root), study
         self._listing = Listing()
         self._locks = Locks(self._layout.locks, self._listing)
         self._logs = Logs(self._layout.logs, self._listing)
         self._states = States(self._listing)
-        self._loaded: tuple[int, AnyStudy, Programme] | None = None
+        self._loaded: tuple[int, Programme] | None = None
 
     def look(self) -> Snapshot:
         """One refresh. Raises StudyError for a study file that is there and cannot be read."""
@@ -57,7 +74,7 @@ class Watcher:
             return
         if self._loaded is None or self._loaded[0] != changed:
             study = load_any(path)
-            self._loaded = (changed, study, planned.of(study, self._layout.root))
+            self._loaded = (changed, programme(study, self._layout.root))
 
     def _unknown(self, run: Run, now: float) -> Snapshot:
         """Of a folder whose run has not yet said what it is going to do."""
@@ -68,7 +85,8 @@ class Watcher:
 
     def _known(self, holders: Mapping[str, Holder], logs: Sequence[Log], run: Run, now: float) -> Snapshot:
         assert self._loaded is not None
-        _, study, programme = self._loaded
+        _, programme = self._loaded
+        study = programme.study
         active = workers.workers_of(logs, now, run, holders)
         busy = _busy(active, holders)
         parts = tuple(self._part(part, busy) for part in programme.parts)
@@ -90,24 +108,24 @@ class Watcher:
         )
 
     def _part(self, part: Part, busy: set[str]) -> PartNow:
-        looked = [self._cell(cell) for cell in part.cells]
+        looked = [self._cell(ensemble) for ensemble in part.ensembles]
         cells = tuple(cell for cell, _ in looked)
         planned, done, saved = (sum(getattr(cell, name) for cell in cells) for name in ("planned", "done", "saved"))
         state = "partial" if done or saved else "waiting"
         if done == planned and all(path.exists() for path in part.outputs):
             state = "done"
-        if part.name in busy or (part.label in busy and state != "done"):
+        if part.lock in busy or (part.label in busy and state != "done"):
             state = "running"
         work = sum(amount for _, amount in looked)
-        return PartNow(part.name, state, part.unit, planned, done, saved, part.work, work, cells)
+        return PartNow(part.lock, state, part.unit, planned, done, saved, part.work, work, cells)
 
-    def _cell(self, cell: Planned) -> tuple[CellNow, int]:
+    def _cell(self, cell: Ensemble) -> tuple[CellNow, int]:
         """The cell, and the work behind its shards."""
         names = self._listing.names(cell.shards)
         there = [name for name in cell.work if name in names]
         work, total = sum(cell.work[name] for name in there), sum(cell.work.values())
         saved: dict[str, int | None] = {}
-        if cell.steps and len(there) < len(cell.work):
+        if cell.states is not None and len(there) < len(cell.work):
             saved = self._states.found(cell.states, (name for name in cell.work if name not in names))
         under_way = sum(cell.work[name] * (steps or 0) / cell.steps for name, steps in saved.items())
         share = min(1.0, (work + under_way) / total) if total else 1.0
@@ -117,11 +135,11 @@ class Watcher:
         """By unit, what appeared since the run began."""
         found: dict[str, Recent] = {part.unit: (0, 0) for part in programme.parts}
         for part in programme.parts if since is not None else ():
-            for cell in part.cells:
+            for cell in part.ensembles:
                 found[part.unit] = _both(found[part.unit], self._recent_of(cell, since or 0.0))
         return found
 
-    def _recent_of(self, cell: Planned, since: float) -> Recent:
+    def _recent_of(self, cell: Ensemble, since: float) -> Recent:
         names = self._listing.names(cell.shards)
         if not names or not self._listing.changed_since(cell.shards, since):
             return 0, 0
@@ -138,7 +156,7 @@ def require_results(root: Path) -> None:
         what = "is not a folder" if root.exists() else "is missing"
         raise StudyError(f"{root}: {what}; give results/STUDY, which rnnlimits run makes when it starts")
     names = {entry.name for entry in root.iterdir()}
-    layout = Layout(root)
+    layout = StudyFolder(root)
     ours = {path.name for path in (layout.study_yaml, layout.shards, layout.logs, layout.locks, layout.rates_h5)}
     if names and not names & ours:
         below = sorted(str(path.parent) for path in root.glob("*/.locks"))[:5]

@@ -1,0 +1,142 @@
+"""`experiment: training`: networks of finite width, trained online, against their kernel limit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rnnlimits.experiments.base import BaseExperiment, span
+from rnnlimits.plan.files import MACHINE, RATES_CSV, RATES_H5
+from rnnlimits.plan.parts import FileKind, Output, Pace, Part, Step
+from rnnlimits.study import Study
+from rnnlimits.training import checks, parts, plan
+from rnnlimits.training.layout import Layout
+
+if TYPE_CHECKING:
+    from rnnlimits.kernels.problem import Backend
+    from rnnlimits.report.plots import Plot
+    from rnnlimits.report.rate_plots import ToLink
+    from rnnlimits.statistics.ratefile import Rate
+
+LIMIT = FileKind("limit", ("draw_id", "limit_id", "exact", *MACHINE), "limit.h5", "the limit")
+POISSON = FileKind("poisson", ("draw_id", "limit_id", *MACHINE), "poisson.h5")
+
+
+class Trainings(BaseExperiment[Study, Layout]):
+    """A study of trainings with its results folder."""
+
+    kind = "training"
+    parallel = ("draw", "twin", "train")
+    serial = ("limit", "poisson", "rates", "figures", "report")
+    files = (*parts.FILES, LIMIT, POISSON)
+    uses_gpus = True
+    operation = "unit-steps"
+    whole = "all trainings"
+
+    @classmethod
+    def at(cls, study: Study, root: Path) -> Trainings:
+        """A study whose results folder is `root`."""
+        return cls(study, Layout(root))
+
+    def checks(self) -> list[str]:
+        """Findings of all numerical checks. Raises StudyError or KernelError for a bad study."""
+        return checks.check(self.study)
+
+    def parts(self) -> tuple[Part, ...]:
+        """Draws, twins by K, packs by width."""
+        return parts.parts(self.study, self.layout)
+
+    def packs(self) -> tuple[Part, ...]:
+        """The packs of trainings."""
+        return tuple(parts.packs(self.study, self.layout))
+
+    def steps(self) -> tuple[Step, ...]:
+        """limit, poisson, rates, figures, report."""
+        layout, draw = self.layout, (self.layout.draw,)
+        cells = [layout.ensemble(cell) for cell in plan.cells(self.study)]
+        twins = [layout.twin(twin) for twin in plan.twins(self.study)]
+        return (
+            self._step("limit", draw, plan.limit_id(self.study), _limit, LIMIT),
+            self._step("poisson", draw, plan.limit_id(self.study), _poisson, POISSON),
+            self._step(
+                "rates",
+                (*draw, layout.limit, layout.poisson, *cells, *twins),
+                self.identity,
+                _rates,
+                *(RATES_H5, RATES_CSV),
+            ),
+            self.figures_step((layout.rates_h5, layout.limit, *cells), partial(_figures, self.study, layout)),
+            self.report_step((layout.rates_h5, layout.figures, *cells)),
+        )
+
+    def _step(
+        self,
+        name: str,
+        inputs: Sequence[Path],
+        identity: str,
+        run: Callable[[Study, Layout, Backend], None],
+        *kinds: FileKind,
+    ) -> Step:
+        outputs = tuple(Output.fixed(self.layout.root, kind) for kind in kinds)
+        return Step(name, tuple(inputs), outputs, identity, lambda backend: run(self.study, self.layout, backend()))
+
+    def pace(self, backend: Callable[[], Backend]) -> Pace:
+        """From a second of the study's own training."""
+        from rnnlimits.training.calibration import ns_per_unit_step
+
+        be = backend()
+        ns = ns_per_unit_step(self.study, be)
+        return Pace("GPU" if be.name == "cuda" else "core", ns, {"ns_per_unit_step": ns})
+
+    def summary(self, pace: Pace) -> str:
+        """The table of packs, hours, draws."""
+        return plan.summary(self.study, pace.ns_per_unit, pace.worker)
+
+    def held_bytes(self) -> int:
+        """The largest ensemble and the draws' second moments."""
+        cells = plan.cells(self.study)
+        return max(plan.output_bytes(cell, self.study) for cell in cells) + plan.draw_bytes(self.study)
+
+    def behind(self, rate: Rate, **values: float) -> list[Path]:
+        """Draws, long-run variances, or ensembles of the cells."""
+        from rnnlimits.report import sources
+
+        return sources.of_trainings(self.study, self.layout, rate, values)
+
+    def plots(self, link: ToLink) -> Sequence[Plot]:
+        """Outputs and losses over time."""
+        from rnnlimits.report.curve_plots import curve_plots
+
+        return curve_plots(self.study, self.layout, link)
+
+    def measured(self, count: str) -> str:
+        """Networks, and their widths."""
+        widths = span([cell.width for cell in plan.cells(self.study)])
+        return f"{count} recurrent networks of {widths} were trained online and compared with their kernel limit"
+
+
+# Imported when they run: a plan needs none of these modules.
+def _limit(study: Study, layout: Layout, be: Backend) -> None:
+    from rnnlimits.training import limit
+
+    limit.run(study, layout, be)
+
+
+def _poisson(study: Study, layout: Layout, be: Backend) -> None:
+    from rnnlimits.training import constants
+
+    constants.run(study, layout, be)
+
+
+def _rates(study: Study, layout: Layout, be: Backend) -> None:
+    from rnnlimits.rates import stage
+
+    stage.run(study, layout, be)
+
+
+def _figures(study: Study, layout: Layout, _: Callable[[], Backend]) -> None:
+    from rnnlimits.figures import rates
+
+    rates.run(study, layout)

@@ -1,0 +1,25 @@
+"""Cells of a grid, grouped into what one job of the workflow runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol, TypeVar
+
+
+class InPack(Protocol):
+    """A cell of any kind of study."""
+
+    @property
+    def pack(self) -> str:
+        """The name of its pack."""
+
+
+C = TypeVar("C", bound=InPack)
+
+
+def by_pack(cells: Iterable[C]) -> dict[str, tuple[C, ...]]:
+    """The cells by pack, in their order."""
+    grouped: dict[str, tuple[C, ...]] = {}
+    for cell in cells:
+        grouped[cell.pack] = (*grouped.get(cell.pack, ()), cell)
+    return grouped

@@ -1,0 +1,72 @@
+"""What every results folder has, whatever the kind of study."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from rnnlimits.study import AnyStudy
+
+STATES = "checkpoints"  # the folder of saved states
+
+
+@dataclass(frozen=True)
+class StudyFolder:
+    """The folder of one study's results; shards lie in folders named by the identity of what they hold."""
+
+    root: Path
+
+    @classmethod
+    def of(cls, study: AnyStudy, results: Path = Path("results")) -> Self:
+        """The layout of a study below `results`."""
+        return cls(results / study.name)
+
+    @property
+    def shards(self) -> Path:
+        """All shards, of trainings and of draws."""
+        return self.root / "shards"
+
+    @property
+    def states(self) -> Path:
+        """Saved states of blocks under way, in folders as the shards'."""
+        return self.root / STATES
+
+    @property
+    def rates_h5(self) -> Path:
+        """The rates and every point behind them."""
+        return self.root / "rates.h5"
+
+    @property
+    def rates_csv(self) -> Path:
+        """The rates as a table."""
+        return self.root / "rates.csv"
+
+    @property
+    def figures(self) -> Path:
+        """The folder of figures."""
+        return self.root / "figures"
+
+    def figure(self, name: str, suffix: str) -> Path:
+        """One figure; suffix svg or png."""
+        return self.figures / f"{name}.{suffix}"
+
+    @property
+    def report(self) -> Path:
+        """The page that shows all of it."""
+        return self.root / "report.html"
+
+    @property
+    def study_yaml(self) -> Path:
+        """The study with every default written out."""
+        return self.root / "study.yaml"
+
+    @property
+    def logs(self) -> Path:
+        """The folder of logs."""
+        return self.root / "logs"
+
+    @property
+    def locks(self) -> Path:
+        """The folder of locks."""
+        return self.root / ".locks"

@@ -1,0 +1,97 @@
+"""Identities: hashes of exactly what changes certain results, which name folders of shards and say what is stale."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from rnnlimits.study.grid import Cell, Twin, cells, twins
+
+if TYPE_CHECKING:
+    from rnnlimits.study.model import Study
+
+RANDOMNESS_VERSION = 1  # raise it when the same seed comes to mean other numbers
+ID_DIGITS = 12
+
+
+def identity(values: dict[str, Any]) -> str:
+    """12 hexadecimal digits of values in canonical JSON.
+
+    The types of the study have made 1 and 1.0 the same already; sorting takes care of the order of keys.
+    """
+    text = json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:ID_DIGITS]
+
+
+# --- of a study of trainings ----------------------------------------------------------------------------------
+
+
+def cell_id(study: Study, cell: Cell) -> str:
+    """12 hexadecimal digits of exactly what changes the numbers of a replica of the cell.
+
+    Not in it: the study's name, paths, other cells, how many replicas there are, how they are cut into blocks.
+    """
+    return identity({**_world(study), **_training(study), **_point(cell)})
+
+
+def draw_id(study: Study) -> str:
+    """12 hexadecimal digits of what changes the draw stage and the limit."""
+    return identity({**_world(study), **_draws(study)})
+
+
+def twin_id(study: Study, twin: Twin) -> str:
+    """12 hexadecimal digits of what changes the numbers of one twin."""
+    keys = {"alpha", "horizon", "checkpoints", "loss_bins"}
+    clock = study.training.model_dump(mode="json", include=keys)
+    return identity({**_world(study), **_nodes(study), "training": clock, "steps_per_time": twin.steps_per_time})
+
+
+def limit_id(study: Study) -> str:
+    """12 hexadecimal digits of what changes the limit: the draws, and the training's clock."""
+    keys = {"alpha", "horizon", "checkpoints"}
+    clock = study.training.model_dump(mode="json", include=keys)
+    return identity({"draws": draw_id(study), "training": clock})
+
+
+def study_id(study: Study) -> str:
+    """12 hexadecimal digits of what changes any result of the study."""
+    grid = [{**_point(cell), "replicas": cell.replicas} for cell in cells(study)]
+    alone = {"twins": [asdict(twin) for twin in twins(study)]} if twins(study) else {}
+    return identity({**_world(study), **_training(study), **_draws(study), "cells": grid, **alone})
+
+
+def _world(study: Study) -> dict[str, Any]:
+    """What every stage sees."""
+    values = _dump(study, "seed", "target", "network", "probes")
+    return {**values, "chain": study.chain.identity(study.source), "randomness": RANDOMNESS_VERSION}
+
+
+def _draws(study: Study) -> dict[str, Any]:
+    return {**_dump(study, "draws"), **_nodes(study)}
+
+
+def _nodes(study: Study) -> dict[str, Any]:
+    """The kind of nodes counts, not whether it was left to its default."""
+    return {"limit": {"nodes": study.limit.nodes, "features": study.features}}
+
+
+def _training(study: Study) -> dict[str, Any]:
+    keys = {"alpha", "horizon", "checkpoints", "clip", "update_b", "antithetic", "loss_bins"}
+    if study.training.kernel:  # otherwise nothing is measured that was not before there was such a key
+        keys.add("kernel")
+    return {**_dump(study, "precision"), "training": study.training.model_dump(mode="json", include=keys)}
+
+
+def _point(cell: Cell) -> dict[str, Any]:
+    return {
+        "beta": cell.beta,
+        "width": cell.width,
+        "steps_per_time": cell.steps_per_time,
+        "depth": cell.depth,
+    }
+
+
+def _dump(study: Study, *keys: str) -> dict[str, Any]:
+    return study.model_dump(mode="json", include=set(keys))

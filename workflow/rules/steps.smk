@@ -1,0 +1,25 @@
+# One rule for each step: work of one process that reads what parts and earlier steps have left.
+# Its name is that of its log, for the reason given in parts.smk.
+for STEP in STEPS:
+
+    log = LAYOUT.logs / f"{STEP.name}.log"
+
+    rule:
+        name:
+            STEP.rule or STEP.name
+        input:
+            STEP.inputs,
+        output:
+            [declared(output) for output in STEP.outputs],
+        log:
+            log,
+        conda:
+            ENVIRONMENT
+        params:
+            study=lambda wildcards: STUDY_FILE,
+            results=lambda wildcards: RESULTS,
+            identity=STEP.identity,
+        shell:
+            "python -m rnnlimits "
+            + Path(str(log)).stem
+            + " {params.study:q} --results {params.results:q} 2>&1 | tee {log:q}"
