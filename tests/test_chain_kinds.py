@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+import architecture
 import chain_table
 import numpy as np
 import pytest
@@ -92,6 +93,18 @@ def same(ours: Stretch, theirs: Stretch) -> None:
 
 def test_every_kind_is_tested() -> None:
     assert sorted(CASES) == sorted(chains.kinds())
+
+
+def test_nothing_outside_the_package_asks_for_a_class() -> None:
+    """Theory, checks and stages ask a chain for what it knows, so that a further kind changes none of them."""
+    of_kinds = {section.__module__ for section in KINDS.values()}
+    importers = {
+        module
+        for module, path in architecture.modules().items()
+        if not module.startswith("rnnlimits.chains")
+        and of_kinds & architecture.imports(path.read_text(encoding="utf-8"), architecture.modules())
+    }
+    assert importers == set()
 
 
 # --- paths -----------------------------------------------------------------------------------------------------
