@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -27,6 +28,8 @@ def plain(value: object) -> Any:
         return value.tolist()
     if isinstance(value, Mapping):
         return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
     if isinstance(value, list | tuple | range):
         return [plain(item) for item in value]
     return value
@@ -100,13 +103,18 @@ def _require_finite(name: str, array: NDArray[np.float64]) -> None:
         raise StudyError(f"{name}{where} is {array[place]}; allowed: finite numbers")
 
 
-def times(values: ArrayLike) -> Array:
-    """Training times, one or several, 0 or above: float64 of shape () or (T,). Raises StudyError otherwise."""
+def times(values: ArrayLike, most: float) -> Array:
+    """Training times, one or several, from 0 to `most`: float64 of shape () or (T,).
+
+    Raises StudyError otherwise.
+    """
     array = numbers("time", values)
     if array.ndim > 1 or array.size == 0:
         raise StudyError(f"time: has shape {array.shape}; give one time, or a list of them")
     if (array < 0).any():
         raise StudyError(f"time is {float(array.min())!r}; allowed: 0 or above")
+    if (array > most).any():
+        raise StudyError(f"time is {float(array.max())!r}; allowed: at most {most:.3g}, beyond which rounding grows")
     return array
 
 

@@ -26,6 +26,7 @@ CURVES = {
     "output_error_draws": ("time", "probe"),
     "output_error_nodes": ("time", "probe"),
 }
+LONGEST = 1e12  # alpha t, at which an eigenvalue that is 0 but for rounding still moves nothing
 LONG_NAMES = {
     "output": "g_t on the histories",
     "output_error_draws": "standard error of output from the draws",
@@ -58,7 +59,7 @@ class Limit:
         time: one training time or several, 0 or above, beyond the study's horizon as well.
         Source: docs/model.md, eq. (29).
         """
-        at, probes = arguments.times(time), self._probes(histories)
+        at, probes = self._times(time), self._probes(histories)
         phi = self._law.features(self._draws.nodes, probes.last, probes.memory)
         values = self._flow.output(np.atleast_1d(at), phi)
         return self._over_time(values, at, ("probe",), "output", LONG_NAMES["output"])
@@ -69,7 +70,7 @@ class Limit:
 
         The names and numbers of limit.h5 (docs/format.md). Source: docs/model.md section 5.
         """
-        at, probes = np.atleast_1d(arguments.times(time)), self._probes(histories)
+        at, probes = np.atleast_1d(self._times(time)), self._probes(histories)
         solved = flow.solve(self._draws, self._law, probes, at, self.study.training.alpha)
         entries: dict[str, tables.Entry] = {
             name: (getattr(solved, name), dims, LONG_NAMES[name]) for name, dims in CURVES.items()
@@ -85,7 +86,7 @@ class Limit:
 
         Source: docs/model.md, eq. (30).
         """
-        at = arguments.times(time)
+        at = self._times(time)
         return self._over_time(self._flow.loss(np.atleast_1d(at)), at, (), "loss", "E (g_t - y)^2")
 
     @property
@@ -179,6 +180,9 @@ class Limit:
     @property
     def _attributes(self) -> dict[str, str | float]:
         return {"study": self.study.name, "draw_id": plan.draw_id(self.study), "alpha": self.study.training.alpha}
+
+    def _times(self, time: ArrayLike) -> Array:
+        return arguments.times(time, LONGEST / self.study.training.alpha)
 
     def _histories(self, histories: ArrayLike | None, name: str = "histories") -> Array:
         return self._own.history if histories is None else arguments.histories(histories, self.study.dimension, name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import cached_property
@@ -28,7 +29,8 @@ from rnnlimits.training.drawn import read_draws
 from rnnlimits.training.layout import Layout
 
 RATE_COLUMNS = (*ratefile.COLUMNS, "law", "chi2_p")
-POINT_COLUMNS = ("quantity", "estimator", "variable", "at")
+RATE_OF_POINT = ("quantity", "estimator", "variable", "at")
+POINT_COLUMNS = ("rate", *RATE_OF_POINT, "value", *[name for name in ratefile.POINT_VARIABLES if name != "variable"])
 GIVE = "give results/STUDY of a study that has run (rnnlimits run STUDY)"
 
 
@@ -65,14 +67,11 @@ class Results:
         """
         rows = []
         for index, rate in enumerate(self._rates):
-            about = {
-                "rate": index,
-                **{name: getattr(rate, name) for name in POINT_COLUMNS},
-            }
+            about = {"rate": index, **{name: getattr(rate, name) for name in RATE_OF_POINT}}
             for point in rate.cloud:
                 values = asdict(point)
                 rows.append({**about, "value": values.pop("variable"), **values})
-        return pd.DataFrame(rows)
+        return pd.DataFrame(rows, columns=pd.Index(POINT_COLUMNS))
 
     @cached_property
     def _rates(self) -> list[ratefile.Rate]:
@@ -174,9 +173,9 @@ def _require_results(path: Path) -> None:
     if path.exists():
         raise StudyError(f"{path}: is a file; {GIVE}")
     beside = [one.name for one in path.parent.iterdir() if one.is_dir()] if path.parent.is_dir() else []
-    words = nearest(path.name, beside)
-    near = f"did you mean {path.parent / words[13:-1]}?" if words.startswith("did you mean ") else GIVE
-    raise StudyError(f"{path}: is not a folder; {near}")
+    close = difflib.get_close_matches(path.name, beside, n=1)
+    advice = f"did you mean {path.parent / close[0]}?" if close else GIVE
+    raise StudyError(f"{path}: is not a folder; {advice}")
 
 
 def _study_in(path: Path) -> files.AnyStudy:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from threading import Event
 from typing import TypeVar
 
@@ -54,7 +54,9 @@ def over_blocks(threads: int, items: Iterable[Item], work: Callable[[Item, Tick]
     with ThreadPoolExecutor(threads) as pool:
         futures = [pool.submit(work, item, tick) for item in items]
         try:
-            return [future.result() for future in futures]
+            wait(futures, return_when=FIRST_EXCEPTION)
+            failed = [future for future in futures if future.done() and future.exception()]
+            return [future.result() for future in failed or futures]
         except BaseException:
             stop.set()
             pool.shutdown(cancel_futures=True)

@@ -25,6 +25,7 @@ from rnnlimits.training import train as stage
 from rnnlimits.training import twin as twin_stage
 from rnnlimits.training.plan import Block, Cell, Twin, TwinBlock
 
+AT_END = "at the end of each probe history"
 MOST_REPLICAS = 2**31  # indices of replicas are 32-bit words of the random counter
 
 
@@ -54,7 +55,7 @@ def train(
     end its bits: output and memory (replica, time, probe), loss (replica, loss_time), drift_*
     (replica, time), memory_sup, hidden_h1, hidden_h1_sup (replica, time, probe), and ntk_* with
     training.kernel. Coordinates `pair` (the path that a replica sees) and `sign` (of C in an
-    antithetic pair) belong to replica. `output` is N^-beta sum C sigma, unscaled. Raises StudyError
+    antithetic pair) belong to replica. `output` is N^-beta sum C sigma. Raises StudyError
     for bad arguments. Source: docs/model.md, eq. (7) to (17).
     """
     given = training_study(study, "train")
@@ -86,7 +87,7 @@ def twin(
 
     study: a Study, a study file or the name of one that ships. steps_per_time: K (default: the
     study's, where it is one number). paths: how many, `first` .. `first + paths - 1` (default:
-    those of a block of replicas). histories: as in `train`.
+    those of a block of replicas). histories, cores: as in `train`.
 
     Returns output (path, time, probe) and loss (path, loss_time), float64: on one back end the bits
     of the stage twin. Path p is that of the replicas whose coordinate `pair` is p. Raises
@@ -154,27 +155,21 @@ def _at(study: Study, be: Backend, history: Array) -> AtProbes:
 
 
 def _trained(study: Study, cell: Cell, first: int, history: Array, parts: Sequence[stage.Trained]) -> xr.Dataset:
-    def joined(values: Sequence[Array]) -> Array:
-        return np.concatenate(values)
-
-    dims = ("replica", "time", "probe")
-    entries: dict[str, tables.Entry] = {
-        name: (
-            joined([getattr(part, name) for part in parts]),
-            dims,
-            f"network {name} at the end of each probe history",
-        )
-        for name in ("output", "memory")
-    }
+    """What the stage train writes into a shard, of all blocks in their order."""
+    entries: dict[str, tables.Entry] = {}
+    for name in ("output", "memory"):
+        values = np.concatenate([getattr(part, name) for part in parts])
+        entries[name] = (values, ("replica", "time", "probe"), f"network {name} {AT_END}")
     for name in parts[0].observed:
         further, words = (observe.MEMORY | observe.KERNEL)[name]
-        entries[name] = (joined([part.observed[name] for part in parts]), ("replica", "time", *further), words)
-    words = "mean of (Yhat_k - Y_k)^2 along the path"
-    entries["loss"] = (joined([part.loss for part in parts]), ("replica", "loss_time"), words)
+        values = np.concatenate([part.observed[name] for part in parts])
+        entries[name] = (values, ("replica", "time", *further), words)
+    loss = np.concatenate([part.loss for part in parts])
+    entries["loss"] = (loss, ("replica", "loss_time"), "mean of (Yhat_k - Y_k)^2 along the path")
     for name, words in stage.DRIFTS.items():
-        entries[name] = (joined([part.drift[name] for part in parts]), ("replica", "time"), words)
+        entries[name] = (np.concatenate([part.drift[name] for part in parts]), ("replica", "time"), words)
     entries["history"] = (history, ("probe", "step", "x"), "inputs of each probe history, oldest first")
-    coordinates = _replica_coordinates(study, first, cell.replicas) | _clock(study, parts[0].loss.shape[1])
+    coordinates = _replica_coordinates(study, first, cell.replicas) | _clock(study, loss.shape[1])
     point = {"beta": cell.beta, "width": cell.width, "steps_per_time": cell.steps_per_time, "depth": cell.depth}
     return tables.dataset(entries, coordinates, {**_attributes(study), **point, "cell_id": plan.cell_id(study, cell)})
 
@@ -203,7 +198,7 @@ def _followed(
 ) -> xr.Dataset:
     output, loss = (np.concatenate([getattr(part, name) for part in parts]) for name in ("output", "loss"))
     words = "mean of (phi.theta_k - Y_k)^2 along the path"
-    about = "output of the twin at the end of each probe history"
+    about = f"output of the twin {AT_END}"
     entries: dict[str, tables.Entry] = {
         "output": (output, ("path", "time", "probe"), about),
         "loss": (loss, ("path", "loss_time"), words),

@@ -54,9 +54,14 @@ def workflow_backends() -> tuple[str, ...]:
 
 
 def _file_of(study: AnyStudy, results: Path) -> Path:
-    """A file that holds the study: the one it came from, if that has not changed since, else one that is written."""
-    if study.source.is_file() and files.to_yaml(files.load_any(study.source)) == study.to_yaml():
-        return study.source
+    """A file that holds the study: the one it came from, if that has not changed since, else one that is written.
+
+    Not the copy in the results: it is itself remade by the workflow.
+    """
+    source, copy = study.source, Layout.of(study, results).study_yaml
+    usable = source.is_file() and source.resolve() != copy.resolve()
+    if usable and files.to_yaml(files.load_any(source)) == study.to_yaml():
+        return source
     path = results / f"{study.name}.yaml"
     durable.require_folder(path)
     durable.write_bytes(path, files.to_yaml(study, results).encode())
