@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 
 from rnnlimits.quantities import constants as poisson_rates
-from rnnlimits.rates import stage as rates
 from rnnlimits.results import atlas_figure
-from rnnlimits.statistics import powerlaw, ratefile
+from rnnlimits.statistics import powerlaw, ratefile, rows
 from rnnlimits.statistics.bootstrap import Bootstrap
 from rnnlimits.statistics.powerlaw import Fit, Point, Slope
 from rnnlimits.statistics.ratefile import Rate
@@ -31,7 +30,7 @@ def points(exponent: float, noise: float, bend: float = 0.0) -> list[Point]:
     unit = np.random.default_rng(6).normal(size=(UNITS, 8)) * noise * math.sqrt(UNITS)
     x = np.log(2.0) * np.arange(8)
     logs = unit - unit.mean(0) - exponent * x - bend * (x - x.mean()) ** 2  # the mean follows the law exactly
-    return [rates._log_point(2.0**j, logs[:, j], BOOTSTRAP) for j in range(8)]
+    return [rows.log_point(2.0**j, logs[:, j], BOOTSTRAP) for j in range(8)]
 
 
 def made_up_fit(value: float, half: float, *, drifts: bool = False, geometric: bool = False) -> Fit:
@@ -66,7 +65,7 @@ def test_a_geometric_rate_is_its_own_scale(value: float, expected: float, verdic
 @pytest.mark.parametrize("law", ["power", "geometric"])
 def test_two_stages_give_the_same_points_one_verdict(law: str, expected: float, bend: float, noise: float) -> None:
     same = points(0.5, noise, bend)
-    by_rates = rates.judged(row(law), same, Expected(expected, "exact"))
+    by_rates = rows.judged(row(law), same, Expected(expected, "exact"))
     by_poisson = poisson_rates._judged_fit(row(law), same, expected)
     assert by_rates.verdict == by_poisson.verdict
     # The reasons are the same but for what a user could do about a wide interval.
