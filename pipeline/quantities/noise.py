@@ -17,7 +17,7 @@ def noise_in_k(trainings: Trainings) -> Sample:
 def _without_pairs(design: Design) -> Availability:
     if design.antithetic:
         return Absent()
-    return NoLaw("no pairs: the initial field is in it, which does not shrink with K")
+    return NoLaw("no pairs: the initial field is in it, which does not shrink with K; set training.antithetic: true")
 
 
 register(

@@ -175,7 +175,8 @@ def with_pairs(design: Design) -> Availability:
 def with_pair_means(design: Design) -> Availability:
     """From the means of pairs, which have the bias of the study's law only if -C has it too."""
     if design.antithetic and not design.symmetric:
-        return Refused("C is skewed: -C has another law, so a pair mean has another bias than the study's")
+        why = "C is skewed: -C has another law, so a pair mean has another bias than the study's"
+        return Refused(f"{why}; set network.c to a symmetric law")
     return with_pairs(design)
 
 
