@@ -43,7 +43,7 @@ N = Variable(name="N", words="N", axis="width $N$  ($K = N$)", law="N^{-p}", law
 K = Variable(name="K", words="K", axis="steps per unit of time $K$", law="K^{-p}", law_text="K⁻ᵖ")
 HIDDEN_UPDATES = Variable(name="hidden_updates", words="hidden updates", axis="hidden updates $k$", **GEOMETRIC)
 CHAIN_STEPS = Variable(name="chain_steps", words="chain steps", axis="chain steps $k$", **GEOMETRIC)
-DRAWS = Variable(name="draws", words="draws", axis="values in the average", law="e^{-pk}", law_text="n⁻ᵖ")
+DRAWS = Variable(name="draws", words="draws", axis="values in the average", law="n^{-p}", law_text="n⁻ᵖ")
 ELMAN_WIDTH = Variable(name="n", words="n", axis="width $n$", law="n^{-p}", law_text="n⁻ᵖ")
 DESCENT_STEPS = Variable(name="steps", words="steps", axis="steps of gradient descent", law="K^{-p}", law_text="K⁻ᵖ")
 VARIABLES = {one.name: one for one in (N, K, HIDDEN_UPDATES, CHAIN_STEPS, DRAWS, ELMAN_WIDTH, DESCENT_STEPS)}
