@@ -6,7 +6,7 @@ Source: docs/theory/poisson.md. A ratio stands where other rows have an exponent
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -20,13 +20,13 @@ from rnnlimits.quantities.base import CHAIN_STEPS, DRAWS, K, register
 from rnnlimits.quantities.whole import Results, StudyQuantity
 from rnnlimits.statistics import powerlaw
 from rnnlimits.statistics.bootstrap import Array, Bootstrap, degrees_of_freedom
-from rnnlimits.statistics.powerlaw import Fit, Point, RateUndetermined
+from rnnlimits.statistics.powerlaw import Point
 from rnnlimits.statistics.ratefile import Rate, refusal
-from rnnlimits.statistics.rows import Ratio, dot, judged_ratio, ratio_row, scaled
+from rnnlimits.statistics.rows import Ratio, judged, judged_ratio, ratio_row, scaled
 from rnnlimits.statistics.samples import spread
-from rnnlimits.statistics.verdicts import Expected, Rule, judge_fit
+from rnnlimits.statistics.verdicts import Expected, Rule
+from rnnlimits.theory import mixing
 from rnnlimits.theory import stationary as exact
-from rnnlimits.theory.mixing import Departure, points
 from rnnlimits.training import plan
 from rnnlimits.training.constants import AVERAGED
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 MEMORY_SHARE = 0.5  # an average is long enough when what the chain remembers moves it by at most this many errors
 # Averages of test functions, and mixing, come from as many chains, as long, in every study: no study file has a remedy.
-RULES = {"power": Rule(""), "geometric": Rule("", own_scale=True)}
+NO_REMEDY = Rule("")
 NOT_DRAWN = "a recorded series has no constant of its own: its only randomness is where a path starts"
 
 
@@ -97,7 +97,8 @@ def ergodic_averages(study: Study, layout: Layout, file: h5py.File, bootstrap: B
     short, lag = file["average"][()], file["lag_time"][()]
     for index, name in enumerate(_functions(file)):
         blank = ERGODIC_AVERAGE.row(study.name, f"f={name}")
-        yield _judged_fit(blank, average_points(short[..., index], float(lag[index]), bootstrap), 0.5)
+        points = average_points(short[..., index], float(lag[index]), bootstrap)
+        yield judged(blank, points, Expected(0.5, "exact"), rule=NO_REMEDY)
 
 
 def _averages(results: Results, bootstrap: Bootstrap) -> Iterator[Rate]:
@@ -159,38 +160,8 @@ def mixing_rates(study: Study, layout: Layout, file: h5py.File, bootstrap: Boots
     if factor <= 0:
         yield replace(blank, note=refusal("the chain forgets its start in one step"))
         return
-    found = points(Departure(file["mixing_step"][()], file["mixing_error"][()]), bootstrap)
-    yield _judged_fit(blank, found, -math.log(factor))
-
-
-def _judged_fit(blank: Rate, found: Sequence[Point], expected: float) -> Rate:
-    """Fit the points and compare with an exact exponent."""
-    row = replace(blank, expected=expected, expected_kind="exact")
-    try:
-        fitted = powerlaw.fit(found, geometric=blank.law == "geometric")
-    except RateUndetermined as short:
-        return replace(row, cloud=tuple(dot(p, False) for p in short.points), note=refusal(str(short)))
-    return _fitted(row, fitted)
-
-
-def _fitted(row: Rate, found: Fit) -> Rate:
-    """The row with a fit's numbers, its points and the verdict on it."""
-    slope, used = found.slope, [bool(one) for one in found.used]
-    verdict, reason = judge_fit(found, Expected(row.expected, row.expected_kind), RULES[row.law])
-    return replace(
-        row,
-        exponent=slope.value,
-        stderr=slope.stderr,
-        ci_low=slope.low,
-        ci_high=slope.high,
-        prefactor=found.prefactor,
-        points=sum(used),
-        replicas=min(point.replicas for point, one in zip(found.points, used, strict=True) if one),
-        chi2_p=found.chi2_p,
-        verdict=verdict,
-        note="; ".join(filter(None, (reason, *found.notes))),
-        cloud=tuple(dot(point, one) for point, one in zip(found.points, used, strict=True)),
-    )
+    departures = mixing.points(mixing.Departure(file["mixing_step"][()], file["mixing_error"][()]), bootstrap)
+    yield judged(blank, departures, Expected(-math.log(factor), "exact"), rule=replace(NO_REMEDY, own_scale=True))
 
 
 # --- entries ---------------------------------------------------------------------------------------------------

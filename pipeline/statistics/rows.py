@@ -22,14 +22,16 @@ CONSTANT = Rule("more paths or draws")
 # --- exponents and rates ---------------------------------------------------------------------------------------
 
 
-def judged(blank: Rate, points: Sequence[Point], expected: Expected, remark: str = "") -> Rate:
-    """Fit the points, compare with what is expected, and fill in the row."""
+def judged(
+    blank: Rate, points: Sequence[Point], expected: Expected, remark: str = "", rule: Rule | None = None
+) -> Rate:
+    """Fit the points, compare with what is expected (by `rule`, or that of the law), and fill in the row."""
     row = replace(blank, expected=expected.value, expected_kind=expected.kind)
     try:
         fit = powerlaw.fit(points, geometric=blank.law == "geometric")
     except RateUndetermined as short:
         return replace(fitted(row, short.estimate, short.points), note=refusal(str(short), remark))
-    verdict, reason = judge_fit(fit, expected)
+    verdict, reason = judge_fit(fit, expected, rule)
     note = "; ".join(filter(None, (reason, *fit.notes, remark)))
     return replace(fitted(row, fit, fit.points), verdict=verdict, note=note)
 
