@@ -18,11 +18,11 @@ from scipy.optimize import minimize
 from rnnlimits import kernels
 from rnnlimits import study as studies
 from rnnlimits.base.errors import StudyError
-from rnnlimits.quantities.estimators import spread
 from rnnlimits.rates import design
 from rnnlimits.rates.design import Scatter, Wanted, choose, resolve, scatter_of, wanted
 from rnnlimits.statistics import powerlaw
 from rnnlimits.statistics.bootstrap import Bootstrap
+from rnnlimits.statistics.samples import spread
 from rnnlimits.study import Study
 from rnnlimits.training import plan
 from rnnlimits.training.layout import Layout

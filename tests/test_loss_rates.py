@@ -11,7 +11,7 @@ import runs
 
 from rnnlimits import study as studies
 from rnnlimits.kernels import host
-from rnnlimits.quantities import loss as loss_rates
+from rnnlimits.quantities import loss_decay
 from rnnlimits.statistics.bootstrap import Bootstrap
 from rnnlimits.training.layout import Layout
 
@@ -21,13 +21,13 @@ def test_bin_means_of_a_known_curve(tmp_path: Path) -> None:
     time = np.linspace(0.0, 2.0, 129)
     with h5py.File(tmp_path / "curve.h5", "w") as file:
         file["fine_time"], file["loss"] = time, time**2
-        found = loss_rates.bin_means(file, "loss", 2.0, 8)
+        found = loss_decay.bin_means(file, "loss", 2.0, 8)
     edges = np.linspace(0.0, 2.0, 9)
     np.testing.assert_allclose(found, np.diff(edges**3 / 3) / 0.25, atol=(2 / 128) ** 2 / 6 + 1e-12)
 
 
 def test_the_fall_of_a_line() -> None:
-    assert loss_rates.fall(np.arange(16.0)[::-1]) == pytest.approx(14.0)
+    assert loss_decay.fall(np.arange(16.0)[::-1]) == pytest.approx(14.0)
 
 
 @pytest.mark.needs_compiler
@@ -40,7 +40,7 @@ def test_twins_learn_what_the_eigenvalues_say(tmp_path: Path) -> None:
         runs.run(stage, path, "--results", tmp_path / "results")
     study = studies.load(path)
     bootstrap = Bootstrap(lambda units, count: host.uniforms(1, 9, units.astype(np.uint32), count))
-    (row,) = loss_rates.rates(study, Layout.of(study, tmp_path / "results"), bootstrap)
+    (row,) = loss_decay.rates(study, Layout.of(study, tmp_path / "results"), bootstrap)
     assert row.law == "ratio"
     assert abs(row.exponent - 1) < 4 * row.stderr + 0.01  # and what steps of 1/1024 add
     assert row.stderr < 0.05

@@ -7,14 +7,18 @@ import pytest
 from example_results import make_study, write_results
 
 from rnnlimits.kernels.problem import Array
-from rnnlimits.quantities.estimators import OBSERVED, QUANTITIES, Design, Trainings
+from rnnlimits.quantities.base import Absent, registered
+from rnnlimits.quantities.depth import depth_gap
+from rnnlimits.quantities.trained import Design, TrainedQuantity, Trainings
 from rnnlimits.rates import stage as rates
-from rnnlimits.rates.stage import shallow
+from rnnlimits.rates.ladders import shallow
 from rnnlimits.training import plan
 from rnnlimits.training.plan import Cell
 
 RNG = np.random.default_rng(5)
 TWO = np.zeros((8, 2, 3))
+NAMES = ("memory_sup", "hidden_h1", "hidden_h1_sup", "depth_gap")
+OBSERVED = [e for e in registered(TrainedQuantity) if e.name in NAMES or e.name.startswith("ntk_")]
 
 
 def trainings(**observed: Array) -> Trainings:
@@ -27,7 +31,7 @@ def test_every_observed_rms_is_over_units_members_and_the_rest() -> None:
     values |= {"ntk_eigenvalue_error": RNG.normal(size=(8, 2, 3))}
     values |= {name: RNG.normal(size=(8, 2)) for name in ("ntk_error", "ntk_b_part", "ntk_past_part", "ntk_drift")}
     for entry in OBSERVED:
-        if "along" in entry.estimator or entry.deep:
+        if "along" in entry.estimator or entry.name == "depth_gap":
             continue
         seen = {name: np.full_like(one, np.nan) for name, one in values.items()}
         name = {"ntk_initial_error": "ntk_error", "ntk_eigenvalue": "ntk_eigenvalue_error"}.get(entry.name, entry.name)
@@ -53,17 +57,22 @@ def test_depths_are_compared_where_there_is_depth_1_with_all_replicas() -> None:
 
 def test_the_gap_of_depths_is_that_of_outputs() -> None:
     other = RNG.normal(size=TWO.shape)
-    sample = QUANTITIES["depth_gap", "beside depth 1"].sample(trainings(shallow=other))
+    sample = depth_gap(trainings(shallow=other))
     assert sample.statistics.mean() ** 0.5 == pytest.approx(np.sqrt(np.square(other).mean()))
 
 
 def test_kernels_are_estimated_where_they_are_measured() -> None:
-    names = {design: {e.name for e in OBSERVED if e.exists(design)} for design in (Design(True, True),)}
-    assert names[Design(True, True)] == {"memory_sup", "hidden_h1", "hidden_h1_sup", "depth_gap"}
-    late = {e.key for e in OBSERVED if e.exists(Design(True, True, kernel=True))}
+
+    def present(**measured: bool) -> list[tuple[str, str]]:
+        design = Design(symmetric=True, antithetic=True, **measured)
+        return [entry.key for entry in OBSERVED if not isinstance(entry.applies(design), Absent)]
+
+    assert {name for name, _ in present()} == {"memory_sup", "hidden_h1", "hidden_h1_sup"}
+    assert {name for name, _ in present(shallow=True)} == {*NAMES}
+    late = present(kernel=True)
     assert ("ntk_b_part", "trained") in late
     assert ("ntk_b_part", "initial") not in late
-    assert all(e.exists(Design(True, True, kernel=True, initial=True)) for e in OBSERVED)
+    assert len(present(kernel=True, initial=True, shallow=True)) == len(OBSERVED) == 12
 
 
 def test_known_exponents_come_back(tmp_path: object) -> None:

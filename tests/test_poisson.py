@@ -7,6 +7,8 @@ probability 6e-5 for each of a handful of numbers, and seeds are fixed.
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,10 +23,13 @@ from rnnlimits.base.streams import Stream
 from rnnlimits.chains.finite_state import FiniteState
 from rnnlimits.files import store
 from rnnlimits.kernels.problem import Backend
-from rnnlimits.quantities import constants as poisson_rates
+from rnnlimits.quantities import constants
+from rnnlimits.quantities.base import registered
+from rnnlimits.quantities.whole import StudyQuantity
 from rnnlimits.statistics.bootstrap import Bootstrap
 from rnnlimits.statistics.longrun import BatchMeans, Scales, long_run, long_run_variance
 from rnnlimits.statistics.ratefile import Rate
+from rnnlimits.statistics.rows import Ratio, ratio_row
 from rnnlimits.study import Study
 from rnnlimits.theory import mixing
 from rnnlimits.theory import poisson_equation as poisson
@@ -193,6 +198,14 @@ def test_coupled_variance_of_a_linear_chain_is_the_closed_form(be: Backend) -> N
     assert found.rest.max() < 1e-6
 
 
+def constants_of(study: Study, layout: Layout, be: Backend) -> list[Rate]:
+    """The rows of the quantities that compare with poisson.h5."""
+    results: Any = SimpleNamespace(study=study, layout=layout)
+    names = ("sgd_noise_constant", "ergodic_average", "ergodic_constant", "mixing")
+    entries = (entry for entry in registered(StudyQuantity) if entry.name in names)
+    return [rate for entry in entries for rate in entry.rates(results, bootstrap(be))]
+
+
 def test_a_recorded_series_has_no_poisson_equation(tmp_path: Path, be: Backend) -> None:
     """The functions refuse; the stage leaves a file without variables, and the one row says why."""
     (tmp_path / "series.csv").write_text("a\n" + "\n".join(str(k % 7) for k in range(50)) + "\n")
@@ -209,7 +222,7 @@ training: {{beta: [0.75], width: [16]}}
     fluctuations.run(study, layout, be)
     with store.open_complete(layout.root / "poisson.h5", "poisson") as file:
         assert len(file) == 0
-    (row,) = poisson_rates.rates(study, layout, bootstrap(be))
+    (row,) = constants_of(study, layout, be)
     assert row.verdict == "undetermined"
     assert "recorded" in row.note
 
@@ -390,7 +403,7 @@ def rows(tmp_path_factory: pytest.TempPathFactory, be: Backend) -> dict[str, lis
         draw.run(study, layout, MPI.COMM_SELF, be)
         twin.run(study, layout, None, MPI.COMM_SELF, be)
         fluctuations.run(study, layout, be)
-        for rate in poisson_rates.rates(study, layout, bootstrap(be)):
+        for rate in constants_of(study, layout, be):
             found.setdefault(rate.quantity, []).append(rate)
     return found
 
@@ -430,7 +443,7 @@ def test_mixing_is_judged_where_its_rate_is_known(rows: dict[str, list[Rate]]) -
 
 def test_the_judged_k_is_the_largest_with_paths_enough() -> None:
     paths = {64: 256, 512: 256, 1024: 128, 2048: 128, 4096: 64, 8192: 32}
-    assert poisson_rates._judged_k({k: np.zeros((n, 1)) for k, n in paths.items()}) == 2048
+    assert constants._judged_k({k: np.zeros((n, 1)) for k, n in paths.items()}) == 2048
 
 
 def test_times_are_enough_for_fast_flows() -> None:
@@ -445,7 +458,7 @@ def test_times_are_enough_for_fast_flows() -> None:
 def test_a_wrong_prediction_is_inconsistent() -> None:
     blank = Rate("s", "sgd_noise_constant", "twin", "K", "", expected=1.0)
     for value, stderr, verdict in [(1.1, 0.02, "inconsistent"), (1.1, 0.06, "consistent"), (1.1, 0.2, "undetermined")]:
-        assert poisson_rates.ratio_row(blank, poisson_rates.Ratio(value, stderr, 1e6), 9).verdict == verdict
+        assert ratio_row(blank, Ratio(value, stderr, 1e6), 9).verdict == verdict
 
 
 def test_the_file_of_the_stage_is_reproducible(tmp_path: Path, be: Backend) -> None:

@@ -16,10 +16,10 @@ from rnnlimits import kernels
 from rnnlimits.base.errors import StudyError
 from rnnlimits.base.streams import Stream
 from rnnlimits.kernels.problem import Backend
-from rnnlimits.quantities.estimators import average, bias, rms, spread
 from rnnlimits.statistics import powerlaw
 from rnnlimits.statistics.bootstrap import CHUNK, Bootstrap, Sample, degrees_of_freedom, quantile
 from rnnlimits.statistics.powerlaw import Fit, Point, RateUndetermined
+from rnnlimits.statistics.samples import average, bias, rms, spread
 
 Array = NDArray[np.float64]
 

@@ -18,13 +18,18 @@ import xarray as xr
 from rnnlimits import kernels
 from rnnlimits.base.errors import StudyError
 from rnnlimits.files import store
-from rnnlimits.quantities.estimators import ENTRIES, QUANTITIES, Design, Trainings
+from rnnlimits.quantities.base import K, N, registered
+from rnnlimits.quantities.contraction import measured_rate
+from rnnlimits.quantities.outputs import OUTPUT_RMS
+from rnnlimits.quantities.trained import Design, TrainedQuantity, Trainings
 from rnnlimits.rates import stage as rates
-from rnnlimits.rates.stage import contraction_rate, ladders, resolved_steps
+from rnnlimits.rates.contraction import contraction_rate, resolved_steps
+from rnnlimits.rates.ladders import ladders
 from rnnlimits.statistics import powerlaw
 from rnnlimits.statistics.bootstrap import Bootstrap
 from rnnlimits.statistics.powerlaw import Fit, Slope
 from rnnlimits.statistics.ratefile import COLUMNS, Rate, to_csv
+from rnnlimits.statistics.rows import log_point
 from rnnlimits.statistics.verdicts import Expected, half_width_of_difference, judge_fit
 from rnnlimits.study import Study
 from rnnlimits.theory import couplings
@@ -175,9 +180,8 @@ def test_only_the_mean_responds_to_a_shifted_limit() -> None:
     mean = error.mean((0, 1))
     shift = 1e-6 * mean / np.sqrt(np.square(mean).mean())
     change = np.sqrt(np.square(error + shift).mean()) - np.sqrt(np.square(error).mean())
-    entry = QUANTITIES["output_rms", "plain"]
     trainings = Trainings(error, error, np.ones((30, 2)), True, 1.0, 1.0, 0.0, np.ones((30, 2, 4)), np.arange(4.0))
-    assert entry.leverage(trainings) == pytest.approx(change / 1e-6, rel=1e-4)
+    assert OUTPUT_RMS.leverage(trainings) == pytest.approx(change / 1e-6, rel=1e-4)
 
 
 def test_without_pairs_there_are_plain_estimators_only(tmp_path: Path) -> None:
@@ -230,15 +234,14 @@ def test_chains_that_meet_are_refused(tmp_path: Path) -> None:
 
 
 def test_every_bias_order_of_the_registry() -> None:
-    symmetric, skewed = Design(True, True), Design(False, True)
-    expected = {(e.name, e.estimator): e.expected for e in ENTRIES}
+    symmetric, skewed = (Design(symmetric=one, antithetic=True) for one in (True, False))
+    expected = {entry.key: entry.expected for entry in registered(TrainedQuantity)}
     assert expected["output_bias", "plain"](0.75, symmetric) == 0.5
     assert expected["output_bias", "plain"](0.75, skewed) == 0.25
     assert expected["output_rms", "plain"](0.6, symmetric) == pytest.approx(0.1)
     assert expected["output_rms", "plain"](0.9, symmetric) == pytest.approx(0.2)
     assert expected["output_rms", "plain"](0.9, skewed) == pytest.approx(0.1)
     assert expected["drift", "plain"](0.9, skewed) == pytest.approx(0.1)
-    assert len(expected) == len(ENTRIES)
 
 
 # --- ladders, verdicts -----------------------------------------------------------------------------------------
@@ -247,13 +250,13 @@ def test_every_bias_order_of_the_registry() -> None:
 def test_ladders() -> None:
     cells = [Cell(0.6, n, n, depth, 8) for n in (64, 128) for depth in (1, 2)]
     cells += [Cell(0.6, 128, k, 1, 8) for k in (16, 32, 64)]
-    diagonal = ladders("N", cells)
+    diagonal = ladders(N, cells)
     assert {ladder.at: [c.width for c in ladder.cells] for ladder in diagonal} == {
         "beta=0.6 depth=1": [64, 128],
         "beta=0.6 depth=2": [64, 128],
     }
     assert all(not ladder.refusal for ladder in diagonal)
-    (ladder,) = ladders("K", cells)
+    (ladder,) = ladders(K, cells)
     assert (ladder.at, ladder.refusal) == ("beta=0.6 depth=1 N=128", "")
     assert [c.steps_per_time for c in ladder.cells] == [16, 32, 64, 128]
 
@@ -267,19 +270,19 @@ def test_ladders() -> None:
 )
 def test_widths_at_a_fixed_k_are_not_dropped_in_silence(steps: int, left: list[int], said: str) -> None:
     cells = [Cell(0.6, n, steps, 1, 8) for n in (64, 128, 256, 512, 1024)]
-    (ladder,) = ladders("N", cells)
+    (ladder,) = ladders(N, cells)
     assert [cell.width for cell in ladder.cells] == left
     assert said in ladder.refusal
     # a single K at each width is no ladder in K; nor are off-diagonal cells a loss where the diagonal is complete
-    assert ladders("K", cells) == []
+    assert ladders(K, cells) == []
     whole = cells + [Cell(0.6, n, n, 1, 8) for n in (128, 256, 512, 1024)]
-    assert all(not ladder.refusal for ladder in ladders("N", whole))
+    assert all(not ladder.refusal for ladder in ladders(N, whole))
 
 
 def test_one_width_is_no_ladder_of_widths() -> None:
     cells = [Cell(0.6, 64, k, 1, 8) for k in (4, 8, 16)]
-    assert ladders("N", cells) == []
-    (ladder,) = ladders("K", cells)
+    assert ladders(N, cells) == []
+    (ladder,) = ladders(K, cells)
     assert ladder.refusal == "3 values of K, 4 are needed"
 
 
@@ -354,9 +357,9 @@ def test_a_rate_measured_on_the_same_pairs_is_compared_by_the_difference() -> No
     The difference of the fitted and the mean factor has an s.d. of about a third of that of either, by their weights.
     """
     walk, factor, boot = contraction()
-    points = [rates._log_point(k + 1.0, walk[:, k], boot) for k in range(20)]
+    points = [log_point(k + 1.0, walk[:, k], boot) for k in range(20)]
     slope = powerlaw.fit(points, geometric=True).slope
-    expected = rates.measured_rate(factor, boot)
+    expected = measured_rate(factor, boot)
     assert expected.value == pytest.approx(-factor.mean())
     half = half_width_of_difference(slope, expected)
     own = np.std(factor) / np.sqrt(len(factor))

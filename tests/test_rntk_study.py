@@ -18,7 +18,8 @@ from rnnlimits.elman import chunks, plan, world
 from rnnlimits.elman import train as networks
 from rnnlimits.elman.train import World, block_values
 from rnnlimits.kernels import processor, reference
-from rnnlimits.quantities.elman import ENTRIES, MOST_UNITS, units
+from rnnlimits.quantities.base import registered
+from rnnlimits.quantities.elman import MOST_UNITS, ElmanQuantity, units
 from rnnlimits.statistics import powerlaw
 from rnnlimits.statistics.bootstrap import Bootstrap
 from rnnlimits.study import RntkStudy, load_any, loads, loads_any, to_yaml
@@ -172,7 +173,7 @@ def test_units_are_the_same_replicas_at_every_width() -> None:
 @pytest.mark.parametrize("name", ["ntk_fluctuation", "ntk_bias", "ntk_training_gap", "ntk_limit_gap"])
 def test_known_exponents_are_recovered(name: str) -> None:
     rng = np.random.default_rng(11)
-    entry = next(entry for entry in ENTRIES if entry.name == name)
+    entry = next(entry for entry in registered(ElmanQuantity) if entry.name == name)
     bootstrap = Bootstrap(lambda unit, count: reference.uniforms(1, 12, unit.astype(np.uint32), count), 400)
     truth = entry.expected("erf")
     points = []

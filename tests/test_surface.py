@@ -19,14 +19,15 @@ from numpy.typing import NDArray
 from rnnlimits import kernels
 from rnnlimits.base.errors import StudyError
 from rnnlimits.base.streams import Stream
-from rnnlimits.quantities import surface
-from rnnlimits.quantities.estimators import Design, Trainings, bias, rms
-from rnnlimits.quantities.surface import Node, Surface, SurfaceUndetermined
-from rnnlimits.rates.stage import Reader
-from rnnlimits.statistics import powerlaw, ratefile
+from rnnlimits.quantities.surface import OUTPUT_SURFACE, rates
+from rnnlimits.quantities.trained import Trainings
+from rnnlimits.rates.reader import Reader
+from rnnlimits.statistics import powerlaw, ratefile, surface
 from rnnlimits.statistics.bootstrap import Bootstrap, Sample
 from rnnlimits.statistics.powerlaw import RateUndetermined
 from rnnlimits.statistics.ratefile import Rate
+from rnnlimits.statistics.samples import bias, rms
+from rnnlimits.statistics.surface import Node, Surface, SurfaceUndetermined
 from rnnlimits.study import Study
 from rnnlimits.training import plan
 from rnnlimits.training.plan import Cell
@@ -295,7 +296,7 @@ def grid(tmp_path: Path, limit_error: float = 0.0, **design: str) -> tuple[Study
     """The rows of a made-up study whose output errors follow the law EASY, with the files' other contents."""
     study = made_up.make_study(**{"beta": "[0.75]", "antithetic": "false", **design})
     layout = made_up.write_results(study, tmp_path, limit_error)
-    reader = Reader(study, layout, Design(True, False))
+    reader = Reader(study, layout)
     axes = (sorted({getattr(cell, name) for cell in plan.cells(study)}) for name in ("width", "steps_per_time"))
     drawn = errors(np.random.default_rng(8), **EASY, replicas=plan.cells(study)[0].replicas, grid=tuple(axes))
 
@@ -304,14 +305,14 @@ def grid(tmp_path: Path, limit_error: float = 0.0, **design: str) -> tuple[Study
 
     be = kernels.backend("numpy")
     draw = Bootstrap(lambda units, count: be.uniforms(study.seed, Stream.BOOTSTRAP, units.astype(np.uint32), count))
-    return study, list(surface.rates(study, plan.cells(study), read, draw))
+    return study, list(rates(study, plan.cells(study), read, draw))
 
 
 def test_rows_of_a_study(tmp_path: Path) -> None:
     study, rows = grid(tmp_path, steps="[16, 32, 64, 128]", replicas="256")
     assert [(row.quantity, row.variable, row.at) for row in rows] == [
-        (surface.NAME, "N", "beta=0.75"),
-        (surface.NAME, "K", "beta=0.75"),
+        (OUTPUT_SURFACE.name, "N", "beta=0.75"),
+        (OUTPUT_SURFACE.name, "K", "beta=0.75"),
     ]
     n, k = rows
     assert (n.expected, k.expected) == (0.25, 0.5)

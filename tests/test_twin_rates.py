@@ -11,17 +11,15 @@ import runs
 
 from rnnlimits import study as studies
 from rnnlimits.kernels import host
-from rnnlimits.quantities.estimators import (
-    QUANTITIES,
-    TWIN_ENTRIES,
-    Array,
-    Design,
-    Trainings,
-    _first_below,
-    variance_ratios,
-)
-from rnnlimits.rates import stage as rates
-from rnnlimits.statistics.bootstrap import Bootstrap
+from rnnlimits.quantities.base import Absent, entry_of, in_order, registered
+from rnnlimits.quantities.loss import first_below
+from rnnlimits.quantities.outputs import variance_ratios
+from rnnlimits.quantities.trained import Design, TrainedQuantity, Trainings
+from rnnlimits.quantities.twins import TwinQuantity
+from rnnlimits.rates.reader import Reader
+from rnnlimits.rates.trained import twin_rates
+from rnnlimits.statistics.bootstrap import Array, Bootstrap
+from rnnlimits.statistics.ratefile import Rate
 from rnnlimits.training import plan
 from rnnlimits.training.layout import Layout
 
@@ -43,7 +41,9 @@ def made_up(odd: float, even: float, noise: float, bias: float, loss: Array | No
 
 
 def estimate(name: str, estimator: str, trainings: Trainings) -> float:
-    sample = QUANTITIES[name, estimator].sample(trainings)
+    entry = entry_of(name, estimator)
+    assert isinstance(entry, TrainedQuantity)
+    sample = entry.sample(trainings)
     mean = sample.statistics.mean(0)
     return float(sample.combine(mean, np.array(1 / len(sample)))) ** sample.power
 
@@ -81,17 +81,21 @@ def test_loss_and_delay_of_known_curves() -> None:
 
 def test_first_crossing() -> None:
     time = np.arange(4.0)
-    assert _first_below(time, np.array([4.0, 2.0, 1.0, 0.0]), 3.0) == 0.5
-    assert _first_below(time, np.array([4.0, 2.0, 1.0, 0.0]), 5.0) == 0.0
-    assert _first_below(time, np.array([4.0, 2.0, 1.0, 0.5]), 0.1) == 3.0
+    assert first_below(time, np.array([4.0, 2.0, 1.0, 0.0]), 3.0) == 0.5
+    assert first_below(time, np.array([4.0, 2.0, 1.0, 0.0]), 5.0) == 0.0
+    assert first_below(time, np.array([4.0, 2.0, 1.0, 0.5]), 0.1) == 3.0
 
 
 def test_which_estimators_exist() -> None:
-    with_twins = {key for key, q in QUANTITIES.items() if q.exists(Design(True, True, True))}
-    without = {key for key, q in QUANTITIES.items() if q.exists(Design(True, True, False))}
+    def present(**design: bool) -> set[tuple[str, str]]:
+        applies = ((entry.key, entry.applies(Design(**design))) for entry in registered(TrainedQuantity))
+        return {key for key, answer in applies if not isinstance(answer, Absent)}
+
+    with_twins = present(symmetric=True, antithetic=True, twins=True)
+    without = present(symmetric=True, antithetic=True)
     assert {key for key in with_twins - without if key[1] == "twin"} == with_twins - without
     assert ("output_even_bias", "twin") not in with_twins
-    assert ("output_even_bias", "twin") in {k for k, q in QUANTITIES.items() if q.exists(Design(False, True, True))}
+    assert ("output_even_bias", "twin") in present(symmetric=False, antithetic=True, twins=True)
 
 
 @pytest.mark.needs_compiler
@@ -103,9 +107,9 @@ def test_twins_alone_show_the_square_root_law(tmp_path: Path) -> None:
         runs.run(stage, path, "--results", tmp_path / "results")
     study = studies.load(path)
     bootstrap = Bootstrap(lambda units, count: host.uniforms(1, 9, units.astype(np.uint32), count))
-    read = rates.Reader(study, Layout.of(study, tmp_path / "results"), Design(True, True))
-    found = {rate.quantity: rate for rate in rates.twin_rates(study, read, bootstrap)}
-    assert set(found) == {entry.name for entry in TWIN_ENTRIES}
+    read = Reader(study, Layout.of(study, tmp_path / "results"))
+    found = {rate.quantity: rate for rate in twin_rates(read, bootstrap)}
+    assert set(found) == {entry.name for entry in registered(TwinQuantity)}
     noise = found["sgd_noise"]
     assert noise.points == len(plan.twins(study)) == 5
     half = 0.5 * (noise.ci_high - noise.ci_low)
@@ -115,7 +119,7 @@ def test_twins_alone_show_the_square_root_law(tmp_path: Path) -> None:
 
 
 def test_rates_of_one_quantity_stand_together() -> None:
-    names = ["a", "b", "a", "c", "b"]
-    found = rates.together([rates.Rate("s", name, str(i), "N", "") for i, name in enumerate(names)])
-    assert [rate.quantity for rate in found] == ["a", "a", "b", "b", "c"]
-    assert [rate.estimator for rate in found] == ["0", "2", "1", "4", "3"]
+    names = ["sgd_noise", "mixing", "sgd_noise", "output_rms", "mixing"]
+    found = in_order([Rate("s", name, str(i), "N", "") for i, name in enumerate(names)])
+    assert [rate.quantity for rate in found] == ["output_rms", "sgd_noise", "sgd_noise", "mixing", "mixing"]
+    assert [rate.estimator for rate in found] == ["3", "0", "2", "1", "4"]

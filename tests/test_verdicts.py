@@ -8,14 +8,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from rnnlimits.quantities import constants as poisson_rates
-from rnnlimits.rates import stage as rates
+from rnnlimits.quantities.constants import NO_REMEDY
 from rnnlimits.results import atlas_figure
-from rnnlimits.statistics import powerlaw, ratefile
+from rnnlimits.statistics import powerlaw, ratefile, rows
 from rnnlimits.statistics.bootstrap import Bootstrap
 from rnnlimits.statistics.powerlaw import Fit, Point, Slope
 from rnnlimits.statistics.ratefile import Rate
-from rnnlimits.statistics.verdicts import POWER, VERDICTS, Expected, Rule, judge
+from rnnlimits.statistics.verdicts import GEOMETRIC, POWER, VERDICTS, Expected, Rule, judge, judge_fit
 
 UNITS, COUNT = 64, 400
 TABLE = np.random.default_rng(5).random((UNITS, COUNT))
@@ -31,7 +30,7 @@ def points(exponent: float, noise: float, bend: float = 0.0) -> list[Point]:
     unit = np.random.default_rng(6).normal(size=(UNITS, 8)) * noise * math.sqrt(UNITS)
     x = np.log(2.0) * np.arange(8)
     logs = unit - unit.mean(0) - exponent * x - bend * (x - x.mean()) ** 2  # the mean follows the law exactly
-    return [rates._log_point(2.0**j, logs[:, j], BOOTSTRAP) for j in range(8)]
+    return [rows.log_point(2.0**j, logs[:, j], BOOTSTRAP) for j in range(8)]
 
 
 def made_up_fit(value: float, half: float, *, drifts: bool = False, geometric: bool = False) -> Fit:
@@ -42,22 +41,24 @@ def made_up_fit(value: float, half: float, *, drifts: bool = False, geometric: b
 
 
 def test_a_constant_of_the_chain_without_a_verdict_says_why() -> None:
-    judged = poisson_rates._judged_fit(row(), points(0.5, noise=0.6), 0.5)
+    judged = rows.judged(row(), points(0.5, noise=0.6), Expected(0.5, "exact"), rule=NO_REMEDY)
     assert judged.verdict == "undetermined"
     assert "half-width" in judged.note
 
 
 def test_a_drift_of_the_exponent_is_no_agreement_in_any_stage() -> None:
-    judged = poisson_rates._fitted(replace(row(), expected=0.5), made_up_fit(0.5, 0.05, drifts=True))
-    assert judged.verdict == "undetermined"
-    assert judged.note.startswith("the expected value is in the interval, but the points do not follow one law")
+    for rule in (POWER, NO_REMEDY):
+        verdict, reason = judge_fit(made_up_fit(0.5, 0.05, drifts=True), Expected(0.5, "exact"), rule)
+        assert verdict == "undetermined"
+        assert reason.startswith("the expected value is in the interval, but the points do not follow one law")
 
 
 @pytest.mark.parametrize(("value", "expected", "verdict"), [(3.0, 3.4, "undetermined"), (3.4, 3.0, "consistent")])
 def test_a_geometric_rate_is_its_own_scale(value: float, expected: float, verdict: str) -> None:
     """A half-width of 0.48 is 0.16 of a rate of 3 and 0.14 of one of 3.4, whatever is expected."""
-    blank = replace(row("geometric"), expected=expected)
-    assert poisson_rates._fitted(blank, made_up_fit(value, 0.48, geometric=True)).verdict == verdict
+    fit = made_up_fit(value, 0.48, geometric=True)
+    for rule in (GEOMETRIC, replace(NO_REMEDY, own_scale=True)):
+        assert judge_fit(fit, Expected(expected, "exact"), rule).verdict == verdict
 
 
 @pytest.mark.parametrize("noise", [1e-3, 0.02, 0.6])
@@ -66,12 +67,12 @@ def test_a_geometric_rate_is_its_own_scale(value: float, expected: float, verdic
 @pytest.mark.parametrize("law", ["power", "geometric"])
 def test_two_stages_give_the_same_points_one_verdict(law: str, expected: float, bend: float, noise: float) -> None:
     same = points(0.5, noise, bend)
-    by_rates = rates.judged(row(law), same, Expected(expected, "exact"))
-    by_poisson = poisson_rates._judged_fit(row(law), same, expected)
-    assert by_rates.verdict == by_poisson.verdict
+    rule = replace(NO_REMEDY, own_scale=law == "geometric")
+    usual, without = (rows.judged(row(law), same, Expected(expected, "exact"), rule=one) for one in (None, rule))
+    assert usual.verdict == without.verdict
     # The reasons are the same but for what a user could do about a wide interval.
-    assert by_rates.note.split(":")[0] == by_poisson.note.split(":")[0]
-    assert (by_rates.exponent, by_rates.ci_low) == (by_poisson.exponent, by_poisson.ci_low)
+    assert usual.note.split(":")[0] == without.note.split(":")[0]
+    assert (usual.exponent, usual.ci_low) == (without.exponent, without.ci_low)
 
 
 # --- the rules -------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import architecture
 import command_page
+import quantities_page
 import schema_page
 from sphinx.application import Sphinx
 
@@ -19,6 +20,7 @@ def pages() -> dict[str, str]:
     table = architecture.groups()
     return {
         "study.md": schema_page.page(json_schema()),
+        "quantities.md": quantities_page.page(),
         "commands.rst": command_page.page(parser()),
         "modules.rst": _contents(table),
         **{f"modules-{name}.rst": _modules(group) for name, group in table.items()},

@@ -8,48 +8,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from rnnlimits.quantities import elman as rntk
-from rnnlimits.quantities.estimators import CONTRACTIONS, ENTRIES, TWIN_ENTRIES, Contraction, Quantity, TwinQuantity
 from rnnlimits.statistics.ratefile import Rate, RatePoint
 
 BLACK, GREY = "#000000", "#7f7f7f"
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 BAR = 1.96  # standard errors in an error bar: 95%, like the intervals
-AXES = {
-    "draws": "values in the average",
-    "N": "width $N$  ($K = N$)",
-    "K": "steps per unit of time $K$",
-    "hidden_updates": "hidden updates $k$",
-    "chain_steps": "chain steps $k$",
-    "n": "width $n$",
-    "steps": "steps of gradient descent",
-}
 SYMBOLS = {"beta": "β", "depth": "τ", "phi": "φ", "N": "N"}
-DRAWN: tuple[Quantity | Contraction | TwinQuantity, ...] = (
-    *CONTRACTIONS,
-    *TWIN_ENTRIES,
-    *reversed(ENTRIES),
-)  # of entries with one name the first of the registry wins
-TITLES = (
-    {entry.name: entry.title for entry in DRAWN}
-    | rntk.TITLES
-    | {
-        "ergodic_average": "Averages of test functions of the chain",
-        "loss_decay": "Fall of the loss of twins over its prediction",
-        "output_surface": "Output error against the limit, N and K apart",
-        "mixing": "Chains with one start, on their way to the stationary law",
-        "sgd_noise_constant": "Noise of one-pass training over its prediction",
-    }
-)
-ORDINATES = (
-    {entry.name: entry.ordinate for entry in DRAWN}
-    | rntk.ORDINATES
-    | {
-        "ergodic_average": "standard deviation",
-        "mixing": "root mean square distance",
-        "sgd_noise_constant": "ratio",
-    }
-)
 
 
 def told(rates: Sequence[Rate]) -> str:

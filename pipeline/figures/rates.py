@@ -27,12 +27,12 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 
 from rnnlimits.base import progress
 from rnnlimits.figures.curves import MOST_PANELS, Curves, diagonal, losses, outputs, read_limit, spaced, telling_probes
-from rnnlimits.figures.labels import AXES, BAR, ORDINATES, TITLES, series, told, undetermined, upper_limit
+from rnnlimits.figures.labels import BAR, series, told, undetermined, upper_limit
 from rnnlimits.figures.labels import BLACK as BLACK
 from rnnlimits.figures.labels import COLOURS as COLOURS
 from rnnlimits.figures.labels import GREY as GREY
 from rnnlimits.files import durable
-from rnnlimits.quantities import surface
+from rnnlimits.quantities.base import about, variable_of, view_of
 from rnnlimits.statistics.bootstrap import Array
 from rnnlimits.statistics.ratefile import Rate, RatePoint, read
 from rnnlimits.training import plan
@@ -100,7 +100,7 @@ def _figures(study: Study, layout: Layout) -> Iterator[tuple[str, Figure]]:
     for name, group in itertools.groupby(rates, key=lambda rate: rate.quantity):
         members = [rate for rate in group if rate.cloud]
         if members:
-            yield name, _drawn(name, members)
+            yield name, _drawn(members)
     cells = [cell for cell in plan.cells(study) if cell.width == cell.steps_per_time]
     if cells:
         limit = read_limit(study, layout)
@@ -108,10 +108,9 @@ def _figures(study: Study, layout: Layout) -> Iterator[tuple[str, Figure]]:
         yield "loss", loss_figure(study, layout, cells, limit)
 
 
-def _drawn(name: str, members: Sequence[Rate]) -> Figure:
-    if name == surface.NAME:
-        return surface_figure(members)
-    return ratio_figure(members) if members[0].law == "ratio" else rate_figure(members)
+def _drawn(members: Sequence[Rate]) -> Figure:
+    draw = {"surface": surface_figure, "ratio": ratio_figure}.get(view_of(members[0]), rate_figure)
+    return draw(members)
 
 
 def save(layout: StudyFolder, name: str, figure: Figure) -> None:
@@ -146,7 +145,7 @@ def rate_figure(rates: Sequence[Rate]) -> Figure:
         _legend(upper, column, styles, column[0].estimator if len(columns) > 1 else "")
     _estimate_view(panels[0, 0], rates)
     _local_view(panels[1, 0], rates)
-    panels[0, 0].set_ylabel(ORDINATES.get(rates[0].quantity, "estimate"))
+    panels[0, 0].set_ylabel(about(rates[0]).ordinate)
     panels[1, 0].set_ylabel("rate per step" if rates[0].law == "geometric" else "local exponent")
     figure.suptitle(headline(rates, "\n" if len(columns) == 1 else ": "))
     limits = any(p.estimate <= 0 for rate in rates for p in rate.cloud)
@@ -171,7 +170,7 @@ def surface_figure(rates: Sequence[Rate]) -> Figure:
             f"{in_n.at}: $aN^{{-2p}} + bK^{{-2q}}$, p = {in_n.exponent:.3f}, q = {in_k.exponent:.3f}", loc="left"
         )
         ax.legend()
-    figure.suptitle(TITLES.get(rates[0].quantity, rates[0].quantity))
+    figure.suptitle(about(rates[0]).title)
     return figure
 
 
@@ -187,20 +186,19 @@ def ratio_figure(rates: Sequence[Rate]) -> Figure:
         else:
             ax.errorbar(x, y, BAR * error, fmt="o-", color=COLOURS[0], elinewidth=0.8, zorder=3)
     ax.set_xscale("log", base=2)
-    ax.set_xlabel(AXES.get(rates[0].variable, rates[0].variable))
-    ax.set_ylabel(ORDINATES.get(rates[0].quantity, "ratio"))
-    figure.suptitle(f"{TITLES.get(rates[0].quantity, rates[0].quantity)}: {rates[0].exponent:.3f}", fontsize=9)
+    ax.set_xlabel(variable_of(rates[0]).axis)
+    ax.set_ylabel(about(rates[0]).ordinate)
+    figure.suptitle(f"{about(rates[0]).title}: {rates[0].exponent:.3f}", fontsize=9)
     figure.supxlabel("dashed: expected;  grey: single probes;  bars: 95%", fontsize=7, color=GREY)
     return figure
 
 
 def headline(rates: Sequence[Rate], separator: str = ": ") -> str:
     """What is seen: the quantity, and the exponents by the estimator that tells most, and best."""
-    title = TITLES.get(rates[0].quantity, rates[0].quantity)
+    title = about(rates[0]).title
     if not (span := told(rates)):
         return f"{title}{separator}no rate can be told yet"
-    symbol = {"N": "N^{-p}", "K": "K^{-p}", "n": "n^{-p}", "steps": "K^{-p}"}.get(rates[0].variable, "e^{-pk}")
-    return f"{title}{separator}${symbol}$ with $p$ = {span}"
+    return f"{title}{separator}${variable_of(rates[0]).law}$ with $p$ = {span}"
 
 
 @dataclass(frozen=True)
@@ -320,7 +318,7 @@ def local_panel(ax: Axes, rates: Sequence[Rate], styles: dict[str, Look]) -> Non
         if not math.isnan(rate.expected):
             ax.axhline(rate.expected, color=look.colour, linestyle=(0, (4, 2)), linewidth=0.9)
     ax.yaxis.set_major_locator(MaxNLocator(5))
-    ax.set_xlabel(AXES.get(rates[0].variable, rates[0].variable))
+    ax.set_xlabel(variable_of(rates[0]).axis)
 
 
 def _local_points(ax: Axes, used: Sequence[RatePoint], look: Look, geometric: bool) -> None:

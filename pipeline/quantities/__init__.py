@@ -1,1 +1,21 @@
-"""What is measured: a quantity's estimator, its ladder, what is expected of it."""
+"""What is measured: a quantity's estimator, its ladder, what is expected of it.
+
+Each family of quantities is a module of this package that registers its entries when it is imported. A new module is
+found by itself; its rows come after those of FAMILIES. A program of one's own may call `register` as well.
+"""
+
+from importlib import import_module
+from pkgutil import iter_modules
+
+from rnnlimits.quantities.base import register
+from rnnlimits.quantities.trained import TrainedQuantity, Trainings
+
+__all__ = ["TrainedQuantity", "Trainings", "register"]
+
+FAMILIES = (  # in the order of their rows in rates.csv
+    *("outputs", "loss", "skewed", "memory", "parameters", "noise", "histories", "kernel", "depth", "twins"),
+    *("surface", "contraction", "loss_decay", "constants", "elman"),
+)
+
+for _name in (*FAMILIES, *sorted({module.name for module in iter_modules(__path__)} - set(FAMILIES))):
+    import_module(f"{__name__}.{_name}")

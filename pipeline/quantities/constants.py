@@ -6,23 +6,26 @@ Source: docs/theory/poisson.md. A ratio stands where other rows have an exponent
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import h5py
 import numpy as np
 
 from rnnlimits.files import store
 from rnnlimits.files.ensembles import open_ensemble
-from rnnlimits.quantities.estimators import ExpectedKind, spread
+from rnnlimits.quantities.base import CHAIN_STEPS, DRAWS, K, register
+from rnnlimits.quantities.whole import Results, StudyQuantity
 from rnnlimits.statistics import powerlaw
-from rnnlimits.statistics.bootstrap import Array, Bootstrap, degrees_of_freedom, quantile
-from rnnlimits.statistics.powerlaw import Fit, Point, RateUndetermined
-from rnnlimits.statistics.ratefile import Rate, RatePoint, refusal
-from rnnlimits.statistics.verdicts import Expected, Rule, judge, judge_fit
+from rnnlimits.statistics.bootstrap import Array, Bootstrap, degrees_of_freedom
+from rnnlimits.statistics.powerlaw import Point
+from rnnlimits.statistics.ratefile import Rate, refusal
+from rnnlimits.statistics.rows import Ratio, judged, judged_ratio, ratio_row, scaled
+from rnnlimits.statistics.samples import spread
+from rnnlimits.statistics.verdicts import Expected, Rule
+from rnnlimits.theory import mixing
 from rnnlimits.theory import stationary as exact
-from rnnlimits.theory.mixing import Departure, points
 from rnnlimits.training import plan
 from rnnlimits.training.constants import AVERAGED
 
@@ -31,48 +34,24 @@ if TYPE_CHECKING:
     from rnnlimits.training.layout import Layout
 
 MEMORY_SHARE = 0.5  # an average is long enough when what the chain remembers moves it by at most this many errors
-CONSTANT = Rule("more paths or draws")
 # Averages of test functions, and mixing, come from as many chains, as long, in every study: no study file has a remedy.
-RULES = {"power": Rule(""), "geometric": Rule("", own_scale=True)}
+NO_REMEDY = Rule("")
 NOT_DRAWN = "a recorded series has no constant of its own: its only randomness is where a path starts"
 
 
-class Ratio(NamedTuple):
-    """A measured over a predicted number: value, standard error, degrees of freedom."""
+def _from_poisson(
+    rows: Callable[[Study, Layout, h5py.File, Bootstrap], Iterator[Rate]],
+) -> Callable[[Results, Bootstrap], Iterator[Rate]]:
+    """The rows that poisson.h5 gives; none before it is written, nor of a recorded series, which has nothing in it."""
 
-    value: float
-    stderr: float
-    dof: float
+    def of_results(results: Results, bootstrap: Bootstrap) -> Iterator[Rate]:
+        study, layout = results.study, results.layout
+        if not study.chain.noisy or not layout.poisson.exists():
+            return
+        with store.open_complete(layout.poisson, "poisson", limit_id=plan.limit_id(study)) as file:
+            yield from rows(study, layout, file, bootstrap)
 
-    @property
-    def half_width(self) -> float:
-        """Half the 95% interval."""
-        return quantile(self.dof) * self.stderr
-
-    @property
-    def low(self) -> float:
-        """Lower end of the 95% interval."""
-        return self.value - self.half_width
-
-    @property
-    def high(self) -> float:
-        """Upper end of the 95% interval."""
-        return self.value + self.half_width
-
-
-def rates(study: Study, layout: Layout, bootstrap: Bootstrap) -> Iterator[Rate]:
-    """Rows from poisson.h5 and the twins. Raises StudyError for a file that is missing, damaged or of another study."""
-    if not study.chain.noisy:
-        yield replace(_row(study, "ergodic_average", "plain", "draws", ""), note=refusal(NOT_DRAWN))
-        return
-    with store.open_complete(layout.poisson, "poisson", limit_id=plan.limit_id(study)) as file:
-        yield from noise_constants(study, layout, file, bootstrap)
-        yield from ergodic(study, file, bootstrap)
-        yield from mixing_rates(study, file, bootstrap)
-
-
-def _row(study: Study, quantity: str, estimator: str, variable: str, at: str) -> Rate:
-    return Rate(study.name, quantity, estimator, variable, at)
+    return of_results
 
 
 # --- the constant of one-pass noise ----------------------------------------------------------------------------
@@ -90,12 +69,12 @@ def noise_constants(study: Study, layout: Layout, file: h5py.File, bootstrap: Bo
     every, k_here = list(range(len(constant))), _judged_k(outputs)
     for probes in ([every] if len(every) > 1 else []) + [[probe] for probe in every]:
         at = f"K={k_here} " + (f"probe={probes[0]}" if len(probes) == 1 else "all probes")
-        blank = _row(study, "sgd_noise_constant", "twin", "K", at)
+        blank = SGD_NOISE_CONSTANT.row(study.name, at)
         predicted = float(np.sqrt(np.square(constant[probes]).mean()))
         # Errors of the probes' predictions come from the same walks: as if they were fully correlated.
         error = float(constant[probes] @ errors[probes] / len(probes) / predicted**2)
-        found = [_over(k, output[:, None, probes], predicted, bootstrap) for k, output in outputs.items()]
-        yield judged(blank, found, k_here, error, "heuristic")
+        ratios = [_over(k, output[:, None, probes], predicted, bootstrap) for k, output in outputs.items()]
+        yield judged_ratio(blank, ratios, k_here, error, "heuristic")
 
 
 def _judged_k(outputs: Mapping[int, Array]) -> int:
@@ -109,62 +88,33 @@ def _over(k: int, output: Array, predicted: float, bootstrap: Bootstrap) -> Poin
     return scaled(powerlaw.measure(k, spread(output), bootstrap), math.sqrt(k) / predicted)
 
 
-def scaled(point: Point, factor: float) -> Point:
-    """The same point in other units."""
-    shift = math.log(factor)
-    return replace(
-        point,
-        estimate=point.estimate * factor,
-        stderr=point.stderr * factor,
-        log=point.log + shift,
-        log_replicates=point.log_replicates + shift,
-    )
-
-
-def judged(blank: Rate, found: Sequence[Point], variable: float, error: float, kind: ExpectedKind) -> Rate:
-    """The row of a ratio: that of the point at `variable`, with the relative error of the prediction."""
-    (here,) = (point for point in found if point.variable == variable)
-    cloud = tuple(_dot(point, point is here) for point in found)
-    row = replace(blank, expected=1.0, expected_kind=kind, law="ratio", cloud=cloud)
-    if here.units < powerlaw.MINIMUM_UNITS:
-        return replace(row, replicas=here.replicas, note=refusal(here.reason))
-    dof = degrees_of_freedom(here.log_influence)
-    ratio = Ratio(here.estimate, float(np.hypot(here.stderr, error * here.estimate)), dof)
-    return ratio_row(row, ratio, here.replicas)
-
-
-def ratio_row(row: Rate, ratio: Ratio, replicas: int) -> Rate:
-    """Fill in value, interval and verdict of a ratio of which `row.expected` is expected."""
-    verdict, note = judge(ratio, row.expected, CONSTANT)
-    return replace(
-        row,
-        exponent=ratio.value,
-        stderr=ratio.stderr,
-        ci_low=ratio.low,
-        ci_high=ratio.high,
-        points=1,
-        replicas=replicas,
-        verdict=verdict,
-        note=note,
-    )
-
-
-def _dot(point: Point, used: bool) -> RatePoint:
-    return RatePoint(point.variable, point.estimate, point.stderr, used, point.replicas)
-
-
 # --- ergodic averages ------------------------------------------------------------------------------------------
 
 
-def ergodic(study: Study, file: h5py.File, bootstrap: Bootstrap) -> Iterator[Rate]:
-    """The order of the s.d. of averages of test functions, then batch means over what the Poisson equation predicts."""
-    names = [str(name) for name in file["function"].asstr()[()]]
+def ergodic_averages(study: Study, layout: Layout, file: h5py.File, bootstrap: Bootstrap) -> Iterator[Rate]:
+    """The order of the s.d. of averages of test functions."""
     short, lag = file["average"][()], file["lag_time"][()]
-    for index, name in enumerate(names):
-        blank = _row(study, "ergodic_average", "plain", "draws", f"f={name}")
-        yield _judged_fit(blank, average_points(short[..., index], float(lag[index]), bootstrap), 0.5)
-    for index, name in enumerate(names):
-        yield ergodic_constant(_row(study, "ergodic_constant", "batch-means", "draws", f"f={name}"), file, index)
+    for index, name in enumerate(_functions(file)):
+        blank = ERGODIC_AVERAGE.row(study.name, f"f={name}")
+        points = average_points(short[..., index], float(lag[index]), bootstrap)
+        yield judged(blank, points, Expected(0.5, "exact"), rule=NO_REMEDY)
+
+
+def _averages(results: Results, bootstrap: Bootstrap) -> Iterator[Rate]:
+    """As above; of a recorded series a row that says why there are none."""
+    if not results.study.chain.noisy and results.layout.poisson.exists():
+        yield replace(ERGODIC_AVERAGE.row(results.study.name, ""), note=refusal(NOT_DRAWN))
+    yield from _from_poisson(ergodic_averages)(results, bootstrap)
+
+
+def ergodic_constants(study: Study, layout: Layout, file: h5py.File, bootstrap: Bootstrap) -> Iterator[Rate]:
+    """Batch means over what the Poisson equation predicts."""
+    for index, name in enumerate(_functions(file)):
+        yield ergodic_constant(ERGODIC_CONSTANT.row(study.name, f"f={name}"), file, index)
+
+
+def _functions(file: h5py.File) -> list[str]:
+    return [str(name) for name in file["function"].asstr()[()]]
 
 
 def average_points(short: Array, lag_time: float, bootstrap: Bootstrap) -> list[Point]:
@@ -187,7 +137,7 @@ def ergodic_constant(blank: Rate, file: h5py.File, index: int) -> Rate:
     """Square root of the long-run variance from batch means over that of the Poisson equation."""
     chains, bias = file["batch_variance"][:, index], float(file["batch_bias"][index])
     predicted = float(file["long_run_variance"][index])
-    row = replace(blank, expected=1.0, expected_kind="exact", law="ratio")
+    row = replace(blank, expected=1.0, expected_kind="exact")
     if not predicted > 0 or not chains.mean() > 0:
         return replace(row, note=refusal("the function does not vary"))
     own = np.hypot(chains.std(ddof=1) / math.sqrt(len(chains)), bias) / chains.mean()
@@ -200,44 +150,68 @@ def ergodic_constant(blank: Rate, file: h5py.File, index: int) -> Rate:
 # --- mixing ----------------------------------------------------------------------------------------------------
 
 
-def mixing_rates(study: Study, file: h5py.File, bootstrap: Bootstrap) -> Iterator[Rate]:
-    """The rate at which chains with one start become stationary, beside the exact one."""
+def mixing_rates(study: Study, layout: Layout, file: h5py.File, bootstrap: Bootstrap) -> Iterator[Rate]:
+    """The rate at which chains with one start become stationary, compared with the exact rate."""
     factor = exact.mixing_rate(study)
     if "mixing_step" not in file or factor is None:
         return
-    blank = replace(_row(study, "mixing", "law", "chain_steps", "N=infinity"), law="geometric")
+    blank = MIXING.row(study.name, "N=infinity")
     if factor <= 0:
         yield replace(blank, note=refusal("the chain forgets its start in one step"))
         return
-    found = points(Departure(file["mixing_step"][()], file["mixing_error"][()]), bootstrap)
-    yield _judged_fit(blank, found, -math.log(factor))
+    departures = mixing.points(mixing.Departure(file["mixing_step"][()], file["mixing_error"][()]), bootstrap)
+    yield judged(blank, departures, Expected(-math.log(factor), "exact"), rule=replace(NO_REMEDY, own_scale=True))
 
 
-def _judged_fit(blank: Rate, found: Sequence[Point], expected: float) -> Rate:
-    """Fit the points and compare with an exact exponent."""
-    row = replace(blank, expected=expected, expected_kind="exact")
-    try:
-        fitted = powerlaw.fit(found, geometric=blank.law == "geometric")
-    except RateUndetermined as short:
-        return replace(row, cloud=tuple(_dot(p, False) for p in short.points), note=refusal(str(short)))
-    return _fitted(row, fitted)
+# --- entries ---------------------------------------------------------------------------------------------------
 
-
-def _fitted(row: Rate, found: Fit) -> Rate:
-    """The row with a fit's numbers, its points and the verdict on it."""
-    slope, used = found.slope, [bool(one) for one in found.used]
-    verdict, reason = judge_fit(found, Expected(row.expected, row.expected_kind), RULES[row.law])
-    return replace(
-        row,
-        exponent=slope.value,
-        stderr=slope.stderr,
-        ci_low=slope.low,
-        ci_high=slope.high,
-        prefactor=found.prefactor,
-        points=sum(used),
-        replicas=min(point.replicas for point, one in zip(found.points, used, strict=True) if one),
-        chi2_p=found.chi2_p,
-        verdict=verdict,
-        note="; ".join(filter(None, (reason, *found.notes))),
-        cloud=tuple(_dot(point, one) for point, one in zip(found.points, used, strict=True)),
+SGD_NOISE_CONSTANT = register(
+    StudyQuantity(
+        name="sgd_noise_constant",
+        estimator="twin",
+        variable=K,
+        title="Noise of one-pass training over its prediction",
+        ordinate="ratio",
+        sources=("twin",),
+        law="ratio",
+        rates=_from_poisson(noise_constants),
     )
+)
+ERGODIC_AVERAGE = register(
+    StudyQuantity(
+        name="ergodic_average",
+        estimator="plain",
+        variable=DRAWS,
+        title="Averages of test functions of the chain",
+        ordinate="standard deviation",
+        expected_kind="exact",
+        sources=("poisson",),
+        rates=_averages,
+    )
+)
+ERGODIC_CONSTANT = register(
+    StudyQuantity(
+        name="ergodic_constant",
+        estimator="batch-means",
+        variable=DRAWS,
+        title="Constants of averages of the chain over their prediction",
+        ordinate="ratio",
+        expected_kind="exact",
+        sources=("poisson",),
+        law="ratio",
+        rates=_from_poisson(ergodic_constants),
+    )
+)
+MIXING = register(
+    StudyQuantity(
+        name="mixing",
+        estimator="law",
+        variable=CHAIN_STEPS,
+        title="Chains with one start, on their way to the stationary law",
+        ordinate="root mean square distance",
+        expected_kind="exact",
+        sources=("poisson",),
+        law="geometric",
+        rates=_from_poisson(mixing_rates),
+    )
+)

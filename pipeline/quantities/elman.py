@@ -1,4 +1,4 @@
-"""What is estimated from networks of finite width: a registry of quantities, each a few lines (docs/rntk.md).
+"""Quantities of Elman networks of finite width against the limit's kernels (docs/rntk.md).
 
 Networks are grouped into at most MOST_UNITS units, unit u the replicas u, u + MOST_UNITS, ...: the same replica is in
 the same unit at every width, so that widths, whose weights share their first numbers, are resampled together.
@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from rnnlimits.elman.plan import Kind, Ladder
-from rnnlimits.quantities.estimators import ExpectedKind, bias, rms, spread
+from rnnlimits.quantities.base import DESCENT_STEPS, ELMAN_WIDTH, Quantity, register
 from rnnlimits.statistics.bootstrap import Array, Sample
+from rnnlimits.statistics.samples import bias, replicas_of, rms, spread
 from rnnlimits.study.elman import Named, RntkStudy
 
 MOST_UNITS = 1024
@@ -32,23 +33,18 @@ class Limits:
 Values = Mapping[str, Array]  # of a cell, by variable, (unit, member, pair or sequence): errors, see rates.Reader
 
 
-@dataclass(frozen=True)
-class Entry:
-    """One quantity and one estimator of it.
+@dataclass(frozen=True, kw_only=True)
+class ElmanQuantity(Quantity):
+    """A quantity of Elman networks of finite width, along their width n.
 
-    ladder: the section of the study whose widths carry it. sample: per-unit statistics of a cell. expected: exponent
-    for an activation, of `expected_kind`. remark: always noted.
+    kind: of the cells that carry it. ladder: the section of the study whose widths carry it. sample: per-unit
+    statistics of a cell. expected: exponent for an activation. remark: always noted.
     """
 
-    name: str
-    estimator: str
     kind: Kind
     ladder: Ladder
-    title: str
-    ordinate: str
     sample: Callable[[Values], Sample]
     expected: Callable[[str], float]
-    expected_kind: ExpectedKind = "heuristic"
     remark: str = ""
 
     def widths(self, study: RntkStudy, named: Named) -> tuple[int, ...]:
@@ -71,8 +67,7 @@ def _scatter(name: str) -> Callable[[Values], Sample]:
 
 def _mean_error(name: str) -> Callable[[Values], Sample]:
     def sample(values: Values) -> Sample:
-        found = bias(values[name].mean(1))
-        return Sample(found.statistics, found.combine, found.power, True, int(np.prod(values[name].shape[:2])))
+        return replace(bias(values[name].mean(1)), replicas=replicas_of(values[name]))
 
     return sample
 
@@ -99,81 +94,113 @@ def _second_order(activation: str) -> float:
 RELATIVE = "root mean square over pairs, relative"
 OVER_SEQUENCES = "root mean square over sequences"
 
-ENTRIES = (
-    Entry(
-        "ntk_fluctuation",
-        "plain",
-        "kernel",
-        "fluctuation",
-        "Scatter of the empirical NTK at initialisation",
-        RELATIVE,
-        _scatter("ntk"),
-        _half,
-    ),
-    Entry(
-        "nngp_fluctuation",
-        "plain",
-        "kernel",
-        "fluctuation",
-        "Scatter of the empirical NNGP at initialisation",
-        RELATIVE,
-        _scatter("nngp"),
-        _half,
-    ),
-    Entry(
-        "ntk_bias",
-        "debiased",
-        "kernel",
-        "bias",
-        "Mean of the empirical NTK against the limit",
-        RELATIVE,
-        _mean_error("ntk"),
-        _one,
-    ),
-    Entry(
-        "nngp_bias",
-        "debiased",
-        "kernel",
-        "bias",
-        "Mean of the empirical NNGP against the limit",
-        RELATIVE,
-        _mean_error("nngp"),
-        _one,
-    ),
-    Entry(
-        "ntk_training_gap",
-        "plain",
-        "descent",
-        "training",
-        "Trained network against its linearisation",
-        OVER_SEQUENCES,
-        _gap("network", "linearised"),
-        _second_order,
-        remark="n^-1/2 is a bound",
-    ),
-    Entry(
-        "ntk_limit_gap",
-        "linearised",
-        "descent",
-        "training",
-        "Training against descent with the limit's kernel from the same start",
-        OVER_SEQUENCES,
-        _gap("linearised", "limit"),
-        _half,
-    ),
-    Entry(
-        "ntk_limit_gap",
-        "network",
-        "descent",
-        "training",
-        "Training against descent with the limit's kernel from the same start",
-        OVER_SEQUENCES,
-        _gap("network", "limit"),
-        _half,
-    ),
+register(
+    ElmanQuantity(
+        name="ntk_fluctuation",
+        estimator="plain",
+        variable=ELMAN_WIDTH,
+        title="Scatter of the empirical NTK at initialisation",
+        ordinate=RELATIVE,
+        sources=("kernel",),
+        kind="kernel",
+        ladder="fluctuation",
+        sample=_scatter("ntk"),
+        expected=_half,
+    )
 )
-STEP_GAP = "ntk_step_gap"
-TITLES = {entry.name: entry.title for entry in ENTRIES} | {
-    STEP_GAP: "Gradient descent against gradient flow with the limit's kernel"
-}
-ORDINATES = {entry.name: entry.ordinate for entry in ENTRIES} | {STEP_GAP: OVER_SEQUENCES}
+register(
+    ElmanQuantity(
+        name="nngp_fluctuation",
+        estimator="plain",
+        variable=ELMAN_WIDTH,
+        title="Scatter of the empirical NNGP at initialisation",
+        ordinate=RELATIVE,
+        sources=("kernel",),
+        kind="kernel",
+        ladder="fluctuation",
+        sample=_scatter("nngp"),
+        expected=_half,
+    )
+)
+register(
+    ElmanQuantity(
+        name="ntk_bias",
+        estimator="debiased",
+        variable=ELMAN_WIDTH,
+        title="Mean of the empirical NTK against the limit",
+        ordinate=RELATIVE,
+        sources=("kernel",),
+        kind="kernel",
+        ladder="bias",
+        sample=_mean_error("ntk"),
+        expected=_one,
+    )
+)
+register(
+    ElmanQuantity(
+        name="nngp_bias",
+        estimator="debiased",
+        variable=ELMAN_WIDTH,
+        title="Mean of the empirical NNGP against the limit",
+        ordinate=RELATIVE,
+        sources=("kernel",),
+        kind="kernel",
+        ladder="bias",
+        sample=_mean_error("nngp"),
+        expected=_one,
+    )
+)
+register(
+    ElmanQuantity(
+        name="ntk_training_gap",
+        estimator="plain",
+        variable=ELMAN_WIDTH,
+        title="Trained network against its linearisation",
+        ordinate=OVER_SEQUENCES,
+        sources=("descent",),
+        kind="descent",
+        ladder="training",
+        sample=_gap("network", "linearised"),
+        expected=_second_order,
+        remark="n^-1/2 is a bound",
+    )
+)
+register(
+    ElmanQuantity(
+        name="ntk_limit_gap",
+        estimator="linearised",
+        variable=ELMAN_WIDTH,
+        title="Training against descent with the limit's kernel from the same start",
+        ordinate=OVER_SEQUENCES,
+        sources=("descent",),
+        kind="descent",
+        ladder="training",
+        sample=_gap("linearised", "limit"),
+        expected=_half,
+    )
+)
+register(
+    ElmanQuantity(
+        name="ntk_limit_gap",
+        estimator="network",
+        variable=ELMAN_WIDTH,
+        title="Training against descent with the limit's kernel from the same start",
+        ordinate=OVER_SEQUENCES,
+        sources=("descent",),
+        kind="descent",
+        ladder="training",
+        sample=_gap("network", "limit"),
+        expected=_half,
+    )
+)
+STEP_GAP = register(
+    Quantity(
+        name="ntk_step_gap",
+        estimator="limit",
+        variable=DESCENT_STEPS,
+        title="Gradient descent against gradient flow with the limit's kernel",
+        ordinate=OVER_SEQUENCES,
+        expected_kind="exact",
+        sources=("start",),
+    )
+)

@@ -1,63 +1,107 @@
-"""How much twins learn, over what the eigenvalues of A say: a row of rates.csv.
-
-Source: docs/theory/outputs.md, "Training time"; docs/model.md, eq. (30).
-"""
+"""The loss along the training path compared with that of the infinite-width twin on the same path."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from dataclasses import replace
 
-import h5py
 import numpy as np
 
-from rnnlimits.files import store
-from rnnlimits.files.ensembles import open_ensemble
-from rnnlimits.quantities.constants import judged
-from rnnlimits.quantities.estimators import average
-from rnnlimits.statistics import powerlaw
-from rnnlimits.statistics.bootstrap import Array, Bootstrap
-from rnnlimits.statistics.ratefile import Rate
-from rnnlimits.training import plan
-
-if TYPE_CHECKING:
-    from rnnlimits.study import Study
-    from rnnlimits.training.layout import Layout
-
-
-def rates(study: Study, layout: Layout, bootstrap: Bootstrap) -> Iterator[Rate]:
-    """The fall of the twins' loss over that of the sum of exponentials, for the largest K with half the most paths."""
-    twins = plan.twins(study)
-    if not twins:
-        return
-    with store.open_complete(layout.limit, "limit", limit_id=plan.limit_id(study)) as file:
-        curve = bin_means(file, "loss", study.training.horizon, study.training.loss_bins)
-        expected, error = float(fall(curve)), _error(file)
-    points, most = [], max(twin.paths for twin in twins)
-    for twin in twins:
-        with open_ensemble(layout.twin(twin), "twin-ensemble", twin_id=plan.twin_id(study, twin)) as file:
-            points.append(
-                powerlaw.measure(twin.steps_per_time, average(fall(file["loss"][()])[:, None] / expected), bootstrap)
-            )
-    here = max(twin.steps_per_time for twin in twins if 2 * twin.paths >= most)
-    blank = Rate(study.name, "loss_decay", "twin", "K", f"K={here}")
-    yield judged(blank, points, here, error / abs(expected), "exact")
+from rnnlimits.quantities.base import N, register
+from rnnlimits.quantities.trained import (
+    Design,
+    TrainedQuantity,
+    Trainings,
+    fluctuation_order,
+    half_with_twins,
+    loss_order,
+)
+from rnnlimits.statistics.bootstrap import Array, Sample
+from rnnlimits.statistics.samples import average, replicas_of, spread
 
 
-def fall(loss: Array) -> Array:
-    """Mean of the first eighth of the bins less that of the last; loss (..., bin)."""
-    few = max(1, loss.shape[-1] // 8)
-    return np.asarray(loss[..., :few].mean(-1) - loss[..., -few:].mean(-1))
+def excess_loss(trainings: Trainings) -> Array:
+    """Loss less the twin's (unit, member) over the last quarter of the bins; on one path the data's noise cancels."""
+    assert trainings.twin_loss is not None
+    late = slice(3 * trainings.loss.shape[-1] // 4, None)
+    excess = trainings.of_law(trainings.loss)[..., late].mean(-1) - trainings.twin_loss[:, None, late].mean(-1)
+    return np.asarray(excess)
 
 
-def bin_means(file: h5py.File, name: str, horizon: float, bins: int) -> Array:
-    """Means of a fine curve of limit.h5 over `bins` equal bins of time, by the trapezoidal rule."""
-    time, value = file["fine_time"][()], file[name][()]
-    area = np.concatenate([[0.0], np.cumsum(0.5 * (value[1:] + value[:-1]) * np.diff(time))])
-    edges = np.linspace(0.0, horizon, bins + 1)
-    return np.asarray(np.diff(np.interp(edges, time, area)) / np.diff(edges))
+def delay(trainings: Trainings) -> Sample:
+    """Later time at which the mean loss has fallen half-way from the twin's first bin to its last, than the twin's."""
+    assert trainings.twin_loss is not None
+    both = np.concatenate([trainings.of_law(trainings.loss).mean(1), trainings.twin_loss], axis=1)
+    time = trainings.loss_time
+
+    def later(mean: Array, concentration: Array) -> Array:
+        rows = np.atleast_2d(mean)
+        delays = np.array([_half_way(time, row[len(time) :], row) for row in rows])
+        return delays.reshape(np.shape(mean)[:-1])
+
+    return Sample(both, later, signed=True, replicas=replicas_of(trainings.of_law(trainings.loss)))
 
 
-def _error(file: h5py.File) -> float:
-    """Standard error of the expected fall: at most that of the loss, which is that of Var Y in its greater part."""
-    return float(np.max(file["loss_error_draws"][()]))
+def _half_way(time: Array, twin: Array, both: Array) -> float:
+    """Difference of the times at which two falling curves reach the middle of the second one's range."""
+    level = (twin[0] + twin[-1]) / 2
+    ours, theirs = (first_below(time, curve, level) for curve in (both[: len(time)], twin))
+    return ours - theirs
+
+
+def first_below(time: Array, curve: Array, level: float) -> float:
+    """Time at which the curve first falls below a level, by interpolation; the last time if it never does."""
+    below = np.flatnonzero(curve <= level)
+    if not len(below):
+        return float(time[-1])
+    if below[0] == 0:
+        return float(time[0])
+    late = below[0]
+    fraction = (curve[late - 1] - level) / (curve[late - 1] - curve[late])
+    return float(time[late - 1] + fraction * (time[late] - time[late - 1]))
+
+
+def _fluctuation_order(beta: float, design: Design) -> float:
+    """Linear in the initial field, times the residual."""
+    return min(fluctuation_order(beta, design), 0.5)
+
+
+register(
+    TrainedQuantity(
+        name="loss_excess",
+        estimator="twin",
+        variable=N,
+        title="Loss beside that of the infinite-width twin",
+        ordinate="mean over replicas, last quarter of the time",
+        sources=("train", "twin"),
+        sample=lambda t: replace(average(excess_loss(t)), signed=True),
+        expected=loss_order,
+        applies=half_with_twins,
+    )
+)
+register(
+    TrainedQuantity(
+        name="loss_fluctuation",
+        estimator="twin",
+        variable=N,
+        title="Fluctuation of the loss beside that of the twin",
+        ordinate="standard deviation over replicas, last quarter of the time",
+        sources=("train", "twin"),
+        sample=lambda t: spread(excess_loss(t)[..., None]),
+        expected=_fluctuation_order,
+        applies=half_with_twins,
+    )
+)
+register(
+    TrainedQuantity(
+        name="time_to_learn",
+        estimator="twin",
+        variable=N,
+        title="Delay in reaching half of the twin's progress",
+        ordinate="difference of times",
+        units="units of training time",
+        sources=("train", "twin"),
+        sample=delay,
+        expected=loss_order,
+        applies=half_with_twins,
+    )
+)

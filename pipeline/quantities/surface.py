@@ -1,386 +1,30 @@
-"""The surface error^2 = a N^-2p + b K^-2q over a grid of cells (N, K) that share replicas: two exponents, or a refusal.
+"""The output's rms error over N and K: both exponents from one grid of cells, two rows of rates.csv for each surface.
 
-The fit is weighted nonlinear least squares of log error. Near its optimum an exponent is a linear combination of the
-logarithms of the estimates, so its interval follows from their joint bootstrap as in powerlaw.py. Source:
-docs/theory/surface.md.
+Source: docs/theory/surface.md; the fit is that of statistics/surface.py.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.optimize import brentq, least_squares, nnls
 
-from rnnlimits.base.errors import StudyError
-from rnnlimits.quantities.estimators import QUANTITIES, Design, Quantity, Trainings, rms_order, square_root_order
+from rnnlimits.quantities.base import K, N, register
+from rnnlimits.quantities.outputs import OUTPUT_RMS
+from rnnlimits.quantities.trained import Design, Trainings, of_half, rms_order, square_root_order
+from rnnlimits.quantities.whole import Results, StudyQuantity
 from rnnlimits.statistics import powerlaw
-from rnnlimits.statistics.bootstrap import Array, Bootstrap, degrees_of_freedom, quantile, standard_error
-from rnnlimits.statistics.powerlaw import MISFIT, RESOLUTION, SIGNIFICANCE, Point
+from rnnlimits.statistics.bootstrap import Bootstrap
+from rnnlimits.statistics.powerlaw import Point
 from rnnlimits.statistics.ratefile import Rate, RatePoint, refusal
-from rnnlimits.statistics.verdicts import Judgement, Rule, judge
+from rnnlimits.statistics.surface import Exponent, Node, Surface, SurfaceUndetermined, compare, fit
+from rnnlimits.statistics.verdicts import Judgement
 
 if TYPE_CHECKING:
     from rnnlimits.study import Study
     from rnnlimits.training.plan import Cell
-
-NAME = "output_surface"
-MINIMUM_VALUES = 3  # of each variable, at which its part of the error stands out: two always lie on one power law
-MINIMUM_CELLS = 8  # twice as many as there are parameters
-REACH = 1.0  # an interval that goes farther from the exponent says nothing of it
-STARTS = ((0.1, 0.5), (0.25, 0.5), (0.5, 0.5), (0.25, 0.25))  # (p, q) from which the fit begins
-BEYOND_ALL = 500.0  # logarithm of a term that is nothing, or everything
-SURFACE = Rule("more replicas, or a wider grid", law="lie on one surface")
-FURTHER = {"cross": "c N^-2p K^-2q", "constant": "c"}  # one of these joins if two terms do not fit: see `fit`
-
-
-class Exponent(NamedTuple):
-    """Value, standard error, 95% interval (not symmetrical, perhaps infinite) of an exponent."""
-
-    value: float
-    stderr: float
-    low: float
-    high: float
-
-    @property
-    def half_width(self) -> float:
-        """Half the 95% interval."""
-        return 0.5 * (self.high - self.low)
-
-
-class Node(NamedTuple):
-    """One cell of the grid and its estimate, a root mean square error."""
-
-    width: int
-    steps_per_time: int
-    point: Point
-
-
-@dataclass(frozen=True)
-class Surface:
-    """A fitted surface. The exponents' intervals are already widened by `scale`.
-
-    n, k: exponents p and q; prefactors: roots of a and b, at N = 1 and K = 1. shares: (2, used) shares of the error's
-    square that the two parts have. standing: at how many values of N, of K, the part stands out of the noise.
-    further: the third term of FURTHER that the data demanded, or "". condition: of the weighted fit with columns of
-    unit length; correlations: of (log a, p), (log b, q), (p, q). chi2_p, scale: as of powerlaw.Fit.
-    """
-
-    nodes: tuple[Node, ...]
-    n: Exponent
-    k: Exponent
-    prefactors: tuple[float, float]
-    shares: Array = field(repr=False)
-    standing: tuple[int, int]
-    further: str
-    without: float
-    condition: float
-    correlations: tuple[float, float, float]
-    chi2_p: float
-    scale: float
-
-    @property
-    def notes(self) -> list[str]:
-        """What a reader of the exponents must know, in short phrases."""
-        (a, b), (ap, bq, pq) = (100 * np.stack([s.min(), s.max()]) for s in self.shares), self.correlations
-        notes = [
-            f"share of the square: N part {a[0]:.0f} to {a[1]:.0f}%, K part {b[0]:.0f} to {b[1]:.0f}%",
-            f"correlations (log a, p) {ap:.2f}, (log b, q) {bq:.2f}, (p, q) {pq:.2f}; condition {self.condition:.2g}",
-        ]
-        if self.further:
-            notes.append(f"a term {FURTHER[self.further]} was needed (p = {self.without:.2g} without)")
-        if self.chi2_p < MISFIT:
-            notes.append(f"not one surface (p = {self.chi2_p:.2g}), intervals widened {self.scale:.1f} times")
-        return notes
-
-
-class SurfaceUndetermined(StudyError):
-    """The grid does not tell both parts. `estimate` is the surface through what there is, without a claim, or None."""
-
-    def __init__(self, missing: str, estimate: Surface | None, nodes: Sequence[Node]) -> None:
-        super().__init__(missing)
-        self.estimate = estimate
-        self.nodes = tuple(nodes)
-
-
-# --- the fit ---------------------------------------------------------------------------------------------------
-
-
-def fit(nodes: Sequence[Node]) -> Surface:
-    """Fit the surface to the usable nodes.
-
-    Two terms are fitted. Only where their residuals are larger than chance allows (p < powerlaw.MISFIT, 1%) each third
-    term of FURTHER is tried, and the one that fits best is kept if its residuals pass the same test; otherwise the two
-    terms stay and the intervals are widened. Raises SurfaceUndetermined, carrying the estimate, when the grid is too
-    small or a part does not stand out of the noise.
-    """
-    used = tuple(node for node in nodes if not node.point.reason)
-    if reason := too_small(used):
-        raise SurfaceUndetermined("; ".join([reason, *_dropped(nodes)]), None, nodes)
-    surface = _fit(used, tuple(nodes))
-    if reason := _hidden(surface):
-        raise SurfaceUndetermined("; ".join([reason, *_dropped(nodes)]), surface, nodes)
-    return surface
-
-
-def too_small(nodes: Sequence[Node]) -> str:
-    """Why no surface can be fitted to these nodes, or ""."""
-    for name, values in (("N", {n.width for n in nodes}), ("K", {n.steps_per_time for n in nodes})):
-        if len(values) == 1:
-            other = "N" if name == "K" else "K"
-            return (
-                f"one {name} only ({min(values)}): a surface with one {name} cannot tell its {name} part from {other}'s"
-            )
-        if len(values) < MINIMUM_VALUES:
-            return f"{len(values)} usable values of {name}, a surface needs {MINIMUM_VALUES}"
-    few = len(nodes) < MINIMUM_CELLS
-    return f"{len(nodes)} usable cells, a surface needs {MINIMUM_CELLS}" if few else ""
-
-
-def _dropped(nodes: Sequence[Node]) -> list[str]:
-    """One phrase per reason for which cells were left out."""
-    reasons: dict[str, list[str]] = {}
-    for node in nodes:
-        if node.point.reason:
-            reasons.setdefault(node.point.reason, []).append(f"N={node.width} K={node.steps_per_time}")
-    return [f"left out at {', '.join(where)}: {reason}" for reason, where in reasons.items()]
-
-
-def _hidden(surface: Surface) -> str:
-    """Which part the data do not tell, and why, or ""."""
-    parts = zip("NK", "KN", (surface.n, surface.k), surface.standing, surface.shares, strict=True)
-    for name, other, exponent, standing, shares in parts:
-        if standing and np.isfinite(exponent.half_width):
-            continue
-        seen = (
-            f"has an exponent from {exponent.low:.2g} to {exponent.high:.2g}"
-            if standing
-            else "is nowhere above the noise"
-        )
-        share = f"at most {100 * shares.max():.2g}% of the square"
-        return f"the {name} part ({share}) {seen}: more replicas, larger {other}, or smaller {name}"
-    return ""
-
-
-def _fit(used: tuple[Node, ...], nodes: tuple[Node, ...]) -> Surface:
-    sheet = _Sheet(used, "")
-    without = sheet.chi2_p
-    if without < MISFIT:
-        others = [_Sheet(used, further) for further in FURTHER]
-        best = max(others, key=lambda other: other.chi2_p)
-        sheet = best if best.chi2_p >= MISFIT else sheet
-    p, q = (sheet.exponent(index) for index in (sheet.P, sheet.Q))
-    return Surface(
-        nodes=nodes,
-        n=p,
-        k=q,
-        prefactors=sheet.prefactors(),
-        shares=sheet.shares[:2],
-        standing=sheet.standing(),
-        further=sheet.further,
-        without=without,
-        condition=sheet.condition(),
-        correlations=sheet.correlations(),
-        chi2_p=sheet.chi2_p,
-        scale=sheet.scale,
-    )
-
-
-class _Sheet:
-    """Weighted least squares of y = log error over the used nodes, and the bootstrap of its parameters.
-
-    Parameters: log a and log b, so that a and b are positive, at the centre of the grid, where they hardly depend on
-    the exponents; p and q; with a third term, log c.
-    """
-
-    A, P, B, Q = range(4)
-
-    def __init__(self, nodes: Sequence[Node], further: str) -> None:
-        points = [node.point for node in nodes]
-        self.further = further
-        self.n = np.log([node.width for node in nodes])
-        self.k = np.log([node.steps_per_time for node in nodes])
-        self.y = np.array([point.log for point in points])
-        self.replicates = np.column_stack([point.log_replicates for point in points])
-        self.influence = _stacked([point.log_influence for point in points])
-        self.units = np.array([point.units for point in points])
-        self.variance = _smooth_variance(self.n, self.k, self.replicates, self.units)
-        self.weight = 1 / self.variance
-        self.centre = np.average([self.n, self.k], axis=1, weights=self.weight)
-        self.theta = self._solve()
-        self.chi2_p, self.scale = self._goodness()
-
-    def terms(self, theta: Array) -> Array:
-        """Logarithms of the terms of error^2 (term, node)."""
-        a, p, b, q, *c = theta
-        first, second = -2 * p * (self.n - self.centre[0]), -2 * q * (self.k - self.centre[1])
-        third = {"": [], "cross": [first + second], "constant": [0 * first]}[self.further]
-        terms = np.stack([a + first, b + second, *(c[0] + term for term in third)])
-        return np.asarray(
-            np.clip(terms, -BEYOND_ALL, BEYOND_ALL), dtype=np.float64
-        )  # a trial step of the fit may go anywhere
-
-    def jacobian(self, theta: Array) -> Array:
-        """Derivatives of log error by the parameters (node, parameter)."""
-        terms = self.terms(theta)
-        half = 0.5 * np.exp(terms - np.logaddexp.reduce(terms))
-        n, k = -2 * (self.n - self.centre[0]), -2 * (self.k - self.centre[1])
-        if self.further == "cross":
-            return np.column_stack([half[0], (half[0] + half[2]) * n, half[1], (half[1] + half[2]) * k, half[2]])
-        return np.column_stack([half[0], half[0] * n, half[1], half[1] * k, *half[2:]])
-
-    def _solve(self) -> Array:
-        found = [self._least(self._start(p, q)) for p, q in STARTS]
-        return min(found, key=lambda one: one[1])[0]
-
-    def _least(self, start: Array, fixed: int | None = None) -> tuple[Array, float]:
-        """Parameters that minimise the weighted squares from `start` on, one of them held if `fixed`; and the sum."""
-        free = [index for index in range(len(start)) if index != fixed]
-        root = np.sqrt(self.weight)
-        theta = start.copy()
-
-        def put(values: Array) -> Array:
-            theta[free] = values
-            return theta
-
-        found = least_squares(
-            lambda values: root * self.residual(put(values)),
-            start[free],
-            jac=lambda values: -root[:, None] * self.jacobian(put(values))[:, free],
-            method="lm",
-            x_scale="jac",
-            xtol=1e-6,
-            ftol=1e-8,
-            max_nfev=100,
-        )
-        return put(found.x).copy(), float(found.cost)
-
-    def residual(self, theta: Array) -> Array:
-        """Estimates less fitted logarithms (node,)."""
-        return np.asarray(self.y - 0.5 * np.logaddexp.reduce(self.terms(theta)), dtype=np.float64)
-
-    def _start(self, p: float, q: float) -> Array:
-        """The best non-negative a, b (and c) for given exponents, relatively to the estimates."""
-        zero = np.zeros(4 + bool(self.further))
-        zero[[self.P, self.Q]] = p, q
-        size = np.exp(self.terms(zero) - 2 * self.y).T
-        root = np.sqrt(self.weight / self.weight.max())
-        amounts, _ = nnls(root[:, None] * size, root)
-        amounts = np.log(np.maximum(amounts, 1e-3 / size.max(0)))
-        return np.array([amounts[0], p, amounts[1], q, *amounts[2:]])
-
-    @cached_property
-    def solver(self) -> Array:
-        """Linear map (parameter, node) from a small change of y to that of the parameters."""
-        return self._solver(self.theta)
-
-    def _solver(self, theta: Array) -> Array:
-        root = np.sqrt(self.weight)
-        return np.asarray(np.linalg.pinv(root[:, None] * self.jacobian(theta)) * root, dtype=np.float64)
-
-    @cached_property
-    def shares(self) -> Array:
-        """Shares (term, node) of the error's square."""
-        terms = self.terms(self.theta)
-        return np.asarray(np.exp(terms - np.logaddexp.reduce(terms)), dtype=np.float64)
-
-    def _goodness(self) -> tuple[float, float]:
-        """(p-value, widening), as of a line: residuals against those of the bootstrap."""
-        off = np.eye(len(self.y)) - self.jacobian(self.theta) @ self.solver
-        weight = self.weight / self.weight.sum()
-        seen = float(weight @ np.square(self.residual(self.theta)))
-        chance = np.square((self.replicates - self.replicates.mean(0)) @ off.T) @ weight + RESOLUTION**2
-        p = float((1 + np.sum(chance >= seen)) / (1 + len(chance)))
-        return p, float(np.sqrt(max(1.0, seen / chance.mean()))) if p < MISFIT else 1.0
-
-    def error(self, coefficients: Array) -> tuple[float, float]:
-        """Standard error of coefficients @ y, widened by `scale`, and half its 95% interval.
-
-        A widened one has at most the residuals' degrees of freedom.
-        """
-        rounding = RESOLUTION * float(np.sqrt(np.square(coefficients).sum()))
-        stderr = self.scale * float(np.hypot(standard_error(self.replicates @ coefficients), rounding))
-        dof = degrees_of_freedom(self.influence @ coefficients)
-        if self.scale > 1.0:
-            dof = min(dof, float(len(self.y) - len(self.theta)))
-        return stderr, quantile(dof) * stderr
-
-    def exponent(self, index: int) -> Exponent:
-        """An exponent with its interval: the values that the data do not exclude.
-
-        A value is excluded when, from the best surface that has it, one linear step to the exponent that the data want
-        is longer than half an interval there. Unlike the estimate plus or minus its error this holds where the part
-        hardly stands out: for an exponent that makes it smaller the data know less.
-        """
-        value = float(self.theta[index])
-        stderr, half = self.error(self.solver[index])
-        low, high = (self._bound(index, sign, half) for sign in (-1, 1))
-        return Exponent(value, stderr, low, high)
-
-    def _bound(self, index: int, sign: int, half: float) -> float:
-        """Where values of the parameter begin to be excluded, on one side; infinite if not within REACH."""
-        value, near = float(self.theta[index]), 0.0
-
-        def excess(distance: float) -> float:
-            if distance == 0:
-                return -1.0  # there is no step from the best surface of all
-            exponents = {self.P: self.theta[self.P], self.Q: self.theta[self.Q], index: value + sign * distance}
-            theta, _ = self._least(self._start(exponents[self.P], exponents[self.Q]), index)
-            coefficients = self._solver(theta)[index]
-            allowed = self.error(coefficients)[1]
-            step = -sign * float(coefficients @ self.residual(theta))
-            return step / allowed - 1 if allowed > 0 else -1.0  # a part that is gone excludes nothing
-
-        far = min(half, REACH)
-        while excess(far) < 0:
-            if far >= REACH:
-                return sign * np.inf
-            near, far = far, min(1.5 * far, REACH)
-        return value + sign * float(brentq(excess, near, far, xtol=0.01 * half))
-
-    def prefactors(self) -> tuple[float, float]:
-        """Roots of a and b at N = 1 and K = 1."""
-        a, p, b, q = self.theta[:4]
-        return float(np.exp(0.5 * a + p * self.centre[0])), float(np.exp(0.5 * b + q * self.centre[1]))
-
-    def standing(self) -> tuple[int, int]:
-        """At how many values of N the N part, and of K the K part, is SIGNIFICANCE standard errors of the square."""
-        seen = self.shares[:2] >= SIGNIFICANCE * 2 * np.sqrt(self.variance)
-        return len(set(self.n[seen[0]])), len(set(self.k[seen[1]]))
-
-    def condition(self) -> float:
-        """Condition number of the weighted Jacobian, its columns scaled to unit length."""
-        columns = np.sqrt(self.weight)[:, None] * self.jacobian(self.theta)
-        return float(np.linalg.cond(columns / np.linalg.norm(columns, axis=0)))
-
-    def correlations(self) -> tuple[float, float, float]:
-        """Of (log a, p), (log b, q) and (p, q), over the bootstrap; a and b are those at N = 1 and K = 1."""
-        a, p, b, q = (self.replicates @ self.solver[:4].T).T
-        pairs = ((a + 2 * p * self.centre[0], p), (b + 2 * q * self.centre[1], q), (p, q))
-        first, second, third = (float(np.corrcoef(*pair)[0, 1]) for pair in pairs)
-        return first, second, third
-
-
-def _smooth_variance(n: Array, k: Array, replicates: Array, units: Array) -> Array:
-    """Variances of y (node,) whose logarithm, for one unit, is a plane in (log N, log K): see powerlaw's weights."""
-    columns = np.column_stack([np.ones_like(n), n, k])
-    logs = np.log((replicates.var(0) + RESOLUTION**2) * units)
-    plane = columns @ np.linalg.lstsq(columns, logs, rcond=None)[0]
-    return np.asarray(np.exp(plane) / units, dtype=np.float64)
-
-
-def _stacked(influences: Sequence[Array]) -> Array:
-    """(unit, node), zero where a cell lacks the unit."""
-    stacked = np.zeros((max(map(len, influences)), len(influences)))
-    for j, influence in enumerate(influences):
-        stacked[: len(influence), j] = influence
-    return stacked
-
-
-# --- rows of rates.csv -----------------------------------------------------------------------------------------
 
 
 def rates(
@@ -393,13 +37,12 @@ def rates(
     """
     for at, members in grids(cells):
         rows = _blank_rows(study, at)
-        quantity = QUANTITIES["output_rms", "plain"]
         trainings = [read(cell) for cell in members]
-        points = [_point(quantity, *both, bootstrap) for both in zip(members, trainings, strict=True)]
+        points = [_point(*both, bootstrap) for both in zip(members, trainings, strict=True)]
         nodes = [Node(cell.width, cell.steps_per_time, point) for cell, point in zip(members, points, strict=True)]
-        design = Design(trainings[0].symmetric, trainings[0].antithetic)
+        design = Design(symmetric=trainings[0].symmetric, antithetic=trainings[0].antithetic)
         expected = rms_order(members[0].beta, design), square_root_order(members[0].beta, design)
-        yield from judged(rows, nodes, expected, quantity.remark(design))
+        yield from judged(rows, nodes, expected, of_half(design).remark)
 
 
 def grids(cells: Sequence[Cell]) -> Iterator[tuple[str, list[Cell]]]:
@@ -412,14 +55,14 @@ def grids(cells: Sequence[Cell]) -> Iterator[tuple[str, list[Cell]]]:
 
 
 def _blank_rows(study: Study, at: str) -> tuple[Rate, Rate]:
-    n, k = (Rate(study.name, NAME, "joint", variable, at, expected_kind="heuristic") for variable in "NK")
-    return n, k
+    row = replace(OUTPUT_SURFACE.row(study.name, at), expected_kind="heuristic")
+    return replace(row, variable=N.name), replace(row, variable=K.name)
 
 
-def _point(quantity: Quantity, cell: Cell, trainings: Trainings, bootstrap: Bootstrap) -> Point:
-    """The estimate of one cell, left out where the limit's own error spoils it, else blurred by it."""
-    point = powerlaw.measure(cell.width, quantity.sample(trainings), bootstrap)
-    return powerlaw.held_against(point, quantity.slack(trainings), quantity.leverage(trainings), bootstrap)
+def _point(cell: Cell, trainings: Trainings, bootstrap: Bootstrap) -> Point:
+    """The rms error of one cell, left out where the limit's own error spoils it, else blurred by it."""
+    point = powerlaw.measure(cell.width, OUTPUT_RMS.sample(trainings), bootstrap)
+    return powerlaw.held_against(point, OUTPUT_RMS.slack(trainings), OUTPUT_RMS.leverage(trainings), bootstrap)
 
 
 def judged(
@@ -444,11 +87,6 @@ def _tried(nodes: Sequence[Node]) -> tuple[Surface | None, str]:
         return fit(nodes), ""
     except SurfaceUndetermined as short:
         return short.estimate, refusal(str(short))
-
-
-def compare(exponent: Exponent, surface: Surface, expected: float) -> Judgement:
-    """The verdict on one of the two exponents."""
-    return judge(exponent, expected, SURFACE, one_law=surface.chi2_p >= MISFIT)
 
 
 def _filled(row: Rate, exponent: Exponent, surface: Surface, index: int) -> Rate:
@@ -481,3 +119,20 @@ def _cloud(nodes: Sequence[Node], variable: str) -> tuple[RatePoint, ...]:
         )
         for node in nodes
     )
+
+
+def _of_results(results: Results, bootstrap: Bootstrap) -> Iterator[Rate]:
+    return rates(results.study, results.cells, results, bootstrap)
+
+
+OUTPUT_SURFACE = register(
+    StudyQuantity(
+        name="output_surface",
+        estimator="joint",
+        variable=N,
+        title="Output error against the limit, N and K apart",
+        ordinate="estimate",
+        view="surface",
+        rates=_of_results,
+    )
+)

@@ -19,8 +19,10 @@ from scipy.optimize import isotonic_regression
 
 from rnnlimits.base.errors import StudyError
 from rnnlimits.base.streams import Stream
-from rnnlimits.quantities.estimators import ENTRIES, Design, Quantity
-from rnnlimits.rates import stage as rates
+from rnnlimits.quantities.base import Applies, N, registered
+from rnnlimits.quantities.trained import Design, TrainedQuantity
+from rnnlimits.rates.ladders import ladders
+from rnnlimits.rates.reader import Reader
 from rnnlimits.statistics import powerlaw
 from rnnlimits.statistics.bootstrap import Array, Bootstrap, degrees_of_freedom, quantile
 from rnnlimits.statistics.powerlaw import MINIMUM_POINTS, MINIMUM_UNITS, RESOLUTION, SIGNIFICANCE, Point
@@ -231,17 +233,16 @@ def _least_units(point: Point) -> float:
 class Pilot:
     """The trainings that a study already has, whatever their number, as points of one quantity in N."""
 
-    def __init__(self, study: Study, layout: Layout, quantity: Quantity, be: Backend) -> None:
-        law = ParameterLaw.of(study)
+    def __init__(self, study: Study, layout: Layout, quantity: TrainedQuantity, be: Backend) -> None:
         self.study, self.layout, self.quantity = study, layout, quantity
-        self.read = rates.Reader(study, layout, Design(law.symmetric_c, study.training.antithetic))
+        self.read = Reader(study, layout)
         self.bootstrap = Bootstrap(
             lambda units, count: be.uniforms(study.seed, Stream.BOOTSTRAP, units.astype(np.uint32), count), REPLICATES
         )
 
     def scatters(self, cells: Sequence[Cell]) -> Iterator[Scatter]:
         """The scatter of each ladder K = N of the cells. Raises StudyError where the pilot is too small."""
-        for ladder in rates.ladders("N", cells):
+        for ladder in ladders(N, cells):
             if not ladder.cells:
                 continue
             there = [cell for cell in ladder.cells if self.layout.ensemble(cell).exists()]
@@ -283,7 +284,7 @@ class Resolved:
     """A study with the chosen replicas, what a pilot has of them (width,), and the predicted half-widths by ladder."""
 
     study: Study
-    quantity: Quantity
+    quantity: TrainedQuantity
     replicas: tuple[int, ...]
     done: tuple[int, ...]
     half_widths: dict[str, float]
@@ -362,12 +363,13 @@ def _main_cells(study: Study) -> list[Cell]:
     return list(plan.cells(study.model_copy(update={"training": main})))
 
 
-def quantity_of(study: Study, name: str) -> Quantity:
+def quantity_of(study: Study, name: str) -> TrainedQuantity:
     """The best estimator of a quantity in N that the study has without twins. Raises StudyError if there is none."""
-    design = Design(ParameterLaw.of(study).symmetric_c, study.training.antithetic)
-    have = [one for one in ENTRIES if one.variable == "N" and one.exists(design) and not one.refusal(design)]
-    found = [one for one in have if one.name == name]
-    if not found:
-        names = ", ".join(dict.fromkeys(one.name for one in have))
+    design = Design(symmetric=ParameterLaw.of(study).symmetric_c, antithetic=study.training.antithetic)
+    in_n = [one for one in registered(TrainedQuantity) if one.variable is N]
+    allowed = [one for one in in_n if isinstance(one.applies(design), Applies)]
+    estimators = [one for one in allowed if one.name == name]
+    if not estimators:
+        names = ", ".join(dict.fromkeys(one.name for one in allowed))
         raise StudyError(f"--quantity {name}: is not a quantity in N of this study; allowed: {names}")
-    return found[-1]
+    return estimators[-1]

@@ -1,7 +1,7 @@
 """The rates stage of a study of the recurrent NTK: exponents with intervals, verdicts, rates.h5, rates.csv, kernels.h5.
 
 Nothing here knows a particular quantity but the gap in steps, which needs no networks but their outputs before
-training; the others are in estimators.py.
+training; the others are registered by quantities/elman.py.
 """
 
 from __future__ import annotations
@@ -23,12 +23,13 @@ from rnnlimits.files import store
 from rnnlimits.files.ensembles import open_ensemble
 from rnnlimits.kernels import rntk
 from rnnlimits.kernels.problem import Array, Backend
-from rnnlimits.quantities.elman import ENTRIES, STEP_GAP, Entry, Limits, Values, units
-from rnnlimits.quantities.estimators import rms
-from rnnlimits.rates.stage import judged, together
+from rnnlimits.quantities.base import in_order, registered
+from rnnlimits.quantities.elman import STEP_GAP, ElmanQuantity, Limits, Values, units
 from rnnlimits.statistics import powerlaw
 from rnnlimits.statistics.bootstrap import Bootstrap
 from rnnlimits.statistics.ratefile import Rate, write_csv, write_h5
+from rnnlimits.statistics.rows import judged
+from rnnlimits.statistics.samples import rms
 from rnnlimits.statistics.verdicts import Expected
 from rnnlimits.study.elman import Named, RntkStudy
 
@@ -45,7 +46,7 @@ def run(study: RntkStudy, layout: RntkLayout, be: Backend) -> list[Rate]:
     attrs = {**store.provenance(study), "backend": be.name, "device": be.device}
     write_kernels(study, layout, shared, limits, attrs)
     read = Reader(study, layout, shared, limits)
-    found = together([*network_rates(study, read, bootstrap), *step_rates(study, read, bootstrap)])
+    found = in_order([*network_rates(study, read, bootstrap), *step_rates(study, read, bootstrap)])
     write_h5(layout.rates_h5, attrs, found)
     write_csv(layout.rates_csv, found)
     progress.note(f"{layout.rates_csv}: {len(found)} rates")
@@ -61,14 +62,13 @@ def limits_of(study: RntkStudy, named: Named, shared: World) -> Limits:
 
 def network_rates(study: RntkStudy, read: Reader, bootstrap: Bootstrap) -> Iterator[Rate]:
     """Every quantity of the registry for every network, in the width n."""
-    for entry in ENTRIES:
+    for entry in registered(ElmanQuantity):
         for named in study.elmans:
             if not (widths := entry.widths(study, named)):
                 continue
-            blank = Rate(study.name, entry.name, entry.estimator, "n", named.at)
             points = [powerlaw.measure(width, entry.sample(read(entry, named, width)), bootstrap) for width in widths]
             expected = Expected(entry.expected(named.elman.activation), entry.expected_kind)
-            yield judged(blank, points, expected, entry.remark)
+            yield judged(entry.row(study.name, named.at), points, expected, entry.remark)
 
 
 def step_rates(study: RntkStudy, read: Reader, bootstrap: Bootstrap) -> Iterator[Rate]:
@@ -85,7 +85,7 @@ def step_rates(study: RntkStudy, read: Reader, bootstrap: Bootstrap) -> Iterator
             point = powerlaw.measure(steps, rms(units(gap)), bootstrap)
             # No noise, but more than the first order in 1/steps, which doubling the steps shows.
             points.append(point.blur(bootstrap, abs(1 - 2 * rms_of(finer) / rms_of(gap))))
-        yield judged(Rate(study.name, STEP_GAP, "limit", "steps", named.at), points, Expected(1.0, "exact"))
+        yield judged(STEP_GAP.row(study.name, named.at), points, Expected(1.0, STEP_GAP.expected_kind))
 
 
 def rms_of(values: Array) -> float:
@@ -105,7 +105,7 @@ class Reader:
         self._cells = {(cell.kind, cell.network, cell.width): cell for cell in plan.cells(study)}
         self._known: dict[Cell, Values] = {}
 
-    def __call__(self, entry: Entry, named: Named, width: int) -> Values:
+    def __call__(self, entry: ElmanQuantity, named: Named, width: int) -> Values:
         """Raises StudyError if the ensemble is missing or not this cell's."""
         cell = self._cells[entry.kind, named.name, width]
         if cell not in self._known:

@@ -13,8 +13,8 @@ from typing import Any
 import plotly.graph_objects as go
 
 from rnnlimits.figures import labels
-from rnnlimits.figures.labels import AXES, BAR, COLOURS, GREY, ORDINATES, TITLES
-from rnnlimits.quantities import surface
+from rnnlimits.figures.labels import BAR, COLOURS, GREY
+from rnnlimits.quantities.base import about, variable_of, view_of
 from rnnlimits.report.numbers import short, span, whole
 from rnnlimits.report.plots import (
     DASH,
@@ -47,7 +47,7 @@ CAPTIONS = {
     "geometric": "Markers: estimates with 95% bars; hollow ones are not in the fit. Lines: fitted law; dashed: "
     "expected rate. Below: rates between neighbouring points, the fitted rate's 95% interval as a band.",
     "ratio": "Measured over predicted constant with 95% bars, single probes in grey; dashed: expected.",
-    surface.NAME: "Error against width, one line for each number of steps K; bars: 95%. Both exponents come from one "
+    "surface": "Error against width, one line for each number of steps K; bars: 95%. Both exponents come from one "
     "fit of all points.",
 }
 
@@ -75,27 +75,27 @@ class Look:
 
 def rate_plot(rates: Sequence[Rate], files: Files) -> Plot:
     """The figure of one quantity: a panel for each estimator. rates: its rows that have points."""
-    first = rates[0]
-    if first.quantity == surface.NAME:
-        panels, table, kind = _surface_panels(rates, files), _surface_table(rates, files), surface.NAME
-    elif first.law == "ratio":
-        panels, table, kind = [_ratio_panel(rates, files)], _table(rates, files), "ratio"
+    view = view_of(rates[0])
+    if view == "surface":
+        panels, table = _surface_panels(rates, files), _surface_table(rates, files)
+    elif view == "ratio":
+        panels, table = [_ratio_panel(rates, files)], _table(rates, files)
     else:
         columns = [list(group) for _, group in itertools.groupby(rates, key=lambda rate: rate.estimator)]
         looks = _looks(rates)
-        view = _estimate_view(rates)
-        panels = [_panel(column, looks, view, files, len(columns) > 1) for column in columns]
-        table, kind = _table(rates, files), first.law
-    return Plot(first.quantity, title(rates), CAPTIONS[kind], panels, table)
+        limits = _estimate_view(rates)
+        panels = [_panel(column, looks, limits, files, len(columns) > 1) for column in columns]
+        table = _table(rates, files)
+    return Plot(rates[0].quantity, title(rates), CAPTIONS[view], panels, table)
 
 
 def title(rates: Sequence[Rate]) -> str:
     """The quantity, and the exponents by the estimator that tells most."""
-    name = TITLES.get(rates[0].quantity, rates[0].quantity)
+    name = about(rates[0]).title
     found = labels.told(rates)
     if rates[0].law == "ratio":
         return f"{name}: {short(rates[0].exponent)}"
-    law = {"N": "N⁻ᵖ", "K": "K⁻ᵖ", "n": "n⁻ᵖ", "steps": "K⁻ᵖ", "draws": "n⁻ᵖ"}.get(rates[0].variable, "e⁻ᵖᵏ")
+    law = variable_of(rates[0]).law_text
     return f"{name}: {law} with p = {found}" if found else f"{name}: no rate can be told yet"
 
 
@@ -123,11 +123,11 @@ def _panel(rates: Sequence[Rate], looks: dict[str, Look], view: list[float], fil
         "showlegend": True,
         "legend": legend(len(rates), heading),
         "margin": {"l": 8, "r": 12, "t": above, "b": 8},
-        "xaxis": axis(plain(AXES.get(rates[0].variable, rates[0].variable)), anchor="y2", **_abscissa(rates)),
-        "yaxis": axis(ORDINATES.get(rates[0].quantity, "estimate"), domain=[0.38, 1], **logarithmic(*view)),
+        "xaxis": axis(plain(variable_of(rates[0]).axis), anchor="y2", **_abscissa(rates)),
+        "yaxis": axis(about(rates[0]).ordinate, domain=[0.38, 1], **logarithmic(*view)),
         "yaxis2": axis(UNITS[rates[0].law], domain=[0, 0.28], nticks=6, **_local_view(rates)),
     }
-    label = f"{TITLES.get(rates[0].quantity, rates[0].quantity)}, {rates[0].estimator}"
+    label = f"{about(rates[0]).title}, {rates[0].estimator}"
     return panel(label, traces, layout, above + UPPER + LOWER + BELOW)
 
 
@@ -341,10 +341,10 @@ def _ratio_panel(rates: Sequence[Rate], files: Files) -> Panel:
         "shapes": [{**line, "line": {"color": GREY, "width": 1.2, "dash": DASH}}],
         "showlegend": False,
         "margin": {"l": 8, "r": 12, "t": 14, "b": 8},
-        "xaxis": axis(plain(AXES.get(rates[0].variable, rates[0].variable)), **_abscissa(rates)),
-        "yaxis": axis(ORDINATES.get(rates[0].quantity, "ratio"), nticks=7),
+        "xaxis": axis(plain(variable_of(rates[0]).axis), **_abscissa(rates)),
+        "yaxis": axis(about(rates[0]).ordinate, nticks=7),
     }
-    return panel(TITLES.get(rates[0].quantity, rates[0].quantity), traces, layout, UPPER + BELOW)
+    return panel(about(rates[0]).title, traces, layout, UPPER + BELOW)
 
 
 def _surfaces(rates: Sequence[Rate]) -> list[tuple[Rate, list[tuple[RatePoint, float]]]]:
@@ -385,9 +385,9 @@ def _surface_panel(rate: Rate, points: Sequence[tuple[RatePoint, float]], files:
         "legend": legend(len(steps), labels.fixed(rate)),
         "margin": {"l": 8, "r": 12, "t": above, "b": 8},
         "xaxis": axis("width <i>N</i>", **_abscissa([rate])),
-        "yaxis": axis(ORDINATES.get(rate.quantity, "estimate"), **logarithmic(*_estimate_view([rate]))),
+        "yaxis": axis(about(rate).ordinate, **logarithmic(*_estimate_view([rate]))),
     }
-    return panel(f"{TITLES[surface.NAME]}, {labels.fixed(rate)}", traces, layout, above + UPPER + BELOW + LINE)
+    return panel(f"{about(rate).title}, {labels.fixed(rate)}", traces, layout, above + UPPER + BELOW + LINE)
 
 
 # --- tables ----------------------------------------------------------------------------------------------------

@@ -6,19 +6,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rnnlimits.figures.labels import TITLES, fixed
+from rnnlimits.figures.labels import fixed
+from rnnlimits.quantities.base import about, variable_of
 from rnnlimits.report.numbers import short
 from rnnlimits.statistics.ratefile import Rate
-
-VARIABLES = {
-    "N": "N",
-    "K": "K",
-    "n": "n",
-    "steps": "steps",
-    "draws": "draws",
-    "hidden_updates": "hidden updates",
-    "chain_steps": "chain steps",
-}
 
 
 @dataclass(frozen=True)
@@ -71,7 +62,7 @@ def notes(rates: Sequence[Rate]) -> list[Note]:
 
 def name(rate: Rate) -> str:
     """A rate in a few words: output_bias in N, β = 0.6 (pair-mean)."""
-    return f"{rate.quantity} in {VARIABLES.get(rate.variable, rate.variable)}, {fixed(rate)} ({rate.estimator})"
+    return f"{rate.quantity} in {variable_of(rate).words}, {fixed(rate)} ({rate.estimator})"
 
 
 def _row(index: int, rate: Rate, numbered: dict[str, int], drawn: set[str]) -> Row:
@@ -81,12 +72,12 @@ def _row(index: int, rate: Rate, numbered: dict[str, int], drawn: set[str]) -> R
     number = f"{rate.exponent:.{digits}f} ± {half:.{digits}f}" if known else "–"
     interval = f"{rate.ci_low:.{digits}f} to {rate.ci_high:.{digits}f}" if known else "–"
     note = numbered.get(rate.note, 0)
-    variable = VARIABLES.get(rate.variable, rate.variable)
+    variable = variable_of(rate).words
     at = fixed(rate)
     keys = (f"{index:06d}", variable, at, rate.estimator, _key(rate.exponent), _key(rate.ci_low), _key(rate.expected))
     return Row(
         rate.quantity,
-        TITLES.get(rate.quantity, ""),
+        about(rate).title,
         f"figure-{rate.quantity}" if rate.quantity in drawn else "",
         variable,
         at,

@@ -7,36 +7,32 @@ from pathlib import Path
 
 from rnnlimits.elman import plan as rntk_plan
 from rnnlimits.elman.layout import RntkLayout
-from rnnlimits.quantities.elman import ENTRIES, STEP_GAP
+from rnnlimits.quantities import base as quantities
 from rnnlimits.statistics.ratefile import Rate
 from rnnlimits.study import RntkStudy, Study
 from rnnlimits.training import plan
 from rnnlimits.training.layout import Layout
 from rnnlimits.training.plan import Twin
 
-FROM_POISSON = ("ergodic_average", "ergodic_constant", "mixing")
-FROM_DRAWS = ("memory_contraction", "chain_contraction")
-KINDS = {entry.name: entry.kind for entry in ENTRIES}
-
 
 def of_trainings(study: Study, layout: Layout, rate: Rate, values: Mapping[str, float]) -> list[Path]:
     """The files of a study of trainings from which the point of `rate` at `values` was estimated."""
-    if rate.quantity in FROM_DRAWS:
+    sources = quantities.behind(rate)
+    if "draw" in sources:
         return [layout.draw]
-    if rate.quantity in FROM_POISSON:
+    if "poisson" in sources:
         return [layout.poisson]
     return _ensembles(study, layout, rate, values)
 
 
 def _ensembles(study: Study, layout: Layout, rate: Rate, values: Mapping[str, float]) -> list[Path]:
-    fixed = rate.where
-    trained = "beta" in fixed
+    fixed, sources = rate.where, quantities.behind(rate)
     wanted = {key: float(value) for key, value in fixed.items() if key in ("beta", "N", "K") and value != "infinity"}
     # What varies is said last: a constant that was read off at one K has it among its coordinates as well.
     wanted |= {key: value for key, value in values.items() if key in ("N", "K")}
     if "K" not in wanted and "N" in wanted:
         wanted["K"] = wanted["N"]  # along the diagonal
-    depths = None if rate.quantity == "depth_gap" or "depth" not in fixed else {int(fixed["depth"])}
+    depths = None if "depths" in sources or "depth" not in fixed else {int(fixed["depth"])}
     cells = [
         layout.ensemble(cell)
         for cell in plan.cells(study)
@@ -44,7 +40,7 @@ def _ensembles(study: Study, layout: Layout, rate: Rate, values: Mapping[str, fl
         and (depths is None or cell.depth in depths)
     ]
     twins = [layout.twin(twin) for twin in plan.twins(study) if _follows(twin, wanted)]
-    return cells * trained + twins * (rate.estimator == "twin")
+    return cells * bool({"train", "depths"} & {*sources}) + twins * ("twin" in sources)
 
 
 def _of_cell(wanted: Mapping[str, float]) -> dict[str, float]:
@@ -58,8 +54,9 @@ def _follows(twin: Twin, wanted: Mapping[str, float]) -> bool:
 def of_networks(study: RntkStudy, layout: RntkLayout, rate: Rate, values: Mapping[str, float]) -> list[Path]:
     """The same of a study of the recurrent NTK."""
     names = [named.name for named in study.elmans if named.at == rate.at]
-    kind = "descent" if rate.quantity == STEP_GAP else KINDS.get(rate.quantity)
-    cells = [cell for cell in rntk_plan.cells(study) if cell.kind == kind and cell.network in names]
-    if rate.quantity == STEP_GAP:  # from the outputs of the widest networks at their start
+    sources = quantities.behind(rate)
+    kinds = {"descent"} if "start" in sources else {*sources}
+    cells = [cell for cell in rntk_plan.cells(study) if cell.kind in kinds and cell.network in names]
+    if "start" in sources:  # from the outputs of the widest networks at their start
         return [layout.kernels, *(layout.networks(cell) for cell in sorted(cells, key=lambda cell: cell.width)[-1:])]
     return [layout.networks(cell) for cell in cells if cell.width == values.get("n")]

@@ -15,8 +15,7 @@ import numpy as np
 
 from rnnlimits.base import tables as columns
 from rnnlimits.files import durable, store
-from rnnlimits.quantities.estimators import ExpectedKind
-from rnnlimits.statistics.verdicts import Verdict
+from rnnlimits.statistics.verdicts import ExpectedKind, Verdict
 
 COLUMNS = (
     "study",

@@ -10,10 +10,10 @@ import math
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol, get_args
 
-from rnnlimits.quantities.estimators import ExpectedKind
 from rnnlimits.statistics.bootstrap import Array, degrees_of_freedom, quantile, standard_error
 from rnnlimits.statistics.powerlaw import MEANINGFUL, MISFIT, RESOLUTION, Fit, Slope
 
+ExpectedKind = Literal["theorem", "heuristic", "exact", ""]
 Verdict = Literal["consistent", "inconsistent", "undetermined"]
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 

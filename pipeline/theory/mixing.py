@@ -18,9 +18,9 @@ from rnnlimits.base.streams import Stream
 from rnnlimits.chains import paths as chains
 from rnnlimits.chains.base import FiniteLaw, GaussianLaw
 from rnnlimits.kernels.problem import Backend
-from rnnlimits.quantities.estimators import bias
 from rnnlimits.statistics.bootstrap import Bootstrap
 from rnnlimits.statistics.powerlaw import Fit, Point, fit, measure
+from rnnlimits.statistics.samples import bias
 from rnnlimits.study import Study
 from rnnlimits.theory import stationary as exact
 

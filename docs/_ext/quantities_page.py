@@ -1,0 +1,39 @@
+"""The reference of quantities, from their registry: name, estimator, variable, meaning, expected value, sources."""
+
+from __future__ import annotations
+
+from rnnlimits.quantities.base import Quantity, registered
+
+HEAD = """# Quantities
+
+Every row of `rates.csv` is one of these quantities by one of its estimators, along its variable. What
+is expected, and why, is in the [model](../../model.md) and, for Elman networks, in
+[recurrent NTK](../../rntk.md); how to add one is in
+[your own quantity](../../howto/own-quantity.md).
+
+| quantity | estimator | in | what it is | ordinate | units | expected | estimated from |
+|---|---|---|---|---|---|---|---|
+"""
+FILES = {
+    "train": "ensemble of the cell",
+    "depths": "ensembles of the cell at both depths",
+    "twin": "twins of its K",
+    "draw": "draw.h5",
+    "poisson": "poisson.h5",
+    "kernel": "kernels of networks of its width",
+    "descent": "descents of networks of its width",
+    "start": "kernels.h5 and the start of the widest descents",
+}
+
+
+def page() -> str:
+    """The page as Markdown, in the order of the rows of rates.csv."""
+    return HEAD + "\n".join(_row(entry) for entry in registered(Quantity)) + "\n"
+
+
+def _row(entry: Quantity) -> str:
+    sources = ", ".join(FILES[source] for source in entry.sources)
+    kind = entry.expected_kind or "no value"
+    name, words = f"`{entry.name}`", entry.title.replace("|", "\\|").replace("^", "\\^")
+    cells = (name, entry.estimator, entry.variable.words, words, entry.ordinate, entry.units, kind, sources)
+    return "| " + " | ".join(cells) + " |"

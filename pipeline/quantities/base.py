@@ -1,0 +1,183 @@
+"""What a quantity is: name, estimator, variable, words for readers, where its points come from; and the registry.
+
+A module of this package builds its entries and hands each to `register`. What stands in the entry is said nowhere else:
+tables, figures, the report and the documentation look it up by the name that a row of rates.csv has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+from rnnlimits.statistics.ratefile import Rate
+from rnnlimits.statistics.verdicts import ExpectedKind
+
+Law = Literal["power", "geometric", "ratio"]
+View = Literal["power", "geometric", "ratio", "surface"]
+Source = Literal["train", "depths", "twin", "draw", "poisson", "kernel", "descent", "start"]
+"""Files behind a point: the ensembles of its cell, or of its cell at every depth; the twins of its K; draw.h5;
+poisson.h5; kernels or descents of Elman networks of its width; kernels.h5 and the start of the widest descent."""
+
+
+# --- variables -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variable:
+    """What goes to infinity along a series of points.
+
+    name: in rates.csv. words: in tables. axis: label of the abscissa, in TeX. law, law_text: how a power, or a
+    geometric law, of it is written, in TeX and as plain text.
+    """
+
+    name: str
+    words: str
+    axis: str
+    law: str
+    law_text: str
+
+
+GEOMETRIC = {"law": "e^{-pk}", "law_text": "e⁻ᵖᵏ"}
+N = Variable(name="N", words="N", axis="width $N$  ($K = N$)", law="N^{-p}", law_text="N⁻ᵖ")
+K = Variable(name="K", words="K", axis="steps per unit of time $K$", law="K^{-p}", law_text="K⁻ᵖ")
+HIDDEN_UPDATES = Variable(name="hidden_updates", words="hidden updates", axis="hidden updates $k$", **GEOMETRIC)
+CHAIN_STEPS = Variable(name="chain_steps", words="chain steps", axis="chain steps $k$", **GEOMETRIC)
+DRAWS = Variable(name="draws", words="draws", axis="values in the average", law="n^{-p}", law_text="n⁻ᵖ")
+ELMAN_WIDTH = Variable(name="n", words="n", axis="width $n$", law="n^{-p}", law_text="n⁻ᵖ")
+DESCENT_STEPS = Variable(name="steps", words="steps", axis="steps of gradient descent", law="K^{-p}", law_text="K⁻ᵖ")
+VARIABLES = {one.name: one for one in (N, K, HIDDEN_UPDATES, CHAIN_STEPS, DRAWS, ELMAN_WIDTH, DESCENT_STEPS)}
+
+
+# --- whether a study has it ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Applies:
+    """The estimator exists and its rate is judged; remark: what a reader of the number must always know, or ""."""
+
+    remark: str = ""
+
+
+@dataclass(frozen=True)
+class Refused:
+    """The estimator would be wrong in this design: a row without points that says why."""
+
+    why: str
+
+
+@dataclass(frozen=True)
+class NoLaw:
+    """The estimates are right but follow no law that could be judged: a row with points that says why."""
+
+    why: str
+    remark: str = ""
+
+
+@dataclass(frozen=True)
+class Absent:
+    """The design has no such estimator: no row."""
+
+
+Availability = Applies | Refused | NoLaw | Absent
+
+
+# --- entries ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quantity:
+    """One quantity and one estimator of it, as readers meet it.
+
+    name, estimator: together the key. variable: what goes to infinity. title, ordinate, units: of its figure.
+    expected_kind: whether what is expected of it is a theorem, exact, heuristic, or "" where nothing is. sources: the
+    files behind a point. law: "power", "geometric", or "ratio" (of a measured to a predicted constant). view: how it
+    is drawn, if not as its law says. Estimators of one name share the figure of the first that is registered.
+    """
+
+    name: str
+    estimator: str
+    variable: Variable
+    title: str
+    ordinate: str = "root mean square over probes"
+    units: str = "1"
+    expected_kind: ExpectedKind = "heuristic"
+    sources: tuple[Source, ...] = ("train",)
+    law: Law = "power"
+    view: View | None = None
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Name and estimator, which identify the entry."""
+        return self.name, self.estimator
+
+    def row(self, study: str, at: str) -> Rate:
+        """The row of rates.csv of a study at these fixed coordinates, still without numbers."""
+        return Rate(study, self.name, self.estimator, self.variable.name, at, law=self.law)
+
+
+# --- the registry ----------------------------------------------------------------------------------------------
+
+AnyQuantity = TypeVar("AnyQuantity", bound=Quantity)
+_entries: dict[tuple[str, str], Quantity] = {}
+
+
+def register(entry: AnyQuantity) -> AnyQuantity:
+    """Add an entry to the registry and return it. Raises ValueError if its name and estimator are taken."""
+    if entry.key in _entries:
+        raise ValueError(f"quantity {entry.name} ({entry.estimator}) is registered already; give yours another name")
+    _entries[entry.key] = entry
+    return entry
+
+
+def registered(kind: type[AnyQuantity]) -> Iterator[AnyQuantity]:
+    """The entries of a kind, in the order of their registration: that of the rows of rates.csv."""
+    return (entry for entry in tuple(_entries.values()) if isinstance(entry, kind))
+
+
+def entry_of(name: str, estimator: str) -> Quantity:
+    """The entry with this key. Raises KeyError if there is none."""
+    return _entries[name, estimator]
+
+
+def about(rate: Rate) -> Quantity:
+    """What is known of the quantity of a row: the first entry of its name, or else what the row itself says."""
+    named = next((entry for entry in _entries.values() if entry.name == rate.quantity), None)
+    return named or _foreign(rate)
+
+
+def view_of(rate: Rate) -> View:
+    """How the rows of a quantity are drawn."""
+    entry = about(rate)
+    return entry.view or entry.law
+
+
+def behind(rate: Rate) -> tuple[Source, ...]:
+    """The files behind a point of a row; none are known for a row whose quantity is not registered."""
+    entry = _entries.get((rate.quantity, rate.estimator))
+    return entry.sources if entry else ()
+
+
+def variable_of(rate: Rate) -> Variable:
+    """The variable of a row, which may be another than that of the entry (a surface has a row in N and one in K)."""
+    name = rate.variable
+    return VARIABLES.get(name) or Variable(name=name, words=name, axis=name, **GEOMETRIC)
+
+
+def in_order(rates: list[Rate]) -> list[Rate]:
+    """The rows with those of one quantity side by side, quantities in the order of the registry."""
+    places = {name: place for place, name in enumerate(dict.fromkeys(entry.name for entry in _entries.values()))}
+    return sorted(rates, key=lambda rate: places.get(rate.quantity, len(places)))
+
+
+def _foreign(rate: Rate) -> Quantity:
+    """A stand-in for a quantity that nobody registered: that of a file from another version, or from a plug-in."""
+    ordinate = "ratio" if rate.law == "ratio" else "estimate"
+    return Quantity(
+        name=rate.quantity,
+        estimator=rate.estimator,
+        variable=variable_of(rate),
+        title=rate.quantity,
+        ordinate=ordinate,
+        law=rate.law if rate.law in ("power", "geometric", "ratio") else "power",  # type: ignore[arg-type]
+    )

@@ -1,0 +1,34 @@
+"""What a greater depth of backpropagation does: the same trainings at two depths, weights and data in common."""
+
+from __future__ import annotations
+
+from rnnlimits.quantities.base import Absent, Applies, Availability, N, register
+from rnnlimits.quantities.kernel import MIXED
+from rnnlimits.quantities.trained import Design, TrainedQuantity, Trainings, unknown_order
+from rnnlimits.statistics.bootstrap import Sample
+from rnnlimits.statistics.samples import rms
+
+
+def depth_gap(trainings: Trainings) -> Sample:
+    """Output less that of depth 1."""
+    assert trainings.shallow is not None
+    return rms(trainings.of_law(trainings.output - trainings.shallow))
+
+
+def _with_depth_one(design: Design) -> Availability:
+    return Applies(MIXED) if design.shallow else Absent()
+
+
+register(
+    TrainedQuantity(
+        name="depth_gap",
+        estimator="beside depth 1",
+        variable=N,
+        title="Output beside that of depth 1",
+        expected_kind="",
+        sources=("depths",),
+        sample=depth_gap,
+        expected=unknown_order,
+        applies=_with_depth_one,
+    )
+)

@@ -1,0 +1,39 @@
+"""Memory and hidden layer along whole histories, as trained networks' checkpoints show them."""
+
+from __future__ import annotations
+
+from rnnlimits.quantities.base import N, register
+from rnnlimits.quantities.trained import TrainedQuantity, memory_slack, rms_of, square_root_order, with_remark
+
+register(
+    TrainedQuantity(
+        name="memory_sup",
+        estimator="plain",
+        variable=N,
+        title="Largest memory error along a history",
+        sample=rms_of("final", "memory_sup"),
+        expected=square_root_order,
+        applies=with_remark("training adds a term of order N^-2(1 - beta), with a small constant"),
+        slack=memory_slack,
+    )
+)
+register(
+    TrainedQuantity(
+        name="hidden_h1",
+        estimator="plain",
+        variable=N,
+        title="Error of the hidden layer in H^1(lambda)",
+        sample=rms_of("final", "hidden_h1"),
+        expected=square_root_order,
+    )
+)
+register(
+    TrainedQuantity(
+        name="hidden_h1_sup",
+        estimator="plain",
+        variable=N,
+        title="Largest error of the hidden layer in H^1(lambda) along a history",
+        sample=rms_of("final", "hidden_h1_sup"),
+        expected=square_root_order,
+    )
+)

@@ -1,0 +1,139 @@
+"""The empirical tangent kernel on the probes (training.kernel): its error at the start, its parts, its change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from rnnlimits.quantities.base import Absent, Applies, Availability, N, register
+from rnnlimits.quantities.trained import (
+    Design,
+    TrainedQuantity,
+    Trainings,
+    bias_order,
+    first_order,
+    rms_of,
+    square_root_order,
+    unknown_order,
+)
+from rnnlimits.statistics.bootstrap import Sample
+from rnnlimits.statistics.samples import bias, of_pairs
+
+OVER_REPLICAS = "root mean square over replicas"
+MIXED = "orders N^-1 (there from the start) and N^-2(1 - beta) (from training) mix: no expected value"
+
+
+def mean_drift(trainings: Trainings) -> Sample:
+    """Pair means where a pair mean has the study's bias: what is odd in C drops out."""
+    along = trainings.final["ntk_drift_along"]
+    if trainings.antithetic and trainings.symmetric:
+        return of_pairs(bias(along.mean(1)[:, None]))
+    return bias(along[:, :1])
+
+
+def _measured(remark: str = "") -> Callable[[Design], Availability]:
+    return lambda design: Applies(remark) if design.kernel else Absent()
+
+
+def _measured_at_start(design: Design) -> Availability:
+    return Applies() if design.kernel and design.initial else Absent()
+
+
+register(
+    TrainedQuantity(
+        name="ntk_initial_error",
+        estimator="plain",
+        variable=N,
+        title="Empirical kernel at initialisation, relative error",
+        ordinate=OVER_REPLICAS,
+        sample=rms_of("initial", "ntk_error"),
+        expected=square_root_order,
+        applies=_measured_at_start,
+    )
+)
+register(
+    TrainedQuantity(
+        name="ntk_eigenvalue",
+        estimator="plain",
+        variable=N,
+        title="Leading eigenvalues of the initial kernel, relative error",
+        ordinate="root mean square over replicas and eigenvalues",
+        sample=rms_of("initial", "ntk_eigenvalue_error"),
+        expected=square_root_order,
+        applies=_measured_at_start,
+    )
+)
+register(
+    TrainedQuantity(
+        name="ntk_b_part",
+        estimator="initial",
+        variable=N,
+        title="Part of B in the initial kernel",
+        ordinate=OVER_REPLICAS,
+        sample=rms_of("initial", "ntk_b_part"),
+        expected=first_order,
+        applies=_measured_at_start,
+    )
+)
+register(
+    TrainedQuantity(
+        name="ntk_b_part",
+        estimator="trained",
+        variable=N,
+        title="Part of B in the trained kernel",
+        ordinate=OVER_REPLICAS,
+        expected_kind="",
+        sample=rms_of("final", "ntk_b_part"),
+        expected=unknown_order,
+        applies=_measured(MIXED),
+    )
+)
+register(
+    TrainedQuantity(
+        name="ntk_past_part",
+        estimator="initial",
+        variable=N,
+        title="Part of earlier steps in the initial kernel",
+        ordinate=OVER_REPLICAS,
+        sample=rms_of("initial", "ntk_past_part"),
+        expected=first_order,
+        applies=_measured_at_start,
+    )
+)
+register(
+    TrainedQuantity(
+        name="ntk_past_part",
+        estimator="trained",
+        variable=N,
+        title="Part of earlier steps in the trained kernel",
+        ordinate=OVER_REPLICAS,
+        expected_kind="",
+        sample=rms_of("final", "ntk_past_part"),
+        expected=unknown_order,
+        applies=_measured(MIXED),
+    )
+)
+register(
+    TrainedQuantity(
+        name="ntk_drift",
+        estimator="norm",
+        variable=N,
+        title="Change of the empirical kernel in training",
+        ordinate=OVER_REPLICAS,
+        expected_kind="",
+        sample=rms_of("final", "ntk_drift"),
+        expected=unknown_order,
+        applies=_measured("the mean's order and the fluctuation's N^-(3/2 - beta) mix: no expected value"),
+    )
+)
+register(
+    TrainedQuantity(
+        name="ntk_drift",
+        estimator="mean along the limit",
+        variable=N,
+        title="Mean change of the empirical kernel along the limit's",
+        ordinate="absolute value of the mean",
+        sample=mean_drift,
+        expected=bias_order,
+        applies=_measured(),
+    )
+)

@@ -1,0 +1,51 @@
+"""Memory of trained networks against the limit's on the same inputs, at the end of a history."""
+
+from __future__ import annotations
+
+from rnnlimits.quantities.base import N, register
+from rnnlimits.quantities.trained import (
+    TrainedQuantity,
+    even_bias_order,
+    mean_share,
+    memory_slack,
+    of_half,
+    square_root_order,
+    with_pair_means,
+)
+from rnnlimits.statistics.samples import bias, of_pairs, rms, spread
+
+register(
+    TrainedQuantity(
+        name="memory_rms",
+        estimator="plain",
+        variable=N,
+        title="Memory error against the limit memory",
+        sample=lambda t: rms(t.of_law(t.memory)),
+        expected=square_root_order,
+        slack=memory_slack,
+        leverage=lambda t: mean_share(t.of_law(t.memory)),
+    )
+)
+register(
+    TrainedQuantity(
+        name="memory_fluctuation",
+        estimator="plain",
+        variable=N,
+        title="Fluctuation of the memory around its mean",
+        sample=lambda t: spread(t.of_law(t.memory)),
+        expected=square_root_order,
+        applies=of_half,
+    )
+)
+register(
+    TrainedQuantity(
+        name="memory_bias",
+        estimator="pair-mean",
+        variable=N,
+        title="Bias of the memory, mean of pairs",
+        sample=lambda t: of_pairs(bias(t.memory.mean(1))),
+        expected=even_bias_order,
+        applies=with_pair_means,
+        slack=memory_slack,
+    )
+)

@@ -1,0 +1,162 @@
+"""Outputs of trained networks: rms error, fluctuation and bias against the limit, and compared with twins."""
+
+from __future__ import annotations
+
+from rnnlimits.quantities.base import Absent, Applies, Availability, N, register
+from rnnlimits.quantities.trained import (
+    Design,
+    TrainedQuantity,
+    Trainings,
+    bias_order,
+    fluctuation_order,
+    half_with_twins,
+    mean_share,
+    node_slack,
+    of_half,
+    output_slack,
+    rms_order,
+    square_root_order,
+    with_pair_means,
+    with_pairs,
+)
+from rnnlimits.statistics.bootstrap import Array, Sample
+from rnnlimits.statistics.samples import bias, of_pairs, rms, spread
+
+
+def half_difference(output: Array) -> Array:
+    """Odd part in C (unit, 1, probe) of output (unit, 2, probe)."""
+    return 0.5 * (output[:, :1] - output[:, 1:])
+
+
+def bias_beside_twin(trainings: Trainings) -> Sample:
+    """Pair means where a pair mean has the study's bias: the initial field is odd in C and drops out."""
+    error = trainings.beside_twin
+    if trainings.antithetic and trainings.symmetric:
+        return of_pairs(bias(error.mean(1)))
+    return bias(error[:, 0])
+
+
+def variance_ratios(trainings: Trainings) -> str:
+    """How much less the mean of a pair, and of a pair less its twin, scatters than that of two lone trainings."""
+    if not trainings.antithetic:
+        variances = [values[:, 0].var(0, ddof=1).mean() for values in (trainings.output, trainings.beside_twin)]
+        return f"variance beside the twin 1/{variances[0] / variances[1]:.3g} of the plain one"
+    lone = trainings.output.var(0, ddof=1).mean() / 2
+    pair, twin = (values.mean(1).var(0, ddof=1).mean() for values in (trainings.output, trainings.beside_twin))
+    return (
+        f"variance of a pair's mean 1/{lone / pair:.3g} of two lone ones', beside the twin another 1/{pair / twin:.3g}"
+    )
+
+
+def _from_first(design: Design) -> Availability:
+    return Applies("from the first of each pair" if design.antithetic else "")
+
+
+def _bias_with_twins(design: Design) -> Availability:
+    if not design.twins:
+        return Absent()
+    return Applies("from the first of each pair" if design.antithetic and not design.symmetric else "")
+
+
+def _pairs_with_twins(design: Design) -> Availability:
+    return Applies() if design.twins and design.antithetic else Absent()
+
+
+OUTPUT_RMS = register(
+    TrainedQuantity(
+        name="output_rms",
+        estimator="plain",
+        variable=N,
+        title="Output error against the limit",
+        sample=lambda t: rms(t.of_law(t.output)),
+        expected=rms_order,
+        applies=of_half,
+        slack=output_slack,
+        leverage=lambda t: mean_share(t.of_law(t.output)),
+    )
+)
+register(
+    TrainedQuantity(
+        name="output_fluctuation",
+        estimator="plain",
+        variable=N,
+        title="Fluctuation of the output around its mean",
+        sample=lambda t: spread(t.of_law(t.output)),
+        expected=fluctuation_order,
+        applies=of_half,
+    )
+)
+register(
+    TrainedQuantity(
+        name="output_fluctuation",
+        estimator="half-difference",
+        variable=N,
+        title="Fluctuation of the output, half-difference of pairs",
+        sample=lambda t: of_pairs(spread(half_difference(t.output))),
+        expected=fluctuation_order,
+        applies=with_pairs,
+    )
+)
+register(
+    TrainedQuantity(
+        name="output_bias",
+        estimator="plain",
+        variable=N,
+        title="Bias of the output",
+        sample=lambda t: bias(t.output[:, 0]),
+        expected=bias_order,
+        applies=_from_first,
+        slack=output_slack,
+    )
+)
+register(
+    TrainedQuantity(
+        name="output_bias",
+        estimator="pair-mean",
+        variable=N,
+        title="Bias of the output, mean of pairs",
+        sample=lambda t: of_pairs(bias(t.output.mean(1))),
+        expected=bias_order,
+        applies=with_pair_means,
+        slack=output_slack,
+    )
+)
+register(
+    TrainedQuantity(
+        name="output_bias",
+        estimator="twin",
+        variable=N,
+        title="Bias of the output beside its infinite-width twin",
+        sources=("train", "twin"),
+        sample=bias_beside_twin,
+        expected=bias_order,
+        applies=_bias_with_twins,
+        slack=node_slack,
+        report=variance_ratios,
+    )
+)
+register(
+    TrainedQuantity(
+        name="output_in_n",
+        estimator="twin",
+        variable=N,
+        title="Output beside its infinite-width twin, path by path",
+        sources=("train", "twin"),
+        sample=lambda t: rms(t.of_law(t.beside_twin)),
+        expected=rms_order,
+        applies=half_with_twins,
+        slack=node_slack,
+    )
+)
+register(
+    TrainedQuantity(
+        name="output_even_in_n",
+        estimator="twin",
+        variable=N,
+        title="Fluctuation of the pair mean beside its twin",
+        sources=("train", "twin"),
+        sample=lambda t: of_pairs(spread(t.beside_twin.mean(1, keepdims=True))),
+        expected=square_root_order,
+        applies=_pairs_with_twins,
+    )
+)

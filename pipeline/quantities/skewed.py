@@ -1,0 +1,48 @@
+"""What means of pairs show where C is skewed: the bias of the part that is even in C, another one than the study's."""
+
+from __future__ import annotations
+
+from rnnlimits.quantities.base import Absent, Applies, Availability, N, register
+from rnnlimits.quantities.trained import (
+    Design,
+    TrainedQuantity,
+    even_bias_order,
+    node_slack,
+    output_slack,
+)
+from rnnlimits.statistics.samples import bias, of_pairs
+
+
+def _skewed_pairs(design: Design) -> Availability:
+    return Applies() if design.antithetic and not design.symmetric else Absent()
+
+
+def _skewed_pairs_with_twins(design: Design) -> Availability:
+    return _skewed_pairs(design) if design.twins else Absent()
+
+
+register(
+    TrainedQuantity(
+        name="output_even_bias",
+        estimator="twin",
+        variable=N,
+        title="Bias of the mean of pairs beside their twin (even part in C)",
+        sources=("train", "twin"),
+        sample=lambda t: of_pairs(bias(t.beside_twin.mean(1))),
+        expected=even_bias_order,
+        applies=_skewed_pairs_with_twins,
+        slack=node_slack,
+    )
+)
+register(
+    TrainedQuantity(
+        name="output_even_bias",
+        estimator="pair-mean",
+        variable=N,
+        title="Bias of the mean of pairs (even part in C)",
+        sample=lambda t: of_pairs(bias(t.output.mean(1))),
+        expected=even_bias_order,
+        applies=_skewed_pairs,
+        slack=output_slack,
+    )
+)

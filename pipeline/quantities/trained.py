@@ -1,0 +1,221 @@
+"""Quantities of ensembles of trained networks, along ladders of cells: what there is to compute from, and what is due.
+
+Source of the expected orders: docs/model.md, "Predictions".
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from rnnlimits.quantities.base import Absent, Applies, Availability, Quantity, Refused
+from rnnlimits.statistics.bootstrap import Array, Sample
+from rnnlimits.statistics.samples import rms
+
+
+@dataclass(frozen=True, eq=False)
+class Trainings:
+    """One cell at the final time, replicas arranged as (unit, member): a pair (C, -C), or a single training.
+
+    output, memory: errors against the limit (unit, member, probe), members in the order +C, -C; drift (unit, member).
+    output_slack, memory_slack: root mean square error of the limit itself over probes; node_slack: the nodes' part.
+    loss: mean of (Yhat_k - Y_k)^2 along the path (unit, member, bin), at times loss_time (bin,).
+    twin, twin_loss: the same two of the infinite-width twin of each unit's path (unit, probe), (unit, bin); None
+    without twins.
+    symmetric: C and -C have one law, so that every member is a training of the study's law; otherwise the first is.
+    initial, final: variables of theory/observe.py at time 0 (empty where it is no checkpoint) and at the end, each
+    (unit, member, ...). shallow: output as above, of the cell of depth 1 that is otherwise the same; None without.
+    """
+
+    output: Array
+    memory: Array
+    drift: Array
+    symmetric: bool
+    output_slack: float
+    memory_slack: float
+    node_slack: float
+    loss: Array
+    loss_time: Array
+    twin: Array | None = None
+    twin_loss: Array | None = None
+    initial: Mapping[str, Array] = field(default_factory=dict)
+    final: Mapping[str, Array] = field(default_factory=dict)
+    shallow: Array | None = None
+
+    @property
+    def beside_twin(self) -> Array:
+        """Output less that of the twin on the same path (unit, member, probe): what the finite width does alone."""
+        assert self.twin is not None
+        return self.output - self.twin[:, None]
+
+    @property
+    def antithetic(self) -> bool:
+        """Whether the units are pairs."""
+        return bool(self.output.shape[1] == 2)
+
+    def of_law(self, values: Array) -> Array:
+        """The members (unit, member, ...) whose C has the study's law."""
+        return values if self.symmetric else values[:, :1]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Design:
+    """What decides which estimators exist and what they should show.
+
+    symmetric: C and -C have one law. antithetic: trainings come in pairs (C, -C). twins: paths are followed by twins.
+    kernel: the empirical kernel is measured. initial: time 0 is a checkpoint. shallow: every cell of the ladder has
+    one of depth 1 beside it.
+    """
+
+    symmetric: bool
+    antithetic: bool
+    twins: bool = False
+    kernel: bool = False
+    initial: bool = False
+    shallow: bool = False
+
+
+Order = Callable[[float, Design], float]
+"""(beta, design) -> expected exponent, NaN where none is known."""
+
+
+def always(design: Design) -> Availability:
+    """Every study has it."""
+    return Applies()
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedQuantity(Quantity):
+    """A quantity of trained networks, along N with K = N, or along K at fixed N.
+
+    sample: per-unit statistics of a cell. expected: exponent. applies: whether a design has it. slack: error of the
+    reference (the limit) in the estimate's norm, 0 if none enters. leverage: how much of it moves the estimate to first
+    order. report: a further note, on the last cell of a ladder.
+    """
+
+    sample: Callable[[Trainings], Sample]
+    expected: Order
+    applies: Callable[[Design], Availability] = always
+    slack: Callable[[Trainings], float] = lambda _: 0.0
+    leverage: Callable[[Trainings], float] = lambda _: 1.0
+    report: Callable[[Trainings], str] = lambda _: ""
+
+
+# --- expected orders -------------------------------------------------------------------------------------------
+
+
+def fluctuation_order(beta: float, design: Design) -> float:
+    """Initial field: a sum of N independent terms times N^-beta."""
+    return beta - 0.5
+
+
+def even_bias_order(beta: float, design: Design) -> float:
+    """Second order in the drift of the parameters, at most O(1/N)."""
+    return min(2 * (1 - beta), 1.0)
+
+
+def bias_order(beta: float, design: Design) -> float:
+    """First order in the drift is odd in C, so that only a skewed law shows it."""
+    return even_bias_order(beta, design) if design.symmetric else min(1 - beta, 1.0)
+
+
+def rms_order(beta: float, design: Design) -> float:
+    """The slowest of fluctuation, bias, and the memory's and the data's N^-1/2."""
+    return min(fluctuation_order(beta, design), bias_order(beta, design), 0.5)
+
+
+def loss_order(beta: float, design: Design) -> float:
+    """Square of the initial field, and the bias times what is left to learn."""
+    return min(2 * beta - 1, bias_order(beta, design), 1.0)
+
+
+def drift_order(beta: float, design: Design) -> float:
+    """KT updates of size N^(beta - 1) / K."""
+    return 1 - beta
+
+
+def square_root_order(beta: float, design: Design) -> float:
+    """Means of independent terms."""
+    return 0.5
+
+
+def first_order(beta: float, design: Design) -> float:
+    """Squares of means of independent terms."""
+    return 1.0
+
+
+def unknown_order(beta: float, design: Design) -> float:
+    """Two orders mix over any range of widths that can be computed: an exponent is fitted, but not judged."""
+    return math.nan
+
+
+# --- which designs have it -------------------------------------------------------------------------------------
+
+
+def with_remark(remark: str) -> Callable[[Design], Availability]:
+    """Every study has it, with this remark."""
+    return lambda design: Applies(remark)
+
+
+def of_half(design: Design) -> Applies:
+    """From the members that have the study's law, which a skewed law halves."""
+    return Applies(
+        "" if design.symmetric or not design.antithetic else "from the half of each pair that has the law of C"
+    )
+
+
+def with_pairs(design: Design) -> Availability:
+    """From both trainings of each pair."""
+    return Applies() if design.antithetic else Absent()
+
+
+def with_pair_means(design: Design) -> Availability:
+    """From the means of pairs, which have the bias of the study's law only if -C has it too."""
+    if design.antithetic and not design.symmetric:
+        why = "C is skewed: -C has another law, so a pair mean has another bias than the study's"
+        return Refused(f"{why}; set network.c to a symmetric law")
+    return with_pairs(design)
+
+
+def half_with_twins(design: Design) -> Availability:
+    """Compared with twins, from the members that have the study's law."""
+    return of_half(design) if design.twins else Absent()
+
+
+# --- errors of the limit ---------------------------------------------------------------------------------------
+
+
+def output_slack(trainings: Trainings) -> float:
+    """Error of the limit's output."""
+    return trainings.output_slack
+
+
+def memory_slack(trainings: Trainings) -> float:
+    """Error of the limit's memory."""
+    return trainings.memory_slack
+
+
+def node_slack(trainings: Trainings) -> float:
+    """Nodes in place of the law of W: with few of them, and d of 3 or more, the twin is another network's."""
+    return trainings.node_slack
+
+
+def mean_share(error: Array) -> float:
+    """Size of the mean error over the rms error: only the mean responds, to first order, to a shifted limit."""
+    return float(np.sqrt(np.square(error.mean((0, 1))).mean() / np.square(error).mean()))
+
+
+# --- samples of observed variables -----------------------------------------------------------------------------
+
+
+def rms_of(when: str, name: str) -> Callable[[Trainings], Sample]:
+    """Root mean square of an observed variable at "initial" or "final" time, over what it is an array of."""
+
+    def sample(trainings: Trainings) -> Sample:
+        values = trainings.of_law(getattr(trainings, when)[name])
+        return rms(values.reshape(*values.shape[:2], -1))
+
+    return sample

@@ -1,0 +1,48 @@
+"""What infinite-width twins show by themselves as K grows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from rnnlimits.quantities.base import K, Quantity, register
+from rnnlimits.statistics.bootstrap import Array, Sample
+from rnnlimits.statistics.samples import bias, spread
+
+
+@dataclass(frozen=True, kw_only=True)
+class TwinQuantity(Quantity):
+    """A quantity of twins alone, along the ladder of all their K.
+
+    sample: from their errors against the limit (path, probe). expected: exponent. against_limit: whether the limit's
+    own error enters.
+    """
+
+    sample: Callable[[Array], Sample]
+    expected: float
+    against_limit: bool = False
+
+
+register(
+    TwinQuantity(
+        name="sgd_noise",
+        estimator="twin",
+        variable=K,
+        title="Noise of one-pass training, infinite width",
+        sources=("twin",),
+        sample=lambda error: spread(error[:, None]),
+        expected=0.5,
+    )
+)
+register(
+    TwinQuantity(
+        name="sgd_bias",
+        estimator="twin",
+        variable=K,
+        title="Bias of one-pass training, infinite width",
+        sources=("twin",),
+        sample=bias,
+        expected=1.0,
+        against_limit=True,
+    )
+)

@@ -1,0 +1,85 @@
+"""Rates of trained networks, and of their twins alone, along the ladders of a study."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from rnnlimits.quantities.base import Absent, Applies, K, NoLaw, Refused, registered
+from rnnlimits.quantities.trained import Design, TrainedQuantity, Trainings
+from rnnlimits.quantities.twins import TwinQuantity
+from rnnlimits.rates.ladders import Ladder, ladders, shallow
+from rnnlimits.rates.reader import Reader
+from rnnlimits.statistics import powerlaw
+from rnnlimits.statistics.bootstrap import Bootstrap
+from rnnlimits.statistics.powerlaw import Point
+from rnnlimits.statistics.ratefile import Rate, refusal
+from rnnlimits.statistics.rows import fitted, judged
+from rnnlimits.statistics.verdicts import Expected
+from rnnlimits.training import plan
+from rnnlimits.training.plan import Cell
+
+K_BELOW_N = 4  # K <= N / 4 counts as well below N: the kernel's own N^-1/2 noise is then some 6% of the variance
+
+
+def training_rates(read: Reader, bootstrap: Bootstrap) -> Iterator[Rate]:
+    """Every registered quantity of trained networks along every ladder of cells that has one."""
+    for quantity in registered(TrainedQuantity):
+        for ladder in ladders(quantity.variable, read.cells):
+            beside = all(shallow(cell, read.cells) for cell in ladder.cells)
+            yield from training_rate(quantity, ladder, replace(read.design, shallow=beside), read, bootstrap)
+
+
+def twin_rates(read: Reader, bootstrap: Bootstrap) -> Iterator[Rate]:
+    """What infinite-width twins show along the ladder of all their K."""
+    twins = plan.twins(read.study)
+    if len(twins) < 2:
+        return
+    for entry in registered(TwinQuantity):
+        points = []
+        for twin in twins:
+            sample = entry.sample(read.twin(twin))
+            point = powerlaw.measure(twin.steps_per_time, sample, bootstrap)
+            slack = read.output_slack if entry.against_limit else 0.0
+            points.append(powerlaw.held_against(point, slack, 1.0, bootstrap))
+        row = entry.row(read.study.name, "N=infinity")
+        yield judged(row, points, Expected(entry.expected, entry.expected_kind))
+
+
+def training_rate(
+    quantity: TrainedQuantity, ladder: Ladder, design: Design, read: Reader, bootstrap: Bootstrap
+) -> Iterator[Rate]:
+    """One rate of one quantity, or its refusal (with the points, unless they would be wrong); none if it is absent."""
+    row = quantity.row(read.study.name, ladder.at)
+    match quantity.applies(design):
+        case Absent():
+            return
+        case Refused(why):
+            yield replace(row, note=refusal(why))
+        case NoLaw(why, remark):
+            yield _without_law(row, _points(quantity, ladder, read, bootstrap), why, remark)
+        case Applies(remark):
+            points = _points(quantity, ladder, read, bootstrap)
+            if ladder.refusal:
+                yield _without_law(row, points, ladder.refusal, remark)
+                return
+            expected = Expected(quantity.expected(ladder.cells[0].beta, design), quantity.expected_kind)
+            report = quantity.report(read(ladder.cells[-1]))
+            yield judged(row, points, expected, "; ".join(filter(None, (remark, report))))
+
+
+def _points(quantity: TrainedQuantity, ladder: Ladder, read: Reader, bootstrap: Bootstrap) -> list[Point]:
+    return [training_point(quantity, cell, read(cell), bootstrap) for cell in ladder.cells]
+
+
+def _without_law(row: Rate, points: list[Point], why: str, remark: str) -> Rate:
+    return replace(fitted(row, None, points), note=refusal(why, remark))
+
+
+def training_point(quantity: TrainedQuantity, cell: Cell, trainings: Trainings, bootstrap: Bootstrap) -> Point:
+    """The estimate of one cell, left out where the limit's own error or the cell's own K/N spoils it."""
+    variable = cell.steps_per_time if quantity.variable is K else cell.width
+    point = powerlaw.measure(variable, quantity.sample(trainings), bootstrap)
+    if quantity.variable is K and cell.steps_per_time * K_BELOW_N > cell.width:
+        return point.drop(f"K is not well below N (K > N/{K_BELOW_N})")
+    return powerlaw.held_against(point, quantity.slack(trainings), quantity.leverage(trainings), bootstrap)
