@@ -68,7 +68,7 @@ class Workspace:
 
     def fill(self) -> None:
         """Copy what a clone has, and make its studies smaller."""
-        ignored = shutil.ignore_patterns("__pycache__", "_build", "*.so", "results")
+        ignored = shutil.ignore_patterns("__pycache__", "_build", "*.so")
         for name in COPIED:
             shutil.copytree(runs.ROOT / name, self.root / name, symlinks=True, ignore=ignored)
         for name in COPIED_FILES:
