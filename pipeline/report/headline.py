@@ -1,4 +1,4 @@
-"""One sentence of what was measured and what came out."""
+"""One sentence that summarises the measurement and its result."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from rnnlimits.training import plan
 
 
 def headline(study: AnyStudy, rates: Sequence[Rate]) -> str:
-    """One sentence of what was measured and what came out. rates: without those of single probes."""
-    judged = [rate for rate in rates if not math.isnan(rate.expected)]
-    if not judged:
+    """One sentence that summarises the measurement and its result. rates: without those of single probes."""
+    compared = [rate for rate in rates if not math.isnan(rate.expected)]
+    if not compared:
         return f"{_measured(study)}; none of {len(rates)} rates has an expected value to be compared with."
-    count = {verdict: sum(rate.verdict == verdict for rate in judged) for verdict in VERDICTS}
+    count = {verdict: sum(rate.verdict == verdict for rate in compared) for verdict in VERDICTS}
     parts = [f"{count['consistent']} agree with it", f"{count['inconsistent']} do not"]
     if count["undetermined"]:
-        parts.append(f"for {count['undetermined']} the data cannot tell")
-    told = f"{', '.join(parts[:-1])}, and {parts[-1]}" if len(parts) > 2 else " and ".join(parts)
-    return f"{_measured(study)}: of {len(judged)} rates and constants with an expected value, {told}."
+        parts.append(f"{count['undetermined']} are undetermined")
+    outcome = f"{', '.join(parts[:-1])}, and {parts[-1]}" if len(parts) > 2 else " and ".join(parts)
+    return f"{_measured(study)}: of {len(compared)} rates and constants with an expected value, {outcome}."
 
 
 def _measured(study: AnyStudy) -> str:
