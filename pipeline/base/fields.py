@@ -69,12 +69,12 @@ class Allowed:
             raise PydanticCustomError("not_allowed", "{allowed}", {"allowed": self.text}) from None
 
 
-def _whole(value: object) -> object:
+def _integer_if_whole(value: object) -> object:
     """Accept a float with a whole value: YAML reads 1e5 as a float."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-WHOLE = BeforeValidator(_whole)
+WHOLE = BeforeValidator(_integer_if_whole)
 FINITE = Field(strict=True, allow_inf_nan=False)
 
 Switch = Annotated[bool, Field(strict=True), Allowed("true or false")]

@@ -1,4 +1,4 @@
-"""Coupled pairs: two chains with the same noise, two memories on the same path; how fast they meet.
+"""Coupled pairs: the contraction of two chains with the same noise and of two memories on the same path.
 
 Source: docs/model.md sections 1 and 4.
 """
@@ -17,14 +17,14 @@ from rnnlimits.study import Study
 from rnnlimits.theory.laws import ParameterLaw
 from rnnlimits.theory.walks import Tick, Walk, burn_in
 
-RESOLVED = 1e-13  # distances below are rounding
+RESOLVED = 1e-13  # smaller distances are rounding errors
 
 
 @dataclass(frozen=True, eq=False)
 class Couplings:
-    """Along each pair: log_slope (P,), memory (P, S + 1) and chain (P, S) log distances; chain None if recorded.
+    """For each pair: log_slope (P,), memory (P, S + 1) and chain (P, S) log distances; chain None if recorded.
 
-    A log distance is NaN from the step on at which the distance is zero or below 1e-13, where it is rounding.
+    A log distance is NaN from the first step at which the distance is zero or below 1e-13, where rounding dominates.
     """
 
     log_slope: Array
@@ -33,7 +33,7 @@ class Couplings:
 
 
 def couplings(study: Study, law: ParameterLaw, chain: chains.Chain, be: Backend, index: int, tick: Tick) -> Couplings:
-    """Pairs of chains with the same noise, and pairs of memories on one path, each from two starts.
+    """Pairs of chains with the same noise, and pairs of memories on one path, each from two starting points.
 
     The chains start from independent stationary states; the memories from 0, as a network does, and from the
     end of their range, E|B|. log_slope is the mean of log|dF/dm| along the stationary memory of the same steps.
@@ -59,8 +59,8 @@ def couplings(study: Study, law: ParameterLaw, chain: chains.Chain, be: Backend,
 
 
 def coupled_chains(study: Study, chain: chains.Chain, be: Backend, replicas: Replicas) -> tuple[chains.Path, Array]:
-    """The first chain of each pair, gone on from the coupling, and log distances (P, S) after 1 to S steps."""
-    beyond = study.draws.blocks * study.draws.chains  # replicas that no block draws
+    """The first chain of each pair, positioned after the coupling, and log distances (P, S) after 1 to S steps."""
+    beyond = study.draws.blocks * study.draws.chains  # the first replica that no block draws
     starts = [
         chain.paths(be, study.seed, Stream.DRAW_NOISE, beyond + 2 * replicas + np.uint32(k)).state for k in range(2)
     ]
@@ -70,6 +70,6 @@ def coupled_chains(study: Study, chain: chains.Chain, be: Backend, replicas: Rep
 
 
 def log_distance(distance: Array) -> Array:
-    """Logarithm of distances (P, S) along steps, NaN from the first step on that is at or below 1e-13."""
+    """Logarithm of distances (P, S) along steps, NaN from the first step at which they are at or below 1e-13."""
     lost = np.logical_or.accumulate(distance <= RESOLVED, axis=1)
     return np.asarray(np.where(lost, np.nan, np.log(np.where(lost, 1.0, distance))))
