@@ -73,9 +73,9 @@ class Counts(NamedTuple):
     next: int
     done: int
     resumed: int
-    stop: int  # failures, and, times END, ranks that were asked to end
-    finished: int  # ranks
-    signs: int  # of life
+    stop: int  # failed ranks, plus END times the ranks that were asked to end
+    finished: int  # finished ranks
+    signs: int  # signs of life
 
 
 FAILURE, END = 1, 1 << 32
