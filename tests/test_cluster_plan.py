@@ -409,7 +409,7 @@ def test_a_path_that_a_shell_would_read_is_refused(tmp_path: Path, place: str, c
     words = ["run", study, "--profile", ROOT / "cluster" / "slurm", "--results", results]
     done = run(*words, cwd=folder, check=False)
     assert done.returncode == 2
-    assert "which a shell would read when a job is submitted; rename the folder" in done.stderr
+    assert "which the job's shell would interpret; rename the folder" in done.stderr
     assert done.stderr.count("\n") == 1
     assert not list(tmp_path.rglob("pwned"))
 

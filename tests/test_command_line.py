@@ -183,7 +183,7 @@ def test_a_copy_is_the_same_study_under_its_own_name(tmp_path: Path, name: str, 
     assert len(made) == 1 + (name == "recorded")
     before = (tmp_path / "deep" / "my own.yaml").read_bytes()
     again = ask(tmp_path, "new", name, tmp_path / "deep" / "my own.yaml", code=2)
-    assert "is there already" in again.stderr
+    assert "exists already" in again.stderr
     assert (tmp_path / "deep" / "my own.yaml").read_bytes() == before
 
 

@@ -139,7 +139,7 @@ def test_notes_are_linked_and_refusals_explained(finished: Finished, parsed: Pag
     assert left
     explained = [words for _, words in parsed.all("dt") if words.startswith(tuple(rate.quantity for rate in left))]
     assert len(explained) == len(left)
-    assert "What cannot be told, and why" in text
+    assert "What cannot be determined, and why" in text
 
 
 def test_figures_have_every_point_and_its_file(finished: Finished, parsed: Page) -> None:

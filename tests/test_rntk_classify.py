@@ -389,11 +389,11 @@ def test_a_comparison_end_to_end(tmp_path: Path) -> None:
         (["GunPiont"], "did you mean GunPoint"),
         (["--archive", "nowhere"], "is not a folder"),
         (["First", "--archive", "archive", "--method", "svm"], "method 'svm' is not known"),
-        (["--archive", "archive", "--method", "rbf"], "one data set is done at a time"),
+        (["--archive", "archive", "--method", "rbf"], "takes one data set at a time"),
         (["First", "--archive", "archive", "--method", "rbf", "--part", "7"], "parts 0 to 0"),
         (["First", "--archive", "archive", "--table"], "missing"),
         (["Bad", "--archive", "archive"], "Bad_TRAIN.ts:5: 'x' is not a number"),
-        (["../First", "--archive", "archive"], "no name of a data set"),
+        (["../First", "--archive", "archive"], "not the name of a data set"),
     ],
 )
 def test_refusals_are_one_line(

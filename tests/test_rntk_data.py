@@ -60,7 +60,7 @@ def test_a_shorter_dimension_by_missing_values_keeps_its_last(tmp_path: Path) ->
         (f"{HEAD}1,2:a\n1,x2:b\n", 8, "'x2' is not a number"),
         (f"{HEAD}1,,2:a\n", 7, "'' is not a number"),
         (f"{HEAD}1,inf:a\n", 7, "infinite"),
-        (f"{HEAD}?,?:a\n", 7, "no value that is not missing"),
+        (f"{HEAD}?,?:a\n", 7, "all values are missing"),
         (HEAD.replace("univariate true", "univariate false") + "1,2:3:a\n", 7, "dimensions of 2, 1 values"),
         (HEAD.replace("univariate true", "univariate false") + "1,2:?,?:a\n", 7, "all missing"),
         (HEAD.replace("@data", "@equalLength true\n@seriesLength 3\n@data") + "1,2:a\n", 9, "@seriesLength is 3"),

@@ -337,7 +337,7 @@ def test_a_file_that_another_program_changed(shard: Path) -> None:
         ("format", "other", "is not a file of this software (format other, expected rnnlimits)"),
         ("format_version", 99, "has format version 99, this software reads 1"),
         ("complete", 0, "is not complete"),
-        ("kind", "draw", "is not the file wanted here (kind draw, expected train-shard)"),
+        ("kind", "draw", "is not the right file (kind draw, expected train-shard)"),
         ("cell_id", "0000", "is from another study (cell_id 0000, expected ba9876543210)"),
         ("width", 32, "(width 32, expected 64)"),
         ("width", "x\n\x1b[31m" * 99, "(width x??[31mx"),

@@ -137,7 +137,7 @@ def test_a_finished_shard_is_kept_and_a_foreign_one_refused(tmp_path: Path) -> N
     other = plan.twin_blocks(study, chosen)[1]
     path.unlink()
     layout.twin_shard(other, plan.twin_id(study, chosen)).rename(path)
-    with pytest.raises(StudyError, match=r"paths-00000-00000.h5: is not the file wanted here \(first 1, expected 0\)"):
+    with pytest.raises(StudyError, match=r"paths-00000-00000.h5: is not the right file \(first 1, expected 0\)"):
         twin.run(study, layout, 16, comm, host)
 
 

@@ -1,1 +1,1 @@
-"""What everything stands on: errors, progress, signals, locks, random streams, text tables."""
+"""Foundations shared by all packages: errors, progress, signals, locks, random streams, text tables."""

@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 
-REFUSALS = "RNNLIMITS_REFUSALS"  # names the file where stages of a workflow leave the line they were refused with
+REFUSALS = "RNNLIMITS_REFUSALS"  # names the file to which stages of a workflow write the line of a refusal
 
 
 class StudyError(Exception):
-    """Something the user can put right: the key or file, what was found, what is allowed, what to do."""
+    """An error that the user can correct: the key or file, what was found, what is allowed, what to do."""
 
 
 def note_refusal(line: str) -> None:
-    """Leave word for the workflow that a stage was refused its input, if it runs under one."""
+    """Record for the workflow, if there is one, that a stage refused its input."""
     if path := os.environ.get(REFUSALS):
         with suppress(OSError), open(path, "a") as refusals:
             refusals.write(line + "\n")

@@ -1,4 +1,4 @@
-"""What every section of a study file is made of: numbers with stated ranges, and the section itself."""
+"""Building blocks of the sections of a study file: numbers with stated ranges, and the section itself."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Matrix = tuple[tuple[float, ...], ...]
 
 
 def show(value: object, limit: int = 60) -> str:
-    """A value as the user wrote it in YAML, on one line and not long."""
+    """A value as the user wrote it in YAML, on one short line."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if value is None:
@@ -29,17 +29,17 @@ def show(value: object, limit: int = 60) -> str:
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
-    """The end of a refusal of `word`: the nearest known one, or all of them if none is near."""
-    names = list(known)
+def nearest(word: str, choices: Iterable[str]) -> str:
+    """The end of a message that refuses `word`: the nearest of `choices`, or all of them if none is near."""
+    names = list(choices)
     close = difflib.get_close_matches(word, names, n=1)
     return f"did you mean {close[0]}?" if close else f"allowed: {', '.join(names)}"
 
 
 def refusal(key: str, found: object, allowed: str) -> PydanticCustomError:
-    """The error of a check that sees more than one value; `key` is relative to the section that raises it.
+    """The error of a check that involves more than one value; `key` is relative to the section that raises it.
 
-    `found` is shown as a value, or word for word if it is a `Found`.
+    `found` is shown as a value, or verbatim if it is a `Found`.
     """
     text = found.text if isinstance(found, Found) else f"is {show(found)}"
     return PydanticCustomError("refused", "{key} {found}; {allowed}", {"key": key, "found": text, "allowed": allowed})
@@ -47,14 +47,14 @@ def refusal(key: str, found: object, allowed: str) -> PydanticCustomError:
 
 @dataclass(frozen=True)
 class Found:
-    """Words for what was found, where the bare value would not say it."""
+    """A description of what was found, where the value alone would not be clear."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class Allowed:
-    """Marks a type: whatever is wrong with a value, the user reads this one sentence."""
+    """Annotation of a type: for every error in a value the user sees this one sentence."""
 
     text: str
 
@@ -69,12 +69,12 @@ class Allowed:
             raise PydanticCustomError("not_allowed", "{allowed}", {"allowed": self.text}) from None
 
 
-def _whole(value: object) -> object:
-    """1e5 is a float to YAML and a whole number to everybody else."""
+def _integer_if_whole(value: object) -> object:
+    """Accept a float with a whole value: YAML reads 1e5 as a float."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-WHOLE = BeforeValidator(_whole)
+WHOLE = BeforeValidator(_integer_if_whole)
 FINITE = Field(strict=True, allow_inf_nan=False)
 
 Switch = Annotated[bool, Field(strict=True), Allowed("true or false")]
@@ -85,7 +85,7 @@ NonNegative = Annotated[float, FINITE, Field(ge=0), Allowed("a finite number, 0 
 Count = Annotated[int, Field(strict=True, ge=1, le=2**30), WHOLE, Allowed("a whole number from 1 to 2^30")]
 Several = Annotated[int, Field(strict=True, ge=2, le=2**30), WHOLE, Allowed("a whole number from 2 to 2^30")]
 
-# Strict elements without a sentence of their own: the list as a whole has one.
+# Strict elements without a sentence of their own: only the list as a whole has one.
 _Element = Annotated[float, FINITE]
 _Elements = Annotated[tuple[_Element, ...], Field(min_length=1)]
 _Rows = Annotated[tuple[_Elements, ...], Field(min_length=1)]
@@ -131,7 +131,7 @@ def as_matrix(value: float | Matrix, size: int) -> Array:
 
 
 def check_vector(key: str, value: float | Vector, size: int, why: str) -> None:
-    """Refuse a list of another length than `size`; `why` says where that size comes from."""
+    """Refuse a list whose length is not `size`; `why` says where that size comes from."""
     if isinstance(value, tuple) and len(value) != size:
         raise refusal(key, Found(f"has {len(value)} entries"), f"allowed: a number or {size} entries ({why})")
 
@@ -153,5 +153,5 @@ def check_symmetric(key: str, value: float | Matrix) -> None:
     for i, row in enumerate(value):
         for j in range(i):
             if row[j] != value[j][i]:
-                found = Found(f"is not symmetric: [{i}][{j}] is {row[j]}, [{j}][{i}] is {value[j][i]}")
-                raise refusal(key, found, "allowed: a covariance matrix")
+                mismatch = Found(f"is not symmetric: [{i}][{j}] is {row[j]}, [{j}][{i}] is {value[j][i]}")
+                raise refusal(key, mismatch, "allowed: a covariance matrix")

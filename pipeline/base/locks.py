@@ -1,4 +1,4 @@
-"""One run at a time for one part of a results folder."""
+"""Locks that allow only one run at a time for each part of a results folder."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from pathlib import Path
 
 from rnnlimits.base.errors import StudyError
 
-LOOK_SECONDS = 1.0  # between two looks at a lock that is waited for
+LOOK_SECONDS = 1.0  # between two attempts to take a lock that another process holds
 
 
 @contextmanager
 def exclusive(folder: Path, name: str, wait: Callable[[str], object] | None = None) -> Iterator[int]:
-    """Hold the lock `name` in `folder` (made if need be); it ends with the process, even a killed one.
+    """Hold the lock `name` in `folder` (created if necessary); it is released when the process ends, even if killed.
 
-    Yields its descriptor: a child process that inherits it holds the lock as well.
-    wait: if another process holds it, tell this function so in a line, once, and wait for its end.
+    Yields the file descriptor: a child process that inherits it holds the lock as well.
+    wait: if another process holds the lock, pass one line about it to this function and wait until it is released.
     Raises StudyError if another process holds it, saying which, or if the folder cannot be written.
     """
     path = folder / f"{name}.lock"
@@ -39,22 +39,22 @@ def exclusive(folder: Path, name: str, wait: Callable[[str], object] | None = No
 
 
 def sign(descriptor: int, child: int | None = None) -> None:
-    """Write into a lock who holds it; child: a process that does too, and may outlive this one."""
+    """Write the holder into a lock; child: a process that also holds it and may outlive this one."""
     holders = f"process {os.getpid()}" if child is None else f"process {os.getpid()} or its child {child}"
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, f"{holders} on {platform.node()}\n".encode(), 0)
 
 
 def _take_in_turn(descriptor: int, path: Path, say: Callable[[str], object]) -> None:
-    """Asked for again and again: on a network file system a call that waits could wait for ever."""
-    said = False
+    """Try repeatedly: on a network file system a blocking call could wait for ever."""
+    announced = False
     while True:
         try:
             return _take(descriptor, path)
         except StudyError as error:
-            if not said:
+            if not announced:
                 say(str(error).replace("wait for it or stop it", "waiting for it"))
-            said = True
+            announced = True
             time.sleep(LOOK_SECONDS)
 
 
@@ -69,4 +69,4 @@ def _take(descriptor: int, path: Path) -> None:
             f"{path.parent.parent}: {path.stem} is being run by {holder}; wait for it or stop it"
         ) from error
     except OSError:
-        return  # a file system without locks: files still appear whole, by rename, so two runs only waste work
+        return  # a file system without locks: files still appear complete, by rename, so two runs only waste work

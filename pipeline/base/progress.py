@@ -27,20 +27,20 @@ def log_to(path: Path | None) -> None:
 
 
 def note(line: str) -> None:
-    """A line for the log file alone: the command, the ranks."""
+    """Write a line to the log file only, such as the command or the ranks."""
     for handler in _log.handlers:
         if isinstance(handler, logging.FileHandler):
             handler.handle(_log.makeRecord(_log.name, logging.INFO, __name__, 0, line, (), None))
 
 
 def say(line: str) -> None:
-    """A line on stderr and for the log file."""
+    """Write a line to stderr and to the log file."""
     print(line, file=sys.stderr, flush=True)
     note(line)
 
 
 def readable_time(seconds: float) -> str:
-    """Seconds as people say them: 0.4 s, 42 s, 3 min 20 s, 5 h 04 min."""
+    """A duration in readable units: 0.4 s, 42 s, 3 min 20 s, 5 h 04 min."""
     if seconds < 9.95:
         return f"{seconds:.1f} s"
     whole = round(seconds)
@@ -51,7 +51,7 @@ def readable_time(seconds: float) -> str:
 
 
 class Progress:
-    """Shows how much of `total` is done. Logs get a line every ten seconds, and one at the end."""
+    """Display of how much of `total` is done. Logs get a line every ten seconds, and one at the end."""
 
     def __init__(self, label: str, total: int, unit: str, terminal: TextIO | None = None) -> None:
         self.label, self.total, self.unit = label, total, unit
@@ -61,7 +61,7 @@ class Progress:
         self._width = 0
 
     def update(self, done: int, resumed: int = 0) -> None:
-        """Show `done` of the total, `resumed` of it by an earlier run, where the last line is old enough."""
+        """Show `done` of the total, of which an earlier run did `resumed`, if the last line is old enough."""
         now = time.monotonic()
         if self._moving and now - self._shown >= TERMINAL_SECONDS:
             self._shown = now
@@ -71,7 +71,7 @@ class Progress:
             _log.info(self._line(done, resumed, now - self._started))
 
     def finish(self, done: int, resumed: int = 0) -> None:
-        """The last line: what was done and how long it took."""
+        """Show the last line: the work that was done and the time it took."""
         seconds = time.monotonic() - self._started
         ours = done - resumed
         rate = f", {ours / seconds:.3g} {self.unit}/s" if ours and seconds > 0 else ""

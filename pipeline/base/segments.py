@@ -1,7 +1,7 @@
-"""Shared memory that killed ranks left on a node, removed before new ones take it for their own.
+"""Removal of shared memory that killed ranks left on a node, before new ranks take it for their own.
 
-MPICH names the memory of a node's ranks by job and step, and Slurm gives a requeued job the same numbers again: ranks
-that find the memory of those that were killed wait in it for ever.
+MPICH names the memory of a node's ranks by job and step, and Slurm gives a requeued job the same numbers again. Ranks
+that find the memory of killed ranks wait in it for ever.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from pathlib import Path
 
 SHARED = Path("/dev/shm")
 NAMES = "mpich_shm_*"
-YOUNG_SECONDS = 5.0  # one that is being made may not be mapped yet
-FIRST_ON_NODE = ("SLURM_LOCALID", "MPI_LOCALRANKID")  # 0 for the rank that makes the memory
+YOUNG_SECONDS = 5.0  # a segment that is being created may not be mapped yet
+FIRST_ON_NODE = ("SLURM_LOCALID", "MPI_LOCALRANKID")  # 0 for the rank that creates the memory
 
 
 def forget_unused(folder: Path = SHARED, processes: Path = Path("/proc")) -> list[Path]:
-    """Remove this user's segments that no process has mapped; returns them. For the first rank of a node only."""
+    """Remove this user's segments that no process has mapped; returns them. Only for the first rank of a node."""
     if all(os.environ.get(name) != "0" for name in FIRST_ON_NODE):
         return []
     unused = {path for path in folder.glob(NAMES) if _is_old_and_ours(path)}

@@ -1,4 +1,4 @@
-"""What a rank is asked by signals while it works: SIGUSR1, save and go on; SIGTERM or SIGINT, save and end."""
+"""Requests to a rank by signals while it works: SIGUSR1, save and continue; SIGTERM or SIGINT, save and end."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ from dataclasses import dataclass
 
 @dataclass
 class Asked:
-    """What was asked so far. Handlers only write it down: it is looked at where a segment of work ends."""
+    """Requests received so far. Handlers only record them; they are checked where a segment of work ends."""
 
     saves: int = 0
-    end: int = 0  # the signal that asked to end
-    answered: bool = False  # the work ends, or has ended, because of it
+    end: int = 0  # the signal that requested the end
+    answered: bool = False  # whether the work ends, or has ended, because of it
 
 
 @contextmanager
 def heard() -> Iterator[Asked]:
-    """Listen while the block runs; the handlers that were there before come back after it.
+    """Record signals while the block runs; the previous handlers are restored after it.
 
-    One that came too late to be answered takes its usual effect then, and a second SIGINT does at once. Outside the
-    main thread nothing is heard.
+    A signal that came too late to be answered then has its usual effect; a second SIGINT has it at once. Outside the
+    main thread no signals are recorded.
     """
-    asked = Asked()
+    requests = Asked()
     if threading.current_thread() is not threading.main_thread():
-        yield asked
+        yield requests
         return
 
     def save(_: int, __: object) -> None:
-        asked.saves += 1
+        requests.saves += 1
 
     def end(number: int, _: object) -> None:
-        asked.end = number
+        requests.end = number
         if number == signal.SIGINT:
             signal.signal(number, signal.SIG_DFL)
 
@@ -43,11 +43,11 @@ def heard() -> Iterator[Asked]:
         signal.SIGTERM: end,
         signal.SIGINT: end,
     }
-    kept = {number: signal.signal(number, act) for number, act in actions.items()}
+    previous = {number: signal.signal(number, act) for number, act in actions.items()}
     try:
-        yield asked
+        yield requests
     finally:
-        for number, handler in kept.items():
+        for number, handler in previous.items():
             signal.signal(number, handler)
-        if asked.end and not asked.answered:
-            signal.raise_signal(asked.end)
+        if requests.end and not requests.answered:
+            signal.raise_signal(requests.end)

@@ -1,4 +1,4 @@
-"""The registry of random streams: what is drawn, never who draws it."""
+"""The registry of random streams, which depend on what is drawn and never on the rank that draws it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import IntEnum
 
 
 class Stream(IntEnum):
-    """Second half of the Philox key. Append only: a value is never reused, or old results change meaning."""
+    """Second half of the Philox key. Only append: reusing a value would change the meaning of old results."""
 
     INITIAL_W = 1
     INITIAL_C = 2

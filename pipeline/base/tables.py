@@ -1,4 +1,4 @@
-"""Tables of text for a terminal: columns where they fit, one block for each row where they do not."""
+"""Text tables for a terminal: columns if they fit, otherwise one block for each row."""
 
 from __future__ import annotations
 
@@ -6,25 +6,25 @@ import shutil
 import textwrap
 from collections.abc import Iterator, Sequence
 
-UNLIMITED = 10_000  # of a file or a pipe, whose reader may be a program
+UNLIMITED = 10_000  # width of a file or a pipe, whose reader may be a program
 
 
 def terminal_width() -> int:
-    """Columns of the terminal, or COLUMNS where that is set; UNLIMITED where output is no terminal."""
+    """Width of the terminal, or COLUMNS if that is set; UNLIMITED if the output is not a terminal."""
     return shutil.get_terminal_size((UNLIMITED, 24)).columns
 
 
 def fits(lines: Sequence[str], width: int) -> bool:
-    """Whether no line is wider than `width`."""
+    """Return whether no line is wider than `width`."""
     return max(map(len, lines), default=0) <= width
 
 
 def block(header: Sequence[str], row: Sequence[str], width: int) -> Iterator[str]:
-    """A row as its first cell and, below it, "name value" for each other cell that says something."""
+    """A row as its first cell and, below it, "name value" for each other cell that is not empty."""
     yield row[0]
-    said = ", ".join(f"{name} {cell}".strip() for name, cell in zip(header[1:], row[1:], strict=True) if cell)
+    pairs = ", ".join(f"{name} {cell}".strip() for name, cell in zip(header[1:], row[1:], strict=True) if cell)
     indent = " " * (len(row[0]) - len(row[0].lstrip()) + 2)
-    yield from textwrap.wrap(said, max(width, 20), initial_indent=indent, subsequent_indent=indent)
+    yield from textwrap.wrap(pairs, max(width, 20), initial_indent=indent, subsequent_indent=indent)
 
 
 def table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:

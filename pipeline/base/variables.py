@@ -1,9 +1,9 @@
-"""Environment variables that several packages know by name."""
+"""Environment variables that several packages use."""
 
 from __future__ import annotations
 
-BACKEND = "RNNLIMITS_BACKEND"  # variable with the default of --backend: how the workflow tells its stages
-# By these a process learns from srun or mpiexec that it is one of several ranks, and whom to ask for the others.
+BACKEND = "RNNLIMITS_BACKEND"  # default of --backend: by this variable the workflow passes its choice to the stages
+# From these a process learns that srun or mpiexec started it as one of several ranks, and how to reach the others.
 MPI_START = (
     "PMI_FD",
     "PMI_PORT",

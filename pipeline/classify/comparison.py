@@ -1,4 +1,4 @@
-"""A whole comparison through Snakemake, as `rnnlimits rntk classify`."""
+"""A complete comparison through Snakemake, as `rnnlimits rntk classify` runs it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from rnnlimits.run import shipped, workflow
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a user asks for: names of data sets (none: all), where they are, where results go."""
+    """A user's request: names of data sets (none: all), their folder, the folder of results."""
 
     names: tuple[str, ...]
     archive: Path | None
@@ -29,18 +29,18 @@ class Wanted:
     quick: bool
 
     def jobs(self) -> list[Job]:
-        """All jobs, the longest first. Raises StudyError for data that cannot be had."""
+        """All jobs, the longest first. Raises StudyError for data that are not available."""
         return jobs.plan(self.names, self.archive, self.results, self.quick)
 
 
-def run(wanted: Wanted, cores: int | None, further: Sequence[str]) -> int:
-    """Do every job that is not done, then write table and figure; returns the exit code as `rnnlimits run` does.
+def run(request: Wanted, cores: int | None, further: Sequence[str]) -> int:
+    """Run every job that is not finished, then write table and figure; returns the exit code as `rnnlimits run` does.
 
     Raises StudyError before anything starts: unknown or malformed data, results folder in use.
     """
-    workflow.relative_results(wanted.results)
-    wanted.jobs()
-    root = wanted.results / FOLDER
+    workflow.relative_results(request.results)
+    request.jobs()
+    root = request.results / FOLDER
     command = [
         sys.executable,
         "-m",
@@ -51,7 +51,7 @@ def run(wanted: Wanted, cores: int | None, further: Sequence[str]) -> int:
         "--rerun-incomplete",
     ]
     command += ["--cores", str(cores) if cores else "all", "--keep-going", "--workflow-profile", "none"]
-    command += ["--quiet", "all", "--config", *_config(wanted)]
+    command += ["--quiet", "all", "--config", *_config(request)]
     os.environ.update(workflow.environment())
     with (
         exclusive(root / ".locks", "classify") as lock,
@@ -66,31 +66,31 @@ def run(wanted: Wanted, cores: int | None, further: Sequence[str]) -> int:
     return code
 
 
-def _config(wanted: Wanted) -> list[str]:
+def _config(request: Wanted) -> list[str]:
     """Snakemake reads values as YAML: JSON keeps text as it is."""
-    values = {"results": str(wanted.results)}
-    if wanted.names:
-        values["sets"] = ",".join(wanted.names)
-    if wanted.quick:
+    values = {"results": str(request.results)}
+    if request.names:
+        values["sets"] = ",".join(request.names)
+    if request.quick:
         values["quick"] = "true"
-    if wanted.archive is not None:
-        values["archive"] = str(wanted.archive)
+    if request.archive is not None:
+        values["archive"] = str(request.archive)
     return [f"{name}={json.dumps(value)}" for name, value in values.items()]
 
 
-def one(wanted: Wanted, method: str, part: int | None) -> None:
-    """Do one job, or one part of it, in this process. Raises StudyError for more or less than one data set."""
-    if len(wanted.names) != 1:
-        raise StudyError(f"--method: one data set is done at a time, {len(wanted.names)} are given")
-    (job,) = (job for job in wanted.jobs() if job.method is methods.named(method))
+def one(request: Wanted, method: str, part: int | None) -> None:
+    """Run one job, or one part of it, in this process. Raises StudyError unless exactly one data set is given."""
+    if len(request.names) != 1:
+        raise StudyError(f"--method: takes one data set at a time, {len(request.names)} are given")
+    (job,) = (job for job in request.jobs() if job.method is methods.named(method))
     if part is None:
         classify.run(job)
     elif part < len(job.parts):
         classify.validate_part(job, part)
     else:
-        raise StudyError(f"--part: {part} is not there; the grid of {job.name} has parts 0 to {len(job.parts) - 1}")
+        raise StudyError(f"--part: {part} does not exist; the grid of {job.name} has parts 0 to {len(job.parts) - 1}")
 
 
-def table(wanted: Wanted) -> str:
-    """Write table and figure of results that are there; returns the table."""
-    return report.write(wanted.jobs(), wanted.results)
+def table(request: Wanted) -> str:
+    """Write table and figure from the existing results; returns the table."""
+    return report.write(request.jobs(), request.results)

@@ -1,6 +1,6 @@
-"""Data sets for classification, with their own division into training and test: shipped in packages, or a user's.
+"""Data sets for classification, divided into training and test part: shipped in packages, or a user's.
 
-Only data files are read out of the packages; none of them is imported.
+Only data files are read from the packages, which are not imported.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from rnnlimits.kernels.rntk import Batch, batch
 
 Numbers = NDArray[np.int64]
 
-# Where each shipped set lies: package and path below it, the part _TRAIN / _TEST and suffix left out.
+# Location of each shipped set: package and path below it, without _TRAIN or _TEST and the suffix.
 SHIPPED = {
     "ACSF1": ("aeon", "datasets/data/ACSF1/ACSF1", ".ts"),
     "ArrowHead": ("aeon", "datasets/data/ArrowHead/ArrowHead", ".ts"),
@@ -37,7 +37,7 @@ SHIPPED = {
     "PickupGestureWiimoteZ": ("aeon", "datasets/data/PickupGestureWiimoteZ/PickupGestureWiimoteZ", ".ts"),
     "Trace": ("tslearn", ".cached_datasets/Trace", ".npz"),
 }
-MOST_NAMED = 12  # names in a message
+MOST_NAMED = 12  # largest number of names in a message
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,24 +54,24 @@ class DataSet:
 
     @property
     def dimension(self) -> int:
-        """Inputs at a step."""
+        """Number of inputs at a step."""
         return int(self.train[0].shape[1])
 
     @property
     def lengths(self) -> tuple[int, int]:
-        """The shortest and the longest series of both parts."""
-        found = [len(series) for series in (*self.train, *self.test)]
-        return min(found), max(found)
+        """Lengths of the shortest and the longest series of both parts."""
+        counts = [len(series) for series in (*self.train, *self.test)]
+        return min(counts), max(counts)
 
     @cached_property
     def digest(self) -> str:
         """SHA-256 of all values and classes, in hexadecimal digits."""
-        found = hashlib.sha256(repr((self.classes, self.dimension)).encode())
+        running = hashlib.sha256(repr((self.classes, self.dimension)).encode())
         for part, classes in ((self.train, self.train_classes), (self.test, self.test_classes)):
-            found.update(np.array([len(series) for series in part], dtype="<i8").tobytes())
-            found.update(classes.astype("<i8").tobytes())
-            found.update(b"".join(np.ascontiguousarray(series, dtype="<f8").tobytes() for series in part))
-        return found.hexdigest()
+            running.update(np.array([len(series) for series in part], dtype="<i8").tobytes())
+            running.update(classes.astype("<i8").tobytes())
+            running.update(b"".join(np.ascontiguousarray(series, dtype="<f8").tobytes() for series in part))
+        return running.hexdigest()
 
     def standardised(self) -> tuple[Batch, Batch]:
         """Training and test series, each input shifted and scaled by the mean and deviation of its training values."""
@@ -83,38 +83,39 @@ class DataSet:
 
 
 def names(archive: Path | None = None) -> list[str]:
-    """The shipped data sets, or those of an archive folder. Raises StudyError if that is none."""
+    """Names of the shipped data sets, or of those in an archive folder. Raises StudyError if it is not an archive."""
     if archive is None:
         return list(SHIPPED)
     if not archive.is_dir():
-        raise StudyError(f"{archive}: is not a folder; --archive needs one that holds a folder for each data set")
-    found = sorted(path.name for path in archive.iterdir() if path.is_dir() and any(_part(path, "TRAIN")))
-    if not found:
+        raise StudyError(f"{archive}: is not a folder; --archive needs one with a folder for each data set")
+    set_names = sorted(path.name for path in archive.iterdir() if path.is_dir() and any(_part(path, "TRAIN")))
+    if not set_names:
         raise StudyError(
             f"{archive}: has no NAME/NAME_TRAIN.ts (or .tsv, .txt); give the folder of a UCR or UEA archive"
         )
-    return found
+    return set_names
 
 
 def load(name: str, archive: Path | None = None) -> DataSet:
-    """One data set: of the archive if a folder is given and has it, else shipped.
+    """One data set, from the archive if a folder is given and contains it, else a shipped one.
 
-    Raises StudyError, one line: unknown name, package that is not installed, part that is missing, malformed file.
+    Raises StudyError for an unknown name, a package that is not installed, a missing part or a malformed file.
     """
     if archive is not None and (archive / name).is_dir():
         folder = archive / name
-        return _made(name, str(folder), _read_part(folder, "TRAIN"), _read_part(folder, "TEST"))
+        return _combined(name, str(folder), _read_part(folder, "TRAIN"), _read_part(folder, "TEST"))
     if name not in SHIPPED:
         raise StudyError(_unknown(name, archive))
     return _shipped(name)
 
 
 def _unknown(name: str, archive: Path | None) -> str:
-    known = list(dict.fromkeys([*(names(archive) if archive is not None else []), *SHIPPED]))
-    near = difflib.get_close_matches(name.lower(), [other.lower() for other in known], 1)
-    meant = [f"did you mean {other}?" for other in known if other.lower() in near]
-    listed = ", ".join(known[:MOST_NAMED]) + (", ..." if len(known) > MOST_NAMED else "")
-    return f"{name}: is not a data set; " + "".join(meant or [f"known: {listed}; --archive FOLDER reads your own"])
+    all_names = list(dict.fromkeys([*(names(archive) if archive is not None else []), *SHIPPED]))
+    near = difflib.get_close_matches(name.lower(), [other.lower() for other in all_names], 1)
+    suggestions = [f"did you mean {other}?" for other in all_names if other.lower() in near]
+    listed = ", ".join(all_names[:MOST_NAMED]) + (", ..." if len(all_names) > MOST_NAMED else "")
+    every = f"known: {listed}; --archive FOLDER reads your own"
+    return f"{name}: is not a data set; {''.join(suggestions) or every}"
 
 
 def _part(folder: Path, part: str) -> list[Path]:
@@ -122,10 +123,10 @@ def _part(folder: Path, part: str) -> list[Path]:
 
 
 def _read_part(folder: Path, part: str) -> Labelled:
-    found = _part(folder, part)
-    if not found:
+    files = _part(folder, part)
+    if not files:
         raise StudyError(f"{folder}: has no {folder.name}_{part}.ts (or .tsv, .txt); a data set has _TRAIN and _TEST")
-    return seriesfiles.read(found[0])
+    return seriesfiles.read(files[0])
 
 
 def _shipped(name: str) -> DataSet:
@@ -141,7 +142,7 @@ def _shipped(name: str) -> DataSet:
     if suffix == ".npz":
         return _from_npz(name, package, start.with_suffix(suffix))
     train, test = (seriesfiles.read(Path(f"{start}_{part}{suffix}")) for part in ("TRAIN", "TEST"))
-    return _made(name, package, train, test)
+    return _combined(name, package, train, test)
 
 
 def _from_npz(name: str, package: str, path: Path) -> DataSet:
@@ -156,11 +157,11 @@ def _from_npz(name: str, package: str, path: Path) -> DataSet:
             ]
     except (OSError, KeyError, ValueError) as error:
         raise StudyError(f"{path}: cannot be read ({error}); install another version of {package}") from error
-    return _made(name, package, *parts)
+    return _combined(name, package, *parts)
 
 
-def _made(name: str, source: str, train: Labelled, test: Labelled) -> DataSet:
-    """The two parts with common classes. Raises StudyError where they do not fit together."""
+def _combined(name: str, source: str, train: Labelled, test: Labelled) -> DataSet:
+    """The two parts with common classes. Raises StudyError if they do not match."""
     classes = tuple(sorted(set(train.labels), key=lambda label: (len(label), label)))
     if len(classes) < 2:
         raise StudyError(f"{name}: all training series have the label {classes[0]}; classification needs two classes")

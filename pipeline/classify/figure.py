@@ -1,4 +1,4 @@
-"""The figure of a comparison: accuracies with intervals, and mean ranks with what does not tell them apart."""
+"""The figure of a comparison: accuracies with intervals, and mean ranks with bars joining those that do not differ."""
 
 from __future__ import annotations
 
@@ -17,32 +17,32 @@ from rnnlimits.classify.methods import METHODS
 from rnnlimits.classify.scores import Comparison, Score
 from rnnlimits.figures.rates import BLACK, COLOURS, GREY, MARKERS, STYLE, write
 
-SPREAD = 0.6  # of the methods of one set across its row
+SPREAD = 0.6  # height of the methods of one set within its row
 
 
-def draw(found: Sequence[Score], comparison: Comparison, paths: Mapping[str, Path]) -> list[Path]:
+def draw(results: Sequence[Score], comparison: Comparison, paths: Mapping[str, Path]) -> list[Path]:
     """Write the figure to `paths`, by suffix ("svg", "png"). Returns them."""
     style: Any = matplotlib.rcParamsDefault | STYLE | {"backend": "Agg"}
     with plt.rc_context(style):
-        return write(figure(found, comparison), dict(paths))
+        return write(figure(results, comparison), dict(paths))
 
 
-def figure(found: Sequence[Score], comparison: Comparison) -> Figure:
-    """Accuracies above; mean ranks below, if there are sets enough."""
-    names = sorted({score.data_set for score in found}, key=str.lower)
+def figure(results: Sequence[Score], comparison: Comparison) -> Figure:
+    """Accuracies above; mean ranks below, if there are enough sets."""
+    names = sorted({score.data_set for score in results}, key=str.lower)
     ranked = bool(comparison.pairs)
     page = plt.figure(figsize=(7.2, 1.2 + 0.34 * len(names) + (1.7 if ranked else 0.0)))
     heights = [0.34 * len(names) + 0.6, 1.5] if ranked else [1.0]
     axes = page.subplots(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
-    _accuracies(axes[0], found, names, comparison.methods)
+    _accuracies(axes[0], results, names, comparison.methods)
     if ranked:
         _ranks(axes[1], comparison)
     return page
 
 
-def _accuracies(ax: Axes, found: Sequence[Score], names: Sequence[str], methods: Sequence[str]) -> None:
+def _accuracies(ax: Axes, results: Sequence[Score], names: Sequence[str], methods: Sequence[str]) -> None:
     for index, method in enumerate(methods):
-        members = {score.data_set: score for score in found if score.method == method}
+        members = {score.data_set: score for score in results if score.method == method}
         value = np.array([members[name].accuracy for name in names])
         ends = np.array([members[name].interval for name in names]).T
         y = np.arange(len(names)) + SPREAD * ((index + 0.5) / len(methods) - 0.5)

@@ -1,7 +1,7 @@
-"""The kernels that are compared in classification, and the parameters that are tried for each.
+"""The kernels compared in classification, and the parameters tried for each.
 
-The recurrent NTK reads sequences as they are. The others read vectors: sequences of unlike lengths are first stretched,
-by linear interpolation, to the longest one of the training part; inputs and steps then make one vector of length m.
+The recurrent NTK takes sequences as they are. The others take vectors: sequences of different lengths are stretched by
+linear interpolation to the longest one of the training part; inputs and steps then form one vector of length m.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from rnnlimits.kernels.problem import Array
 from rnnlimits.kernels.rntk import Batch
 
 Candidate = Mapping[str, float]
-LARGEST_EXPONENT = 600.0  # variances beyond e^600 are not tried: float64 ends at e^709, and the NTK exceeds them
+LARGEST_EXPONENT = 600.0  # variances above e^600 are not tried: float64 ends at e^709, and the NTK is larger than they
 
 
 @dataclass(frozen=True)
@@ -38,14 +38,14 @@ class Method:
     own: Callable[[Candidate, Batch], Array]
 
     def candidates(self, level: str, longest: int) -> tuple[Candidate, ...]:
-        """All of the grid "full" or "coarse" that can be computed for sequences of `longest` steps."""
+        """The points of the grid "full" or "coarse" that can be computed for sequences of `longest` steps."""
         grid = self.full if level == "full" else self.coarse
         points = (dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values()))
         return tuple(point for point in points if self.reads_vectors or _stays_finite(point, longest))
 
 
 def _stays_finite(candidate: Candidate, longest: int) -> bool:
-    """With ReLU variances grow as (sigma_w^2 / 2)^T."""
+    """Return whether the variances stay finite: with ReLU they grow as (sigma_w^2 / 2)^T."""
     return longest * math.log(candidate["sigma_w"] ** 2 / 2.0) < LARGEST_EXPONENT
 
 
@@ -75,15 +75,15 @@ def _elman(candidate: Candidate) -> rntk.Elman:
 
 
 def _matrix(network: rntk.Elman, x: Batch, y: Batch | None) -> Array:
-    found = rntk.gram(x, y, network=network, backend="host", threads=1)
-    return np.asarray(found)
+    matrix = rntk.gram(x, y, network=network, backend="host", threads=1)
+    return np.asarray(matrix)
 
 
 def _recurrent(candidate: Candidate, x: Batch, y: Batch | None) -> Array:
     return _matrix(_elman(candidate), x, y)
 
 
-def _recurrent_own(candidate: Candidate, x: Batch) -> Array:
+def _recurrent_diagonal(candidate: Candidate, x: Batch) -> Array:
     return np.asarray(rntk.diagonal(x, network=_elman(candidate), backend="host"))
 
 
@@ -91,7 +91,7 @@ def _recurrent_own(candidate: Candidate, x: Batch) -> Array:
 
 
 def _feed_forward(candidate: Candidate) -> rntk.Elman:
-    """A recurrent network that sees one step never uses its recurrent weights: what is left is feed-forward."""
+    """The recurrent network for one step: it never uses its recurrent weights, so it is a feed-forward network."""
     return rntk.Elman(
         layers=int(candidate["depth"]), activation="relu", sigma_u=candidate["sigma_w"], sigma_b=candidate["sigma_b"]
     )
@@ -101,7 +101,7 @@ def _ntk(candidate: Candidate, x: Batch, y: Batch | None) -> Array:
     return _matrix(_feed_forward(candidate), x, y)
 
 
-def _ntk_own(candidate: Candidate, x: Batch) -> Array:
+def _ntk_diagonal(candidate: Candidate, x: Batch) -> Array:
     return np.asarray(rntk.diagonal(x, network=_feed_forward(candidate), backend="host"))
 
 
@@ -119,7 +119,7 @@ def _polynomial(candidate: Candidate, x: Batch, y: Batch | None) -> Array:
     return np.asarray((candidate["offset"] + products) ** candidate["degree"])
 
 
-def _polynomial_own(candidate: Candidate, x: Batch) -> Array:
+def _polynomial_diagonal(candidate: Candidate, x: Batch) -> Array:
     return np.asarray((candidate["offset"] + np.mean(x.values**2, axis=1)) ** candidate["degree"])
 
 
@@ -138,7 +138,7 @@ METHODS = {
             },
             {"layers": (1,), "sigma_w": (1.34, 2.0**0.5, 1.47), "sigma_b": (0.1, 1.0), "sigma_h": (0.0, 0.1)},
             _recurrent,
-            _recurrent_own,
+            _recurrent_diagonal,
         ),
         Method(
             "ntk",
@@ -151,7 +151,7 @@ METHODS = {
             },
             {"depth": (1, 3), "sigma_w": (2.0**0.5,), "sigma_b": (0.1, 1.0)},
             _ntk,
-            _ntk_own,
+            _ntk_diagonal,
         ),
         Method(
             "rbf",
@@ -169,14 +169,14 @@ METHODS = {
             {"degree": (1, 2, 3, 4, 5), "offset": (0.0, 0.1, 0.2, 0.5, 1.0, 2.0)},
             {"degree": (1, 3), "offset": (0.0, 1.0)},
             _polynomial,
-            _polynomial_own,
+            _polynomial_diagonal,
         ),
     )
 }
 
 
 def named(name: str) -> Method:
-    """The method of this name. Raises StudyError if there is none."""
+    """The method with this name. Raises StudyError if it does not exist."""
     if name not in METHODS:
         raise StudyError(f"method {name!r} is not known; allowed: {', '.join(METHODS)}")
     return METHODS[name]

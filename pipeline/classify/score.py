@@ -1,4 +1,4 @@
-"""One job of a comparison: validate, choose, test once, and write the result to a file that appears whole."""
+"""One job of a comparison: validate, choose, test once, and write the result to a file that appears complete."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NORMALISATION = "each input by mean and deviation of its training values; kernel
 
 @dataclass(frozen=True)
 class Validated:
-    """correct (candidate, C): held-out series given their class; seconds: what that took."""
+    """correct (candidate, C): number of correctly classified held-out series; seconds: the time this took."""
 
     correct: Numbers
     seconds: float
@@ -33,24 +33,24 @@ class Validated:
 def validate_part(job: Job, number: int) -> None:
     """Write the validation of part `number` of a job's grid."""
     first, last = job.parts[number]
-    found = _validated(job, first, last)
+    validated = _validated(job, first, last)
     attrs = {**_attributes(job), "first": first, "count": last - first}
     with atomic_h5(job.part(number), "classification-part", attrs) as file:
         put(file, "candidate", np.arange(first, last), ("candidate",), "1", "index in the grid")
         put(file, "C", np.array(COSTS), ("C",), "1", "C of the support-vector machine")
-        _put_validation(file, found)
+        _put_validation(file, validated)
 
 
 def run(job: Job) -> None:
-    """Write the result of a job; its parts, if it has any, must be there."""
+    """Write the result of a job; its parts, if it has any, must exist."""
     begun = time.process_time()
-    found = _joined(job) if job.part_paths else _validated(job, 0, len(job.candidates))
-    choice = protocol.choose(found.correct)
+    validated = _joined(job) if job.part_paths else _validated(job, 0, len(job.candidates))
+    choice = protocol.choose(validated.correct)
     train, test = _inputs(job)
     chosen = job.candidates[choice.candidate]
     predicted = protocol.predict(job.method, chosen, COSTS[choice.cost], train, job.data.train_classes, test)
-    seconds = time.process_time() - begun + (found.seconds if job.part_paths else 0.0)
-    _write(job, found, choice, predicted, seconds)
+    seconds = time.process_time() - begun + (validated.seconds if job.part_paths else 0.0)
+    _write(job, validated, choice, predicted, seconds)
 
 
 def _validated(job: Job, first: int, last: int) -> Validated:
@@ -60,7 +60,7 @@ def _validated(job: Job, first: int, last: int) -> Validated:
 
 
 def _inputs(job: Job) -> tuple[Batch, Batch]:
-    """Training and test part as the method reads them."""
+    """Training and test part in the form that the method takes."""
     train, test = job.data.standardised()
     if not job.method.reads_vectors:
         return train, test
@@ -76,24 +76,24 @@ def _joined(job: Job) -> Validated:
     return Validated(np.concatenate([part.correct for part in parts]), sum(part.seconds for part in parts))
 
 
-def _write(job: Job, found: Validated, choice: Choice, predicted: Numbers, seconds: float) -> None:
+def _write(job: Job, validated: Validated, choice: Choice, predicted: Numbers, seconds: float) -> None:
     chosen = {**job.candidates[choice.candidate], "C": COSTS[choice.cost]}
     attrs = {**_attributes(job), "chosen": json.dumps(chosen)}
     with atomic_h5(job.result, "classification", attrs) as file:
         points = np.array([json.dumps(candidate) for candidate in job.candidates], dtype=object)
         put(file, "parameters", points, ("candidate",), "1", "parameters of the kernel, JSON")
         put(file, "C", np.array(COSTS), ("C",), "1", "C of the support-vector machine")
-        _put_validation(file, Validated(found.correct, seconds))
+        _put_validation(file, Validated(validated.correct, seconds))
         labels = np.array(job.data.classes, dtype=object)
         put(file, "label", labels, ("class",), "1", "label of each class in the data")
         put(file, "truth", job.data.test_classes, ("series",), "1", "class of each test series")
         put(file, "prediction", predicted.astype(np.int64), ("series",), "1", "class that was predicted")
 
 
-def _put_validation(file: h5py.File, found: Validated) -> None:
+def _put_validation(file: h5py.File, validated: Validated) -> None:
     words = "held-out training series given their class"
-    put(file, "validation_correct", found.correct, ("candidate", "C"), "1", words)
-    put(file, "seconds", np.array(found.seconds), (), "s", "time of validation and test on one core", volatile=True)
+    put(file, "validation_correct", validated.correct, ("candidate", "C"), "1", words)
+    put(file, "seconds", np.array(validated.seconds), (), "s", "time of validation and test on one core", volatile=True)
 
 
 def _attributes(job: Job) -> dict[str, object]:

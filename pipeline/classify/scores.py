@@ -26,7 +26,7 @@ FEWEST_SETS = 2  # for ranks and tests
 
 @dataclass(frozen=True)
 class Score:
-    """The result of one method on one data set; correct of count test series, validation: accuracy when held out."""
+    """The result of one method on one data set: `correct` of `count` test series; validation: held-out accuracy."""
 
     data_set: str
     method: str
@@ -39,14 +39,14 @@ class Score:
 
     @property
     def accuracy(self) -> float:
-        """Fraction of the test series that are given their class."""
+        """Fraction of the test series that are classified correctly."""
         return self.correct / self.count
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Wilson's 95% interval for the accuracy: what another test part of this size could have given."""
-        found = stats.binomtest(self.correct, self.count).proportion_ci(1.0 - LEVEL, method="wilson")
-        return float(found.low), float(found.high)
+        """Wilson's 95% interval for the accuracy, over the choice of a test part of this size."""
+        bounds = stats.binomtest(self.correct, self.count).proportion_ci(1.0 - LEVEL, method="wilson")
+        return float(bounds.low), float(bounds.high)
 
 
 ABOUT = ("source", "grid", "folds", "train_count", "test_count", "dimension", "shortest", "longest")
@@ -75,7 +75,7 @@ def read(path: Path, identity: str) -> Score:
 
 @dataclass(frozen=True)
 class Summary:
-    """What is said of one method over all data sets; p90, p95, pma as fractions."""
+    """Summary of one method over all data sets; p90, p95, pma as fractions."""
 
     method: str
     mean_accuracy: float
@@ -87,8 +87,8 @@ class Summary:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Methods over data sets. friedman: p of equal ranks; critical: Nemenyi's difference of mean ranks; pairs: p of
-    Wilcoxon's signed ranks after Holm. NaN, and no pairs, where there are too few data sets."""
+    """Methods over data sets. friedman: p-value of equal ranks; critical: Nemenyi's difference of mean ranks; pairs:
+    p-values of Wilcoxon's signed ranks after Holm. NaN, and no pairs, if there are too few data sets."""
 
     methods: tuple[str, ...]
     accuracy: Array
@@ -120,12 +120,12 @@ def compare(methods: Sequence[str], accuracy: Array) -> Comparison:
 
 
 def mean_ranks(accuracy: Array) -> Array:
-    """Mean over data sets of the rank of each method, 1 for the best; equals share the mean of their ranks."""
+    """Mean over data sets of the rank of each method, 1 for the best; ties share the mean of their ranks."""
     return np.asarray(stats.rankdata(-accuracy, axis=1).mean(axis=0))
 
 
 def friedman(accuracy: Array) -> float:
-    """p of Friedman's test that all methods rank alike; NaN with fewer than two sets or three methods."""
+    """p-value of Friedman's test of equal ranks; NaN with fewer than two sets or three methods."""
     if len(accuracy) < FEWEST_SETS or accuracy.shape[1] < 3:
         return math.nan
     if np.all(accuracy == accuracy[:, :1]):
@@ -134,32 +134,32 @@ def friedman(accuracy: Array) -> float:
 
 
 def critical_difference(methods: int, sets: int, level: float = LEVEL) -> float:
-    """Nemenyi: two methods differ where their mean ranks do by more than this."""
+    """Nemenyi's critical difference: two methods differ if their mean ranks differ by more."""
     studentized = float(stats.studentized_range.ppf(1.0 - level, methods, np.inf))
     return studentized / math.sqrt(2.0) * math.sqrt(methods * (methods + 1) / (6.0 * sets))
 
 
 def wilcoxon(methods: Sequence[str], accuracy: Array) -> dict[tuple[str, str], float]:
-    """p of Wilcoxon's signed ranks for every pair of methods; 1 where they are equal on all sets."""
-    found = {}
+    """p-value of Wilcoxon's signed ranks for every pair of methods; 1 if they are equal on all sets."""
+    p_values = {}
     for (i, a), (j, b) in itertools.combinations(enumerate(methods), 2):
         difference = accuracy[:, i] - accuracy[:, j]
-        found[a, b] = float(stats.wilcoxon(difference).pvalue) if np.any(difference) else 1.0
-    return found
+        p_values[a, b] = float(stats.wilcoxon(difference).pvalue) if np.any(difference) else 1.0
+    return p_values
 
 
-def holm(found: dict[tuple[str, str], float]) -> dict[tuple[str, str], float]:
-    """p corrected for their number, in Holm's way: the family-wise error stays below the level."""
-    order = sorted(found, key=lambda pair: found[pair])
+def holm(p_values: dict[tuple[str, str], float]) -> dict[tuple[str, str], float]:
+    """p-values with Holm's correction for their number, which bounds the family-wise error by the level."""
+    order = sorted(p_values, key=lambda pair: p_values[pair])
     corrected, largest = {}, 0.0
     for place, pair in enumerate(order):
-        largest = max(largest, min(1.0, (len(order) - place) * found[pair]))
+        largest = max(largest, min(1.0, (len(order) - place) * p_values[pair]))
         corrected[pair] = largest
-    return {pair: corrected[pair] for pair in found}
+    return {pair: corrected[pair] for pair in p_values}
 
 
 def groups(comparison: Comparison) -> list[tuple[int, int]]:
-    """First and last place, by mean rank, of each longest run of methods that do not differ by Nemenyi's test."""
+    """First and last place, by mean rank, of each maximal run of methods that do not differ by Nemenyi's test."""
     ranks = sorted(summary.mean_rank for summary in comparison.summaries)
     runs: list[tuple[int, int]] = []
     for first, rank in enumerate(ranks):

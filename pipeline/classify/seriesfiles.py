@@ -1,7 +1,7 @@
 """Labelled series from files of the UCR and UEA archives: .ts (aeon, sktime), .tsv (UCR 2018), .txt (older UCR).
 
-A value that is missing (`?` or NaN) is interpolated between its neighbours in time; steps that are missing at the end
-of a series are cut off, because that is how UCR 2018 writes series of unlike lengths.
+A missing value (`?` or NaN) is interpolated between its neighbours in time; missing steps at the end of a series are
+cut off, because UCR 2018 writes series of different lengths in that way.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ class Labelled:
 
 
 class _Refused(Exception):
-    """What is wrong with a line; the reader adds file and number."""
+    """The error in a line; the reader adds file and line number."""
 
 
 def read(path: Path) -> Labelled:
-    """Read one file, by its suffix. Raises StudyError with file and line for whatever is wrong with it."""
+    """Read one file according to its suffix. Raises StudyError with file and line for a malformed file."""
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
     except OSError as error:
         raise StudyError(f"{path}: cannot be read: {error.strerror}; give a file of labelled series") from error
     lines = ((number, line.strip()) for number, line in enumerate(text.splitlines(), 1))
     useful = ((number, line) for number, line in lines if line and not line.startswith("#"))
-    found = _read_ts(path, useful) if path.suffix == ".ts" else _read_columns(path, useful)
-    if not found.series:
-        raise StudyError(f"{path}: has no series; a line for each is needed")
-    return found
+    labelled = _read_ts(path, useful) if path.suffix == ".ts" else _read_columns(path, useful)
+    if not labelled.series:
+        raise StudyError(f"{path}: has no series; one line for each is needed")
+    return labelled
 
 
 # --- .ts ---------------------------------------------------------------------------------------------------
@@ -50,7 +50,7 @@ def read(path: Path) -> Labelled:
 
 @dataclass
 class _Header:
-    """What the lines with @ say of the series, as far as it can be compared with them."""
+    """Properties of the series from the lines with @, as far as they can be checked."""
 
     flags: dict[str, bool] = field(default_factory=dict)
     dimensions: int | None = None
@@ -60,20 +60,20 @@ class _Header:
 
 
 def _read_ts(path: Path, lines: Iterator[tuple[int, str]]) -> Labelled:
-    header, found, number = _Header(), Labelled(), 0
+    header, labelled, number = _Header(), Labelled(), 0
     for number, line in lines:
         try:
             if header.data:
                 series, label = _case(line, header)
-                found.series.append(series)
-                found.labels.append(label)
+                labelled.series.append(series)
+                labelled.labels.append(label)
             else:
                 _read_header(line, header)
         except _Refused as error:
             raise StudyError(f"{path}:{number}: {error}") from error
     if not header.data:
-        raise StudyError(f"{path}:{number}: ends without a line @data; a .ts file has one before its series")
-    return found
+        raise StudyError(f"{path}:{number}: ends without a line @data; a .ts file needs one before its series")
+    return labelled
 
 
 def _read_header(line: str, header: _Header) -> None:
@@ -89,14 +89,14 @@ def _read_header(line: str, header: _Header) -> None:
         header.classes = tuple(words[1:]) if _truth(key, words[:1]) else ()
     elif key == "data":
         _finish_header(header)
-    # Other keys (@problemName, @targetLabel, ...) say nothing that is needed to read the series.
+    # Other keys (@problemName, @targetLabel, ...) are not needed to read the series.
 
 
 def _finish_header(header: _Header) -> None:
     if not header.classes:
         raise _Refused("@data without @classLabel true and the classes; classification needs labelled series")
     if header.flags.get("timestamps"):
-        raise _Refused("@timeStamps true is not supported; write the values alone, a step after the other")
+        raise _Refused("@timeStamps true is not supported; write the values alone, one step after the other")
     if header.flags.get("univariate"):
         header.dimensions = 1
     header.data = True
@@ -115,7 +115,7 @@ def _count(key: str, words: list[str]) -> int:
 
 
 def _case(line: str, header: _Header) -> tuple[Array, str]:
-    """One line of .ts: dimensions separated by colons, the label after the last of them."""
+    """One line of .ts: dimensions separated by colons, with the label after the last one."""
     *parts, label = (part.strip() for part in line.split(":"))
     if label not in header.classes:
         raise _Refused(f"label {label[:30]!r} is not in @classLabel ({', '.join(header.classes[:12])})")
@@ -125,14 +125,14 @@ def _case(line: str, header: _Header) -> tuple[Array, str]:
     if len(parts) != header.dimensions:
         raise _Refused(f"{len(parts)} dimensions, where {header.dimensions} are expected")
     columns = [_numbers(part.split(",")) for part in parts]
-    series = whole(_together(columns))
+    series = whole(_side_by_side(columns))
     if header.flags.get("equallength") and header.length not in (None, len(columns[0])):
         raise _Refused(f"{len(columns[0])} values, where @seriesLength is {header.length}")
     return series, label
 
 
-def _together(columns: list[Array]) -> Array:
-    """Dimensions side by side; a shorter one misses its last steps."""
+def _side_by_side(columns: list[Array]) -> Array:
+    """The dimensions as columns of one array; a shorter one lacks its last steps."""
     if len({len(column) for column in columns}) == 1:
         return np.stack(columns, axis=1)
     raise _Refused(f"dimensions of {', '.join(str(len(c)) for c in columns)} values; all must have the same number")
@@ -142,20 +142,20 @@ def _together(columns: list[Array]) -> Array:
 
 
 def _read_columns(path: Path, lines: Iterator[tuple[int, str]]) -> Labelled:
-    """The label, then the values, separated by tabs, commas or spaces."""
-    found = Labelled()
+    """Read lines of a label and values, separated by tabs, commas or spaces."""
+    labelled = Labelled()
     for number, line in lines:
         label, *values = line.replace(",", " ").split()
         try:
-            found.series.append(whole(_numbers(values)[:, None]))
-            found.labels.append(_plain(label))
+            labelled.series.append(whole(_numbers(values)[:, None]))
+            labelled.labels.append(_plain(label))
         except _Refused as error:
             raise StudyError(f"{path}:{number}: {error}") from error
-    return found
+    return labelled
 
 
 def _plain(label: str) -> str:
-    """Labels that are whole numbers written as 1.0000e+00 are "1"."""
+    """The label, with whole numbers in plain form: 1.0000e+00 becomes "1"."""
     try:
         value = float(label)
     except ValueError:
@@ -183,20 +183,20 @@ def _is_number(word: str) -> bool:
 
 
 def whole(series: Array) -> Array:
-    """A series (T, d) without missing values (NaN): those at its end cut off, others interpolated."""
+    """A series (T, d) without missing values (NaN): those at its end are cut off, others are interpolated."""
     if np.isinf(series).any():
         raise _Refused("an infinite value; every value must be a finite number or missing")
     steps = np.flatnonzero(np.isfinite(series).any(axis=1))
     if not steps.size:
-        raise _Refused("no value that is not missing; a series needs at least one")
-    kept = series[: steps[-1] + 1]
-    if np.isfinite(kept).all():
-        return kept
-    return np.stack([_filled(column) for column in kept.T], axis=1)
+        raise _Refused("all values are missing; a series needs at least one")
+    trimmed = series[: steps[-1] + 1]
+    if np.isfinite(trimmed).all():
+        return trimmed
+    return np.stack([_filled(column) for column in trimmed.T], axis=1)
 
 
 def _filled(column: Array) -> Array:
-    known = np.flatnonzero(np.isfinite(column))
-    if not known.size:
+    observed = np.flatnonzero(np.isfinite(column))
+    if not observed.size:
         raise _Refused("a dimension whose values are all missing; leave the dimension out")
-    return np.interp(np.arange(len(column)), known, column[known])
+    return np.interp(np.arange(len(column)), observed, column[observed])

@@ -1,4 +1,4 @@
-"""The table of a comparison as text and CSV, its figure, and where they go."""
+"""The table of a comparison as text and CSV, its figure, and their paths."""
 
 from __future__ import annotations
 
@@ -24,45 +24,45 @@ SUMMARY_COLUMNS = ("method", "sets", "mean_accuracy", "P90", "P95", "PMA", "mean
 
 
 def paths(results: Path) -> dict[str, Path]:
-    """Every file of the report."""
+    """Paths of all files of the report, by name."""
     names = ("scores.csv", "summary.csv", "scores.txt", "classification.svg", "classification.png")
     return {name: results / FOLDER / name for name in names}
 
 
 def write(jobs: Sequence[Job], results: Path) -> str:
     """Read the results of all jobs, write table and figure; returns the table. Raises StudyError if one is missing."""
-    found = [scores.read(job.result, job.identity) for job in jobs]
-    comparison = compared(found)
-    text = table(found, comparison)
+    every = [scores.read(job.result, job.identity) for job in jobs]
+    comparison = compared(every)
+    text = table(every, comparison)
     places = paths(results)
-    durable.write_bytes(places["scores.csv"], _scores_csv(found).encode())
+    durable.write_bytes(places["scores.csv"], _scores_csv(every).encode())
     durable.write_bytes(places["summary.csv"], _summary_csv(comparison).encode())
     durable.write_bytes(places["scores.txt"], (text + "\n").encode())
     from rnnlimits.classify import figure as classification_figure  # plotting takes a second to import
 
-    classification_figure.draw(found, comparison, {path.suffix[1:]: path for path in list(places.values())[3:]})
+    classification_figure.draw(every, comparison, {path.suffix[1:]: path for path in list(places.values())[3:]})
     return text
 
 
-def sets_of(found: Sequence[Score]) -> list[str]:
+def sets_of(results: Sequence[Score]) -> list[str]:
     """Names of the data sets, sorted."""
-    return sorted({score.data_set for score in found}, key=str.lower)
+    return sorted({score.data_set for score in results}, key=str.lower)
 
 
-def compared(found: Sequence[Score]) -> Comparison:
+def compared(results: Sequence[Score]) -> Comparison:
     """The comparison of all methods over all sets."""
-    accuracy = {(score.data_set, score.method): score.accuracy for score in found}
+    accuracy = {(score.data_set, score.method): score.accuracy for score in results}
     methods = list(METHODS)
     return scores.compare(
-        methods, np.array([[accuracy[name, method] for method in methods] for name in sets_of(found)])
+        methods, np.array([[accuracy[name, method] for method in methods] for name in sets_of(results)])
     )
 
 
-def table(found: Sequence[Score], comparison: Comparison) -> str:
-    """Accuracies with their intervals, then what they say together."""
-    by_place = {(score.data_set, score.method): score for score in found}
+def table(results: Sequence[Score], comparison: Comparison) -> str:
+    """Accuracies with their intervals, then their summary."""
+    by_place = {(score.data_set, score.method): score for score in results}
     rows = [["accuracy (95%)", *(METHODS[method].title for method in comparison.methods), "", ""]]
-    for name in sets_of(found):
+    for name in sets_of(results):
         about = by_place[name, comparison.methods[0]]
         cells = [_accuracy(by_place[name, method]) for method in comparison.methods]
         rows.append([name, *cells, _size(about), _grids([by_place[name, m] for m in comparison.methods])])
@@ -117,18 +117,18 @@ def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False)).rstrip() for row in rows]
 
 
-def _scores_csv(found: Sequence[Score]) -> str:
+def _scores_csv(results: Sequence[Score]) -> str:
     order = list(METHODS)
-    rows = sorted(found, key=lambda score: (score.data_set.lower(), order.index(score.method)))
+    rows = sorted(results, key=lambda score: (score.data_set.lower(), order.index(score.method)))
     return _csv(COLUMNS, [_cells(score) for score in rows])
 
 
 def _cells(score: Score) -> list[object]:
     low, high = score.interval
     derived = {"low": f"{low:.6g}", "high": f"{high:.6g}", "chosen": json.dumps(score.chosen)}
-    known = {"accuracy": f"{score.accuracy:.6g}", "validation": f"{score.validation:.6g}"}
-    known |= {"seconds": f"{score.seconds:.3g}"}
-    values = {**score.about, **derived, **known}
+    measured = {"accuracy": f"{score.accuracy:.6g}", "validation": f"{score.validation:.6g}"}
+    measured |= {"seconds": f"{score.seconds:.3g}"}
+    values = {**score.about, **derived, **measured}
     return [values[name] if name in values else getattr(score, name) for name in COLUMNS]
 
 

@@ -22,17 +22,17 @@ def _atlas(options: argparse.Namespace) -> None:
         code = workflow.run(study, paths[variant], options.results, options.cores, options.further, options.backend)
         if code != 0:
             raise SystemExit(code)
-    found = atlas.rates(chosen, options.results)
-    print(atlas.table(found))
-    print(f"\nwhere to look:\n  {atlas.write_table(chosen, options.results, found)}")
-    for path in atlas_figure.draw(found, chosen.root(options.results)):
+    rates = atlas.rates(chosen, options.results)
+    print(atlas.table(rates))
+    print(f"\nwhere to look:\n  {atlas.write_table(chosen, options.results, rates)}")
+    for path in atlas_figure.draw(rates, chosen.root(options.results)):
         print(f"  {path}")
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
     about = "atlas file (YAML: name, base, variants), or the name of one that ships"
     completed(parser.add_argument("atlas", type=Path, metavar="ATLAS", help=about), ATLASES)
-    parser.add_argument("--write-only", action="store_true", help="only write the study files, to be submitted")
+    parser.add_argument("--write-only", action="store_true", help="only write the study files, without running them")
     parser.add_argument("--cores", type=whole, metavar="N", help="cores to use (default: all)")
     results_option(parser)
     backend_option(parser)

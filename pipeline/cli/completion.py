@@ -1,4 +1,4 @@
-"""The verb completion: a script that makes a shell complete verbs, options, studies and folders; shtab writes it."""
+"""The verb completion: a script, written by shtab, that makes a shell complete verbs, options, studies and folders."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rnnlimits.run import shipped
 SHELLS = ("bash", "zsh", "fish", "tcsh")
 PATTERNS = {words.STUDIES: "*.yaml", words.ATLASES: "*.yaml", words.PROFILES: "*/", words.RESULTS: "*.h5"}
 
-# Names that ship, then what lies in the folder. The names of the functions tell shtab's bash that they list files.
+# Shipped names, then the content of the folder. The names of the functions show shtab's bash that they list files.
 _BASH = """\
 _rnnlimits_files_{what}() {{
   compgen -W "{names}" -- "$1"
@@ -37,28 +37,28 @@ _FISH_RESULTS = "for folder in results/*/; echo $folder; end"
 
 
 def names() -> dict[str, list[str]]:
-    """The names that ship, by what an argument is completed with."""
+    """The shipped names, by the kind of argument that they complete."""
     every = {words.STUDIES: shipped.studies(), words.ATLASES: shipped.atlases(), words.PROFILES: shipped.profiles()}
-    found = {what: list(named) for what, named in every.items()}
-    return {**found, words.SHIPPED: [*(name for part in found.values() for name in part), *shipped.sites()]}
+    by_argument = {what: list(paths) for what, paths in every.items()}
+    return {**by_argument, words.SHIPPED: [*(name for part in by_argument.values() for name in part), *shipped.sites()]}
 
 
 def preambles() -> dict[str, str]:
-    """For each shell the functions that complete studies, profiles and results."""
+    """The functions that complete studies, profiles and results, for each shell."""
     shells = {"bash": (_BASH, _BASH_RESULTS), "zsh": (_ZSH, _ZSH_RESULTS), "fish": (_FISH, _FISH_RESULTS)}
-    found = {}
+    functions = {}
     for shell, (form, results) in shells.items():
         kinds = {**names(), words.RESULTS: []}
-        found[shell] = "\n".join(
+        functions[shell] = "\n".join(
             form.format(
                 what=what,
-                names=" ".join(named),
+                names=" ".join(shipped_names),
                 pattern=PATTERNS.get(what, "*"),
                 more=results if what == words.RESULTS else "",
             )
-            for what, named in kinds.items()
+            for what, shipped_names in kinds.items()
         )
-    return found
+    return functions
 
 
 def script(parser: argparse.ArgumentParser, shell: str) -> str:

@@ -1,4 +1,4 @@
-"""Copies of what ships, to be edited: a study, an atlas, a cluster profile, a template of a site."""
+"""Copies of shipped files to edit: a study, an atlas, a cluster profile, a template of a site."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from rnnlimits.study.text import parse
 
 
 def make(name: str, place: Path) -> list[Path]:
-    """Write a copy of what ships as `name` to `place`; returns every file that was written.
+    """Write a copy of the shipped `name` to `place`; returns every file that was written.
 
-    A study is named after its file, so that its results lie apart from those of the original; its recorded series
-    comes along. Raises StudyError: no such name, something is there already, the folder cannot be written.
+    A study is named after its file, so that its results are kept apart from those of the original; its recorded series
+    is copied too. Raises StudyError: no such name, the file exists already, the folder cannot be written.
     """
-    named = {**shipped.studies(), **shipped.atlases(), **shipped.profiles(), **shipped.sites()}
-    if name not in named:
-        raise StudyError(f"{name}: nothing of that name ships; there are {', '.join(named)}")
-    source = named[name]
+    paths = {**shipped.studies(), **shipped.atlases(), **shipped.profiles(), **shipped.sites()}
+    if name not in paths:
+        raise StudyError(f"{name}: is not a shipped name; allowed: {', '.join(paths)}")
+    source = paths[name]
     if source.is_dir():
         texts = {place / file.name: file.read_text(encoding="utf-8") for file in sorted(source.glob("*.yaml"))}
-        # Where the profile names its own folder: Snakemake's own command must find the copy.
+        # The profile names its own folder, which must be the copy for Snakemake's own command.
         site = f"cluster/{name}"
         texts = {path: text.replace(f'["site={site}"]', f'["site={place}"]') for path, text in texts.items()}
     elif name in shipped.studies():
@@ -41,7 +41,7 @@ def _study(source: Path, place: Path) -> dict[Path, str]:
 
 
 def _data(source: Path, place: Path) -> dict[Path, str]:
-    """The series that a study reads, from beside it."""
+    """The series that a study reads, from the folder of the study."""
     raw = parse(source.read_text(encoding="utf-8"), str(source))
     chain = raw.get("chain", {}) if isinstance(raw, dict) else {}
     file = chain.get("file")
@@ -51,7 +51,7 @@ def _data(source: Path, place: Path) -> dict[Path, str]:
 def _write(texts: dict[Path, str]) -> list[Path]:
     for path in texts:
         if path.exists():
-            raise StudyError(f"{path}: is there already; remove it, or choose another place")
+            raise StudyError(f"{path}: exists already; remove it, or choose another place")
     for path, text in texts.items():
         durable.require_folder(path)
         durable.write_bytes(path, text.encode())

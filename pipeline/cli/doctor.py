@@ -25,9 +25,9 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 DOCTOR = Verb(
     "doctor",
-    "tell whether this machine can train, and how fast",
+    "check whether this machine can train, and how fast",
     "mpiexec -n 2 rnnlimits doctor",
     _doctor,
     _arguments,
-    more="Exit code 1 if anything FAILED; the page is on stdout all the same.",
+    more="Exit code 1 if anything FAILED; the page is written to stdout in any case.",
 )

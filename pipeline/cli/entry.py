@@ -1,4 +1,4 @@
-"""One verb from its words to its exit code: 0 done; 1 a defect or a failed rank; 2 bad input; 130 interrupted."""
+"""Run one verb and return its exit code: 0 done; 1 a defect or a failed rank; 2 bad input; 130 interrupted."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from rnnlimits.cli.stages import of_one_kind
 from rnnlimits.cli.words import Verb, say
 from rnnlimits.run import shipped
 
-# Ranks are the parallelism. A linear-algebra library that starts threads of its own would fight them for cores, and
-# its sums would depend on how many it got. Set, not defaulted: Snakemake exports other values. Read by NumPy's import.
+# Work is parallel over ranks. A linear-algebra library with threads of its own would compete with them for cores, and
+# its sums would depend on the number of threads. The variables are set, not defaulted, as Snakemake exports other
+# values; NumPy reads them when it is imported.
 for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[_variable] = "1"
 
@@ -31,31 +32,31 @@ def _further(words: Sequence[str]) -> Sequence[Verb]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; returns the exit code."""
     if any(name in os.environ for name in RANK_VARIABLES):
-        # An interrupted rank must die at once: one that winds up in Python waits for ranks that wait for it. Nothing
-        # is lost by that, as files appear whole or not at all.
+        # An interrupted rank must die at once: one that shuts down in Python waits for ranks that wait for it. Nothing
+        # is lost, as files appear complete or not at all.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         forget_unused()
     words = list(sys.argv[1:] if arguments is None else arguments)
     end = words.index("--") if "--" in words else len(words)
     options = parser(_further(words[:1])).parse_args(words[:end])
     options.further = words[end + 1 :]
-    from rnnlimits.kernels.problem import KernelError  # only now: NumPy need not be imported for --help
+    from rnnlimits.kernels.problem import KernelError  # here, so that --help does not import NumPy
 
     try:
         if hasattr(options, "study"):
             options.study = shipped.study(options.study, say)
         options.verb(options)
-        sys.stdout.flush()  # here, where it is known what to do if nobody reads
+        sys.stdout.flush()  # here, where a closed pipe is handled
     except (StudyError, KernelError) as error:
         say(f"rnnlimits: {error}")
         note_refusal(str(error))
         return 2
     except KeyboardInterrupt:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one would only spoil the last words
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one would only garble the last message
         say("rnnlimits: interrupted; the same command continues where it stopped")
         return 130
     except BrokenPipeError:
-        # The reader of our output has left, which is its right. Python would complain of it once more at its end.
+        # The reader of our output has closed the pipe, which is not an error. Python would report it again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     return 0

@@ -1,4 +1,4 @@
-"""Verbs that read result files: inspect, validate, digest; and pack, which puts a study into one."""
+"""Verbs that read result files: inspect, validate, digest; and pack, which merges a study into one file."""
 
 from __future__ import annotations
 
@@ -52,16 +52,14 @@ def _pack_arguments(parser: argparse.ArgumentParser) -> None:
     completed(parser.add_argument("output", type=Path, metavar="OUTPUT", help="HDF5 file to write"), FILES)
 
 
-INSPECT = Verb("inspect", "show what is in HDF5 files", "rnnlimits inspect results/demo/rates.h5", _inspect, _path)
+INSPECT = Verb("inspect", "show the contents of HDF5 files", "rnnlimits inspect results/demo/rates.h5", _inspect, _path)
 VALIDATE = Verb(
     "validate",
     "check files against format and digests",
     "rnnlimits validate results/demo",
     _validate,
     _path,
-    more="Exit code 2 if there are faults; they are on stdout all the same.",
+    more="Exit code 2 if faults are found; they are listed on stdout.",
 )
-DIGEST = Verb(
-    "digest", "digests of contents, whatever the time stamps", "rnnlimits digest results/demo", _digest, _path
-)
+DIGEST = Verb("digest", "digests of contents, without time stamps", "rnnlimits digest results/demo", _digest, _path)
 PACK = Verb("pack", "one self-contained file of a study", "rnnlimits pack results/demo demo.h5", _pack, _pack_arguments)

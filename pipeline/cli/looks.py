@@ -1,4 +1,4 @@
-"""Verbs that look at the results of a study."""
+"""Verbs that show the results of a study."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The verb memory: the network's memory against updates and width, untrained."""
+"""The verb memory: the memory of untrained networks against updates and width."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ END = ("Start with: rnnlimits run demo          More: rnnlimits VERB --help", EX
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the page: verbs that are told of together, and what they do if not what the first one does."""
+    """One line of the page: verbs that are listed together, and a description if that of the first does not fit all."""
 
     verbs: tuple[Verb, ...]
     words: str = ""
@@ -43,10 +43,10 @@ def _row(*verbs: Verb, words: str = "") -> Row:
     return Row(verbs, words)
 
 
-# A new verb is a Verb in a module of its own, and a row here.
+# A new verb is a Verb in its own module, and a row here.
 GROUPS: dict[str, tuple[Row, ...]] = {
     "start": (
-        _row(ships.STUDIES, ships.NEW, words="what ships: studies, profiles; a copy of it to edit"),
+        _row(ships.STUDIES, ships.NEW, words="list studies and profiles that ship; copy one to edit"),
         _row(studies.CHECK),
         _row(studies.PLAN),
         _row(run.RUN),
@@ -77,7 +77,7 @@ GROUPS: dict[str, tuple[Row, ...]] = {
 
 
 class Page(argparse.ArgumentParser):
-    """The parser of all verbs, whose help is the page."""
+    """The parser of all verbs; its help is the page."""
 
     def format_help(self) -> str:
         """The page, for the width of this terminal."""
@@ -89,14 +89,14 @@ def parser(further: Iterable[Verb] = ()) -> argparse.ArgumentParser:
 
     further: verbs that are not on the page, such as steps that only one kind of study has.
     """
-    found = Page(prog="rnnlimits", description=DESCRIPTION, usage="%(prog)s VERB ...")
-    found.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
-    verbs = found.add_subparsers(
-        title="verbs", metavar="VERB", required=True, prog=found.prog, parser_class=argparse.ArgumentParser
+    top = Page(prog="rnnlimits", description=DESCRIPTION, usage="%(prog)s VERB ...")
+    top.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    verbs = top.add_subparsers(
+        title="verbs", metavar="VERB", required=True, prog=top.prog, parser_class=argparse.ArgumentParser
     )
     for verb in (*every_verb(), *further):
         verb.add_to(verbs)
-    return found
+    return top
 
 
 def every_verb() -> Iterator[Verb]:
@@ -107,7 +107,7 @@ def every_verb() -> Iterator[Verb]:
 
 
 def page(width: int) -> str:
-    """All verbs for a terminal of `width` columns, words cut into lines where it is narrow."""
+    """All verbs for a terminal of `width` columns, with text wrapped if it is narrow."""
     names = {id(row): ", ".join(verb.name for verb in row.verbs) for rows in GROUPS.values() for row in rows}
     column = max(len(name) for name in names.values() if len(name) <= width // 4)
     lines = ["usage: rnnlimits VERB ...", *textwrap.wrap(DESCRIPTION, width), ""]
@@ -119,7 +119,7 @@ def page(width: int) -> str:
 
 
 def _hung(start: str, words: str, width: int) -> list[str]:
-    """`start`, then words, which go on below themselves; on their own lines where that leaves them no room."""
+    """`start`, then the wrapped words, hanging below their first line, or on their own lines if space is short."""
     if width >= len(start) + 20:
         return textwrap.wrap(start + words, width, subsequent_indent=" " * len(start), drop_whitespace=True)
     return [start.rstrip(), *textwrap.wrap(words, max(width, 20), initial_indent="    ", subsequent_indent="    ")]

@@ -12,15 +12,15 @@ def _classify(options: argparse.Namespace) -> None:
     from rnnlimits.classify import comparison
     from rnnlimits.classify import table as report
 
-    wanted = comparison.Wanted(tuple(options.sets), options.archive, options.results, options.quick)
+    request = comparison.Wanted(tuple(options.sets), options.archive, options.results, options.quick)
     if options.method is not None:
-        comparison.one(wanted, options.method, options.part)
+        comparison.one(request, options.method, options.part)
         return
     if not options.table:
-        code = comparison.run(wanted, options.cores, options.further)
+        code = comparison.run(request, options.cores, options.further)
         if code != 0:
             raise SystemExit(code)
-    print(comparison.table(wanted))
+    print(comparison.table(request))
     print("\nwhere to look:", *(f"  {path}" for path in report.paths(options.results).values()), sep="\n")
 
 
@@ -31,10 +31,10 @@ def _classify_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quick", action="store_true", help="a coarse grid of parameters for every kernel")
     parser.add_argument("--cores", type=whole, metavar="N", help="jobs at once (default: all cores)")
     results_option(parser)
-    jobs = parser.add_argument_group("what Snakemake calls")
+    jobs = parser.add_argument_group("options for Snakemake's jobs")
     jobs.add_argument("--method", metavar="NAME", help="only this kernel on one data set, in this process")
     jobs.add_argument("--part", type=int, metavar="P", help="with --method: only part P of its validation")
-    jobs.add_argument("--table", action="store_true", help="only table and figure, from results that are there")
+    jobs.add_argument("--table", action="store_true", help="only table and figure, from existing results")
 
 
 CLASSIFY = Verb(
@@ -43,7 +43,7 @@ CLASSIFY = Verb(
     "rnnlimits rntk classify GunPoint Coffee",
     _classify,
     _classify_arguments,
-    more="What follows -- goes to Snakemake.",
+    more="Arguments after -- are passed to Snakemake.",
 )
 
 
@@ -52,7 +52,7 @@ def _rntk_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _none(_: argparse.Namespace) -> None:
-    """A verb must follow."""
+    """Do nothing: the parser requires a verb."""
 
 
 _EXAMPLE = "rnnlimits rntk classify GunPoint"

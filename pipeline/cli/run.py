@@ -1,4 +1,4 @@
-"""The verb run: the whole workflow, on this machine or in jobs of a cluster."""
+"""The verb run: the whole workflow, on this machine or in jobs on a cluster."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _run_on_cluster(study: AnyStudy, options: argparse.Namespace) -> tuple[Path, int]:
-    """The results folder, which is the site's if none was asked for, and the exit code."""
+    """Run on a cluster; returns the results folder (the site's if none is given) and the exit code."""
     from rnnlimits.cluster import submission
     from rnnlimits.run import shipped, workflow
 
     if options.cores is not None:
-        raise StudyError("--cores: is for work on this machine; with --profile, site.yaml says what jobs are given")
+        raise StudyError("--cores: is for work on this machine; with --profile, site.yaml sets the cores of jobs")
     using = submission.profile(shipped.profile(options.profile, say))
     results = options.results or Path(using.site.results)
     backend = options.backend if options.backend != "auto" else using.site.backend
@@ -58,15 +58,15 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cores", type=whole, metavar="N", help="ranks to start (default: all cores, or all GPUs)")
     backend_option(parser)
     results_option(parser, None, f"folder of all results (default: {DEFAULT_RESULTS}, or the site's)")
-    about = "submit jobs to Slurm as this folder says, or the profile of this name that ships: slurm, slurm-gpu"
+    about = "submit jobs to Slurm with this profile: a folder, or one that ships (slurm, slurm-gpu)"
     completed(parser.add_argument("--profile", type=Path, metavar="PROFILE", help=about), PROFILES)
 
 
 RUN = Verb(
     "run",
-    "run the whole workflow: what is not up to date",
+    "run the parts of the workflow that are not up to date",
     "rnnlimits run demo --cores 4",
     _run,
     _arguments,
-    more="What follows -- goes to Snakemake: rnnlimits run demo -- --dry-run",
+    more="Arguments after -- are passed to Snakemake: rnnlimits run demo -- --dry-run",
 )

@@ -1,4 +1,4 @@
-"""Verbs for what ships with the package: list it, and copy a piece of it to edit."""
+"""Verbs for the files that ship with the package: list them, and copy one to edit."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def _studies(options: argparse.Namespace) -> None:
         "cluster profiles (rnnlimits run STUDY --profile NAME)": shipped.profiles(),
         "templates of a profile's site.yaml": shipped.sites(),
     }
-    for head, found in heads.items():
-        print(head, *(f"  {name:<16} {shipped.about(path)}" for name, path in found.items()), sep="\n")
-    print("A copy to edit: rnnlimits new NAME PLACE")
+    for head, paths in heads.items():
+        print(head, *(f"  {name:<16} {shipped.about(path)}" for name, path in paths.items()), sep="\n")
+    print("To edit a copy: rnnlimits new NAME PLACE")
 
 
 def _new(options: argparse.Namespace) -> None:
@@ -36,17 +36,17 @@ def _new(options: argparse.Namespace) -> None:
 def _new_arguments(parser: argparse.ArgumentParser) -> None:
     about = "name from `rnnlimits studies`: demo, slurm, sites/gpu-4"
     completed(parser.add_argument("what", metavar="NAME", help=about), SHIPPED)
-    about = "file to write, or for a cluster profile the folder; it must not be there yet"
+    about = "file to write, or for a cluster profile the folder; it must not exist yet"
     completed(parser.add_argument("place", type=Path, metavar="PLACE", help=about), FILES)
 
 
-_STUDIES_WORDS = "list what ships: studies, atlases, cluster profiles"
+_STUDIES_WORDS = "list the studies, atlases and cluster profiles that ship"
 STUDIES = Verb("studies", _STUDIES_WORDS, "rnnlimits studies", _studies, json_option)
 NEW = Verb(
     "new",
-    "write a copy of what ships, to edit",
+    "write a copy of a shipped file to edit",
     "rnnlimits new demo mine.yaml",
     _new,
     _new_arguments,
-    more="A study is named after its file, and brings its data along.\nPrinted: each file that was written.",
+    more="A study is named after its file; its data are copied too.\nPrints each file that was written.",
 )

@@ -1,4 +1,4 @@
-"""The verb watch: a live view of a study under way."""
+"""The verb watch: a live view of a running study."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def _watch(options: argparse.Namespace) -> None:
     try:
         live.watch(options.results_folder, options.study_file, options.every, options.once, options.json)
     except KeyboardInterrupt:
-        say("rnnlimits: the view has ended; the run has not")
+        say("rnnlimits: the view has ended; the run continues")
         raise SystemExit(130) from None
 
 
@@ -22,10 +22,10 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     results_argument(parser)
     about = "study file (default: RESULTS/study.yaml)"
     completed(parser.add_argument("--study", type=Path, dest="study_file", metavar="FILE", help=about), FILES)
-    about = "between looks (default: 2)"
+    about = "between refreshes (default: 2)"
     parser.add_argument("--every", type=positive, default=2.0, metavar="SECONDS", help=about)
-    parser.add_argument("--once", action="store_true", help="one look, as where stdout is not a terminal")
-    parser.add_argument("--json", action="store_true", help="one line of JSON for each look")
+    parser.add_argument("--once", action="store_true", help="print the state once, as if stdout were not a terminal")
+    parser.add_argument("--json", action="store_true", help="one line of JSON for each refresh")
 
 
-WATCH = Verb("watch", "a live view of a study under way", "rnnlimits watch results/demo", _watch, _arguments)
+WATCH = Verb("watch", "a live view of a running study", "rnnlimits watch results/demo", _watch, _arguments)

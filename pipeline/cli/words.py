@@ -1,4 +1,4 @@
-"""What verbs of the command line share: how one is described, options and arguments, what is said and printed."""
+"""Shared parts of the verbs: their description, common options and arguments, messages and output."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from rnnlimits.base.variables import BACKEND
 
-# The stages, MPI and plotting are imported by the verbs that need them: `--help` and `check` start at once.
+# The stages, MPI and plotting are imported by the verbs that need them, so that `--help` and `check` start at once.
 if TYPE_CHECKING:
     from rnnlimits.kernels.problem import Backend
 
@@ -26,12 +26,12 @@ Options = argparse._ActionsContainer
 
 
 def _no_arguments(_: argparse.ArgumentParser) -> None:
-    """A verb without arguments or options."""
+    """Add nothing: the verb has no arguments or options."""
 
 
 @dataclass(frozen=True)
 class Verb:
-    """One verb: its name, what it does in a few words, how it is called, and what calling it does."""
+    """One verb: its name, a short description, an example, and the function it calls."""
 
     name: str
     words: str
@@ -41,7 +41,7 @@ class Verb:
     more: str = ""  # further lines below the example
 
     def add_to(self, verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-        """Teach the parser this verb."""
+        """Add this verb to the parser."""
         end = f"example: {self.example}" + (f"\n{self.more}" if self.more else "")
         parser = verbs.add_parser(
             self.name,
@@ -51,8 +51,8 @@ class Verb:
             formatter_class=Screen,
         )
         self.arguments(parser)
-        named = [_shown(one) for one in parser._actions if not one.option_strings]
-        parser.usage = " ".join(["%(prog)s [options]", *named])
+        positionals = [_shown(one) for one in parser._actions if not one.option_strings]
+        parser.usage = " ".join(["%(prog)s [options]", *positionals])
         parser.set_defaults(verb=self.act)
 
 
@@ -62,14 +62,14 @@ def _shown(argument: argparse.Action) -> str:
 
 
 class Screen(argparse.RawDescriptionHelpFormatter):
-    """Help of one verb on one screen: a wide column for the meaning, line breaks below the example as written."""
+    """Help of one verb on one screen: a wide column for the descriptions; line breaks in the example are kept."""
 
     def __init__(self, prog: str, **options: Any) -> None:
         super().__init__(prog, **{"max_help_position": 22, **options})
 
 
 def say(line: str) -> None:
-    """A line on stderr, from one rank only: a failed stage raises the same error on all of them."""
+    """Write a line to stderr, on one rank only: a failed stage raises the same error on all ranks."""
     mpi = sys.modules.get("mpi4py.MPI")
     rank = mpi.COMM_WORLD.rank if mpi is not None else os.environ.get("PMI_RANK", os.environ.get("PMIX_RANK", "0"))
     if str(rank) == "0":
@@ -77,14 +77,14 @@ def say(line: str) -> None:
 
 
 def chosen_backend(options: argparse.Namespace) -> Backend:
-    """The back end that --backend asks for. Raises KernelError for one that is not known or not here."""
+    """The back end that --backend selects. Raises KernelError if it is unknown or not available here."""
     from rnnlimits.kernels import backend
 
     return backend(options.backend, warn=say)
 
 
 # --- arguments and options ---------------------------------------------------------------------------------
-# What a shell completes is an attribute of the argument; rnnlimits.cli.completion turns it into each shell's words.
+# An attribute of each argument says what a shell completes; rnnlimits.cli.completion translates it for each shell.
 
 STUDIES, ATLASES, PROFILES, SHIPPED, RESULTS, FILES, FOLDERS = (
     "studies", "atlases", "profiles", "shipped", "results", "files", "folders",
@@ -92,17 +92,17 @@ STUDIES, ATLASES, PROFILES, SHIPPED, RESULTS, FILES, FOLDERS = (
 
 
 def completed(argument: argparse.Action, what: str) -> None:
-    """Let shells complete an argument with STUDIES, PROFILES, RESULTS, FILES ..."""
+    """Set what shells complete an argument with: STUDIES, PROFILES, RESULTS, FILES ..."""
     argument.completed = what  # type: ignore[attr-defined]
 
 
 def study_argument(parser: Options) -> None:
-    """STUDY, which entry.main resolves if it is the name of a study that ships."""
+    """Add STUDY, which entry.main resolves if it is the name of a study that ships."""
     completed(parser.add_argument("study", type=Path, metavar="STUDY", help=STUDY_ARGUMENT), STUDIES)
 
 
 def results_argument(parser: Options) -> None:
-    """RESULTS, the folder of one study."""
+    """Add RESULTS, the folder of one study."""
     about = "results folder of a study: results/STUDY"
     completed(parser.add_argument("results_folder", type=Path, metavar="RESULTS", help=about), RESULTS)
 
@@ -112,30 +112,30 @@ def results_option(
     default: Path | None = DEFAULT_RESULTS,
     about: str = RESULTS_OPTION,
 ) -> None:
-    """--results."""
+    """Add --results."""
     argument = parser.add_argument("--results", type=Path, default=default, metavar="FOLDER", help=about)
     completed(argument, FOLDERS)
 
 
 def backend_option(parser: Options) -> None:
-    """--backend."""
+    """Add --backend."""
     default = os.environ.get(BACKEND) or "auto"
     about = f"auto, cuda, host or numpy (default: {default})"
     parser.add_argument("--backend", default=default, metavar="NAME", help=about)
 
 
 def json_option(parser: Options) -> None:
-    """--json."""
+    """Add --json."""
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout, for scripts")
 
 
 def file_option(parser: Options, name: str, about: str) -> None:
-    """An option that names a file."""
+    """Add an option that names a file."""
     completed(parser.add_argument(name, type=Path, metavar="FILE", help=about), FILES)
 
 
 def positive(text: str) -> float:
-    """A number above 0, else an error of the command line."""
+    """Parse a number above 0. Raises ArgumentTypeError otherwise."""
     try:
         value = float(text)
     except ValueError:
@@ -146,7 +146,7 @@ def positive(text: str) -> float:
 
 
 def whole(text: str) -> int:
-    """A whole number above 0, else an error of the command line."""
+    """Parse a whole number above 0. Raises ArgumentTypeError otherwise."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
     return int(text)

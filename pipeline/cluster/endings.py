@@ -1,4 +1,4 @@
-"""What became of the jobs of a run, in one line each where it was not simply done: Snakemake's own words do not say."""
+"""One line about each job of a run that did not simply finish, as Snakemake's messages do not give the reason."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ WORDS = {
 
 
 def told(prefix: str, logs: Path) -> list[str]:
-    """Lines about jobs with this prefix that Slurm still remembers; logs: where the output of failed ones lies.
+    """Lines about jobs with this prefix that Slurm still remembers; logs: the folder with the output of failed ones.
 
     Raises StudyError if Slurm's commands are missing or do not answer.
     """

@@ -1,4 +1,4 @@
-"""Slurm jobs that a killed run left behind. Snakemake does not take them up: a new run would write beside them."""
+"""Slurm jobs that a killed run left behind. Snakemake does not adopt them: a new run would write alongside them."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from pathlib import Path
 
 from rnnlimits.base.errors import StudyError
 
-ANSWER_SECONDS = 30  # for one command of Slurm's
-END_SECONDS = 180  # that cancelled jobs may take: they save their state, and Slurm waits for them
+ANSWER_SECONDS = 30  # for one of Slurm's commands
+END_SECONDS = 180  # for the end of cancelled jobs: they save their state, and Slurm waits for them
 LOOK_SECONDS = 1.0
 
 
 def prefix(root: Path) -> str:
-    """What the names of all jobs of one results folder begin with, at most 50 letters, digits and dashes."""
+    """The common prefix of the names of all jobs of a results folder, at most 50 letters, digits and dashes."""
     digest = hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:8]
     return f"rnnlimits-{re.sub('[^A-Za-z0-9]+', '-', root.name)[:24].strip('-')}-{digest}"
 
 
 def cancel(prefix: str, say: Callable[[str], object]) -> None:
-    """Cancel our jobs with this prefix and wait for their end; say so if there are any.
+    """Cancel our jobs with this prefix and wait for their end; report them with `say` if there are any.
 
     Raises StudyError if Slurm's commands are missing or do not answer, or if a job does not end.
     """
@@ -42,15 +42,15 @@ def cancel(prefix: str, say: Callable[[str], object]) -> None:
 
 
 def jobs(prefix: str) -> list[str]:
-    """Numbers of our jobs that are queued or under way and whose name starts with `prefix`."""
+    """Numbers of our queued or running jobs whose name starts with `prefix`."""
     # Completing jobs count: their last processes may still write.
     lines = ask("squeue", "--noheader", "--me", "--format", "%A %j").splitlines()
-    found = [line.split(" ", 1) for line in lines if " " in line]
-    return [number for number, name in found if name.startswith(f"{prefix}_")]
+    rows = [line.split(" ", 1) for line in lines if " " in line]
+    return [number for number, name in rows if name.startswith(f"{prefix}_")]
 
 
 def ask(*command: str) -> str:
-    """What one of Slurm's commands prints. Raises StudyError if it is missing, fails or does not answer."""
+    """The output of one of Slurm's commands. Raises StudyError if it is missing, fails or does not answer."""
     if shutil.which(command[0]) is None:
         raise StudyError(f"{command[0]}: not found on PATH; --profile needs Slurm's commands: run it on a login node")
     try:
@@ -58,6 +58,6 @@ def ask(*command: str) -> str:
     except subprocess.TimeoutExpired as error:
         raise StudyError(f"{command[0]}: no answer from Slurm in {ANSWER_SECONDS} s; try again later") from error
     if done.returncode != 0:
-        said = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-        raise StudyError(f"{command[0]}: {said}; is this a login node of the cluster?")
+        reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise StudyError(f"{command[0]}: {reason}; is this a login node of the cluster?")
     return done.stdout

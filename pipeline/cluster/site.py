@@ -1,4 +1,4 @@
-"""The site file: what jobs of a cluster may be, site.yaml beside the profile that Snakemake reads."""
+"""The site file site.yaml, next to the profile that Snakemake reads: limits and speed of a cluster's jobs."""
 
 from __future__ import annotations
 
@@ -21,57 +21,57 @@ Whole = Annotated[int, Field(strict=True, ge=0, le=2**30), WHOLE, Allowed("a who
 
 
 class Speed(Section):
-    """Unit-steps per second of one rank, as `rnnlimits doctor` measures them on a node."""
+    """Unit-steps per second of one rank, as measured by `rnnlimits doctor` on a node."""
 
     float32: Positive = Field(default=2e9, description="In single precision")
     float64: Positive = Field(default=1e9, description="In double precision")
 
     def of(self, precision: str) -> float:
-        """For a study's precision."""
+        """The speed in the precision of a study."""
         return float(getattr(self, precision))
 
 
 class Flops(Speed):
-    """Additions and multiplications per second of one core in products with n x n matrices, which BLAS does."""
+    """Additions and multiplications per second of one core in products with n x n matrices, computed by BLAS."""
 
     float32: Positive = Field(default=1e10, description="In single precision")
     float64: Positive = Field(default=5e9, description="In double precision")
 
 
-# Measured on one core of an EPYC with AVX-512: of a study of the recurrent NTK 6e9 to 36e9 flop/s in single precision
-# from n = 24 to 4096, where trainings did 3.1e9 unit-steps/s, and 14e9 to 33e9 in double, beside 1.7e9.
+# Measured on one core of an EPYC with AVX-512: a study of the recurrent NTK reached 6e9 to 36e9 flop/s in single
+# precision (n = 24 to 4096), where trainings reached 3.1e9 unit-steps/s; in double precision 14e9 to 33e9, and 1.7e9.
 FLOP_PER_UNIT_STEP = 5.0
 
 
 class Site(Section):
-    """A cluster, as far as the size and the start of jobs depend on it."""
+    """The properties of a cluster that determine the size and the start of jobs."""
 
     launch: Launch = Field(default="srun-pmi2", description="How ranks are started inside a job")
     results: Name = Field(default="results", description="Folder of all results; every node must see it")
     ranks_per_node: Count = Field(description="Cores of a node, or its GPUs")
-    cores_per_rank: Count = Field(default=1, description="Cores that each rank is given")
+    cores_per_rank: Count = Field(default=1, description="Cores of each rank")
     gpus: Switch = Field(default=False, description="Whether each rank has a GPU")
     nodes: Count = Field(default=1, description="Most nodes of one job")
     minutes: Count = Field(default=30, description="How long a job should take")
     shortest: Whole = Field(default=10, description="Minutes; smaller pieces share a job")
     longest: Count = Field(default=1440, description="Minutes; the partition's limit")
-    warning: Count = Field(default=180, description="Seconds before the limit at which a job is told to save its state")
-    margin: Positive = Field(default=2.0, description="Time asked for over time expected")
-    megabytes_per_rank: Count = Field(default=2000, description="Memory that a rank has at least")
+    warning: Count = Field(default=180, description="Seconds before the limit at which a job saves its state")
+    margin: Positive = Field(default=2.0, description="Requested time divided by expected time")
+    megabytes_per_rank: Count = Field(default=2000, description="Minimum memory of a rank")
     speed: Speed = Field(default=Speed(), description="Unit-steps per second of one rank")
-    flops: Flops | None = Field(default=None, description="Of one core, in an rntk study (default: 5 for a unit-step)")
+    flops: Flops | None = Field(default=None, description="For one core, in an rntk study (default: 5 per unit-step)")
     backend: Literal[BACKENDS] = Field(default="auto", description="Back end of the jobs")  # type: ignore[valid-type]
 
     _source: Path = PrivateAttr(default=Path(FILE))
 
     @property
     def source(self) -> Path:
-        """The file it was read from."""
+        """The file from which it was read."""
         return self._source
 
     def flop_per_second(self, precision: str) -> float:
-        """Additions and multiplications of one core in the networks of an rntk study."""
-        if self.flops is None and not self.gpus:  # of which a GPU's speed tells nothing
+        """Additions and multiplications per second of one core for the networks of an rntk study."""
+        if self.flops is None and not self.gpus:  # the speed of a GPU does not give that of a core
             return FLOP_PER_UNIT_STEP * self.speed.of(precision)
         return (self.flops or Flops()).of(precision)
 
@@ -82,21 +82,21 @@ class Site(Section):
     @model_validator(mode="after")
     def _order(self) -> Self:
         if not self.shortest <= self.minutes <= self.longest:
-            found = Found(f"shortest, minutes, longest are {self.shortest}, {self.minutes}, {self.longest}")
-            raise refusal("", found, "allowed: shortest <= minutes <= longest")
+            order = Found(f"shortest, minutes, longest are {self.shortest}, {self.minutes}, {self.longest}")
+            raise refusal("", order, "allowed: shortest <= minutes <= longest")
         if self.margin < 1:
             raise refusal("margin", self.margin, "allowed: 1 or more")
         return self
 
 
-def backend_of_jobs(asked: str | None, site: Site | None, experiment: Experiment) -> str | None:
+def backend_of_jobs(option: str | None, site: Site | None, experiment: Experiment) -> str | None:
     """Which back end the stages get. Where the study uses no GPU in jobs of a cluster, jobs have none: see `suited`."""
-    chosen = asked or (site.backend if site else None)
+    chosen = option or (site.backend if site else None)
     return "host" if site and not experiment.uses_gpus and chosen in ("auto", "cuda") else chosen
 
 
 def load(path: Path) -> Site:
-    """Read a site file, or the one in a profile's folder. Raises StudyError, one line, for whatever is wrong."""
+    """Read a site file, or the one in a profile's folder. Raises StudyError if it is missing or invalid."""
     path = path / FILE if path.is_dir() else path
     try:
         text = path.read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""What Snakemake and Slurm are told of a job: resources, the start of its ranks, and the sbatch line that follows."""
+"""Description of a job for Snakemake and Slurm: resources, the start of its ranks, and the resulting sbatch line."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from rnnlimits.cluster.site import FILE, Site, load, suited
 from rnnlimits.plan.parts import Experiment, Operation
 from rnnlimits.study.text import parse
 
-# Snakemake writes paths into the script of a job in quotes that these would end or see through.
+# Snakemake writes paths into the script of a job in quotes, which these characters would end or have expanded.
 _READ_BY_A_SHELL = re.compile(r"['\"`$\\\x00-\x1f\x7f]")
 
 Resource = int | str | Callable[..., int]
@@ -30,36 +30,34 @@ SPEEDS: dict[Operation, tuple[str, str]] = {  # units, and which key of a site s
 ANALYSIS_MINUTES = 20  # asked for by the job of limit, poisson, rates, figures and report
 ANALYSIS_SECONDS = 5  # and for each cell; demo.yaml takes 1
 ANALYSIS_MEGABYTES = 1500
-# The executor plugin takes nearly all SLURM variables away from a job: the hosts are asked for by its number.
+# The executor plugin removes nearly all SLURM variables from a job, so the hosts are looked up by the job's number.
 _HOSTS = '"$(scontrol show hostnames "$(squeue -h -j "$SLURM_JOB_ID" -o %N)" | paste -sd, -)"'
 
 
 def resources(job: Job, site: Site) -> dict[str, Resource]:
-    """The resources of the job's Snakemake rule; what may have been too little grows with each attempt."""
-    found: dict[str, Resource] = {
+    """The resources of the job's Snakemake rule; time and memory, which may be too small, grow with each attempt."""
+    values: dict[str, Resource] = {
         "nodes": job.nodes,
         "runtime": lambda wildcards, attempt: minutes(job, site, attempt),
         "mem_mb_per_cpu": lambda wildcards, attempt: megabytes_per_core(job, site, attempt),
         "slurm_extra": f"--signal=USR1@{site.warning}",
     }
     if site.gpus:
-        found["gres"] = f"gpu:{job.ranks_per_node}"
+        values["gres"] = f"gpu:{job.ranks_per_node}"
     if job.ranks > 1:
-        found["mpi"] = "mpiexec" if site.launch == "mpiexec" else "srun"
-        # The executor plugin takes one rank on each of several nodes by their sum alone.
-        found |= {"tasks": job.ranks} if job.ranks_per_node == 1 else {"tasks_per_node": job.ranks_per_node}
-        if site.gpus and job.ranks_per_node == 1:  # or else it would take the sum for that of each GPU
-            found["tasks_per_gpu"] = 1
-    return found
+        values["mpi"] = "mpiexec" if site.launch == "mpiexec" else "srun"
+        # For one rank on each of several nodes the executor plugin only accepts their sum.
+        values |= {"tasks": job.ranks} if job.ranks_per_node == 1 else {"tasks_per_node": job.ranks_per_node}
+        if site.gpus and job.ranks_per_node == 1:  # otherwise it would take the sum as the number for each GPU
+            values["tasks_per_gpu"] = 1
+    return values
 
 
 def require_plain(*paths: Path) -> None:
-    """Raises StudyError if a path that jobs are told of holds what a shell would read as more than a letter."""
+    """Raises StudyError if a path that is passed to jobs contains a character with a meaning in the shell."""
     for path in (Path.cwd(), *paths):
-        if found := _READ_BY_A_SHELL.search(str(path)):
-            line = (
-                f"{str(path)!r}: has {found[0]!r}, which a shell would read when a job is submitted; rename the folder"
-            )
+        if match := _READ_BY_A_SHELL.search(str(path)):
+            line = f"{str(path)!r}: has {match[0]!r}, which the job's shell would interpret; rename the folder"
             raise StudyError(line)
 
 
@@ -69,19 +67,19 @@ def analysis_resources(experiment: Experiment, site: Site) -> dict[str, Resource
     held = experiment.held_bytes()
     megabytes = math.ceil(ANALYSIS_MEGABYTES + 3e-6 * held)
     most = site.megabytes_per_rank * site.ranks_per_node
-    asked = ANALYSIS_MINUTES + math.ceil(cells * ANALYSIS_SECONDS / 60)
+    expected_minutes = ANALYSIS_MINUTES + math.ceil(cells * ANALYSIS_SECONDS / 60)
     return {
-        "runtime": lambda wildcards, attempt: min(site.longest, asked * attempt),
+        "runtime": lambda wildcards, attempt: min(site.longest, expected_minutes * attempt),
         "mem_mb_per_cpu": lambda wildcards, attempt: min(most, megabytes * attempt),
     }
 
 
 def launcher(job: Job, site: Site) -> str:
-    """What goes before `python` in the job's shell to start its ranks.
+    """The words before `python` in the job's shell that start its ranks.
 
-    One rank starts itself, and must not take itself for one of the step that runs the job's shell.
+    A single rank needs no launcher, and must not take itself for a rank of the step that runs the job's shell.
 
-    Every number is repeated: a plain srun would start one rank on each node, as it does not see the job's own numbers.
+    Every number is repeated: a plain srun does not see the job's own numbers and would start one rank on each node.
     """
     if job.ranks == 1:
         return f"env {' '.join(f'-u {name}' for name in MPI_START)} "
@@ -101,7 +99,7 @@ def launcher(job: Job, site: Site) -> str:
 
 @dataclass(frozen=True)
 class Profile:
-    """A profile's folder: what its config.yaml gives every job, where their output goes, and its site."""
+    """A profile's folder: the defaults of all jobs from its config.yaml, the folder of their output, and its site."""
 
     folder: Path
     defaults: Mapping[str, object]
@@ -127,22 +125,22 @@ def profile(folder: Path) -> Profile:
 
 
 def _defaults(path: Path, raw: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
-    """default-resources: a mapping, or a list of name=value."""
-    given = raw.get("default-resources", {})
-    pairs = given.items() if isinstance(given, dict) else (str(entry).partition("=")[::2] for entry in given or [])
+    """Names and values of default-resources: a mapping, or a list of name=value."""
+    entries = raw.get("default-resources") or {}
+    pairs = entries.items() if isinstance(entries, dict) else (str(entry).partition("=")[::2] for entry in entries)
     for name, value in pairs:
         text = str(value).strip("'\"")
         yield str(name), int(text) if text.isdecimal() and not str(name).startswith("slurm_") else text
 
 
 class _Resources(dict[str, Any]):
-    """As the plugin reads them: by key, and as attributes."""
+    """Resources as the plugin reads them: by key, and as attributes."""
 
     __getattr__ = dict.__getitem__
 
 
 def sbatch_line(job: Job, using: Profile) -> str:
-    """The executor plugin's own submission of a job, less the script: RUN and LOG stand for what differs by run.
+    """The executor plugin's submission of a job, without the script: RUN and LOG stand for values that differ by run.
 
     Raises StudyError where the plugin is not installed.
     """
@@ -152,8 +150,8 @@ def sbatch_line(job: Job, using: Profile) -> str:
     except ImportError as error:
         line = "the Slurm executor of Snakemake is not installed; run: python -m pip install 'rnnlimits[slurm]'"
         raise StudyError(line) from error
-    own = {name: value(None, 1) if callable(value) else value for name, value in resources(job, using.site).items()}
-    asked = SimpleNamespace(resources=_Resources({**using.defaults, **own}), threads=using.site.cores_per_rank)
+    per_job = {name: value(None, 1) if callable(value) else value for name, value in resources(job, using.site).items()}
+    request = SimpleNamespace(resources=_Resources({**using.defaults, **per_job}), threads=using.site.cores_per_rank)
     account, partition = (using.defaults.get(f"slurm_{what}") for what in ("account", "partition"))
     params = {
         "run_uuid": "RUN",
@@ -164,7 +162,7 @@ def sbatch_line(job: Job, using: Profile) -> str:
         "workdir": None,
     }
     settings = SimpleNamespace(requeue=using.requeue, no_requeue=False, qos=None, reservation=None)
-    return " ".join((get_submit_command(asked, params, settings) + set_gres_string(asked)).split())
+    return " ".join((get_submit_command(request, params, settings) + set_gres_string(request)).split())
 
 
 def rule_name(job: Job) -> str:

@@ -1,7 +1,7 @@
-"""Is an HDF5 file safe to read? Looked at before any value of it is read.
+"""Safety check of an HDF5 file before any of its values is read.
 
 Files travel between people, and HDF5 can point outside itself (external links, external storage, virtual
-sources) or declare arrays that no memory holds. Only what this software writes is let through.
+sources) or declare arrays larger than any memory. Only what this software writes is accepted.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ import h5py
 MAX_DEPTH = 16
 MAX_OBJECTS = 100_000
 MAX_ATTRIBUTE_BYTES = 1 << 20
-# Deflate cannot do better than 1032:1, so more than this is not data that anybody compressed.
+# Deflate cannot compress by more than 1032:1, so a larger ratio cannot come from compressed data.
 MAX_RATIO = 1100
 FILTERS = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32}
-# What h5py raises, besides OSError, on a file whose bytes were damaged or forged.
+# What h5py raises, as well as OSError, on a file whose bytes were damaged or forged.
 DAMAGE = (OSError, RuntimeError, LookupError, ValueError, TypeError, OverflowError, MemoryError)
 
 
 class Unsafe(Exception):
-    """What in the file this software neither writes nor reads; the message is a clause without a subject."""
+    """The file has a feature that this software neither writes nor reads; the message is a clause without a subject."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Source:
 
 
 def scalar(group: h5py.Group, name: str) -> str | int | float | None:
-    """The scalar attribute `name` as a plain Python value; None if there is none. Raises Unsafe."""
+    """The scalar attribute `name` as a plain Python value; None if it does not exist. Raises Unsafe."""
     if name not in group.attrs:
         return None
     attribute = group.attrs.get_id(name)
@@ -52,7 +52,7 @@ def scalar(group: h5py.Group, name: str) -> str | int | float | None:
 
 
 def require_safe(file: h5py.File) -> list[h5py.Dataset]:
-    """Walk every object of an open file without following a link out of it. Returns its virtual datasets.
+    """Visit every object of an open file without following a link out of it. Returns its virtual datasets.
 
     Raises Unsafe at the first link, type, filter, storage or declared size that this software does not write;
     on damaged metadata h5py raises one of DAMAGE.
@@ -70,23 +70,23 @@ def require_safe(file: h5py.File) -> list[h5py.Dataset]:
 
 def sources(dataset: h5py.Dataset) -> list[Source]:
     """The row blocks of a virtual dataset in order. Raises Unsafe unless they cover it exactly once."""
-    found = [_source(dataset, mapping) for mapping in dataset.virtual_sources()]
-    if sum(source.rows for source in found) != dataset.shape[0]:
+    blocks = [_source(dataset, mapping) for mapping in dataset.virtual_sources()]
+    if sum(source.rows for source in blocks) != dataset.shape[0]:
         raise Unsafe(f"{dataset.name} has rows without a source")
     rows = 0
-    for source, mapping in zip(found, dataset.virtual_sources(), strict=True):
+    for source, mapping in zip(blocks, dataset.virtual_sources(), strict=True):
         first, last = mapping.vspace.get_select_bounds()
         rest = tuple(n - 1 for n in dataset.shape[1:])
         if first != (rows, *(0 for _ in rest)) or last != (rows + source.rows - 1, *rest):
             raise Unsafe(f"{dataset.name} is not made of consecutive blocks of rows")
         rows += source.rows
-    return found
+    return blocks
 
 
 def _source(dataset: h5py.Dataset, mapping: h5py.VDSmap) -> Source:
     """One mapping as a block of rows; its file must be a relative path, its source a whole dataset."""
     file = mapping.file_name
-    # '%' would be a pattern that HDF5 expands into many file names, '.' the file itself.
+    # HDF5 would expand a pattern with '%' into many file names; '.' means the file itself.
     if not file or file == "." or "%" in file or PurePosixPath(file).is_absolute():
         raise Unsafe(f"{dataset.name} takes values from {file!r}, which is not a relative path")
     if mapping.src_space.get_select_type() != h5py.h5s.SEL_ALL:
@@ -96,36 +96,36 @@ def _source(dataset: h5py.Dataset, mapping: h5py.VDSmap) -> Source:
 
 
 def _datasets(file: h5py.File) -> Iterator[h5py.Dataset]:
-    """Every dataset, by hard links only; each object once, so that a cycle of groups ends."""
+    """Every dataset reached by hard links; each object is visited once, so that a cycle of groups terminates."""
     seen: set[int] = set()
     stack: list[tuple[h5py.Group, int]] = [(file["/"], 0)]
     while stack:
         group, depth = stack.pop()
         for name in group:
-            found = _member(group, name)
-            address = h5py.h5o.get_info(found.id).addr
+            member = _member(group, name)
+            address = h5py.h5o.get_info(member.id).addr
             if address in seen or depth > MAX_DEPTH or len(seen) > MAX_OBJECTS:
-                raise Unsafe(f"{found.name} is linked twice, or too deep, or one of too many objects")
+                raise Unsafe(f"{member.name} is linked twice, or too deep, or one of too many objects")
             seen.add(address)
-            if isinstance(found, h5py.Dataset):
-                yield found
+            if isinstance(member, h5py.Dataset):
+                yield member
             else:
-                stack.append((found, depth + 1))
+                stack.append((member, depth + 1))
 
 
 def _member(group: h5py.Group, name: str) -> h5py.Group | h5py.Dataset:
-    """A member reached by a hard link: the kind of link is asked first, so nothing outside is opened."""
+    """A member reached by a hard link; the kind of link is checked first, so nothing outside the file is opened."""
     where = f"{group.name.rstrip('/')}/{name}"
     if not isinstance(group.get(name, getlink=True), h5py.HardLink):
         raise Unsafe(f"{where} is a soft or external link")
-    found = group[name]
-    if not isinstance(found, h5py.Group | h5py.Dataset):
+    member = group[name]
+    if not isinstance(member, h5py.Group | h5py.Dataset):
         raise Unsafe(f"{where} is neither a group nor a variable")
-    return found
+    return member
 
 
 def _require_known_type(dataset: h5py.Dataset) -> None:
-    """Numbers of at most eight bytes and UTF-8 strings; no references, compounds, sequences or bare objects."""
+    """Accept numbers of at most eight bytes and UTF-8 strings; no references, compounds, sequences or bare objects."""
     text = h5py.check_string_dtype(dataset.dtype)
     number = dataset.dtype.kind in "iuf" and dataset.dtype.itemsize <= 8 and not dataset.dtype.subdtype
     if dataset.shape is None or not (number or (text is not None and text.length is None)):
@@ -133,7 +133,7 @@ def _require_known_type(dataset: h5py.Dataset) -> None:
 
 
 def _require_stored(dataset: h5py.Dataset, file_size: int) -> None:
-    """Its values lie in this file, all of them, or in virtual sources (checked by `sources`)."""
+    """Require that all values are stored in this file, or in virtual sources (checked by `sources`)."""
     properties = dataset.id.get_create_plist()
     if properties.get_external_count():
         raise Unsafe(f"{dataset.name} keeps its values in another file")
@@ -143,7 +143,7 @@ def _require_stored(dataset: h5py.Dataset, file_size: int) -> None:
         raise Unsafe(f"{dataset.name} is stored through a filter other than gzip, shuffle and fletcher32")
     stored = dataset.id.get_storage_size()
     if dataset.chunks is None:
-        # Text takes more room on disk (a length and an address) than the pointer that its type declares.
+        # Text takes more space on disk (a length and an address) than the pointer that its type declares.
         whole = stored >= _declared_bytes(dataset) and stored + (dataset.id.get_offset() or 0) <= file_size
     else:
         whole = dataset.id.get_num_chunks() == _chunk_count(dataset) and stored <= file_size

@@ -1,4 +1,4 @@
-"""Content digests of variables: the same values give the same digest, however they are stored.
+"""Content digests of variables: equal values give equal digests, however they are stored.
 
 A variable's digest is the SHA-256 of a header, "<dtype> <shape>\\n", and then its values in C order:
 numbers as little-endian bytes (dtype as NumPy writes it, "<f8"), strings (dtype "str") each as its UTF-8 length in
@@ -49,7 +49,7 @@ def of_array(array: NDArray[np.generic]) -> str:
 
 
 def of_dataset(dataset: h5py.Dataset) -> str:
-    """Digest of a dataset from the values it yields now, read in slabs so that memory stays small."""
+    """Digest of a dataset from its present values, read in slabs so that memory stays small."""
     running = RunningDigest(dataset.dtype, dataset.shape)
     for piece in slabs(dataset):
         running.update(piece)

@@ -1,4 +1,4 @@
-"""Bytes onto a disk so that a file appears whole or not at all, whatever dies meanwhile."""
+"""Atomic writing: a file appears complete or not at all, even if a process or the machine dies."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def require_folder(path: Path) -> None:
-    """Make the folder of `path`, and refuse before any work is done if nothing can be written there.
+    """Create the folder of `path`, and refuse before any work is done if nothing can be written there.
 
     Raises StudyError naming the folder and the reason.
     """
@@ -29,10 +29,10 @@ def require_folder(path: Path) -> None:
 
 
 def write_bytes(path: Path, *pieces: bytes) -> None:
-    """Write the pieces, one after the other, under a temporary name beside `path`, sync it, rename it to `path`.
+    """Write the pieces, one after the other, to a temporary file next to `path`, sync it and rename it to `path`.
 
     A reader sees the old file or the new one, never part of one. Raises StudyError with path and reason
-    (disk full, not writable); the temporary is removed whatever happens.
+    (disk full, not writable); the temporary file is removed in every case.
     """
     temporary = path.with_name(f".{path.name}.part-{uuid4().hex[:12]}")
     try:
@@ -47,7 +47,7 @@ def write_bytes(path: Path, *pieces: bytes) -> None:
 
 
 def refusal(path: Path, error: OSError) -> StudyError:
-    """One line for an error of the operating system: the path, its reason, and what to do."""
+    """A one-line error for an error of the operating system: the path, the reason, and what to do."""
     if error.errno in NO_SPACE:
         advice = "free some space and run the same command again (finished files are kept)"
     else:
@@ -70,7 +70,7 @@ def _write_synced(path: Path, pieces: Iterable[bytes]) -> None:
 
 def _sync_folder(folder: Path) -> None:
     """Make the rename itself durable."""
-    # Some network file systems cannot sync a folder; the file is complete and in place by now.
+    # Some network file systems cannot sync a folder; by now the file is complete and in place.
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:

@@ -25,7 +25,7 @@ SHARD_PROVENANCE = ("backend", "device", "software_version", "git_commit")
 
 @dataclass(frozen=True)
 class Variable:
-    """What a shard says of one variable; digest None: volatile."""
+    """Description of one variable in a shard; digest None: volatile."""
 
     dims: tuple[str, ...]
     units: str
@@ -37,7 +37,7 @@ class Variable:
 
 @dataclass(frozen=True)
 class Shard:
-    """One shard as far as an ensemble needs it: its rows first .. first + count - 1 and its variables."""
+    """The properties of a shard that an ensemble needs: its rows first .. first + count - 1 and its variables."""
 
     path: Path
     first: int
@@ -55,11 +55,11 @@ def build_ensemble(
     expected: Mapping[str, object],
     dimension: str = "replica",
 ) -> None:
-    """Write the ensemble of `shards` to `path`, complete or not at all; an older one is replaced.
+    """Write the ensemble of `shards` to `path`, completely or not at all, replacing an older one.
 
     root: the study's results folder, which holds all of them, so that it can be moved; shards: in the order of
     `dimension` (first axis of the variables that are joined), whose coordinate must count 0, 1, 2, ... through them;
-    kind: "train-ensemble" wants shards of kind "train-shard", "draw" wants "draw-shard"; attrs: root attributes of
+    kind: "train-ensemble" needs shards of kind "train-shard", "draw" needs "draw-shard"; attrs: root attributes of
     the ensemble; expected: root attributes that every shard must have (cell_id). Values are read once, to compare them
     with the shards' digests and to compute the ensemble's.
     Raises StudyError naming the shard that is missing, not complete, from another study, out of order or damaged.
@@ -71,11 +71,11 @@ def build_ensemble(
     _require_consecutive(path, parts, dimension)
     _require_alike(parts, dimension)
     links = _links(root, path, parts)
-    found = _digests(parts, dimension)
+    joined_digests = _digests(parts, dimension)
     with atomic_h5(path, kind, {**attrs, **_summary(parts, dimension)}) as file:
         for name, variable in parts[0].variables.items():
             if (values := _copied(name, parts, dimension)) is None:
-                _link(file, name, variable, links, found.get(name))
+                _link(file, name, variable, links, joined_digests.get(name))
             else:
                 volatile = variable.digest is None
                 put(file, name, values, variable.dims, variable.units, variable.long_name, volatile)
@@ -83,18 +83,18 @@ def build_ensemble(
 
 @contextmanager
 def open_ensemble(path: Path, kind: str = "train-ensemble", **expected: object) -> Iterator[h5py.File]:
-    """Yield an ensemble like `store.open_complete`, after every shard of it was found in place and complete.
+    """Yield an ensemble like `store.open_complete`, after checking that all its shards are in place and complete.
 
-    Raises StudyError naming the ensemble or the shard at fault.
+    Raises StudyError naming the invalid ensemble or shard.
     """
     with open_complete(path, kind, **expected) as file:
         yield file
 
 
 def _examined(path: Path, kind: str, expected: Mapping[str, object], dimension: str) -> Shard:
-    """Open a shard, refuse it unless it is complete and the one wanted, and note what it holds."""
+    """Open a shard, refuse it unless it is complete and has the expected attributes, and return its properties."""
     with open_complete(path, kind, **expected) as file:
-        found = {
+        contents = {
             name: Variable(
                 dims_of(dataset),
                 dataset.attrs["units"],
@@ -105,30 +105,30 @@ def _examined(path: Path, kind: str, expected: Mapping[str, object], dimension: 
             )
             for name, dataset in variables(file).items()
         }
-        if dimension not in found:
+        if dimension not in contents:
             raise StudyError(f"{path}: has no variable {dimension}; {AGAIN}")
         rows = file[dimension][()]
         first = int(rows[0]) if len(rows) else 0
         if not len(rows) or not np.array_equal(rows, first + np.arange(len(rows))):
             raise StudyError(f"{path}: its {dimension} numbers are not consecutive; {AGAIN}")
         provenance = {name: str(attribute_of(file, name) or "") for name in SHARD_PROVENANCE}
-    return Shard(path, first, len(rows), found, provenance)
+    return Shard(path, first, len(rows), contents, provenance)
 
 
 def _require_consecutive(path: Path, parts: Sequence[Shard], dimension: str) -> None:
-    """The shards count 0, 1, 2, ... without a gap; a virtual dataset would fill it silently."""
-    wanted = 0
+    """Require that the shards count 0, 1, 2, ... without a gap, which a virtual dataset would fill silently."""
+    next_row = 0
     for part in parts:
-        if part.first != wanted:
+        if part.first != next_row:
             raise StudyError(
-                f"{path}: expected {dimension} {wanted} next but {part.path} starts at {part.first}; a shard is "
+                f"{path}: expected {dimension} {next_row} next but {part.path} starts at {part.first}; a shard is "
                 "missing or out of order; run the command that makes the shards again"
             )
-        wanted += part.count
+        next_row += part.count
 
 
 def _require_alike(parts: Sequence[Shard], dimension: str) -> None:
-    """The same variables everywhere, and equal values where they do not run along the joined dimension."""
+    """Require the same variables in all shards, with equal values where they do not run along the joined dimension."""
     for part in parts[1:]:
         for name in {**parts[0].variables, **part.variables}:
             here, there = part.variables.get(name), parts[0].variables.get(name)
@@ -144,7 +144,7 @@ def _signature(variable: Variable, dimension: str) -> tuple[object, ...]:
 
 
 def _joined(variable: Variable, dimension: str) -> bool:
-    """Does it run along the joined dimension?"""
+    """Return whether the variable runs along the joined dimension."""
     if dimension in variable.dims[1:]:
         raise ValueError(f"{dimension} must be the first of the dimensions {variable.dims}")
     return variable.dims[:1] == (dimension,)
@@ -166,18 +166,18 @@ def _digests(parts: Sequence[Shard], dimension: str) -> dict[str, str]:
     return {name: digest.hexdigest() for name, digest in running.items()}
 
 
-def _digest_part(part: Shard, dataset: h5py.Dataset, variable: Variable, whole: digests.RunningDigest | None) -> None:
-    own = digests.RunningDigest(dataset.dtype, dataset.shape)
+def _digest_part(part: Shard, dataset: h5py.Dataset, variable: Variable, total: digests.RunningDigest | None) -> None:
+    running = digests.RunningDigest(dataset.dtype, dataset.shape)
     for piece in digests.slabs(dataset):
-        own.update(piece)
-        if whole is not None:
-            whole.update(piece)
-    if own.hexdigest() != variable.digest:
+        running.update(piece)
+        if total is not None:
+            total.update(piece)
+    if running.hexdigest() != variable.digest:
         raise StudyError(f"{part.path}: its variable {dataset.name} is damaged (digest differs); {AGAIN}")
 
 
 def _summary(parts: Sequence[Shard], dimension: str) -> dict[str, object]:
-    """Root attributes about the shards: how many, joined along what, written by which back ends."""
+    """Root attributes about the shards: their number, the joined dimension, the back ends that wrote them."""
     occurring = {
         f"shard_{name}": ", ".join(sorted({part.provenance[name] for part in parts} - {""}))
         for name in SHARD_PROVENANCE
@@ -197,8 +197,8 @@ def _links(root: Path, path: Path, parts: Sequence[Shard]) -> list[tuple[str, in
 def _copied(name: str, parts: Sequence[Shard], dimension: str) -> NDArray[Any] | None:
     """Values to copy into the ensemble, or None for a variable to link.
 
-    Copied: what does not depend on the shard; text, of which virtual datasets are no good; and the joined coordinate,
-    so that a reader who finds fill values can tell whose they are.
+    Copied: variables that do not depend on the shard; text, which virtual datasets do not support well; and the joined
+    coordinate, so that a reader who finds fill values can identify the missing replicas.
     """
     variable = parts[0].variables[name]
     joined = _joined(variable, dimension)
@@ -224,7 +224,7 @@ def _link(file: h5py.File, name: str, variable: Variable, links: Sequence[tuple[
 
 
 def _fill_value(dtype: np.dtype[Any]) -> float | int:
-    """What a reader sees who did not check for a missing shard: NaN, or the most absurd whole number."""
+    """The value shown for a missing shard to a reader who did not check: NaN, or an absurd whole number."""
     if dtype.kind == "f":
         return float("nan")
     limits = np.iinfo(dtype)

@@ -1,4 +1,4 @@
-"""Read an HDF5 file of this project: only when it is complete, safe, and the one that was wanted."""
+"""Reading of HDF5 files of this project, only if they are complete, safe and the expected ones."""
 
 from __future__ import annotations
 
@@ -19,36 +19,36 @@ FORMAT_VERSION = 1
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 AGAIN = "delete it and run the same command again"
 
-# Name of each virtual dataset, and the blocks of rows that it is made of.
+# Name of each virtual dataset, and the blocks of rows that make it up.
 Virtual = dict[str, list[audit.Source]]
 
 
 @contextmanager
 def open_complete(path: Path, kind: str | None, **expected: object) -> Iterator[h5py.File]:
-    """Yield a finished file, opened read-only, after it was found complete, safe to read, and the one wanted.
+    """Yield a finished file, opened read-only, after checking that it is complete, safe and the expected one.
 
-    kind: what it must hold (None: anything); expected: root attributes and their values (cell_id="...").
-    Virtual datasets are let through only if every source is there, complete, below the study's shards folder,
-    and of the same cell: HDF5 would silently give fill values otherwise.
+    kind: the required kind (None: any); expected: root attributes and their values (cell_id="...").
+    Virtual datasets are accepted only if every source exists, is complete, is below the study's shards folder and
+    belongs to the same cell: otherwise HDF5 would silently give fill values.
     Raises StudyError in one line: missing, empty, truncated, not HDF5, no `complete`, other format or version, other
     kind, from another study, or nothing that this software writes. Damage met while reading ends the same way.
     """
     path = Path(path)
-    wanted = ({} if kind is None else {"kind": kind}) | expected
+    required = ({} if kind is None else {"kind": kind}) | expected
     with _opened(path) as file:
-        if virtual := _checked(path, file, wanted):
+        if virtual := _checked(path, file, required):
             _require_sources(path, file, virtual)
         try:
             yield file
         except OSError as error:
             if error.errno is not None:
                 raise
-            # HDF5's own errors have no number: a checksum or a compressed block is wrong.
+            # Errors of HDF5 itself have no errno: a checksum or a compressed block is wrong.
             raise _damaged(path) from error
 
 
 def attribute_of(file: h5py.Group, name: str) -> str | int | float | None:
-    """A scalar attribute as a plain Python value; None if there is none."""
+    """A scalar attribute as a plain Python value; None if it does not exist."""
     return audit.scalar(file, name)
 
 
@@ -67,23 +67,23 @@ def digest_of(path: Path, group: str = "/") -> str:
 def digest_of_group(group: h5py.Group) -> str:
     """Like `digest_of`, for a group of an open file and all groups below it."""
     prefix = group.name.rstrip("/") + "/"
-    found = {
+    variable_digests = {
         dataset.name.removeprefix(prefix): digests.of_dataset(dataset)
         for below in groups(group)
         for dataset in variables(below).values()
         if "volatile" not in dataset.attrs
     }
-    return digests.of_names(found)
+    return digests.of_names(variable_digests)
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[h5py.File]:
-    """The HDF5 file, or the reason why it is none."""
+    """Yield the open HDF5 file. Raises StudyError with the reason if it cannot be opened or read."""
     size = _require_hdf5(path)
     try:
         file = _open_hdf5(path)
     except audit.DAMAGE as error:
-        raise StudyError(f"{path}: is truncated or damaged ({size} bytes are there); {AGAIN}") from error
+        raise StudyError(f"{path}: is truncated or damaged (it has {size} bytes); {AGAIN}") from error
     with file:
         yield file
 
@@ -91,8 +91,9 @@ def _opened(path: Path) -> Iterator[h5py.File]:
 def _open_hdf5(path: Path) -> h5py.File:
     """Open with HDF5's usual lock if that works, else without: finished files never change.
 
-    Some cluster file systems have no locks. But HDF5 refuses two ways of locking one file in one process, silently
-    so for the sources of a virtual dataset, and users may have the file open in xarray: the usual way comes first.
+    Some cluster file systems have no locks. But HDF5 refuses to open one file in one process both with and without
+    locks, silently so for the sources of a virtual dataset, and users may have the file open in xarray: so the usual
+    way is tried first.
     """
     try:
         return h5py.File(path, "r")
@@ -101,7 +102,7 @@ def _open_hdf5(path: Path) -> h5py.File:
 
 
 def _require_hdf5(path: Path) -> int:
-    """Refuse what is not even the beginning of an HDF5 file, or is damaged. Returns the size in bytes."""
+    """Refuse a file that does not start like an HDF5 file, or is damaged. Returns its size in bytes."""
     try:
         state = path.stat()
         if not stat.S_ISREG(state.st_mode):
@@ -122,10 +123,10 @@ def _require_hdf5(path: Path) -> int:
     return state.st_size
 
 
-def _checked(path: Path, file: h5py.File, wanted: Mapping[str, object]) -> Virtual:
-    """Refuse a file that is not the one wanted, or not safe. Returns the sources of its virtual datasets."""
+def _checked(path: Path, file: h5py.File, required: Mapping[str, object]) -> Virtual:
+    """Refuse a file that is not the expected one, or not safe. Returns the sources of its virtual datasets."""
     try:
-        _require_identity(path, file, wanted)
+        _require_identity(path, file, required)
         if not is_sealed(path):
             raise StudyError(f"{path}: was changed after it was written, or cut short (its checksum is gone); {AGAIN}")
         return {dataset.name: audit.sources(dataset) for dataset in audit.require_safe(file)}
@@ -135,9 +136,9 @@ def _checked(path: Path, file: h5py.File, wanted: Mapping[str, object]) -> Virtu
         raise _damaged(path) from error
 
 
-def _require_identity(path: Path, file: h5py.File, wanted: Mapping[str, object]) -> None:
-    if (found := attribute_of(file, "format")) != FORMAT:
-        what = "no attribute format" if found is None else f"format {shown(found)}"
+def _require_identity(path: Path, file: h5py.File, required: Mapping[str, object]) -> None:
+    if (file_format := attribute_of(file, "format")) != FORMAT:
+        what = "no attribute format" if file_format is None else f"format {shown(file_format)}"
         raise StudyError(f"{path}: is not a file of this software ({what}, expected {FORMAT}); {AGAIN}")
     if (version := attribute_of(file, "format_version")) != FORMAT_VERSION:
         raise StudyError(
@@ -146,20 +147,20 @@ def _require_identity(path: Path, file: h5py.File, wanted: Mapping[str, object])
         )
     if attribute_of(file, "complete") != 1:
         raise StudyError(f"{path}: is not complete (its writer did not finish); {AGAIN}")
-    for name, value in wanted.items():
+    for name, value in required.items():
         _require_attribute(path, name, attribute_of(file, name), value)
 
 
-def _require_attribute(path: Path, name: str, found: object, wanted: object) -> None:
-    if found == wanted:
+def _require_attribute(path: Path, name: str, value: object, expected: object) -> None:
+    if value == expected:
         return
-    what = f"({name} {shown(found)}, expected {shown(wanted)})"
-    whose = "is from another study" if name.endswith("_id") else "is not the file wanted here"
+    what = f"({name} {shown(value)}, expected {shown(expected)})"
+    whose = "is from another study" if name.endswith("_id") else "is not the right file"
     raise StudyError(f"{path}: {whose} {what}; {AGAIN}")
 
 
 def _require_sources(path: Path, file: h5py.File, virtual: Virtual) -> None:
-    """Every shard that a virtual dataset takes values from is there, complete, of the same cell, and fits."""
+    """Require that every source of a virtual dataset exists, is complete, belongs to the same cell, and fits."""
     cell = attribute_of(file, "cell_id")
     shards = _shards_folder(path)
     for name in dict.fromkeys(source.file for sources in virtual.values() for source in sources):
@@ -175,7 +176,7 @@ def _require_sources(path: Path, file: h5py.File, virtual: Virtual) -> None:
 
 
 def _fits(shard: h5py.File, whole: h5py.Dataset, source: audit.Source) -> bool:
-    """Is the source the variable of the same name, with the rows that the ensemble takes from it?"""
+    """Return whether the source is the variable of the same name, with the rows that the ensemble takes from it."""
     part = shard.get(source.dataset)
     return (
         isinstance(part, h5py.Dataset)
@@ -186,7 +187,7 @@ def _fits(shard: h5py.File, whole: h5py.Dataset, source: audit.Source) -> bool:
 
 
 def _shards_folder(path: Path) -> Path:
-    """The shards folder of the study that a file belongs to: beside it or beside one of its parents."""
+    """The shards folder of the study that a file belongs to: next to the file or to one of its parents."""
     for parent in path.absolute().parents:
         if (parent / "shards").is_dir():
             return (parent / "shards").resolve()
@@ -198,7 +199,7 @@ def _damaged(path: Path) -> StudyError:
 
 
 def shown(value: object, limit: int = 200) -> str:
-    """A value from a file, fit for one line of a terminal: short, printable, 'none' if there is none."""
+    """A value from a file as a short printable text for one line of a terminal; 'none' for None."""
     if value is None:
         return "none"
     text = "".join(c if c.isprintable() else "?" for c in str(value))

@@ -1,7 +1,7 @@
-"""A checksum of the whole file, as its last line, so that damage is found before HDF5 parses it.
+"""A checksum of the whole file, as its last line, so that damage is detected before HDF5 parses it.
 
-HDF5 ignores what follows its last object, so every reader still opens the file. Not all of HDF5's own metadata has a
-checksum, and the library may crash on what has not.
+HDF5 ignores bytes after its last object, so every reader still opens the file. Not all of HDF5's own metadata has a
+checksum, and the library may crash on damaged metadata without one.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ BLOCK = 1 << 20
 
 
 def seal(data: bytes) -> bytes:
-    """What to write after the data: a line "rnnlimits sha256 <64 hexadecimal digits>"."""
+    """The line to write after the data: "rnnlimits sha256 <64 hexadecimal digits>"."""
     return _line(hashlib.sha256(data))
 
 
 def is_sealed(path: Path) -> bool:
-    """Does the file end with a seal, whatever it says? Raises OSError if it cannot be read."""
+    """Return whether the file ends with a seal, valid or not. Raises OSError if it cannot be read."""
     return _tail(path).startswith(MARK)
 
 
 def is_whole(path: Path) -> bool:
-    """Are the file's bytes the ones that were sealed? Reads all of it. Raises OSError if it cannot be read."""
+    """Return whether the seal matches the file's bytes, all of which are read. Raises OSError if it cannot be read."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         left = max(0, path.stat().st_size - LENGTH)

@@ -1,7 +1,7 @@
-"""HDF5 files of this project: written whole or not at all, read only when complete and safe.
+"""HDF5 files of this project: written completely or not at all, read only when complete and safe.
 
-The format is documented field by field in docs/format.md. This module is the door: variables.py says how a value is
-stored, reading.py what is refused, durable.py how bytes reach the disk.
+The format is documented field by field in docs/format.md. This module is the entry point: variables.py defines how a
+value is stored, reading.py what is refused, durable.py how bytes reach the disk.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ def atomic_h5(path: Path, kind: str, attrs: Mapping[str, object]) -> Iterator[h5
     """
     path = Path(path)
     durable.require_folder(path)
-    # Built in memory and written as plain bytes: HDF5 that meets a full disk fails a second time when it closes, from
-    # a destructor and with a text of its own, while os.write gives one ordinary error. Files are at most some
-    # hundred MB, and what a file holds was in memory anyway.
+    # Built in memory and written as plain bytes: on a full disk HDF5 fails a second time when it closes, in a
+    # destructor and with a message of its own, whereas os.write raises one ordinary error. Files have at most some
+    # hundred MB, and their content was in memory anyway.
     with h5py.File(uuid4().hex, "w", driver="core", backing_store=False, libver=LIBVER, track_order=True) as file:
         set_attributes(file, {"format": FORMAT, "format_version": FORMAT_VERSION, "kind": kind, **attrs})
         yield file

@@ -35,10 +35,10 @@ def put(
 ) -> h5py.Dataset:
     """Add a variable to a file (or group) opened by `atomic_h5`.
 
-    data: numbers, booleans (stored as uint8) or text, one axis for each of `dims`; a variable named as its only
+    data: numbers, booleans (stored as uint8) or text, one axis for each of `dims`; a variable with the name of its only
     dimension is that dimension's coordinate. volatile: differs from run to run (a timing), so it gets no digest.
-    compress: try to, which takes longer than writing.
-    Raises ValueError or TypeError on what is a mistake in the calling code.
+    compress: try to compress, which takes longer than writing.
+    Raises ValueError or TypeError for a mistake in the calling code.
     """
     values = _storable(data)
     _check_dims(file, name, values.shape, dims)
@@ -72,7 +72,7 @@ def _attribute(name: str, value: object) -> Any:
     if isinstance(value, float | np.floating):
         return np.float64(value)
     if isinstance(value, str | Path):
-        # A command line may hold bytes that are no UTF-8.
+        # A command line may contain bytes that are not UTF-8.
         return str(value).encode("utf-8", "replace").decode()
     if isinstance(value, Mapping):
         return json.dumps(value, sort_keys=True)
@@ -83,7 +83,7 @@ def _attribute(name: str, value: object) -> Any:
 
 
 def _storable(data: ArrayLike) -> NDArray[Any]:
-    """As it is stored: little-endian numbers, booleans as uint8, text as an object array of str."""
+    """The array as stored: little-endian numbers, booleans as uint8, text as an object array of str."""
     values = np.asarray(data)
     if values.dtype.kind == "b":
         return values.astype(np.uint8)
@@ -95,17 +95,17 @@ def _storable(data: ArrayLike) -> NDArray[Any]:
 
 
 def _check_dims(group: h5py.Group, name: str, shape: tuple[int, ...], dims: tuple[str, ...]) -> None:
-    """One name for each axis, none twice, and the length that other variables of the group give it."""
+    """Require one name for each axis, no name twice, and lengths that agree with other variables of the group."""
     if len(dims) != len(shape) or len(set(dims)) != len(dims):
         raise ValueError(f"{name}: dims {dims} do not name the axes of an array of shape {shape}")
-    known = _dimension_lengths(group)
+    lengths = _dimension_lengths(group)
     for dim, length in zip(dims, shape, strict=True):
-        if known.setdefault(dim, length) != length:
-            raise ValueError(f"{name}: dimension {dim} has length {length} here, {known[dim]} elsewhere")
+        if lengths.setdefault(dim, length) != length:
+            raise ValueError(f"{name}: dimension {dim} has length {length} here, {lengths[dim]} elsewhere")
 
 
 def _storage(values: NDArray[Any]) -> dict[str, Any]:
-    """Chunks by the first dimension for arrays worth it, compressed if that pays (noise hardly shrinks)."""
+    """Chunks along the first dimension for large arrays, compressed if that pays (noise hardly shrinks)."""
     if values.ndim == 0 or values.dtype.kind == "O" or values.nbytes <= COMPRESS_ABOVE:
         return {}
     rows = max(1, min(len(values), CHUNK_BYTES * len(values) // values.nbytes))
@@ -114,7 +114,7 @@ def _storage(values: NDArray[Any]) -> dict[str, Any]:
 
 
 def _compresses(values: NDArray[Any]) -> bool:
-    """Try it on a piece from the middle, with the bytes shuffled as HDF5 does."""
+    """Return whether a piece from the middle compresses, with the bytes shuffled as HDF5 does."""
     flat = values.ravel()
     count = COMPRESS_ABOVE // values.itemsize
     start = max(0, (flat.size - count) // 2)
@@ -131,7 +131,7 @@ def dims_of(dataset: h5py.Dataset) -> tuple[str, ...]:
 
 
 def values_of(dataset: h5py.Dataset) -> NDArray[Any]:
-    """All values of a variable as they were put: numbers, or an object array of str."""
+    """All values of a variable as they were written: numbers, or an object array of str."""
     return np.asarray(dataset.asstr()[()] if dataset.dtype.kind == "O" else dataset[()], dtype=dataset.dtype)
 
 
@@ -149,7 +149,7 @@ def groups(group: h5py.Group) -> Iterator[h5py.Group]:
 
 
 def _dimension_lengths(group: h5py.Group) -> dict[str, int]:
-    """Length of each dimension that the variables written so far have named."""
+    """Length of each dimension used by the variables written so far."""
     return {
         dim: length
         for dataset in variables(group).values()
@@ -160,7 +160,7 @@ def _dimension_lengths(group: h5py.Group) -> dict[str, int]:
 def attach_scales(file: h5py.File) -> None:
     """Turn the dimension names into HDF5 dimension scales, which is where netCDF and xarray look for them.
 
-    Done last, because variables may be put before the coordinates of their dimensions.
+    This is done last, because variables may be written before the coordinates of their dimensions.
     """
     for group in groups(file):
         for dim, length in _dimension_lengths(group).items():
@@ -179,5 +179,5 @@ def _attach(group: h5py.Group, dataset: h5py.Dataset) -> None:
     if not dataset.is_scale:
         for axis, dim in zip(dataset.dims, dims_of(dataset), strict=True):
             axis.attach_scale(group[dim])
-    if LABELS in dataset.attrs:  # netCDF knows no such attribute and would show it to users
+    if LABELS in dataset.attrs:  # netCDF does not know this attribute and would show it to users
         del dataset.attrs[LABELS]

@@ -16,7 +16,7 @@ class BinnedMean:
         self._sum = be.array(np.zeros((replicas, bins)))
 
     def add(self, first: int, squared_error: Array) -> None:
-        """Squared errors (R, steps) of the steps from `first` on, an array of the back end."""
+        """Add squared errors (R, steps) of the steps starting at `first`, an array of the back end."""
         steps = squared_error.shape[1]
         edges = np.clip(self._edges - first, 0, steps)
         for bin_ in np.flatnonzero(np.diff(edges)):
@@ -24,7 +24,7 @@ class BinnedMean:
 
     @property
     def sums(self) -> Array:
-        """What was added so far (R, bins): a copy, NumPy's array."""
+        """The sums so far (R, bins): a copy, as a NumPy array."""
         return np.array(self._be.numpy(self._sum))
 
     @sums.setter
@@ -32,5 +32,5 @@ class BinnedMean:
         self._sum = self._be.array(np.array(values))
 
     def mean(self) -> Array:
-        """(R, bins), NumPy's array."""
+        """Averages (R, bins), as a NumPy array."""
         return np.asarray(self._be.numpy(self._sum) / np.diff(self._edges))

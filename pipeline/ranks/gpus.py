@@ -1,4 +1,4 @@
-"""Which rank works on which GPU: a function of the environment and of what it sees, and the map as one line."""
+"""Assignment of ranks to GPUs, from the environment and the visible devices, and a line that shows it."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from rnnlimits.base.errors import StudyError
 from rnnlimits.kernels import gpu_count
 
-# A rank's number among those of its node, as launchers say it. MPI's own first: where mpiexec runs inside a Slurm job,
-# SLURM_LOCALID is that of the process that called mpiexec, 0 for all. PMIx has no variable for it.
+# A rank's number on its node, as launchers set it. MPI's own variables come first: where mpiexec runs inside a Slurm
+# job, SLURM_LOCALID is that of the process that called mpiexec, 0 for all ranks. PMIx has no variable for it.
 LOCAL_RANK_VARIABLES = (
     "MPI_LOCALRANKID",  # Hydra: mpiexec of MPICH and Intel MPI
     "OMPI_COMM_WORLD_LOCAL_RANK",  # Open MPI
@@ -22,29 +22,29 @@ LOCAL_RANK_VARIABLES = (
 
 
 def local_rank(environment: Mapping[str, str], split: int) -> int:
-    """The rank's number on its node: what the launcher says, else `split`, its rank among those that share memory.
+    """The rank's number on its node: from the launcher, else `split`, its rank among those that share memory.
 
     Raises StudyError for a variable that is not a whole number.
     """
     for name in LOCAL_RANK_VARIABLES:
         if name in environment:
-            return _whole(name, environment[name])
+            return _whole_number(name, environment[name])
     return split
 
 
-def _whole(name: str, text: str) -> int:
+def _whole_number(name: str, text: str) -> int:
     if not (text.isascii() and text.isdigit()):
         raise StudyError(f"{name} is {text!r}; allowed: a whole number, the rank's number on its node; unset it")
     return int(text)
 
 
 def choose(environment: Mapping[str, str], visible: int, split: int) -> int:
-    """Index of the GPU, among the `visible` (at least 1) of this rank, that it works on. Raises as local_rank does."""
+    """Index of the GPU that this rank uses among its `visible` (at least 1) ones. Raises as local_rank does."""
     return local_rank(environment, split) % visible
 
 
 def own(backend: str, environment: Mapping[str, str], split: int) -> int | None:
-    """Index of the GPU that this rank works on with a back end, None if that uses none here.
+    """Index of the GPU that this rank uses with a back end; None if the back end does not use a GPU here.
 
     Raises as gpu_count and local_rank do.
     """
@@ -54,12 +54,12 @@ def own(backend: str, environment: Mapping[str, str], split: int) -> int | None:
 
 @dataclass(frozen=True)
 class Seat:
-    """Where one rank works. Slurm may show each rank one GPU, always number 0: only `identity` tells GPUs apart."""
+    """The GPU of one rank. Slurm may show each rank one GPU, always number 0: only `identity` distinguishes GPUs."""
 
     node: str
     index: int
-    device: str  # what the vendor calls it
-    identity: str  # the same for two ranks on one node exactly if they share the GPU
+    device: str  # the vendor's name
+    identity: str  # equal for two ranks on one node if and only if they share the GPU
 
     @property
     def bus(self) -> str:
@@ -68,26 +68,26 @@ class Seat:
 
 
 def groups(seats: Sequence[Seat]) -> dict[tuple[str, str], list[int]]:
-    """Ranks by the GPU they work on, (node, identity), in the order of their first ranks; seats: one for each rank."""
-    found: dict[tuple[str, str], list[int]] = {}
+    """Ranks for each GPU (node, identity), in the order of their first ranks; seats: one for each rank."""
+    ranks_of: dict[tuple[str, str], list[int]] = {}
     for rank, seat in enumerate(seats):
-        found.setdefault((seat.node, seat.identity), []).append(rank)
-    return found
+        ranks_of.setdefault((seat.node, seat.identity), []).append(rank)
+    return ranks_of
 
 
 def describe(seats: Sequence[Seat]) -> str:
-    """The map in one line: `rank 0: node7 GPU 0 (NVIDIA H100); ranks 1-3: ...`; seats: one for each rank."""
+    """The assignment in one line: `rank 0: node7 GPU 0 (NVIDIA H100); ranks 1-3: ...`; seats: one for each rank."""
     shared = groups(seats)
     labels = [f"{seats[ranks[0]].node} GPU {seats[ranks[0]].index}" for ranks in shared.values()]
     parts = []
     for ranks, label in zip(shared.values(), labels, strict=True):
-        which = f", {seats[ranks[0]].bus}" if labels.count(label) > 1 else ""  # one number, two GPUs
+        which = f", {seats[ranks[0]].bus}" if labels.count(label) > 1 else ""  # two GPUs with the same number
         parts.append(f"{name_ranks(ranks)}: {label} ({seats[ranks[0]].device}{which})")
     return "; ".join(parts)
 
 
 def sharing(seats: Sequence[Seat]) -> str | None:
-    """A warning if several ranks work on one GPU, else None; seats: one for each rank."""
+    """A warning if several ranks share a GPU, else None; seats: one for each rank."""
     crowd = max(groups(seats).values(), key=len)
     if len(crowd) == 1:
         return None
@@ -95,7 +95,7 @@ def sharing(seats: Sequence[Seat]) -> str | None:
 
 
 def name_ranks(ranks: Sequence[int]) -> str:
-    """Increasing rank numbers for people: `rank 3`, `ranks 0-3, 8`."""
+    """Increasing rank numbers in short form: `rank 3`, `ranks 0-3, 8`."""
     runs: list[list[int]] = []
     for rank in ranks:
         if runs and rank == runs[-1][-1] + 1:

@@ -1,4 +1,4 @@
-"""Work shared out over MPI ranks: blocks from a common counter, and all ranks stop together when one fails."""
+"""Distribution of work over MPI ranks: blocks from a shared counter; all ranks stop together when one fails."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ Result = TypeVar("Result")
 Tick = Callable[[int], None]
 
 GRACE_SECONDS = 6.0  # how long the others may take to notice a failure before the whole job is aborted
-SILENT_SECONDS = 120.0  # without a sign of any rank that still works, until those that wait for it take it for dead
-ENDING_SECONDS = 12.0  # how long, once all are asked to end, until the next of the others has saved its work
-DRAIN_SECONDS = 1.0  # between last words and an abort: mpiexec drops what it has not passed on yet
-TICK_SECONDS = 0.1  # between what a rank tells the others, and hears from them
-PUSH_SECONDS = 0.001  # between two looks into MPI of rank 0, for ranks of other nodes
-IDLE_SECONDS = 0.02  # between two looks of a rank that waits
+SILENT_SECONDS = 120.0  # without a sign of life from the ranks that still work, after which waiting ranks give up
+ENDING_SECONDS = 12.0  # after a request to end: longest time between two ranks that finish saving their work
+DRAIN_SECONDS = 1.0  # between the last message and an abort: mpiexec drops output that it has not forwarded yet
+TICK_SECONDS = 0.1  # between two exchanges of a rank with the others
+PUSH_SECONDS = 0.001  # between two calls of MPI by rank 0, on which ranks of other nodes wait
+IDLE_SECONDS = 0.02  # between two checks by a waiting rank
 
 
 def abort(comm: MPI.Intracomm, words: str) -> None:
-    """Say why on stderr, then end all ranks with exit code 1."""
+    """Print the reason on stderr, then end all ranks with exit code 1."""
     print(words, file=sys.stderr, flush=True)
     time.sleep(DRAIN_SECONDS)
     comm.Abort(1)
@@ -52,9 +52,9 @@ class RankFailed(Exception):
 
 
 class Stopped(Exception):
-    """Leave the work where it is: a rank failed, or, `in_peace`, one was asked to end.
+    """Stop the current work because a rank failed or, if `in_peace`, because one was asked to end.
 
-    saved: what of the work is not lost, in its unit, noted by whoever saves it while this passes.
+    saved: the amount of work that was saved, in its unit; set by the code that saves it while this propagates.
     """
 
     def __init__(self, in_peace: bool) -> None:
@@ -64,28 +64,28 @@ class Stopped(Exception):
 
 
 class Ended(SystemExit):
-    """All ranks end because one was asked to by a signal, with the exit code that the signal stands for."""
+    """All ranks end because one received a signal; the exit code is that of the signal."""
 
     def __init__(self, number: int) -> None:
         super().__init__(128 + number)
 
 
 class Counts(NamedTuple):
-    """What all ranks share: blocks taken; work done, and done by an earlier run; the others see below."""
+    """Values shared by all ranks: blocks taken; work done, and done by an earlier run; for the others see below."""
 
     next: int
     done: int
     resumed: int
-    stop: int  # failures, and, times END, ranks that were asked to end
-    finished: int  # ranks
-    signs: int  # of life
+    stop: int  # failed ranks, plus END times the ranks that were asked to end
+    finished: int  # finished ranks
+    signs: int  # signs of life
 
 
 FAILURE, END = 1, 1 << 32
 
 
 class Counters:
-    """A few integers on rank 0 that every rank reads and adds to, one-sided, while others compute."""
+    """A few integers on rank 0 that every rank reads and increments, one-sided, while others compute."""
 
     def __init__(self, comm: MPI.Intracomm) -> None:
         from mpi4py import MPI
@@ -119,9 +119,9 @@ class Counters:
 
 
 class _Push:
-    """A thread that enters MPI now and then: a rank of another node waits for that, and rank 0 may be computing.
+    """A thread that enters MPI regularly: operations of ranks on other nodes wait for that while rank 0 computes.
 
-    Measured without it: whole seconds for one operation, as long as rank 0 takes from one tick to the next.
+    Without it one operation took whole seconds, the time that rank 0 needs from one tick to the next.
     """
 
     def __init__(self, comm: MPI.Intracomm) -> None:
@@ -173,7 +173,7 @@ def rank_on_node(comm: MPI.Intracomm) -> int:
 
 
 def on_root(comm: MPI.Intracomm, work: Callable[[], Result]) -> Result:
-    """What `work` returns on rank 0, on every rank; what it raises there, raised on every rank."""
+    """Do `work` on rank 0 and return its result, or raise its exception, on every rank. Collective."""
     outcome: tuple[Any, str | None, bool] = (None, None, False)
     if comm.rank == 0:
         outcome = _attempt(work)
@@ -184,14 +184,14 @@ def on_root(comm: MPI.Intracomm, work: Callable[[], Result]) -> Result:
 
 
 def together(comm: MPI.Intracomm, work: Callable[[], Result]) -> Result:
-    """What `work` returns, done on every rank; if it raises on one rank, the same is raised on all. Collective."""
+    """Do `work` on every rank and return its result; if it raises on one rank, raise the same on all. Collective."""
     result, error, is_defect = _attempt(work)
     _raise_first(comm, comm.allgather((error, is_defect)))
     return result  # type: ignore[return-value]
 
 
 def _raise_first(comm: MPI.Intracomm, failures: Sequence[tuple[str | None, bool]]) -> None:
-    """Raise what the first failed rank raised; failures: for each rank its error and whether that is a defect."""
+    """Raise the error of the first failed rank; failures: for each rank its error and whether it is a defect."""
     for rank, (error, is_defect) in enumerate(failures):
         if error is not None:
             raise RankFailed(f"rank {rank} of {comm.size} failed:\n{error}") if is_defect else StudyError(error)
@@ -215,33 +215,33 @@ def _attempt(work: Callable[[], Result]) -> tuple[Result | None, str | None, boo
 
 
 class Ticker:
-    """Tells of work done, of one rank to all, and of what another rank or a signal wants: see `each_block`."""
+    """Exchange of one rank with the others: progress, and requests by other ranks or signals. See `each_block`."""
 
-    def __init__(self, counters: Counters, asked: Asked, shown: Progress | None, ranks: int) -> None:
+    def __init__(self, counters: Counters, asked: Asked, display: Progress | None, ranks: int) -> None:
         self.asked = asked
-        self._counters, self._shown, self._ranks = counters, shown, ranks
-        self._passed_on, self._amount, self._told = False, 0, -math.inf
+        self._counters, self._display, self._ranks = counters, display, ranks
+        self._forwarded, self._amount, self._published = False, 0, -math.inf
         self._launcher = os.getppid()
 
     @property
     def orphaned(self) -> bool:
-        """Whether what started this rank (a node's slurmstepd or proxy of mpiexec) has died."""
+        """Whether the launcher of this rank (the node's slurmstepd or proxy of mpiexec) has died."""
         return self._ranks > 1 and os.getppid() != self._launcher
 
     def __call__(self, amount: int) -> None:
-        """`amount` more was done. Raises Stopped if the work is to be left."""
+        """Report that `amount` more was done. Raises Stopped if the work is to be stopped."""
         self._amount += amount
         self._hear()
-        if time.monotonic() - self._told >= TICK_SECONDS:
+        if time.monotonic() - self._published >= TICK_SECONDS:
             self.tell(signs=1)
 
     def resumed(self, amount: int) -> None:
-        """`amount` was done by an earlier run."""
+        """Report that `amount` was done by an earlier run."""
         self._counters.exchange(resumed=amount, done=amount)
 
     def tell(self, **added: int) -> Counts:
-        """Tell the others at once what was done, and add to the counters; returns them. Raises Stopped as above."""
-        done, self._amount, self._told = self._amount, 0, time.monotonic()
+        """Publish the work done at once, and add to the counters; returns them. Raises Stopped as above."""
+        done, self._amount, self._published = self._amount, 0, time.monotonic()
         now = self._counters.exchange(done=done, **added)
         self._show(now)
         if now.stop:
@@ -249,7 +249,7 @@ class Ticker:
         return now
 
     def look(self) -> Counts:
-        """Pass a SIGTERM on to all ranks, and show where the work is."""
+        """Forward a SIGTERM to all ranks, and show the progress."""
         self._hear()
         done, self._amount = self._amount, 0
         now = self._counters.exchange(done=done)
@@ -258,25 +258,25 @@ class Ticker:
 
     def finish(self) -> None:
         """Show the last line."""
-        if self._shown is not None:
+        if self._display is not None:
             now = self._counters.exchange()
-            self._shown.finish(now.done, now.resumed)
+            self._display.finish(now.done, now.resumed)
 
     def _hear(self) -> None:
-        if self.orphaned:  # nobody would see this rank's end, and its MPI_Finalize would hang
+        if self.orphaned:  # nothing would notice the end of this rank, and its MPI_Finalize would hang
             self.asked.end = signal.SIGTERM
-        if self.asked.end and not self._passed_on:
-            self._passed_on, self._told = True, -math.inf
+        if self.asked.end and not self._forwarded:
+            self._forwarded, self._published = True, -math.inf
             self._counters.exchange(stop=END)
 
     def _show(self, now: Counts) -> None:
-        if self._shown is not None:
-            self._shown.update(now.done, now.resumed)
+        if self._display is not None:
+            self._display.update(now.done, now.resumed)
 
 
 @dataclass(frozen=True)
 class _Outcome:
-    """How one rank's share ended."""
+    """The outcome of one rank's share of the work."""
 
     error: str | None
     is_defect: bool
@@ -291,34 +291,34 @@ def each_block(
     """Call work(index, tick) once for every block, on whichever rank is free, the largest first. Collective.
 
     sizes: work of each block in `unit`s; `tick(amount)` reports progress from inside and must be called at least
-    every second or so: it is where a rank learns that another one failed, or that one was asked to end, and leaves by
-    Stopped, on the way of which work may be saved. Raises on every rank what one rank raised; Ended after a signal.
+    every second or so: there a rank learns that another one failed, or that one was asked to end, and raises Stopped;
+    work may be saved while that propagates. An exception of one rank is raised on every rank; Ended after a signal.
     """
     order = sorted(range(len(sizes)), key=lambda index: -sizes[index])
-    with signals.heard() as asked, Counters(comm) as counters:
-        shown = Progress(label, sum(sizes), unit) if comm.rank == 0 else None
-        tick = Ticker(counters, asked, shown, comm.size)
+    with signals.heard() as requests, Counters(comm) as counters:
+        display = Progress(label, sum(sizes), unit) if comm.rank == 0 else None
+        tick = Ticker(counters, requests, display, comm.size)
         saved, error, is_defect = _attempt(lambda: _take_blocks(order, work, tick))
         counters.exchange(finished=1, stop=0 if error is None else FAILURE)
         _wait(comm, tick, error)
-        outcomes = comm.allgather(_Outcome(error, is_defect, saved or 0, asked.end, tick.orphaned))
+        outcomes = comm.allgather(_Outcome(error, is_defect, saved or 0, requests.end, tick.orphaned))
         number = max(outcome.asked_to_end for outcome in outcomes)
-        asked.answered = number > 0
-        if not asked.answered and not any(outcome.error for outcome in outcomes):
+        requests.answered = number > 0
+        if not requests.answered and not any(outcome.error for outcome in outcomes):
             tick.finish()
     _raise_first(comm, [(outcome.error, outcome.is_defect) for outcome in outcomes])
     orphans = [rank for rank, outcome in enumerate(outcomes) if outcome.orphaned]
     if orphans:
         _leave_orphaned(comm, orphans, label)
-    if asked.answered:
+    if requests.answered:
         _end(comm, number, label, f"{sum(outcome.saved for outcome in outcomes):.4g} {unit}")
 
 
 def _leave_orphaned(comm: MPI.Intracomm, orphans: Sequence[int], label: str) -> None:
-    """Abort, because MPI cannot end in order without its launcher; rank 0 says why while the others wait."""
+    """Abort, because MPI cannot end normally without its launcher; rank 0 prints the reason while the others wait."""
     if comm.rank == 0:
         progress.say(
-            f"rnnlimits: {label}: what started rank {orphans[0]} of {comm.size} has died (its node's slurmstepd or "
+            f"rnnlimits: {label}: the launcher of rank {orphans[0]} of {comm.size} has died (its node's slurmstepd or "
             "proxy of mpiexec); unfinished blocks are saved; the same command continues"
         )
     time.sleep(DRAIN_SECONDS)
@@ -335,7 +335,7 @@ def _end(comm: MPI.Intracomm, number: int, label: str, saved: str) -> None:
 
 
 def _take_blocks(order: Sequence[int], work: Callable[[int, Ticker], None], tick: Ticker) -> int:
-    """Work until nothing is left, or to be left; returns what was saved of a block that was left."""
+    """Work until no blocks remain or the work is stopped; returns the amount saved of an unfinished block."""
     try:
         while (turn := tick.tell(next=1, signs=1).next) < len(order):
             work(order[turn], tick)
@@ -345,11 +345,11 @@ def _take_blocks(order: Sequence[int], work: Callable[[int, Ticker], None], tick
 
 
 def _wait(comm: MPI.Intracomm, tick: Ticker, error: str | None) -> None:
-    """Until all ranks have finished. One that failed, or was asked to end, aborts those that do not follow in time."""
-    seen, since, signs, heard = (0, 0), time.monotonic(), 0, time.monotonic()
+    """Wait until all ranks have finished. A rank that failed or was asked to end aborts those that do not follow."""
+    last, since, signs, heard = (0, 0), time.monotonic(), 0, time.monotonic()
     while (now := tick.look()).finished < comm.size:
-        if error is None and seen != (now.finished, tick.asked.end):
-            seen, since = (now.finished, tick.asked.end), time.monotonic()
+        if error is None and last != (now.finished, tick.asked.end):
+            last, since = (now.finished, tick.asked.end), time.monotonic()
         if now.signs != signs:
             signs, heard = now.signs, time.monotonic()
         waited, silent, left = time.monotonic() - since, time.monotonic() - heard, comm.size - now.finished

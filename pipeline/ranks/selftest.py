@@ -1,4 +1,4 @@
-"""Known answers for a back end: published random words, a short training against the definition, and its speed."""
+"""Self-test of a back end: published random words, a short training against the definition, and its speed."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ PUBLISHED = (
     "ffffffff ffffffff ffffffff ffffffff ffffffff ffffffff 408f276d 41c83b0e a20bc7c6 6d5451fd",
     "243f6a88 85a308d3 13198a2e 03707344 a4093822 299f31d0 d16cfe09 94fdcceb 5001e420 24126ea1",
 )
-# Far above the rounding of a short training (about 1e-15 and 1e-7), far below what a mistake makes.
+# Far above the rounding errors of a short training (about 1e-15 and 1e-7), far below the effect of a mistake.
 BOUNDS = {"float64": 1e-12, "float32": 1e-4}
 STEPS = 256
 SMALL = Training(width=100, dimension=2, beta=0.75, steps_per_time=100, depth=2)
 TIMED = Training(width=1024, dimension=1, beta=0.75, steps_per_time=1024)
-REPLICAS = {"cuda": 512}  # enough to fill it; a core needs few
+REPLICAS = {"cuda": 512}  # enough to fill a GPU; a core needs few
 FEW = 8
 SECONDS = 0.3
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One precision of one back end: its worst difference from the definition, and unit-steps per second."""
+    """Result for one precision of one back end: the worst difference from the definition, and unit-steps per second."""
 
     precision: str
     difference: float
@@ -42,18 +42,18 @@ class Trial:
 
 
 def philox_agrees(be: Backend) -> bool:
-    """Whether the random words are the published ones."""
+    """Return whether the random words are the published ones."""
     words = np.array([[int(word, 16) for word in line.split()] for line in PUBLISHED], dtype=np.uint32)
     answers = [be.philox(w[None, :4], (int(w[4]), int(w[5]))) for w in words]
     return all(np.array_equal(be.numpy(answer)[0], w[6:]) for answer, w in zip(answers, words, strict=True))
 
 
 def try_training(be: Backend, precision: str, seconds: float = SECONDS) -> Trial:
-    """A short training in one precision against the NumPy definition; its speed is measured for `seconds`."""
+    """Compare a short training in one precision with the NumPy definition, and measure its speed for `seconds`."""
     training = replace(SMALL, precision=precision)
     ours, theirs = (_outcome(one, training) for one in (be, cast(Backend, reference)))
     differences = [np.abs(a - b).max() / max(1.0, np.abs(b).max()) for a, b in zip(ours, theirs, strict=True)]
-    worst = float(np.max(differences))  # a NaN is the worst
+    worst = float(np.max(differences))  # NaN if any is NaN
     return Trial(precision, worst, _speed(be, replace(TIMED, precision=precision), seconds))
 
 
@@ -68,7 +68,7 @@ def _filled(be: Backend, training: Training, replicas: int) -> tuple[Trainer, Ar
 
 
 def _outcome(be: Backend, training: Training) -> list[Array]:
-    """All that two trained replicas show: squared errors, outputs, memory, drifts."""
+    """Everything that two trained replicas return: squared errors, outputs, memory, drifts."""
     trainer, x, y = _filled(be, training, 2)
     squared_error = be.numpy(trainer.run(x, y))
     trainer.settle()
@@ -83,6 +83,6 @@ def _speed(be: Backend, training: Training, seconds: float) -> float:
     best, end = np.inf, time.perf_counter() + seconds
     while time.perf_counter() < end:
         started = time.perf_counter()
-        be.numpy(trainer.run(x, y))  # waits for a device
+        be.numpy(trainer.run(x, y))  # waits until a device has finished
         best = min(best, time.perf_counter() - started)
     return replicas * training.width * STEPS / best

@@ -1,4 +1,4 @@
-"""How to cite this software, from an installed copy as well: what CITATION.cff says (a test compares the two)."""
+"""How to cite this software, also from an installed copy: the content of CITATION.cff (a test compares the two)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ RELEASED = "2026-11-21"
 
 
 class Paper(NamedTuple):
-    """An article whose theory is measured."""
+    """An article whose theory the software measures."""
 
     authors: str
     title: str
@@ -36,7 +36,7 @@ PAPERS = (
 
 
 def bibtex() -> str:
-    """An entry for this software."""
+    """A BibTeX entry for this software."""
     fields = {
         "author": f"{{{AUTHORS}}}",
         "title": f"{{{TITLE}}}",

@@ -1,4 +1,4 @@
-"""The table of costs, in words."""
+"""The table of costs, as text."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rnnlimits.report.plots import Link
 
 @dataclass(frozen=True)
 class CostRow:
-    """A line of the table of costs, in words."""
+    """A line of the table of costs, as text."""
 
     link: Link | None
     replicas: str
@@ -25,12 +25,12 @@ class CostRow:
     gpus: str
 
 
-def cost_rows(layout: StudyFolder, found: Sequence[Cost]) -> tuple[list[CostRow], CostRow, str]:
+def cost_rows(layout: StudyFolder, costs: Sequence[Cost]) -> tuple[list[CostRow], CostRow, str]:
     """A line for each ensemble, the total, and the total in a sentence."""
-    whole = total(found)
-    smallest = min((time for cost in found for time in (cost.core_seconds, cost.gpu_seconds) if time), default=0.0)
-    lines = [_cost_row(layout, cost, smallest) for cost in found]
-    return lines, _cost_row(layout, whole, smallest), _spent(whole)
+    overall = total(costs)
+    smallest = min((time for cost in costs for time in (cost.core_seconds, cost.gpu_seconds) if time), default=0.0)
+    lines = [_cost_row(layout, cost, smallest) for cost in costs]
+    return lines, _cost_row(layout, overall, smallest), _spent(overall)
 
 
 def _cost_row(layout: StudyFolder, cost: Cost, smallest: float) -> CostRow:
@@ -41,12 +41,12 @@ def _cost_row(layout: StudyFolder, cost: Cost, smallest: float) -> CostRow:
     return CostRow(link, replicas, grouped(cost.shards), size_text(cost.bytes), cores, gpus)
 
 
-def _spent(whole: Cost) -> str:
-    times = ((whole.core_seconds or 0.0, "core"), (whole.gpu_seconds or 0.0, "GPU"))
+def _spent(overall: Cost) -> str:
+    times = ((overall.core_seconds or 0.0, "core"), (overall.gpu_seconds or 0.0, "GPU"))
     parts = [
         f"{duration(seconds)} of one {worker} ({short(seconds / 3600)} {worker}-hours)"
         for seconds, worker in times
         if seconds
     ]
     spent = f"The networks took {' and '.join(parts)}" if parts else "No times were recorded"
-    return f"{spent}; {grouped(whole.shards)} shards hold {size_text(whole.bytes)}."
+    return f"{spent}; {grouped(overall.shards)} shards hold {size_text(overall.bytes)}."

@@ -1,4 +1,4 @@
-"""One sentence of what was measured and what came out."""
+"""One sentence that summarises the measurement and its result."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the rates come from, and what computed the networks."""
+"""Origin of the rates, and the hardware and software that computed the networks."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ def provenance(layout: StudyFolder, spent: Sequence[Cost]) -> list[tuple[str, st
     """Where the rates come from, and what computed the networks. Raises StudyError for a file at fault."""
     keys = (*SOFTWARE, "backend", "study_id", "seed", "precision")
     with open_complete(layout.rates_h5, "rates") as file:
-        found = {key: str(value) if (value := attribute_of(file, key)) is not None else "unknown" for key in keys}
+        attributes = {key: str(value) if (value := attribute_of(file, key)) is not None else "unknown" for key in keys}
     backends = sorted({name for cost in spent for name in cost.backends})
     devices = sorted({name for cost in spent for name in cost.devices})
     return [
-        ("Software", f"rnnlimits {found['software_version']}"),
-        *((label, found[key]) for key, label in SHOWN.items()),
-        ("Rates computed by", found["backend"]),
+        ("Software", f"rnnlimits {attributes['software_version']}"),
+        *((label, attributes[key]) for key, label in SHOWN.items()),
+        ("Rates computed by", attributes["backend"]),
         ("Networks computed by", ", ".join(backends) or "unknown"),
         ("On", ", ".join(devices) or "unknown"),
-        ("Study identity", found["study_id"]),
-        ("Seed", found["seed"]),
-        ("Precision", found["precision"]),
+        ("Study identity", attributes["study_id"]),
+        ("Seed", attributes["seed"]),
+        ("Precision", attributes["precision"]),
     ]

@@ -1,4 +1,4 @@
-"""The page itself: everything that it shows, laid out by page/report.html.j2 in one file that needs no other."""
+"""The report page: its content, laid out by page/report.html.j2 in one self-contained file."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ GLYPHS: Mapping[Verdict, str] = {"consistent": "●", "inconsistent": "▲", "un
 def run(subject: Subject) -> Path:
     """Write the report of a finished study into its folder; returns its path.
 
-    The same results give the same bytes. Raises StudyError for a file that is missing, damaged or of another study.
+    Equal results give equal bytes. Raises StudyError for a file that is missing, damaged or of another study.
     """
     text, path = page(subject), subject.layout.report
     durable.require_folder(path)
@@ -74,20 +74,20 @@ def _plots(subject: Subject, rates: Sequence[Rate]) -> list[Plot]:
 
 def _words(subject: Subject, rates: Sequence[Rate]) -> Mapping[str, Any]:
     """What the template says in words and tables."""
-    shown = [rate for rate in rates if not rate.single]
+    listed = [rate for rate in rates if not rate.single]
     spent, layout = costs(subject.parts()), subject.layout
-    lines, whole, sentence = cost_rows(layout, spent)
+    lines, overall, sentence = cost_rows(layout, spent)
     return {
         "name": subject.study.name,
         "version": __version__,
-        "headline": headline(subject, shown),
-        "rows": rows(shown),
-        "single_probes": len(rates) - len(shown),
-        "notes": notes(shown),
-        "refusals": refusals(shown),
-        "glossary": glossary(shown),
+        "headline": headline(subject, listed),
+        "rows": rows(listed),
+        "single_probes": len(rates) - len(listed),
+        "notes": notes(listed),
+        "refusals": refusals(listed),
+        "glossary": glossary(listed),
         "costs": lines,
-        "total": whole,
+        "total": overall,
         "spent": sentence,
         "provenance": provenance(layout, spent),
         "places": places.places(subject),
@@ -97,21 +97,21 @@ def _words(subject: Subject, rates: Sequence[Rate]) -> Mapping[str, Any]:
 
 
 def _scripts() -> Mapping[str, Markup | str]:
-    """Styles and scripts, written into the page, and the policy that lets exactly these scripts run."""
+    """Styles and scripts, embedded in the page, and the policy that allows only these scripts to run."""
     folder = files("rnnlimits.report") / "page"
-    library, own = _inline(get_plotlyjs()), _inline((folder / "report.js").read_text(encoding="utf-8"))
-    hashes = " ".join(f"'sha256-{_digest(script)}'" for script in (library, own))
+    library, page_script = _inline(get_plotlyjs()), _inline((folder / "report.js").read_text(encoding="utf-8"))
+    hashes = " ".join(f"'sha256-{_digest(script)}'" for script in (library, page_script))
     policy = (
         f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; "
         "form-action 'none'"
     )
     style = (folder / "report.css").read_text(encoding="utf-8")
-    # Ours and plotly's, none of it from the study: the only texts that are not escaped.
-    return {"policy": policy, "style": Markup(style), "library": Markup(library), "script": Markup(own)}
+    # The only texts that are not escaped: ours and plotly's, none of them from the study.
+    return {"policy": policy, "style": Markup(style), "library": Markup(library), "script": Markup(page_script)}
 
 
 def _inline(script: str) -> str:
-    """A script as it may stand in a page: it must not end its element, and browsers hash it with plain line ends."""
+    """A script in the form for embedding: it must not end its element, and browsers hash it with plain line ends."""
     return script.replace("\r\n", "\n").replace("\r", "\n").replace("</script", "<\\/script")
 
 
@@ -122,13 +122,13 @@ def _digest(script: str) -> str:
 def _static(layout: StudyFolder, plots: Sequence[Plot]) -> dict[str, str]:
     """The study's own SVG of each figure as a data address: for print, and for readers without scripts.
 
-    An image cannot run scripts, and names inside it do not meet those of other figures.
+    An image cannot run scripts, and names inside it do not clash with those of other figures.
     """
-    found = {}
+    images = {}
     for plot in plots:
         path = layout.figure(plot.name, "svg")
         try:
-            found[plot.name] = f"data:image/svg+xml;base64,{base64.b64encode(path.read_bytes()).decode()}"
+            images[plot.name] = f"data:image/svg+xml;base64,{base64.b64encode(path.read_bytes()).decode()}"
         except OSError as error:
             raise StudyError(f"{path}: cannot be read: {error.strerror}; run rnnlimits figures STUDY again") from error
-    return found
+    return images

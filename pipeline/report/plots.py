@@ -1,4 +1,4 @@
-"""What every interactive figure has: panels that plotly draws, a caption, and its values as a table."""
+"""Parts of an interactive figure: panels drawn by plotly, a caption, and the values as a table."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from rnnlimits.report.numbers import short
 
 FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif'
 SYMBOLS = ("circle", "square", "triangle-up", "diamond", "triangle-left", "cross", "x", "star")
-LINE = 20  # pixels of a line of the legend
+LINE = 20  # height of a line of the legend in pixels
 DASH = "6px,3px"
 
 
 class Link(NamedTuple):
-    """A file that is linked, by its path relative to the page."""
+    """A link to a file, by its path relative to the page."""
 
     text: str
     address: str
@@ -28,7 +28,7 @@ class Link(NamedTuple):
 
 @dataclass(frozen=True)
 class Table:
-    """Values in words; a cell may hold links to files."""
+    """Values as text; a cell may contain links to files."""
 
     columns: Sequence[str]
     rows: Sequence[Sequence[str | Sequence[Link]]]
@@ -36,7 +36,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Panel:
-    """One drawing: what it shows, its height in pixels, and plotly's data and layout."""
+    """One drawing: its label, its height in pixels, and plotly's data and layout."""
 
     label: str
     height: int
@@ -45,7 +45,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class Plot:
-    """One figure of the report. name: of the figure's files. caption: how to read it."""
+    """One figure of the report. name: that of the figure's files. caption: how to read it."""
 
     name: str
     title: str
@@ -75,7 +75,7 @@ BASE: dict[str, Any] = {
 
 
 def legend(entries: int, title: str = "") -> dict[str, Any]:
-    """Above the panel, a line for each entry; the margin that it needs is `room(entries, title)`."""
+    """A legend above the panel, one line for each entry; it needs a margin of `room(entries, title)`."""
     place: dict[str, Any] = {"x": 0, "xanchor": "left", "y": 1.0, "yanchor": "bottom", "yref": "paper"}
     look: dict[str, Any] = {"bgcolor": "rgba(0,0,0,0)", "font": {"size": 12}, "tracegroupgap": 0, "itemwidth": 30}
     heading: dict[str, Any] = {"title": {"text": f"<b>{escape(title)}</b>", "font": {"size": 12}}} if title else {}
@@ -83,12 +83,12 @@ def legend(entries: int, title: str = "") -> dict[str, Any]:
 
 
 def room(entries: int, title: str = "") -> int:
-    """Pixels above a panel for a legend of so many entries."""
+    """Pixels above a panel for a legend with `entries` entries."""
     return LINE * (entries + bool(title)) + 14
 
 
 def axis(title: str, **further: Any) -> dict[str, Any]:
-    """A quiet axis."""
+    """An axis without lines, zero line or other decoration."""
     return {
         "title": {"text": title, "standoff": 8, "font": {"size": 12}},
         "automargin": True,
@@ -100,19 +100,19 @@ def axis(title: str, **further: Any) -> dict[str, Any]:
 
 
 def plain(mathtext: str) -> str:
-    """Matplotlib's mathematics as the few tags that plotly knows: $N$ becomes N in italics."""
+    """Matplotlib's mathematics as the few tags that plotly supports: $N$ becomes N in italics."""
     pieces = escape(mathtext.replace("$\\sigma_w$", "σ_w")).split("$")
     return "".join(f"<i>{piece}</i>" if index % 2 else piece for index, piece in enumerate(pieces))
 
 
 def logarithmic(low: float, high: float) -> dict[str, Any]:
-    """A logarithmic axis from low to high; its ticks are written out while they are readable."""
+    """A logarithmic axis from low to high; its ticks are written out as long as they are readable."""
     first, last = math.log10(low), math.log10(high)
     powers = range(math.floor(first), math.ceil(last) + 1)
     if last - first >= 3:
         step = math.ceil((last - first) / 7)
-        shown = [power for power in powers if first <= power <= last and power % step == 0]
-        ticks = {10.0**power: f"10<sup>{power}</sup>".replace("-", "−") if power else "1" for power in shown}
+        labelled = [power for power in powers if first <= power <= last and power % step == 0]
+        ticks = {10.0**power: f"10<sup>{power}</sup>".replace("-", "−") if power else "1" for power in labelled}
     else:
         leading = (1, 2, 5) if last - first > 0.7 else range(1, 10)
         values = (digit * 10.0**power for power in powers for digit in leading)

@@ -30,12 +30,12 @@ from rnnlimits.run import workflow
 
 SECTIONS = ("software", "MPI", "ranks", "compilers", "GPU", "results", "back ends")  # in the order of the page
 OK, WARNING, FAILED = "ok", "warning:", "FAILED:"
-PATIENCE = 120.0  # seconds that rank 0, done itself, waits for the others: another node may have to compile
+PATIENCE = 120.0  # seconds that rank 0 waits for the others after its own checks: another node may have to compile
 TAG = 77
-LITTLE_SPACE = 2**30  # bytes: the demo needs far less, a study of thousands of replicas more
+LITTLE_SPACE = 2**30  # bytes: the demo needs far less, a study with thousands of replicas more
 DRIVER = Path("/proc/driver/nvidia")
 
-# What launchers set for each process: its rank, the number of ranks, and what that tells about the launcher.
+# Variables that launchers set for each process: its rank and the number of ranks; and the launcher that sets them.
 LAUNCHERS = (
     ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "Open MPI's mpiexec"),
     ("PALS_RANKID", "PALS_SIZE", "PALS"),
@@ -58,19 +58,19 @@ class Finding:
 
 @dataclass(frozen=True)
 class Report:
-    """What one rank found."""
+    """The findings of one rank."""
 
     rank: int
     node: str
-    cores: frozenset[int]  # that it may run on
+    cores: frozenset[int]  # on which it may run
     seat: gpus.Seat | None
-    folder: int  # inode of what there is of the results folder
+    folder: int  # inode of the deepest existing part of the results folder
     findings: tuple[Finding, ...]
 
 
 @dataclass(frozen=True)
 class Order:
-    """What was asked for, and this rank's place."""
+    """The user's options, and this rank's place."""
 
     results: Path
     backend: str
@@ -82,30 +82,30 @@ class Order:
 def run(results: Path, backend: str, show: Callable[[Sequence[Finding]], str] | None = None) -> int:
     """Print the page on rank 0; returns its exit code, 0 unless something FAILED (and 0 on the other ranks).
 
-    show: makes the printed text of all findings, if it is not to be the page.
+    show: returns the text to print for all findings, instead of the page.
 
     Raises KernelError for an unknown back end.
     """
     comm = parallel.world()
     kernels.require_known(backend)
-    own = examine(Order(results, backend, comm.rank, comm.size, parallel.rank_on_node(comm)))
-    reports = collect(comm, own, PATIENCE)
+    report = examine(Order(results, backend, comm.rank, comm.size, parallel.rank_on_node(comm)))
+    reports = collect(comm, report, PATIENCE)
     if comm.rank != 0:
         return 0
-    findings = [*own.findings, *compare(reports)]
+    findings = [*report.findings, *compare(reports)]
     print((show or page)(findings), flush=True)
     code = int(any(finding.mark == FAILED for finding in findings))
     if None in reports:
-        parallel.abort(comm, "ranks that do not answer are ended")  # by themselves they do not end either
+        parallel.abort(comm, "ranks that do not answer are ended")  # they would not end by themselves
     return code
 
 
-def collect(comm: MPI.Intracomm, own: Report, patience: float) -> list[Report | None]:
+def collect(comm: MPI.Intracomm, report: Report, patience: float) -> list[Report | None]:
     """The reports of all ranks on rank 0, None for one that did not answer in `patience` seconds; [] elsewhere."""
     if comm.rank != 0:
-        comm.send(own, 0, TAG)
+        comm.send(report, 0, TAG)
         return []
-    reports: list[Report | None] = [own, *[None] * (comm.size - 1)]
+    reports: list[Report | None] = [report, *[None] * (comm.size - 1)]
     end, status = time.monotonic() + patience, MPI.Status()
     while None in reports and time.monotonic() < end:
         if comm.iprobe(tag=TAG, status=status):
@@ -116,24 +116,24 @@ def collect(comm: MPI.Intracomm, own: Report, patience: float) -> list[Report | 
 
 
 def examine(order: Order) -> Report:
-    """Everything one rank finds out; what breaks is a finding. Only the first rank looks at what all have in common."""
+    """All findings of one rank; a check that breaks is a finding. Only the first rank checks what they share."""
     checks: list[tuple[str, str, Callable[[], Iterable[Finding]]]] = [
         ("results", "results folder", lambda: _results(order)),
         ("results", "kernel cache", _caches),
-        ("back ends", order.backend, lambda: _asked(order)),
+        ("back ends", order.backend, lambda: _requested(order)),
     ]
     if order.rank == 0:
         checks[:0] = [("software", "software", _software), ("MPI", "MPI", lambda: _mpi(order, os.environ))]
         checks += [("compilers", "C++", _compilers), ("GPU", "CuPy", _gpu)]
         checks += [("results", "file locks", lambda: _locks(order.results))]
-        checks += [("back ends", name, partial(_other, name)) for name in _others(order.backend)]
+        checks += [("back ends", name, partial(_other, name)) for name in _other_names(order.backend)]
     findings = [finding for section, label, check in checks for finding in guarded(section, label, check)]
     folder = storage.nearest(order.results).stat().st_ino
     return Report(order.rank, platform.node(), frozenset(_cores()), _seat(order), folder, tuple(findings))
 
 
 def guarded(section: str, label: str, check: Callable[[], Iterable[Finding]]) -> list[Finding]:
-    """What a check finds, or that it broke: a page about broken machines is printed whatever breaks."""
+    """The findings of a check, or one that it broke, so that the page is printed even on a broken machine."""
     try:
         return list(check())
     except Exception as error:
@@ -162,22 +162,22 @@ def _mpi(order: Order, environment: Mapping[str, str]) -> Iterator[Finding]:
     numbers = ".".join(map(str, version))
     yield Finding("MPI", OK, "library", f"{vendor} {numbers}, mpi4py {mpi4py.__version__}")
     yield launched(order.ranks, environment)
-    found = shutil.which("mpiexec", path=workflow.environment()["PATH"])
-    if found is None:
+    path = shutil.which("mpiexec", path=workflow.environment()["PATH"])
+    if path is None:
         yield Finding("MPI", WARNING, "mpiexec", "not found; `rnnlimits run` needs it: python -m pip install mpich")
     else:
-        yield Finding("MPI", OK, "mpiexec", found)
+        yield Finding("MPI", OK, "mpiexec", path)
 
 
 def launched(ranks: int, environment: Mapping[str, str]) -> Finding:
-    """How this job was started, and whether its MPI has noticed: each process alone is what a foreign mpiexec makes."""
+    """How the job was started, and whether MPI sees all ranks: under a foreign mpiexec each process is alone."""
     for rank_name, size_name, launcher in LAUNCHERS:
         if rank_name not in environment:
             continue
         started = environment.get(size_name, "")
         if ranks == 1 and started.isdigit() and int(started) > 1:
             advice = "use the mpiexec that belongs to this MPI, or srun --mpi=pmi2"
-            text = f"{launcher} started {started}, but each believes to be alone; {advice}"
+            text = f"{launcher} started {started}, but each sees itself as the only rank; {advice}"
             return Finding("MPI", FAILED, "ranks", text)
         return Finding("MPI", OK, "ranks", f"{ranks}, started by {launcher}")
     return Finding("MPI", OK, "ranks", f"{ranks}, started alone; mpiexec -n 2 rnnlimits doctor tries several")
@@ -217,17 +217,19 @@ def _gpu() -> Iterator[Finding]:
 
 
 def _caches() -> Iterator[Finding]:
-    wanted, found = os.environ.get("RNNLIMITS_CACHE"), compiler.cache_folder()
-    mount = storage.mount_of(found)
-    if wanted and Path(wanted) != found:
-        text = f"RNNLIMITS_CACHE={wanted} cannot be written, {found} is used; every process compiles anew; set another"
+    choice, folder = os.environ.get("RNNLIMITS_CACHE"), compiler.cache_folder()
+    mount = storage.mount_of(folder)
+    if choice and Path(choice) != folder:
+        text = (
+            f"RNNLIMITS_CACHE={choice} cannot be written, {folder} is used; every process compiles again; set another"
+        )
         yield Finding("results", WARNING, "kernel cache", text)
     elif not mount.executable:
-        text = f"{found} ({mount.kind}) may not hold programs (mounted noexec); set RNNLIMITS_CACHE to another folder"
+        text = f"{folder} ({mount.kind}) may not hold programs (mounted noexec); set RNNLIMITS_CACHE to another folder"
         yield Finding("results", WARNING, "kernel cache", text)
     else:
-        yield Finding("results", OK, "kernel cache", f"{found} ({mount.kind})")
-    yield from _cupy_cache(Path(os.environ.get("CUPY_CACHE_DIR") or found / "cupy"))  # as kernels/cuda.py
+        yield Finding("results", OK, "kernel cache", f"{folder} ({mount.kind})")
+    yield from _cupy_cache(Path(os.environ.get("CUPY_CACHE_DIR") or folder / "cupy"))  # as in kernels/cuda.py
 
 
 def _cupy_cache(folder: Path) -> Iterator[Finding]:
@@ -246,8 +248,8 @@ def _results(order: Order) -> Iterator[Finding]:
     place = storage.nearest(order.results)
     with storage.trial_folder(place) as folder:
         storage.try_replace(folder)
-    made = "" if place == order.results.absolute() else f"; {order.results} will be made in it"
-    text = f"{place} ({storage.mount_of(place).kind}): written, synced, renamed{made}"
+    remark = "" if place == order.results.absolute() else f"; {order.results} will be created in it"
+    text = f"{place} ({storage.mount_of(place).kind}): written, synced, renamed{remark}"
     yield Finding("results", OK, "results folder", text)
     free = shutil.disk_usage(place).free
     mark, advice = (OK, "") if free >= LITTLE_SPACE else (WARNING, "; `rnnlimits plan STUDY` says what a study needs")
@@ -259,22 +261,22 @@ def _locks(results: Path) -> Iterator[Finding]:
         with storage.trial_folder(results) as folder:
             exclude = storage.locks_exclude(folder)
     except StudyError:
-        return  # said by the check of the results folder
+        return  # reported by the check of the results folder
     except OSError as error:
-        exclude, found = False, f"none ({error})"
+        exclude, behaviour = False, f"none ({error})"
     else:
-        found = "given to two processes at once"
+        behaviour = "given to two processes at once"
     advice = "start only one run at a time on one results folder: a second would not be refused"
     if exclude:
         yield Finding("results", OK, "file locks", "held by one process, refused to another")
     else:
-        yield Finding("results", WARNING, "file locks", f"{found}; {advice}")
+        yield Finding("results", WARNING, "file locks", f"{behaviour}; {advice}")
 
 
 # --- back ends ---------------------------------------------------------------------------------------------
 
 
-def _asked(order: Order) -> Iterator[Finding]:
+def _requested(order: Order) -> Iterator[Finding]:
     warnings: list[str] = []
     be = kernels.backend(order.backend, warn=warnings.append, gpu=gpus.own(order.backend, os.environ, order.split))
     if warnings:
@@ -282,25 +284,25 @@ def _asked(order: Order) -> Iterator[Finding]:
     yield from known_answers(be)
 
 
-def _others(asked: str) -> list[str]:
-    """The back ends that are tried besides the one asked for, as far as this machine has them."""
-    used = "cuda" if kernels.uses_gpu(asked) else "host" if asked == "auto" else asked
+def _other_names(requested: str) -> list[str]:
+    """The back ends that are tried as well as the requested one, as far as this machine has them."""
+    used = "cuda" if kernels.uses_gpu(requested) else "host" if requested == "auto" else requested
     return [name for name in ("cuda", "host", "numpy") if name != used]
 
 
 def _other(name: str) -> Iterator[Finding]:
-    """Known answers of a back end that was not asked for: that it is missing or wrong is only worth a warning."""
+    """Self-test of a back end that was not requested: if it is missing or wrong, that is only a warning."""
     try:
         be = kernels.backend(name)
     except KernelError:
-        return  # said by the compilers and the GPU
+        return  # reported by the checks of the compilers and the GPU
     for finding in known_answers(be):
         mark = WARNING if finding.mark == FAILED else finding.mark
         yield Finding(finding.section, mark, finding.label, finding.text)
 
 
 def known_answers(be: Backend) -> Iterator[Finding]:
-    """Random words, and a short training in both precisions with its speed."""
+    """Self-test: random words, and a short training in both precisions with its speed."""
     if not trials.philox_agrees(be):
         yield Finding("back ends", FAILED, be.name, "its random words are not the published ones; do not use it")
         return
@@ -323,7 +325,7 @@ def _seat(order: Order) -> gpus.Seat | None:
 
         return gpus.Seat(platform.node(), index, cuda.name_of(index), cuda.identity(index))
     except (StudyError, KernelError):
-        return None  # why, was found when the back end was tried
+        return None  # the reason was reported when the back end was tried
 
 
 def _cores() -> set[int]:
@@ -336,7 +338,7 @@ def _cores() -> set[int]:
 
 
 def compare(reports: Sequence[Report | None]) -> Iterator[Finding]:
-    """The table of ranks, what went wrong on ranks other than the first, and what they cannot agree on."""
+    """The table of ranks, problems on ranks other than the first, and disagreements between ranks."""
     heard = [report for report in reports if report is not None]
     for rank, report in enumerate(reports):
         yield _row(rank, report)
@@ -376,7 +378,7 @@ def _crowded(reports: Sequence[Report]) -> Iterator[Finding]:
 
 
 def _divided(reports: Sequence[Report]) -> Iterator[Finding]:
-    """Ranks on other nodes that have another folder under the name of the results folder."""
+    """Ranks on other nodes that see another folder at the path of the results folder."""
     away = [report.rank for report in reports if report.folder != reports[0].folder]
     if away:
         text = f"another folder than rank 0 sees, on {gpus.name_ranks(away)}; choose --results on a shared file system"
@@ -384,13 +386,13 @@ def _divided(reports: Sequence[Report]) -> Iterator[Finding]:
 
 
 def _elsewhere(reports: Sequence[Report]) -> Iterator[Finding]:
-    """What the other ranks found that is not well, ranks with the same finding together."""
-    found: dict[Finding, list[int]] = {}
+    """Warnings and failures of the other ranks, with equal findings of several ranks in one line."""
+    ranks_of: dict[Finding, list[int]] = {}
     for report in reports:
         for finding in report.findings if report.rank != 0 else ():
             if finding.mark != OK:
-                found.setdefault(finding, []).append(report.rank)
-    for finding, ranks in found.items():
+                ranks_of.setdefault(finding, []).append(report.rank)
+    for finding, ranks in ranks_of.items():
         yield Finding(finding.section, finding.mark, finding.label, f"{gpus.name_ranks(ranks)}: {finding.text}")
 
 
@@ -398,11 +400,11 @@ def _elsewhere(reports: Sequence[Report]) -> Iterator[Finding]:
 
 
 def page(findings: Sequence[Finding]) -> str:
-    """Findings below the headings of their sections, and a last line that counts what is not well."""
+    """Findings below the headings of their sections, and a last line that counts failures and warnings."""
     lines = []
     for section in SECTIONS:
         lines.append(section)
         lines += [f"  {f.mark:<8}  {f.label:<14}  {f.text}" for f in findings if f.section == section]
     failed, warned = (sum(finding.mark == mark for finding in findings) for mark in (FAILED, WARNING))
-    verdict = "everything that was asked for works" if failed == 0 else f"{failed} FAILED"
+    verdict = "everything that was requested works" if failed == 0 else f"{failed} FAILED"
     return "\n".join([*lines, f"{verdict}; {warned} warning{'s' * (warned != 1)}"])

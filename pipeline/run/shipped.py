@@ -1,6 +1,6 @@
-"""What ships with the package: the workflow, studies, cluster profiles.
+"""Files that ship with the package: the workflow, studies, cluster profiles.
 
-They lie in the package's folder share/. In a clone its entries are links to the folders workflow/, config/ and cluster/
+They are in the package's folder share/. In a clone its entries are links to the folders workflow/, config/ and cluster/
 at the top of the repository.
 """
 
@@ -40,7 +40,7 @@ def atlases() -> dict[str, Path]:
 
 
 def profiles() -> dict[str, Path]:
-    """Every folder of a cluster profile that ships, by name."""
+    """The folder of every cluster profile that ships, by name."""
     return {path.parent.name: path.parent for path in sorted(CLUSTER.glob("*/site.yaml"))}
 
 
@@ -50,41 +50,41 @@ def sites() -> dict[str, Path]:
 
 
 def about(path: Path) -> str:
-    """The first comment of a YAML file that is meant for people, as one line; a folder's is that of its config.yaml."""
+    """The first comment in a YAML file that is meant for readers, as one line; for a folder that of its config.yaml."""
     text = (path / "config.yaml" if path.is_dir() else path).read_text(encoding="utf-8")
     comments = (line.removeprefix("#").strip() for line in text.splitlines() if line.startswith("#"))
     return next((line for line in comments if not line.startswith("yaml-language-server")), "")
 
 
 def study(given: Path, say: Say | None = None) -> Path:
-    """The study file that is meant: the file `given`, else the study that ships under that name, which `say` is told.
+    """The file `given`, else the study that ships under that name, which is then reported with `say`.
 
-    Raises StudyError, with the names that ship, for a word that is neither.
+    Raises StudyError, with the names that ship, if it is neither.
     """
-    return _found(given, studies(), "study", say)
+    return _resolved(given, studies(), "study", say)
 
 
 def atlas(given: Path, say: Say | None = None) -> Path:
-    """The atlas file that is meant, as for a study."""
-    return _found(given, atlases(), "atlas", say)
+    """The atlas file `given`, or one that ships; see `study`."""
+    return _resolved(given, atlases(), "atlas", say)
 
 
 def profile(given: Path, say: Say | None = None) -> Path:
-    """The folder of the cluster profile that is meant, as for a study."""
-    return _found(given, profiles(), PROFILE, say)
+    """The folder of the cluster profile `given`, or one that ships; see `study`."""
+    return _resolved(given, profiles(), PROFILE, say)
 
 
-def _found(given: Path, named: dict[str, Path], kind: str, say: Say | None) -> Path:
-    # Only a bare word can be a name: a path with a folder or a suffix that is not there is a mistake to be told as one.
+def _resolved(given: Path, choices: dict[str, Path], kind: str, say: Say | None) -> Path:
+    # Only a bare word can be a name: a path with a folder or a suffix that does not exist is reported as missing.
     is_word = given.name == str(given) and not given.suffix
     if not is_word or (given.exists() and given.is_dir() == (kind == PROFILE)):
         return given
-    if found := named.get(given.name):
+    if path := choices.get(given.name):
         if say is not None:
-            say(f"{given}: the {kind} that ships with rnnlimits ({found})")
-        return found
+            say(f"{given}: the {kind} that ships with rnnlimits ({path})")
+        return path
     lacking = "folder" if kind == PROFILE else "file"
-    raise StudyError(f"{given}: is no {lacking} here, and no {kind} that ships; those are {', '.join(named)}")
+    raise StudyError(f"{given}: is neither a {lacking} here nor a {kind} that ships; those are {', '.join(choices)}")
 
 
 def _yaml(folder: Path) -> Iterable[Path]:

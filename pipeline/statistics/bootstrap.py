@@ -1,8 +1,8 @@
-"""Joint bootstrap over replica indices: what every width's estimate does when the same replicas are drawn again.
+"""Joint bootstrap over replica indices: estimates at all widths when the same replicas are resampled.
 
-Replica r sees one chain path at every width (common random numbers), so estimates at two widths are correlated
-and have to be resampled together: one weight per replica index, of which a cell with R replicas uses the
-first R. The weights come from a counter-based generator, so the same files give the same table of rates.
+Replica r sees the same chain path at every width (common random numbers), so estimates at two widths are correlated
+and must be resampled jointly: there is one weight per replica index, and a cell with R replicas uses the first R. The
+weights come from a counter-based generator, so the same files give the same table of rates.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ Combine = Callable[[Array, Array], Array]
 """(weighted means (..., m), concentration (...)) -> value (...); concentration is sum p^2, 1/n for equal weights."""
 
 REPLICATES = 2000
-CHUNK = 32  # units weighted at a time: bounds memory, and keeps products too small for BLAS to start threads
+CHUNK = 32  # units weighted at once: bounds memory, and keeps products too small for BLAS to start threads
 FLOOR = 0.05  # a resampled value is kept above this fraction of the estimate, so that its logarithm exists
-SHARED_UNIT = 2**31 - 1  # index of the draw that is common to all units: the error of the limit itself
+SHARED_UNIT = 2**31 - 1  # index of the draw common to all units: the error of the limit itself
 POISSON_TABLE: Array = poisson.cdf(np.arange(18), 1.0)
 
 
 @dataclass(frozen=True)
 class Sample:
-    """Per-unit statistics of one cell and the function that makes an estimate of their mean.
+    """Per-unit statistics of one cell and the function that turns their mean into an estimate.
 
     statistics: (unit, m), row u belonging to replica (or pair) index u. The estimate is value ** power.
-    signed: the value is a debiased square that chance can make negative, so it is judged on its own scale.
+    signed: the value is a debiased square that chance can make negative, so it is tested on its own scale.
     replicas: trainings behind the units.
     """
 
@@ -91,7 +91,7 @@ class Bootstrap:
             total += weight.sum(0)
             square += np.square(weight).sum(0)
             weighted += weight.T @ part
-        # a replicate that left fewer than two units standing says nothing: it becomes the full sample
+        # a replicate with fewer than two units left carries no information: it becomes the full sample
         poor = square >= 0.5 * total**2
         total, square = np.where(poor, 1.0, total), np.where(poor, 1.0 / len(statistics), square)
         means = np.where(poor[:, None], statistics.mean(0), weighted / total[:, None])

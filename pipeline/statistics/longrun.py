@@ -14,17 +14,18 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 LEVELS = 9  # batches of 1, 2, 4, ... 256 values
-FIRST = 3  # batches of fewer than 2^FIRST values are never believed
-BELIEVED = 2.0  # standard errors within which doubling the batch must leave the estimates
+FIRST = 3  # batches of fewer than 2^FIRST values are never used
+BELIEVED = 2.0  # standard errors by which doubling the batch may change the estimates
 
 
 @dataclass(frozen=True, eq=False)
 class LongRun:
     """Long-run variances of S scalars with their errors.
 
-    chains (R, S): independent estimates, one for each chain, whose mean is the result. bias (S,): what doubling the
-    batch changed last, an upper guess of what is left. mean (S,): averages of the scalars. lag_time (S,): sum of
-    2 k gamma_k over all lags over sigma^2, so that n Var(average of n) = sigma^2 (1 - lag_time/n) for large n.
+    chains (R, S): independent estimates, one for each chain, whose mean is the result. bias (S,): the change at the
+    last doubling of the batch, a rough upper bound of the remaining bias. mean (S,): averages of the scalars.
+    lag_time (S,): the sum of 2 k gamma_k over all lags, divided by sigma^2, so that n Var(average of n) =
+    sigma^2 (1 - lag_time/n) for large n.
     batch: values in the longer of the two batches behind the result.
     """
 
@@ -48,7 +49,7 @@ class LongRun:
 class BatchMeans:
     """Running mean squares of the sums over batches of 1, 2, 4, ... values, for S scalars along R chains.
 
-    What is kept does not grow with the length: for each chain, scalar and scale one number.
+    The stored data do not grow with the length: one number for each chain, scalar and scale.
     """
 
     def __init__(self, levels: int = LEVELS) -> None:
@@ -61,7 +62,7 @@ class BatchMeans:
     def add(self, values: Array) -> None:
         """The next values (R, L, S) of all chains; L must be a multiple of the longest batch."""
         if values.shape[1] % self.longest:
-            raise ValueError(f"{values.shape[1]} values are no multiple of the longest batch, {self.longest}")
+            raise ValueError(f"{values.shape[1]} values are not a multiple of the longest batch, {self.longest}")
         self._length += values.shape[1]
         sums, squares = values, []
         for level in range(self._levels):
@@ -74,13 +75,13 @@ class BatchMeans:
         self._squares = squares
 
     def result(self) -> Scales:
-        """What has been added so far."""
+        """The sums over all values added so far."""
         return Scales(np.stack(self._squares), np.asarray(self._sum), self._length)
 
 
 @dataclass(frozen=True, eq=False)
 class Scales:
-    """squares (level, R, S): sums of squared batch sums; total (R, S): sums of the values; length: values a chain."""
+    """squares (level, R, S): sums of squared batch sums; total (R, S): sums of the values; length: values per chain."""
 
     squares: Array
     total: Array
@@ -88,24 +89,24 @@ class Scales:
 
     @classmethod
     def of_groups(cls, parts: list[Scales]) -> Scales:
-        """Chains that were followed in groups, side by side."""
+        """Scales of chains that were simulated in groups, joined along the chains."""
         squares = np.concatenate([part.squares for part in parts], axis=1)
         return cls(squares, np.concatenate([part.total for part in parts]), parts[0].length)
 
     def variances(self) -> Array:
-        """B Var(mean of B values) (level, R, S), for each chain about the mean of all chains, unbiased together."""
+        """B Var(mean of B values) (level, R, S), for each chain about the mean of all chains; unbiased on average."""
         batch = (1 << np.arange(len(self.squares)))[:, None, None]
-        own = self.total / self.length
-        mean = own.mean(0)
-        about = self.squares / self.length - batch * mean * (2 * own - mean)
-        # The common mean was taken from the same values, which makes squares about it too small by its variance.
-        return np.asarray(about + batch * own.var(0, ddof=1) / len(own))
+        means = self.total / self.length
+        mean = means.mean(0)
+        about = self.squares / self.length - batch * mean * (2 * means - mean)
+        # The common mean is computed from the same values, which makes squares about it too small by its variance.
+        return np.asarray(about + batch * means.var(0, ddof=1) / len(means))
 
 
 def long_run(scales: Scales, weight: Array | None = None) -> LongRun:
     """Long-run variances (S,), or with weight (S, P) the P weighted sums of them, at least 2 chains.
 
-    B Var(mean of B) = sigma^2 - c/B up to what the chain remembers after B steps, so that 2 V(2B) - V(B) is free of the
+    B Var(mean of B) = sigma^2 - c/B up to correlations over more than B steps, so that 2 V(2B) - V(B) is free of the
     first order (the lugsail estimator with r = 2, c = 1/2 of Vats and Flegal, Biometrika 109, 2022). B is the first
     length, common to all scalars, at which doubling it makes no difference beyond chance; the result is that of 2 B.
     """
@@ -124,13 +125,13 @@ def long_run(scales: Scales, weight: Array | None = None) -> LongRun:
 
 
 def _settled(extrapolated: Array) -> int:
-    """The level after the first that agrees with its successor within chance, all scalars judged together."""
+    """The level after the first that agrees with its successor within chance, tested on the average of all scalars."""
     top = len(extrapolated) - 1
     scale = np.abs(extrapolated[top].mean(0))
     scale[scale == 0] = 1.0
-    together = (extrapolated / scale).mean(-1)
+    averaged = (extrapolated / scale).mean(-1)
     for level in range(min(FIRST, top), top):
-        change = together[level + 1] - together[level]
+        change = averaged[level + 1] - averaged[level]
         if abs(change.mean()) <= BELIEVED * change.std(ddof=1) / np.sqrt(len(change)):
             return level + 1
     return top

@@ -16,14 +16,14 @@ from rnnlimits.base.errors import StudyError
 from rnnlimits.statistics.bootstrap import FLOOR, Array, Bootstrap, Sample, degrees_of_freedom, quantile, standard_error
 
 MINIMUM_POINTS = 4
-MINIMUM_UNITS = 8  # fewer independent replicas cannot tell their own error
-SIGNIFICANCE = 3.0  # a point counts when it is this many standard errors from zero
+MINIMUM_UNITS = 8  # with fewer independent replicas the error cannot be estimated
+SIGNIFICANCE = 3.0  # a point is used if it is this many standard errors from zero
 MEANINGFUL = 0.15  # a wider half-interval that holds the expected exponent also holds its competitors: no verdict
-LIMIT_SHARE = 1 / 3  # the limit's own error may be at most this share of the error that is measured against it
+LIMIT_SHARE = 1 / 3  # the limit's error may be at most this share of the error measured relative to it
 SPOILED = "the limit's own error is over a third of the estimate (more draws or nodes would help)"
 MISFIT = 0.01  # below this p-value the points do not lie on one line
 BEYOND = "beyond the first value that is left out, where only upward fluctuations stand out"
-RESOLUTION = 1e-6  # no estimate is taken to be known better than this, relatively (rounding, float32 trainings)
+RESOLUTION = 1e-6  # smallest relative error assumed for an estimate (rounding, float32 trainings)
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Point:
         return ""
 
     def drop(self, reason: str) -> Point:
-        """The same point, not to be used."""
+        """The same point, marked as not to be used."""
         return replace(self, dropped=self.dropped or reason)
 
     def blur(self, bootstrap: Bootstrap, relative: float) -> Point:
@@ -74,7 +74,8 @@ class Point:
 def held_against(point: Point, slack: float, leverage: float, bootstrap: Bootstrap) -> Point:
     """The point with the error of the reference (`slack`, in the estimate's norm) that it was measured against.
 
-    Left out where that spoils it, else blurred by the share (`leverage`) that moves the estimate to first order.
+    It is left out if that error is too large, else blurred by the share (`leverage`) that changes the estimate to first
+    order.
     """
     if point.reason or slack == 0:
         return point
@@ -119,7 +120,7 @@ def _log_influence(influence: Array, value: float, power: float) -> Array:
 class Slope:
     """A combination of the points' logarithms: value, standard error, 95% interval, degrees of freedom.
 
-    replicates (count,) and influence (unit,) allow it to be compared with another number of the same replicas.
+    replicates (count,) and influence (unit,) allow a comparison with another number from the same replicas.
     """
 
     value: float
@@ -140,7 +141,7 @@ class Slope:
 class Fit:
     """A fitted power law (or geometric law). Exponents are positive for decay.
 
-    slope: the exponent with its interval, already widened by `scale`. used: (point,) which points carry it.
+    slope: the exponent with its interval, already widened by `scale`. used: (point,) points that are in the fit.
     local: for each used point but the last, the exponent between it and the next used one.
     chi2_p: chance of residuals as large as these if one law holds; scale: factor by which the interval was widened.
     halves: the exponents over the smaller and over the larger half of the points; drifts: they differ significantly.
@@ -159,7 +160,7 @@ class Fit:
 
     @property
     def notes(self) -> list[str]:
-        """What a reader of the number must know, in short phrases."""
+        """Remarks that a reader of the exponent needs, as short phrases."""
         notes = _dropped(self.points)
         small, large = (half.value for half in self.halves)
         if self.chi2_p < MISFIT:
@@ -170,7 +171,7 @@ class Fit:
 
 
 class RateUndetermined(StudyError):
-    """Too few usable points for a rate. `estimate` is the fit through what there is, without a claim (or None)."""
+    """Too few usable points for a rate. `estimate` is the fit through existing points, without a claim (or None)."""
 
     def __init__(self, missing: str, estimate: Fit | None, points: tuple[Point, ...]) -> None:
         super().__init__(missing)
@@ -192,11 +193,11 @@ def fit(points: Sequence[Point], geometric: bool = False) -> Fit:
 
 
 def _contiguous(points: Sequence[Point]) -> tuple[Point, ...]:
-    """The points in order, debiased squares dropped from the first one that is too small to be used.
+    """The points in order, with debiased squares dropped from the first one that is too small to be used.
 
-    Picking, one by one, those that stand out of their noise picks upward fluctuations and makes the exponent too small.
-    Whether a point belongs to the run before the first that does not stand out depends hardly on its own fluctuation:
-    all but the last of the run are well above the noise.
+    Selecting the points that stand out from the noise one by one would select upward fluctuations and make the exponent
+    too small. Whether a point belongs to the run before the first insignificant one hardly depends on its own
+    fluctuation: all but the last of the run are well above the noise.
     """
     small = [j for j, point in enumerate(points) if point.signed and point.reason and point.units >= MINIMUM_UNITS]
     first = small[0] if small else len(points)
@@ -205,17 +206,17 @@ def _contiguous(points: Sequence[Point]) -> tuple[Point, ...]:
 
 
 def _fit(points: tuple[Point, ...], used: NDArray[np.bool_], geometric: bool) -> Fit:
-    kept = [point for point, keep in zip(points, used, strict=True) if keep]
-    x = np.array([point.variable for point in kept])
-    line = _Line(x if geometric else np.log(x), kept)
+    fitted = [point for point, keep in zip(points, used, strict=True) if keep]
+    x = np.array([point.variable for point in fitted])
+    line = _Line(x if geometric else np.log(x), fitted)
     chi2_p, scale = line.goodness()
-    slope = line.slope(line.contrast(), scale, len(kept) - 2)
+    slope = line.slope(line.contrast(), scale, len(fitted) - 2)
     return Fit(
         points=points,
         used=used,
         slope=slope,
         prefactor=float(np.exp(line.centre(line.y) + slope.value * line.centre(line.x))),
-        local=tuple(line.slope(line.between(j)) for j in range(len(kept) - 1)),
+        local=tuple(line.slope(line.between(j)) for j in range(len(fitted) - 1)),
         chi2_p=chi2_p,
         scale=scale,
         halves=line.halves(),
@@ -248,7 +249,7 @@ class _Line:
         return self.contrast(slice(j, j + 2))
 
     def slope(self, coefficients: Array, scale: float = 1.0, residual_dof: int = 0) -> Slope:
-        """Value and interval of coefficients @ y; a widened one (scale > 1) has the residuals' degrees of freedom."""
+        """Value and interval of coefficients @ y; if widened (scale > 1), with the residuals' degrees of freedom."""
         replicates, influence = self.replicates @ coefficients, self.influence @ coefficients
         rounding = RESOLUTION * float(np.sqrt(np.square(coefficients).sum()))
         stderr = scale * float(np.hypot(standard_error(replicates), rounding))
@@ -266,13 +267,13 @@ class _Line:
         return np.asarray(np.square(residual) @ self.weight, dtype=np.float64)
 
     def goodness(self) -> tuple[float, float]:
-        """(p-value, widening): residuals against those of the bootstrap, so that shared replicas are allowed for."""
+        """(p-value, widening): residuals compared with those of the bootstrap, which accounts for shared replicas."""
         if len(self.x) < 3:
             return 1.0, 1.0
-        seen = float(self.residual_square(self.y))
+        observed = float(self.residual_square(self.y))
         chance = self.residual_square(self.replicates - self.replicates.mean(0)) + RESOLUTION**2
-        p = float((1 + np.sum(chance >= seen)) / (1 + len(chance)))
-        return p, float(np.sqrt(max(1.0, seen / chance.mean()))) if p < MISFIT else 1.0
+        p = float((1 + np.sum(chance >= observed)) / (1 + len(chance)))
+        return p, float(np.sqrt(max(1.0, observed / chance.mean()))) if p < MISFIT else 1.0
 
     def halves(self) -> tuple[Slope, Slope]:
         """Exponents over the smaller and the larger half of the points (the middle point, if any, in both)."""
@@ -280,7 +281,7 @@ class _Line:
         return self.slope(self.contrast(first)), self.slope(self.contrast(last))
 
     def curved(self) -> bool:
-        """Whether the two halves' exponents differ at the MISFIT level."""
+        """Return whether the exponents of the two halves differ at the MISFIT level."""
         if len(self.x) < MINIMUM_POINTS:
             return False
         first, last = self._halves()
@@ -295,8 +296,8 @@ class _Line:
 def _smooth_weights(x: Array, replicates: Array, units: NDArray[np.int64]) -> Array:
     """Normalised weights units / s^2(x), log s^2 a straight line in x through the bootstrap variances per unit.
 
-    Raw bootstrap variances from tens of replicas are so noisy, and so correlated with the estimates, that weights
-    taken from them cost coverage; the line keeps what matters, the trend and the number of replicas.
+    Bootstrap variances from tens of replicas are so noisy, and so correlated with the estimates, that weights computed
+    from them reduce the coverage; the line keeps the essential information, the trend and the number of replicas.
     """
     variance = replicates.var(0) + RESOLUTION**2
     trend = np.polynomial.Polynomial.fit(x, np.log(variance * units), 1)
@@ -305,7 +306,7 @@ def _smooth_weights(x: Array, replicates: Array, units: NDArray[np.int64]) -> Ar
 
 
 def _stack(influences: list[Array]) -> Array:
-    """(unit, point), zero where a cell lacks the unit."""
+    """Influences (unit, point), zero where a cell lacks the unit."""
     stacked = np.zeros((max(map(len, influences)), len(influences)))
     for j, influence in enumerate(influences):
         stacked[: len(influence), j] = influence
@@ -313,7 +314,7 @@ def _stack(influences: list[Array]) -> Array:
 
 
 def _dropped(points: Sequence[Point]) -> list[str]:
-    """One phrase per reason for which points were left out, with the values of the variable."""
+    """One phrase for each reason why points were left out, with the values of the variable."""
     reasons: dict[str, list[str]] = {}
     for point in points:
         if point.reason:
@@ -322,7 +323,7 @@ def _dropped(points: Sequence[Point]) -> list[str]:
 
 
 def _missing(points: tuple[Point, ...]) -> str:
-    """What a rate would need: how many points there are, why others do not count, how many more replicas."""
+    """The requirements of a rate: the number of usable points, why others were left out, how many replicas to add."""
     usable = sum(not point.reason for point in points)
     parts = [f"{usable} usable points, {MINIMUM_POINTS} are needed", *_dropped(points)]
     if len(points) < MINIMUM_POINTS:

@@ -1,4 +1,4 @@
-"""Coupled pairs: two chains with the same noise, two memories on the same path; how fast they meet.
+"""Coupled pairs: the contraction of two chains with the same noise and of two memories on the same path.
 
 Source: docs/model.md sections 1 and 4.
 """
@@ -16,14 +16,14 @@ from rnnlimits.study import Study
 from rnnlimits.theory.laws import ParameterLaw
 from rnnlimits.theory.walks import Tick, Walk, burn_in
 
-RESOLVED = 1e-13  # distances below are rounding
+RESOLVED = 1e-13  # smaller distances are rounding errors
 
 
 @dataclass(frozen=True, eq=False)
 class Couplings:
-    """Along each pair: log_slope (P,), memory (P, S + 1) and chain (P, S) log distances; chain None if recorded.
+    """For each pair: log_slope (P,), memory (P, S + 1) and chain (P, S) log distances; chain None if recorded.
 
-    A log distance is NaN from the step on at which the distance is zero or below 1e-13, where it is rounding.
+    A log distance is NaN from the first step at which the distance is zero or below 1e-13, where rounding dominates.
     """
 
     log_slope: Array
@@ -69,6 +69,6 @@ def coupled_chains(study: Study, chain: chains.Process, be: Backend, replicas: R
 
 
 def log_distance(distance: Array) -> Array:
-    """Logarithm of distances (P, S) along steps, NaN from the first step on that is at or below 1e-13."""
+    """Logarithm of distances (P, S) along steps, NaN from the first step at which they are at or below 1e-13."""
     lost = np.logical_or.accumulate(distance <= RESOLVED, axis=1)
     return np.asarray(np.where(lost, np.nan, np.log(np.where(lost, 1.0, distance))))

@@ -1,6 +1,6 @@
-"""The limit solved: g_t on the probe histories as a linear flow in feature space, its loss, and the errors of both.
+"""Solution of the limit: g_t on the probe histories as a linear flow in feature space, its loss, and their errors.
 
-Source: docs/model.md sections 4 and 5. Numbers in, numbers out; the files are pipeline/training/limit.py's.
+Source: docs/model.md sections 4 and 5. This module only computes; pipeline/training/limit.py handles the files.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from rnnlimits.theory.moments import Moments, jackknife_error, leave_one_out, po
 
 Array = NDArray[np.float64]
 
-FINE_TIMES = 129  # of the curves between the checkpoints
-NULL = 1e-13  # eigenvalues below this times the largest are rounding, and have no floor of their own
-NODE_GROUPS = 8  # stretches of a quasi-random sequence that are left out in turn
+FINE_TIMES = 129  # points of the curves between the checkpoints
+NULL = 1e-13  # eigenvalues below this times the largest are rounding errors, and do not contribute to the floor
+NODE_GROUPS = 8  # stretches of a quasi-random sequence, left out in turn
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,13 +65,13 @@ class Flow:
 
     def floor(self) -> float:
         """The loss as t grows without bound."""
-        seen = self.eigenvalue > NULL * self.eigenvalue[0]
-        return float(self.y2 - np.sum(self.along[seen] ** 2 / self.eigenvalue[seen]))
+        resolved = self.eigenvalue > NULL * self.eigenvalue[0]
+        return float(self.y2 - np.sum(self.along[resolved] ** 2 / self.eigenvalue[resolved]))
 
 
 @dataclass(frozen=True, eq=False)
 class Draws:
-    """What the draw stage left: nodes with moments by block, and for a product a second set to judge it by."""
+    """Results of the draw stage: nodes with moments by block, and for a product rule a second set, for its error."""
 
     nodes: Nodes
     blocks: list[Moments]
@@ -126,7 +126,7 @@ def kernel(law: ParameterLaw, x: Array, m: Array, x2: Array, m2: Array, nodes: i
 
 
 def _normal_pair(law: ParameterLaw, x: Array, x2: Array, nodes: int) -> tuple[Array, Array, Array]:
-    """Quadrature for (W.x, W.x2), a normal pair, possibly degenerate."""
+    """Quadrature for (W.x, W.x2), a normal pair that may be degenerate."""
     points, weight = product_rule(*normal_grid(nodes), 2)
     both = np.stack([x, x2])
     spread = both @ law.factor
@@ -148,7 +148,7 @@ def _kernel_of(law: ParameterLaw, a: Array, a2: Array, weight: Array, inner: flo
 
 
 def probes_of(study: Study, law: ParameterLaw, be: Backend) -> Probes:
-    """The probe histories of a study with the limit memory at their last step, run from 0."""
+    """The probe histories of a study with the limit memory at their last step, starting from 0."""
     history = np.asarray(chains.probe_histories(study, be), dtype=np.float64)
     start = np.zeros(len(history))
     memory = law.memory_path(be, history, start)[:, -2]
@@ -182,10 +182,10 @@ def solve(draws: Draws, law: ParameterLaw, probes: Probes, time: Array, alpha: f
 def node_error(
     draws: Draws, every: Moments, law: ParameterLaw, probes: Probes, output: Array, time: Array, alpha: float
 ) -> Array:
-    """What the finite number of nodes may do to output (T, n). Source: docs/model.md section 5.
+    """The error of output (T, n) due to the finite number of nodes. Source: docs/model.md section 5.
 
-    For a product, the difference from the second set, about twice the error. For quasi-random nodes, the jackknife
-    over consecutive stretches of the sequence, each of which is spread evenly over the law.
+    For a product rule it is the difference from the second set, about twice the error. For quasi-random nodes it is the
+    jackknife over consecutive stretches of the sequence, each of which is spread evenly over the law.
     """
     if draws.check is not None and draws.check_nodes is not None:
         phi = law.features(draws.check_nodes, probes.last, probes.memory)
@@ -197,9 +197,9 @@ def node_error(
     return jackknife_error(np.stack([Flow.of(rest, alpha).output(time, part) for rest, part in parts]))
 
 
-def without_nodes(every: Moments, phi: Array, kept: NDArray[np.intp], count: int) -> tuple[Moments, Array]:
-    """Moments and features (n, F') on the `kept` of `count` nodes of equal weight, raised to sum to 1 again."""
-    columns = np.arange(phi.shape[1]).reshape(-1, count)[:, kept].reshape(-1)
-    scale = count / len(kept)
+def without_nodes(every: Moments, phi: Array, remaining: NDArray[np.intp], count: int) -> tuple[Moments, Array]:
+    """Moments and features (n, F') on `remaining` of `count` nodes of equal weight, rescaled to sum to 1."""
+    columns = np.arange(phi.shape[1]).reshape(-1, count)[:, remaining].reshape(-1)
+    scale = count / len(remaining)
     a, b = every.a[np.ix_(columns, columns)] * scale, every.b[columns] * np.sqrt(scale)
     return Moments(a, b, every.y2, every.weight), phi[:, columns] * np.sqrt(scale)

@@ -15,9 +15,7 @@ from rnnlimits.kernels.problem import Backend
 
 Array = NDArray[np.float64]
 
-BATCH_VALUES = (
-    1 << 17
-)  # features held at a time, 1 MiB, to stay in cache; fixed, so that sums have one order of addition
+BATCH_VALUES = 1 << 17  # features held at once, 1 MiB, to stay in cache; fixed, so that sums have one order of addition
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +29,7 @@ class Moments:
 
 
 class Accumulator:
-    """Running sums behind `Moments`, on the back end; memory does not grow with the number of draws."""
+    """Running sums for `Moments`, on the back end; memory does not grow with the number of draws."""
 
     def __init__(self, be: Backend, features: int) -> None:
         self._be = be
@@ -42,7 +40,7 @@ class Accumulator:
 
     def add(self, phi: Array, y: Array) -> None:
         """Add draws of equal weight: phi (n, F), y (n,)."""
-        self._a += phi.T @ phi  # NumPy sees the symmetry and calls syrk
+        self._a += phi.T @ phi  # NumPy detects the symmetry and calls syrk
         self._b += phi.T @ y
         self._y2 += float(y @ y)
         self._weight += len(y)
@@ -57,7 +55,7 @@ class Accumulator:
         self._weight += float(weight.sum())
 
     def result(self) -> Moments:
-        """The averages so far, NumPy's arrays; at least one draw must have been added."""
+        """The averages so far, as NumPy arrays; at least one draw must have been added."""
         total, numpy = self._weight, self._be.numpy
         return Moments(numpy(self._a / total), numpy(self._b / total), self._y2 / total, total)
 
@@ -99,7 +97,7 @@ def leave_one_out(blocks: list[Moments], every: Moments, index: int) -> Moments:
 
 
 def jackknife_error(replicates: Array) -> Array:
-    """Standard error (...) from the estimates (n, ...) that each leave one of n blocks out; 0 for n = 1.
+    """Standard error (...) from the estimates (n, ...), each without one of n blocks; 0 for n = 1.
 
     Source: docs/model.md section 5.
     """

@@ -1,6 +1,7 @@
-"""The Poisson equation u - P u = f - mu(f), mu(u) = 0, and the long-run variance that its solution gives.
+"""The Poisson equation u - P u = f - mu(f), mu(u) = 0, and the long-run variance from its solution.
 
-Exactly for finite chains and, by collocation, for their joint law with the memory; by coupled paths for every chain.
+It is solved exactly for finite chains and, by collocation, for their joint law with the memory; by coupled paths for
+all chains.
 Source: docs/model.md, eq. (35) and (36); docs/theory/poisson.md.
 """
 
@@ -25,11 +26,11 @@ from rnnlimits.theory.walks import Stretch, Walk, burn_in
 
 Array = NDArray[np.float64]
 Observable = Callable[[Stretch], Array]
-"""Functions of the chain and its memory: a stretch of (R, L) steps gives (R, L, S)."""
+"""Functions of the chain and its memory: they map a stretch of (R, L) steps to values (R, L, S)."""
 
-LARGEST = 4096  # states of a linear system that is solved directly
-PAIRS_AT_ONCE = 1 << 14  # states of coupled paths held at a time
-STEPS = 256  # of coupled paths
+LARGEST = 4096  # largest number of states for which the linear system is solved directly
+PAIRS_AT_ONCE = 1 << 14  # states of coupled paths held at once
+STEPS = 256  # length of coupled paths
 BEYOND = 1 << 24  # replicas of stationary states begin here, away from the walks of the stage
 
 
@@ -38,7 +39,7 @@ BEYOND = 1 << 24  # replicas of stationary states begin here, away from the walk
 
 @dataclass(frozen=True, eq=False)
 class Operator:
-    """A transition operator (n, n) with its stationary law (n,): P for a finite chain, collocated with a memory."""
+    """A transition operator (n, n) with its stationary law (n,): P of a finite chain, or collocated with a memory."""
 
     matrix: Array
     law: Array
@@ -82,8 +83,8 @@ def finite_operator(transition: Array) -> Operator:
 def collocated(law: ParameterLaw, transition: Array, x: Array, joint: StateMemory) -> Operator:
     """The operator of (state, memory) on the points of the joint law, index state * q + point. Source: eq. (31).
 
-    x (P, d): what each state shows. A function is its values at the points; between them it is interpolated, so that
-    products of two functions are as exact as their own resolution.
+    x (P, d): the input in each state. A function is represented by its values at the points and interpolated between
+    them, so the accuracy of products of two functions is that of the interpolation.
     """
     order = len(joint.memory)
     nodes = np.cos(np.pi * (np.arange(order) + 0.5) / order)
@@ -116,7 +117,7 @@ def at_atoms(f: Observable, atoms: Atoms) -> Array:
 
 @dataclass(frozen=True, eq=False)
 class Estimate:
-    """value (...), standard error (...), and rest (...): a bound on what the steps that were not taken would add."""
+    """value (...), standard error (...), and rest (...): a bound on the contribution of omitted steps."""
 
     value: Array
     stderr: Array
@@ -125,7 +126,7 @@ class Estimate:
 
 @dataclass(frozen=True, eq=False)
 class States:
-    """Where R chains and their memories are: state as Chain.paths takes it, memory (R,)."""
+    """States of R chains and their memories: state as Chain.paths takes it, memory (R,)."""
 
     state: NDArray[np.generic]
     memory: Array
@@ -137,17 +138,17 @@ class States:
 class Coupled:
     """Stationary states, and paths from given states with given noise, for a study that is not a recorded series.
 
-    Raises StudyError for a recorded one: its only randomness is where it starts.
+    Raises StudyError for a recorded one: only its starting point is random.
     """
 
     def __init__(self, study: Study, be: Backend) -> None:
         if not study.chain.noisy:
-            raise StudyError("chain.kind: a recorded series has no Poisson equation: nothing in it is drawn anew")
+            raise StudyError("chain.kind: a recorded series has no Poisson equation: only its starting point is random")
         self._study, self._be = study, be
         self._law, self._chain = ParameterLaw.of(study), chains.of(study)
 
     def stationary(self, replicas: Replicas) -> States:
-        """Independent stationary states with the memory that goes with them."""
+        """Independent stationary states with their memory."""
         away = replicas + np.uint32(BEYOND)
         path = self._chain.paths(self._be, self._study.seed, Stream.POISSON_NOISE, away)
         walk = Walk(path, self._law, self._be, len(replicas))
@@ -158,28 +159,28 @@ class Coupled:
     def follow(self, start: States, replicas: Replicas, steps: int) -> Stretch:
         """The starting states themselves and the `steps` - 1 that follow; equal replicas have equal noise."""
         path = self._chain.paths(self._be, self._study.seed, Stream.MIXING_NOISE, replicas, start=start.state)
-        here, later = self._shown(start.state), path.take(steps - 1)
+        here, later = self._visible(start.state), path.take(steps - 1)
         x, z, y = (np.concatenate(pair, axis=1) for pair in zip(here, later, strict=True))
         return Stretch(x, z, y, self._law.memory_path(self._be, x, start.memory)[:, :-1])
 
-    def _shown(self, state: NDArray[np.generic]) -> tuple[Array, Array, Array]:
+    def _visible(self, state: NDArray[np.generic]) -> tuple[Array, Array, Array]:
         """x (R, 1, d), z (R, 1, dz), y (R, 1) in given states."""
         x, z, y = self._chain.shown(state)
         return x[:, None], z[:, None], y[:, None]
 
     def differences(self, f: Observable, start: States, other: States, replicas: Replicas, steps: int) -> Array:
-        """f along paths from `start` less f along paths from `other` with the same noise, (R, steps, S)."""
+        """f along paths from `start` minus f along paths from `other` with the same noise, (R, steps, S)."""
         return f(self.follow(start, replicas, steps)) - f(self.follow(other, replicas, steps))
 
 
 def simulated(study: Study, be: Backend, f: Observable, start: States, replicas: int, steps: int = STEPS) -> Estimate:
     """u (n, S) at n given states, from `replicas` pairs of paths each: u(h) = sum_k E[f(H_k) - f(H'_k)].
 
-    H starts in h, H' in a stationary state, with the same noise: as the two meet, later steps add neither value nor
-    noise, and mu(u) = 0 holds by construction. `rest` is what a geometric continuation of the last steps would add;
+    H starts in h, H' in a stationary state, with the same noise: once the two have met, later steps add neither value
+    nor noise, and mu(u) = 0 holds by construction. `rest` is the sum of a geometric continuation of the last steps;
     it is also the residual of the Poisson equation, as the truncated sum solves it up to its first omitted term.
     """
-    coupled, found = Coupled(study, be), []
+    coupled, estimates = Coupled(study, be), []
     for index in range(len(start.state)):
         numbers = (index * replicas + np.arange(replicas)).astype(np.uint32)
         here = start[np.full(replicas, index)]
@@ -187,15 +188,15 @@ def simulated(study: Study, be: Backend, f: Observable, start: States, replicas:
         for rows in _parts(replicas, steps):
             other = coupled.stationary(numbers[rows])
             parts.append(coupled.differences(f, here[rows], other, numbers[rows], steps))
-        found.append(_summed(np.concatenate(parts), steps))
-    return Estimate(*(np.stack([getattr(one, name) for one in found]) for name in ("value", "stderr", "rest")))
+        estimates.append(_summed(np.concatenate(parts), steps))
+    return Estimate(*(np.stack([getattr(one, name) for one in estimates]) for name in ("value", "stderr", "rest")))
 
 
 def coupled_variance(study: Study, be: Backend, f: Observable, pairs: int, steps: int = STEPS) -> Estimate:
     """Long-run variances (S,) from pairs of stationary paths that start independently and share their noise.
 
-    With D_k = f(H_k) - f(H'_k), E D_0 D_k is twice the autocovariance at lag k, because H'_k knows nothing of H_0:
-    sigma^2 = E[D_0 (sum_k D_k - D_0/2)]. No mean is needed, and what the pair has forgotten adds no noise.
+    With D_k = f(H_k) - f(H'_k), E D_0 D_k is twice the autocovariance at lag k, because H'_k is independent of H_0:
+    sigma^2 = E[D_0 (sum_k D_k - D_0/2)]. The mean is not needed, and steps after the pair has met add no noise.
     """
     coupled, numbers = Coupled(study, be), np.arange(2 * pairs, dtype=np.uint32)
     products = []
@@ -218,7 +219,7 @@ def _summed(terms: Array, steps: int) -> Estimate:
     size = np.sqrt(np.square(terms).mean(0))
     tail = size[half:].sum(0)
     with np.errstate(divide="ignore", invalid="ignore"):
-        # If terms shrink geometrically, the ratio of two halves says by how much the rest is smaller than the tail.
+        # If terms shrink geometrically, the ratio of two halves gives the ratio of the rest to the tail.
         ratio = np.where(tail > 0, np.minimum(tail / size[:half].sum(0), 0.999), 0.0)
     stderr = total.std(0, ddof=1) / np.sqrt(len(total))
     return Estimate(total.mean(0), stderr, tail * ratio / (1 - ratio))

@@ -21,15 +21,15 @@ from rnnlimits.theory.walks import Stretch
 Array = NDArray[np.float64]
 
 TIMES = 8  # Gauss-Legendre points in [0, T], and one more for each 3 relaxation times of the fastest mode
-ROWS = 2048  # steps whose features are held at a time
+ROWS = 2048  # steps whose features are held at once
 
 
 @dataclass(frozen=True, eq=False)
 class Noise:
     """sqrt(K) times the s.d. of g^{inf,K}_T at each probe, (P,) each.
 
-    constant: the prediction; stderr: from the walks it was simulated with, 0 if exact; bias: what doubling the batches
-    changed last.
+    constant: the prediction; stderr: its error from the simulated walks, 0 if exact; bias: the change at the last
+    doubling of the batches.
     """
 
     constant: Array
@@ -51,7 +51,7 @@ class Scores:
 
     @classmethod
     def of(cls, flow: Flow, phi: Array, horizon: float, times: int | None = None) -> Scores:
-        """For probes with features phi (P, F); times: Gauss-Legendre points, by default enough for errors of 1e-7."""
+        """Scores of probes with features phi (P, F); times: Gauss-Legendre points, by default for errors of 1e-7."""
         relaxations = float(flow.alpha * flow.eigenvalue[0] * horizon)
         points, weight = leggauss(times or math.ceil(TIMES + relaxations / 3))
         time = horizon * (1 + points) / 2
@@ -61,7 +61,7 @@ class Scores:
 
     @property
     def combination(self) -> Array:
-        """(T P, P): the weights with which variances of scores add up to those of the probes."""
+        """Weights (T P, P) with which variances of scores add up to those of the probes."""
         probes = self.direction.shape[1]
         return np.asarray(np.kron(self.weight[:, None], np.eye(probes)))
 
@@ -72,13 +72,13 @@ class Scores:
 
         def along(part: Stretch) -> Array:
             x, m, y = part.x.reshape(-1, law.dimension), part.m.reshape(-1), part.y.reshape(-1)
-            found = np.empty((len(y), times, probes))
+            scores = np.empty((len(y), times, probes))
             for first in range(0, len(y), ROWS):
                 rows = slice(first, first + ROWS)
                 product = law.features(nodes, x[rows], m[rows]) @ both
                 miss = product[:, times * probes :] - y[rows, None]
-                np.multiply(product[:, : times * probes].reshape(-1, times, probes), miss[:, :, None], out=found[rows])
-            return found.reshape(*part.y.shape, times * probes)
+                np.multiply(product[:, : times * probes].reshape(-1, times, probes), miss[:, :, None], out=scores[rows])
+            return scores.reshape(*part.y.shape, times * probes)
 
         return along
 
@@ -88,9 +88,9 @@ def exact_noise(operator: Operator, scores: Array, combination: Array) -> Noise:
     return _noise(operator.variance(scores) @ combination, np.zeros(combination.shape[1]))
 
 
-def simulated_noise(found: LongRun) -> Noise:
-    """The constant from long-run variances that are already combined over times."""
-    return _noise(found.value, found.stderr, found.bias)
+def simulated_noise(long_run: LongRun) -> Noise:
+    """The constant from long-run variances already combined over times."""
+    return _noise(long_run.value, long_run.stderr, long_run.bias)
 
 
 def _noise(variance: Array, stderr: Array, bias: Array | float = 0.0) -> Noise:

@@ -1,4 +1,4 @@
-"""Walks: paths of the chain together with their infinite-width memory, a stretch at a time.
+"""Walks: paths of the chain with their infinite-width memory, one stretch at a time.
 
 Source: docs/model.md section 4.
 """
@@ -15,9 +15,9 @@ from rnnlimits.chains import paths as chains
 from rnnlimits.kernels.problem import Array, Backend
 from rnnlimits.theory.laws import ParameterLaw
 
-STRETCH_VALUES = 1 << 14  # chain states taken at a time; fixed, so that nothing depends on who works
-FORGOTTEN = 1e-14  # what is left of the memory's start, relative to its range, after the burn-in
-SLOWEST = 0.995  # a contraction closer to 1 is replaced by the steepest slope seen
+STRETCH_VALUES = 1 << 14  # chain states taken at once; fixed, so that results do not depend on the ranks
+FORGOTTEN = 1e-14  # remaining effect of the memory's start, relative to its range, after the burn-in
+SLOWEST = 0.995  # a contraction factor closer to 1 is replaced by the steepest observed slope
 MOST_BURN_IN = 20_000
 
 Tick = Callable[[int], None]
@@ -27,7 +27,7 @@ Tick = Callable[[int], None]
 class Stretch:
     """Consecutive steps: x (R, L, d), z (R, L, dz), y (R, L), m (R, L), the memory that goes with x.
 
-    Arrays of a back end.
+    The arrays are those of a back end.
     """
 
     x: Array
@@ -37,7 +37,7 @@ class Stretch:
 
 
 class Walk:
-    """A path of the chain and its infinite-width memory, a stretch at a time."""
+    """A path of the chain and its infinite-width memory, one stretch at a time."""
 
     def __init__(self, path: chains.Path, law: ParameterLaw, be: Backend, replicas: int) -> None:
         self._path, self._law, self._be = path, law, be
@@ -45,7 +45,7 @@ class Walk:
         self._most = max(1, STRETCH_VALUES // replicas)
 
     def lengths(self, steps: int) -> list[int]:
-        """Lengths of the stretches that make up `steps`, each small enough to hold."""
+        """Lengths of the stretches that make up `steps`, each small enough for the memory."""
         whole, rest = divmod(steps, self._most)
         return [self._most] * whole + ([rest] if rest else [])
 
@@ -57,16 +57,16 @@ class Walk:
         return Stretch(x, z, y, path[:, :-1])
 
     def skip(self, steps: int, tick: Tick) -> None:
-        """Go on `steps` steps and keep nothing."""
+        """Advance by `steps` steps without returning them."""
         for length in self.lengths(steps):
             self.take(length)
             tick(0)
 
 
 def burn_in(law: ParameterLaw, inputs: Array) -> int:
-    """Steps after which the memory has forgotten its start to 1e-14 of its range.
+    """Number of steps after which the effect of the memory's start is below 1e-14 of its range.
 
-    From the bound on |dF/dm| that holds everywhere, or, where that is no use, from the steepest slope at inputs
+    It follows from the uniform bound on |dF/dm| or, if that is too close to 1, from the steepest slope at inputs
     (n, d) that the chain visits. At most 20,000.
     """
     rate = law.contraction
