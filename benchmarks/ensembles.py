@@ -28,8 +28,8 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 from benchmarks.rntk import LANES, best, multiply_adds  # noqa: E402
 from rnnlimits.elman import chunks, plan, world  # noqa: E402
 from rnnlimits.elman.plan import Block, Cell  # noqa: E402
-from rnnlimits.kernels import cuda, processor  # noqa: E402
-from rnnlimits.kernels.problem import Backend  # noqa: E402
+from rnnlimits.kernels import cuda_backend, processor  # noqa: E402
+from rnnlimits.kernels.interface import Backend  # noqa: E402
 from rnnlimits.kernels.rntk import finite  # noqa: E402
 from rnnlimits.study import RntkStudy  # noqa: E402
 
@@ -120,11 +120,11 @@ def main() -> None:
     print("| device | n | dtype | replicas | drawing, ms | kernels, ms | Gflop/s | reached |")
     print("|---" * 8 + "|")
     on_core(sizes)
-    reason = None if dry else cuda.available()
+    reason = None if dry else cuda_backend.available()
     if reason:
         print(f"no rows of a GPU: {reason}")
     else:
-        on_gpu(emulated() if dry else cuda.backend(), sizes)
+        on_gpu(emulated() if dry else cuda_backend.backend(), sizes)
 
 
 if __name__ == "__main__":

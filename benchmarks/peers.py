@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rnnlimits.kernels.problem import Training
+from rnnlimits.kernels.interface import Training
 
 Single = NDArray[np.float32]
 Runner = Callable[[], Single]  # trains and returns squared errors (R, steps)

@@ -51,7 +51,7 @@ import numpy as np  # noqa: E402
 
 from benchmarks.peers import NumpyTrainer, Single, jax_runner  # noqa: E402
 from rnnlimits.kernels import compiler, host  # noqa: E402
-from rnnlimits.kernels.problem import Training  # noqa: E402
+from rnnlimits.kernels.interface import Training  # noqa: E402
 
 SIZES = [(100, 1), (100, 100), (1000, 1), (1000, 32), (10000, 8), (100000, 2)]
 TARGETS = {(1000, 32): 3.5, (100, 1): 20.0, (100000, 2): 3.0}  # times JAX
@@ -159,7 +159,7 @@ class Work:
         return int(self.w.size * self.x.shape[1])
 
     def trainer(self, precision: str = "float32") -> host.HostTrainer:
-        trainer = host.trainer(replace(self.training, precision=precision), len(self.w))
+        trainer = host.HostBackend().trainer(replace(self.training, precision=precision), len(self.w))
         for r in range(len(self.w)):
             trainer.fill(r, self.w[r][:, None].astype(float), self.b[r].astype(float), self.c[r].astype(float))
         return trainer
@@ -316,8 +316,8 @@ def memory_worker(steps: str) -> None:
     from rnnlimits.training.train import train_block
 
     asked = study.loads(STUDY.replace("STEPS", steps), "benchmark")
-    block = blocks(asked, cells(asked)[0])[0]
-    train_block(asked, host, block, observe.AtProbes.of(asked, host), lambda _: None)
+    block, be = blocks(asked, cells(asked)[0])[0], host.HostBackend()
+    train_block(asked, be, block, observe.AtProbes.of(asked, be), lambda _: None)
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 

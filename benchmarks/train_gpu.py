@@ -35,10 +35,10 @@ os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # leave device 
 import numpy as np  # noqa: E402
 
 from benchmarks.peers import Single, jax_runner  # noqa: E402
-from rnnlimits.kernels import cuda, launch  # noqa: E402
-from rnnlimits.kernels.cuda import CudaBackend  # noqa: E402
+from rnnlimits.kernels import cuda_runtime, launch  # noqa: E402
+from rnnlimits.kernels.cuda_backend import CudaBackend  # noqa: E402
+from rnnlimits.kernels.interface import GaussianChain, KernelError, RandomKey, Training  # noqa: E402
 from rnnlimits.kernels.launch import Limits  # noqa: E402
-from rnnlimits.kernels.problem import GaussianChain, KernelError, Training  # noqa: E402
 
 SEED, PATH_STREAM = 20231108, 1
 NO_GPU = 2  # exit code
@@ -137,13 +137,15 @@ class Gpu:
     """See Device."""
 
     def __init__(self, index: int = 0) -> None:
-        runtime = cuda.CupyRuntime(index)
+        runtime = cuda_runtime.CupyRuntime(index)
         self._cupy, self.backend, self.limits = runtime.xp, CudaBackend(runtime), runtime.limits
         properties = self._cupy.cuda.Device(index).attributes
         # Two transfers a clock; kHz and bits.
         bandwidth = 2e3 * properties["MemoryClockRate"] * properties["GlobalMemoryBusWidth"] / 8
         self.speed = Speed(1e3 * properties["ClockRate"], bandwidth)
-        versions = "; ".join(f"{label} {value}" for label, value in cuda.report() if not label.startswith("GPU"))
+        versions = "; ".join(
+            f"{label} {value}" for label, value in cuda_runtime.report() if not label.startswith("GPU")
+        )
         self.about = f"{versions}; {self._management()}"
 
     def _management(self) -> str:
@@ -244,7 +246,11 @@ class Ours:
         """H (R, steps, 2 d) and Y (R, steps) of the next segment."""
         self.done += self.work.steps
         return self.device.backend.chain_path(
-            self.chain, SEED, PATH_STREAM, self.rows, self.state, self.done - self.work.steps, self.work.steps
+            self.chain,
+            RandomKey(SEED, PATH_STREAM, self.rows),
+            self.state,
+            self.done - self.work.steps,
+            self.work.steps,
         )
 
     def train(self) -> Any:

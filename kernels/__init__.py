@@ -2,13 +2,42 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
-from typing import cast
+from dataclasses import dataclass
+from typing import Any
 
-from rnnlimits.kernels import host, reference
-from rnnlimits.kernels.problem import Backend, KernelError
+from rnnlimits.kernels.interface import Backend, KernelError
 
-BACKENDS = ("auto", "cuda", "host", "numpy")
+
+@dataclass(frozen=True)
+class Entry:
+    """A back end that --backend may name (docs/howto/own-backend.md).
+
+    Its module has `backend(index)`, which opens it or raises KernelError, and `available()`, which says why that is not
+    possible or None. A device's module has besides `visible()`, how many this process may use, `name_of(index)` and
+    `identity(index)` of one of them, `report()` and `failure(error)`: see cuda_backend.py.
+    """
+
+    name: str
+    module_name: str
+    on_device: bool = False
+
+    def module(self) -> Any:
+        """Imported only now: a machine without a GPU needs no CuPy."""
+        return importlib.import_module(f"{__name__}.{self.module_name}")
+
+
+# Fastest first: "auto" takes the first that is available.
+BACKENDS = {
+    entry.name: entry
+    for entry in (
+        Entry("cuda", "cuda_backend", on_device=True),
+        Entry("host", "host"),
+        Entry("numpy", "reference"),
+    )
+}
+BACKEND_NAMES = ("auto", *BACKENDS)
 
 
 def _silent(_: str) -> None:
@@ -16,33 +45,61 @@ def _silent(_: str) -> None:
 
 
 def require_known(name: str) -> None:
-    """Raises KernelError for a name that is none of BACKENDS."""
-    if name not in BACKENDS:
-        raise KernelError(f"--backend: {name!r} is not known; allowed: {', '.join(BACKENDS)}")
+    """Raises KernelError for a name that is none of BACKEND_NAMES."""
+    if name not in BACKEND_NAMES:
+        raise KernelError(f"--backend: {name!r} is not known; allowed: {', '.join(BACKEND_NAMES)}")
+
+
+def may_use_gpu(name: str) -> bool:
+    """Whether `name` means a GPU where there is one, without looking for one."""
+    require_known(name)
+    return name == "auto" or BACKENDS[name].on_device
+
+
+def _device(name: str) -> Entry | None:
+    """The entry of the device that `name` means on this machine, None for a processor."""
+    require_known(name)
+    if name != "auto":
+        return BACKENDS[name] if BACKENDS[name].on_device else None
+    devices = (entry for entry in BACKENDS.values() if entry.on_device)
+    return next((entry for entry in devices if entry.module().available() is None), None)
 
 
 def uses_gpu(name: str) -> bool:
     """Whether `name` means the GPU on this machine. Without one, CuPy is not even imported."""
-    require_known(name)
-    if name != "auto":
-        return name == "cuda"
-    from rnnlimits.kernels import cuda
+    return _device(name) is not None
 
-    return cuda.available() is None
+
+def preferred(name: str) -> str:
+    """The back end that `name` means on this machine, as far as nothing needs to be compiled to know it."""
+    processors = (entry for entry in BACKENDS.values() if not entry.on_device)
+    return (_device(name) or BACKENDS.get(name) or next(processors)).name
 
 
 def gpu_count(name: str) -> int:
     """GPUs that this process may use if it takes back end `name`, 0 where that uses none.
 
-    Raises KernelError: unknown name, or "cuda" where there is no GPU.
+    Raises KernelError: unknown name, or a device's where there is none.
     """
-    if not uses_gpu(name):
+    entry = _device(name)
+    if entry is None:
         return 0
-    from rnnlimits.kernels import cuda
+    if reason := entry.module().available():
+        raise KernelError(f"back end {entry.name}: {reason}")
+    return int(entry.module().visible())
 
-    if reason := cuda.available():
-        raise KernelError(f"back end cuda: {reason}")
-    return cuda.visible()
+
+def gpu(name: str, index: int) -> tuple[str, str]:
+    """Model of a GPU that back end `name` means, and what tells it from every other one: node and PCI bus."""
+    entry = _device(name)
+    assert entry is not None, f"{name} uses no GPU here"
+    return entry.module().name_of(index), entry.module().identity(index)
+
+
+def gpu_failure(error: BaseException) -> str | None:
+    """One line for an error that a device's library raised, None for errors of other origin."""
+    lines = (entry.module().failure(error) for entry in BACKENDS.values() if entry.on_device)
+    return next(filter(None, lines), None)
 
 
 def backend(name: str = "auto", warn: Callable[[str], None] = _silent, gpu: int | None = None) -> Backend:
@@ -52,28 +109,31 @@ def backend(name: str = "auto", warn: Callable[[str], None] = _silent, gpu: int 
     Raises KernelError: unknown name, "host" asked for where it cannot be built, "cuda" where there is no GPU, or a GPU
     that is there and does not work.
     """
-    if uses_gpu(name):
-        from rnnlimits.kernels import cuda
-
-        return cuda.backend(gpu or 0)
-    return processor(name, warn)
+    entry = _device(name)
+    return _opened(entry, gpu or 0) if entry else processor(name, warn)
 
 
 def processor(name: str = "auto", warn: Callable[[str], None] = _silent) -> Backend:
     """As `backend`, for stages that have nothing to do for a GPU: "cuda" and "auto" are the host build, else NumPy."""
-    require_known(name)
-    if name == "numpy":
-        return cast(Backend, reference)
-    try:
-        host.available()
-    except KernelError as error:
-        if name == "host":
-            raise
-        warn(f"warning: {error}; falling back to NumPy, about 10 to 100 times slower")
-        return cast(Backend, reference)
-    return cast(Backend, host)
+    if not may_use_gpu(name):
+        return _opened(BACKENDS[name])
+    reasons = []
+    for entry in BACKENDS.values():
+        if entry.on_device:
+            continue
+        if (reason := entry.module().available()) is None:
+            break
+        reasons.append(reason)
+    for reason in reasons:
+        warn(f"warning: {reason}; falling back to NumPy, about 10 to 100 times slower")
+    return _opened(entry)
+
+
+def _opened(entry: Entry, index: int = 0) -> Backend:
+    found: Backend = entry.module().backend(index)
+    return found
 
 
 def on_processor(be: Backend) -> Backend:
     """A back end with NumPy's arrays, for work that is too small for a device: `be` itself unless it is one."""
-    return processor() if be.name == "cuda" else be
+    return processor() if be.on_device else be

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
-from rnnlimits.kernels.problem import KernelError
+from rnnlimits.kernels.interface import KernelError
 
 SOURCE = Path(__file__).parent / "src"
 # No -ffast-math: rounding by a magic constant must survive. Contraction to fused multiply-adds is wanted.

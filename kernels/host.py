@@ -10,14 +10,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rnnlimits.kernels import compiler, reference
-from rnnlimits.kernels.activations import ACTIVATIONS
-from rnnlimits.kernels.problem import Array, FeatureMap, GaussianChain, OneByOne, Replicas, State, Training
-from rnnlimits.kernels.reference import array, numpy
+from rnnlimits.kernels import compiler, launch
+from rnnlimits.kernels.activations import ACTIVATIONS, source_digest
+from rnnlimits.kernels.interface import (
+    Array,
+    FeatureMap,
+    GaussianChain,
+    KernelError,
+    MemoryInputs,
+    MemoryMap,
+    OneByOne,
+    RandomKey,
+    Replicas,
+    State,
+    Training,
+)
+from rnnlimits.kernels.reference import NumpyBackend
 
-__all__ = ["array", "numpy"]  # of the back end: nothing to do, its arrays are NumPy's
-
-name = "host"
 _ALIGNMENT = 64  # bytes: a cache line, and the widest vector
 
 
@@ -31,18 +40,15 @@ def _paths() -> ctypes.CDLL:
     library.finite_path.argtypes = [
         c_void_p, c_int, c_uint32, c_uint32, c_void_p, c_long, c_uint64, c_long, c_void_p, c_void_p,
     ]  # fmt: skip
-    library.memory_path.argtypes = [c_int, *[c_void_p] * 4, c_long, c_long, c_void_p, c_void_p]
     library.rounding.restype = c_char_p
     library.evaluate_function.argtypes = [c_int, c_void_p, c_long, c_void_p]
     return library
 
 
 @cache
-def _training(precision: str, dimension: int, depth: int, activation: int, update_b: bool) -> ctypes.CDLL:
-    real = {"float32": "float", "float64": "double"}[precision]
-    macros = {"REAL": real, "DIMENSION": dimension, "DEPTH": depth, "ACTIVATION": activation}
-    library = compiler.load("host_train.cpp", {**macros, "UPDATE_B": int(update_b)})
-    library.unit_bytes.restype = library.state_bytes.restype = c_long
+def _training(macros: tuple[tuple[str, object], ...]) -> ctypes.CDLL:
+    library = compiler.load("host_train.cpp", dict(macros))
+    library.unit_bytes.restype = library.state_bytes.restype = library.sums_bytes.restype = c_long
     library.unit_bytes.argtypes = [c_long]
     library.fill_units.argtypes = library.read_drift.argtypes = [
         c_void_p,
@@ -57,6 +63,13 @@ def _training(precision: str, dimension: int, depth: int, activation: int, updat
     library.train_replica.argtypes = [*[c_void_p] * 5, c_long, c_void_p]
     library.settle.argtypes = [c_void_p] * 3
     library.probe_replica.argtypes = [c_void_p, c_void_p, c_void_p, c_long, c_long, *[c_void_p] * 3]
+    return library
+
+
+@cache
+def _memory(activation: str) -> ctypes.CDLL:
+    library = compiler.load("host_memory.cpp", ACTIVATIONS[activation].macros)
+    library.memory_path.argtypes = [*[c_void_p] * 4, c_long, c_long, c_void_p, c_void_p]
     return library
 
 
@@ -79,37 +92,6 @@ def _pointer(array: NDArray[np.generic]) -> c_void_p:
     return c_void_p(array.ctypes.data)
 
 
-def available() -> None:
-    """Compile (or find) the path kernels. Raises KernelError where that is not possible."""
-    _paths()
-
-
-def rounding() -> str:
-    """See problem.Backend.rounding. The processor's model counts because NumPy and BLAS choose their code by it."""
-    return f"{_paths().rounding().decode()}, source {compiler.source_digest()}, {reference.rounding()}"
-
-
-def philox(counter: NDArray[np.uint32], key: tuple[int, int]) -> NDArray[np.uint32]:
-    """See problem.Backend.philox."""
-    words = np.array(counter, dtype=np.uint32, order="C")
-    _paths().philox_words(_pointer(words), len(words), key[0], key[1])
-    return words
-
-
-def uniforms(seed: int, stream: int, replicas: Replicas, count: int, step: int = 0, component: int = 0) -> Array:
-    """See problem.Backend.uniforms."""
-    out, rows = np.empty((len(replicas), count)), _words(replicas)
-    _paths().fill_uniforms(seed, stream, _pointer(rows), len(rows), count, step, component, _pointer(out))
-    return out
-
-
-def normals(seed: int, stream: int, replicas: Replicas, count: int, step: int = 0, component: int = 0) -> Array:
-    """See problem.Backend.normals."""
-    out, rows = np.empty((len(replicas), count)), _words(replicas)
-    _paths().fill_normals(seed, stream, _pointer(rows), len(rows), count, step, component, _pointer(out))
-    return out
-
-
 class _Chain(ctypes.Structure):  # struct Chain of src/chain.h
     _fields_ = (
         *((field, c_int) for field in ("inputs", "hidden", "nonlinear")),
@@ -118,99 +100,18 @@ class _Chain(ctypes.Structure):  # struct Chain of src/chain.h
     )
 
 
-def chain_path(
-    chain: GaussianChain,
-    seed: int,
-    stream: int,
-    replicas: Replicas,
-    state: Array,
-    first_step: int,
-    steps: int,
-    keep: bool = True,
-) -> tuple[Array, Array]:
-    """See problem.Backend.chain_path."""
-    rows, kept = _words(replicas), steps if keep else 0
-    history, y = np.empty((len(rows), kept, chain.size)), np.empty((len(rows), kept))
-    coupling = chain.coupling if chain.coupling is not None else np.zeros((1, 1))
-    matrices = [_doubles(matrix) for matrix in (chain.linear, coupling, chain.noise, chain.target)]
-    pointers = [matrix.ctypes.data for matrix in matrices]
-    asked = _Chain(chain.inputs, chain.hidden, chain.coupling is not None, *pointers, seed, stream)
-    work = _doubles(state)
-    outputs = (_pointer(history), _pointer(y)) if keep else (None, None)
-    _paths().chain_path(ctypes.byref(asked), _pointer(rows), len(rows), first_step, steps, _pointer(work), *outputs)
-    state[:] = work
-    return history, y
-
-
-def finite_path(
-    transition: Array,
-    seed: int,
-    stream: int,
-    replicas: Replicas,
-    state: NDArray[np.int32],
-    first_step: int,
-    steps: int,
-) -> NDArray[np.int32]:
-    """See problem.Backend.finite_path."""
-    rows, history = _words(replicas), np.empty((len(replicas), steps), dtype=np.int32)
-    cumulative, work = _doubles(np.cumsum(transition, axis=1)), np.ascontiguousarray(state, dtype=np.int32)
-    _paths().finite_path(
-        _pointer(cumulative), len(cumulative), seed, stream, _pointer(rows), len(rows), first_step, steps,
-        _pointer(work), _pointer(history),
-    )  # fmt: skip
-    state[:] = work
-    return history
-
-
-class _MemoryMap(ctypes.Structure):  # struct MemoryMap of src/host_paths.cpp
+class _MemoryMap(ctypes.Structure):  # struct MemoryMap of src/host_memory.cpp
     _fields_ = (
         *((field, c_long) for field in ("nodes", "dimension")),
         *((field, c_void_p) for field in ("node", "weight0", "weight1")),
     )
 
 
-def memory_path(
-    activation: str,
-    nodes: Array,
-    weight0: Array,
-    weight1: Array,
-    location: Array,
-    coordinates: Array,
-    slope: Array,
-    start: Array,
-) -> Array:
-    """See problem.Backend.memory_path."""
-    lanes = _paths().vector_lanes()
-    padding = -len(nodes) % lanes  # the kernel reads whole vectors; the extra nodes weigh nothing
-    columns = _doubles(np.pad(nodes, ((0, padding), (0, 0))).T)
-    weights = [_doubles(np.pad(weight, (0, padding))) for weight in (weight0, weight1)]
-    asked = _MemoryMap(columns.shape[1], columns.shape[0], *(a.ctypes.data for a in (columns, *weights)))
-    paths = [_doubles(array) for array in (location, coordinates, slope)]
-    begin, memory = _doubles(start), np.empty((location.shape[0], location.shape[1] + 1))
-    _paths().memory_path(
-        ACTIVATIONS[activation].code, ctypes.byref(asked), *(_pointer(path) for path in paths),
-        *location.shape, _pointer(begin), _pointer(memory),
-    )  # fmt: skip
-    return memory
-
-
 @cache
-def _twin(dimension: int, activation: int) -> ctypes.CDLL:
-    library = compiler.load("host_twin.cpp", {"DIMENSION": dimension, "ACTIVATION": activation})
+def _twin(dimension: int, activation: str) -> ctypes.CDLL:
+    library = compiler.load("host_twin.cpp", {"DIMENSION": dimension, **ACTIVATIONS[activation].macros})
     library.twin_path.argtypes = [*[c_void_p] * 3, c_long, c_double, *[c_void_p] * 3, c_long, c_long, *[c_void_p] * 2]
     return library
-
-
-def twin_path(features: FeatureMap, rate: float, x: Array, m: Array, y: Array, theta: Array) -> Array:
-    """See problem.Backend.twin_path."""
-    nodes = [_doubles(a) for a in (features.w, features.value_scale, features.slope_scale)]
-    paths, work, squared_error = [_doubles(a) for a in (x, m, y)], _doubles(theta), np.empty(y.shape)
-    _twin(features.w.shape[1], ACTIVATIONS[features.activation].code).twin_path(
-        *(_pointer(a) for a in nodes), len(features.w), rate, *(_pointer(a) for a in paths), *y.shape,
-        _pointer(work), _pointer(squared_error),
-    )  # fmt: skip
-    theta[:] = work
-    return squared_error
 
 
 FUNCTIONS = ("tanh", "erf", "exp", "log", "sin", "sin_turns", "cos_turns", "erf_slope")
@@ -228,56 +129,55 @@ class _Training(ctypes.Structure):  # struct Training of src/team.h
 
 
 class HostTrainer(OneByOne):
-    """See problem.Trainer. Replicas train one after the other, a whole segment each: their units stay in cache."""
+    """See interface.Trainer. Replicas train one after the other, a whole segment each: their units stay in cache."""
 
     def __init__(self, training: Training, replicas: int) -> None:
         t, self.replicas = training, replicas
         self.training = training
-        self._library = _training(t.precision, t.dimension, t.depth, ACTIVATIONS[t.activation].code, t.update_b)
+        self._library = _training(tuple(launch.specialisation(t).items()))
         self._real = np.dtype(t.precision)
-        self._asked = _Training(t.width, t.output_scale, t.rate, t.clip_level)
+        self._scalars = _Training(t.width, t.output_scale, t.rate, t.clip_level)
         units, state = self._library.unit_bytes(t.width), self._library.state_bytes()
         self._units = [_aligned(units) for _ in range(replicas)]
         self._states = [_aligned(state) for _ in range(replicas)]
 
     def fill(self, replica: int, w: Array, b: Array, c: Array) -> None:
-        """See problem.Trainer.fill."""
+        """See interface.Trainer.fill."""
         weights = [_doubles(a) for a in (w, b, c)]
         self._library.fill_units(_pointer(self._units[replica]), self.training.width, *(_pointer(a) for a in weights))
         self._states[replica][:] = 0
 
     def run(self, x: Array, y: Array) -> Array:
-        """See problem.Trainer.run."""
+        """See interface.Trainer.run."""
         squared_error = np.empty(y.shape)
         for r, (units, state) in enumerate(zip(self._units, self._states, strict=True)):
             inputs, targets = (np.ascontiguousarray(a[r], dtype=self._real) for a in (x, y))
             self._library.train_replica(
-                _pointer(units), _pointer(state), ctypes.byref(self._asked), _pointer(inputs),
+                _pointer(units), _pointer(state), ctypes.byref(self._scalars), _pointer(inputs),
                 _pointer(targets), len(targets), _pointer(squared_error[r]),
             )  # fmt: skip
         return squared_error
 
     def settle(self) -> None:
-        """See problem.Trainer.settle."""
+        """See interface.Trainer.settle."""
         for units, state in zip(self._units, self._states, strict=True):
-            self._library.settle(_pointer(units), _pointer(state), ctypes.byref(self._asked))
+            self._library.settle(_pointer(units), _pointer(state), ctypes.byref(self._scalars))
 
     def probe(self, histories: Array) -> tuple[Array, Array]:
-        """See problem.Trainer.probe."""
+        """See interface.Trainer.probe."""
         count, length = histories.shape[:2]
         inputs = np.ascontiguousarray(histories, dtype=self._real)
         output, memory = np.empty((self.replicas, count)), np.empty((self.replicas, count, length))
-        sums = 3 + self.training.depth + max(self.training.depth - 1, 1)  # vectors in struct Sums of src/unit.h
-        scratch = _aligned(count * sums * _ALIGNMENT)
+        scratch = _aligned(count * self._library.sums_bytes())
         for r, units in enumerate(self._units):
             self._library.probe_replica(
-                _pointer(units), ctypes.byref(self._asked), _pointer(inputs), count, length,
+                _pointer(units), ctypes.byref(self._scalars), _pointer(inputs), count, length,
                 _pointer(scratch), _pointer(output[r]), _pointer(memory[r]),
             )  # fmt: skip
         return output, memory
 
     def weights(self, first: int, count: int) -> tuple[Array, Array, Array]:
-        """See problem.Trainer.weights."""
+        """See interface.Trainer.weights."""
         n, d = self.training.width, self.training.dimension
         w, b, c = (np.empty((count, *shape), dtype=self._real) for shape in ((n, d), (n,), (n,)))
         for row, units in enumerate(self._units[first : first + count]):
@@ -285,14 +185,14 @@ class HostTrainer(OneByOne):
         return w, b, c
 
     def drift(self, replica: int) -> tuple[Array, Array, Array]:
-        """See problem.Trainer.drift."""
+        """See interface.Trainer.drift."""
         n = self.training.width
         w, b, c = np.empty((n, self.training.dimension)), np.empty(n), np.empty(n)
         self._library.read_drift(_pointer(self._units[replica]), n, _pointer(w), _pointer(b), _pointer(c))
         return w, b, c
 
     def state(self) -> State:
-        """See problem.Trainer.state."""
+        """See interface.Trainer.state."""
         n = self.training.width
         found = np.empty((self.replicas, self._library.unit_fields(), n), dtype=self._real)
         for row, units in zip(found, self._units, strict=True):
@@ -300,7 +200,7 @@ class HostTrainer(OneByOne):
         return State(found, np.stack([state.view(np.float64) for state in self._states]))
 
     def restore(self, state: State) -> None:
-        """See problem.Trainer.restore."""
+        """See interface.Trainer.restore."""
         fields, words = self._library.unit_fields(), self._library.state_bytes() // 8
         shape = (self.replicas, fields, self.training.width)
         like = State(np.broadcast_to(np.zeros((), self._real), shape), np.empty((self.replicas, words)))
@@ -309,9 +209,122 @@ class HostTrainer(OneByOne):
             own.view(np.float64)[:] = kept
 
 
-def trainer(training: Training, replicas: int) -> HostTrainer:
-    """See problem.Backend.trainer."""
-    return HostTrainer(training, replicas)
+class HostBackend:
+    """See interface.Backend; arrays are NumPy's."""
+
+    name, on_device, worker = "host", False, "core"
+    device = "host C++"
+
+    def array(self, values: NDArray[Any]) -> NDArray[Any]:
+        """See interface.Backend.array."""
+        return values
+
+    def numpy(self, values: NDArray[Any]) -> NDArray[Any]:
+        """See interface.Backend.numpy."""
+        return values
+
+    def rounding(self) -> str:
+        """See interface.Backend.rounding. The processor's model counts: NumPy and BLAS choose their code by it."""
+        return f"{_paths().rounding().decode()}, source {source_digest()}, {NumpyBackend().rounding()}"
+
+    def philox(self, counter: NDArray[np.uint32], key: tuple[int, int]) -> NDArray[np.uint32]:
+        """See interface.Backend.philox."""
+        words = np.array(counter, dtype=np.uint32, order="C")
+        _paths().philox_words(_pointer(words), len(words), key[0], key[1])
+        return words
+
+    def uniforms(
+        self, seed: int, stream: int, replicas: Replicas, count: int, step: int = 0, component: int = 0
+    ) -> Array:
+        """See interface.Backend.uniforms."""
+        out, rows = np.empty((len(replicas), count)), _words(replicas)
+        _paths().fill_uniforms(seed, stream, _pointer(rows), len(rows), count, step, component, _pointer(out))
+        return out
+
+    def normals(
+        self, seed: int, stream: int, replicas: Replicas, count: int, step: int = 0, component: int = 0
+    ) -> Array:
+        """See interface.Backend.normals."""
+        out, rows = np.empty((len(replicas), count)), _words(replicas)
+        _paths().fill_normals(seed, stream, _pointer(rows), len(rows), count, step, component, _pointer(out))
+        return out
+
+    def chain_path(
+        self, chain: GaussianChain, key: RandomKey, state: Array, first_step: int, steps: int, keep: bool = True
+    ) -> tuple[Array, Array]:
+        """See interface.Backend.chain_path."""
+        rows, kept = _words(key.replicas), steps if keep else 0
+        history, y = np.empty((len(rows), kept, chain.size)), np.empty((len(rows), kept))
+        coupling = chain.coupling if chain.coupling is not None else np.zeros((1, 1))
+        matrices = [_doubles(matrix) for matrix in (chain.linear, coupling, chain.noise, chain.target)]
+        pointers = [matrix.ctypes.data for matrix in matrices]
+        dynamics = _Chain(chain.inputs, chain.hidden, chain.coupling is not None, *pointers, key.seed, key.stream)
+        work = _doubles(state)
+        outputs = (_pointer(history), _pointer(y)) if keep else (None, None)
+        _paths().chain_path(
+            ctypes.byref(dynamics), _pointer(rows), len(rows), first_step, steps, _pointer(work), *outputs
+        )
+        state[:] = work
+        return history, y
+
+    def finite_path(
+        self, transition: Array, key: RandomKey, state: NDArray[np.int32], first_step: int, steps: int
+    ) -> NDArray[np.int32]:
+        """See interface.Backend.finite_path."""
+        rows, history = _words(key.replicas), np.empty((len(key.replicas), steps), dtype=np.int32)
+        cumulative, work = _doubles(np.cumsum(transition, axis=1)), np.ascontiguousarray(state, dtype=np.int32)
+        _paths().finite_path(
+            _pointer(cumulative), len(cumulative), key.seed, key.stream, _pointer(rows), len(rows), first_step, steps,
+            _pointer(work), _pointer(history),
+        )  # fmt: skip
+        state[:] = work
+        return history
+
+    def memory_path(self, rule: MemoryMap, inputs: MemoryInputs, start: Array) -> Array:
+        """See interface.Backend.memory_path."""
+        padding = -len(rule.nodes) % _paths().vector_lanes()  # the kernel reads whole vectors; more nodes weigh nothing
+        columns = _doubles(np.pad(rule.nodes, ((0, padding), (0, 0))).T)
+        weights = [_doubles(np.pad(weight, (0, padding))) for weight in (rule.weight0, rule.weight1)]
+        padded = _MemoryMap(columns.shape[1], columns.shape[0], *(a.ctypes.data for a in (columns, *weights)))
+        paths = [_doubles(array) for array in (inputs.location, inputs.coordinates, inputs.slope)]
+        (replicas, steps), begin = inputs.location.shape, _doubles(start)
+        memory = np.empty((replicas, steps + 1))
+        _memory(rule.activation).memory_path(
+            ctypes.byref(padded),
+            *(_pointer(path) for path in paths),
+            replicas,
+            steps,
+            _pointer(begin),
+            _pointer(memory),
+        )
+        return memory
+
+    def twin_path(self, features: FeatureMap, rate: float, x: Array, m: Array, y: Array, theta: Array) -> Array:
+        """See interface.Backend.twin_path."""
+        nodes = [_doubles(a) for a in (features.w, features.value_scale, features.slope_scale)]
+        paths, work, squared_error = [_doubles(a) for a in (x, m, y)], _doubles(theta), np.empty(y.shape)
+        _twin(features.w.shape[1], features.activation).twin_path(
+            *(_pointer(a) for a in nodes), len(features.w), rate, *(_pointer(a) for a in paths), *y.shape,
+            _pointer(work), _pointer(squared_error),
+        )  # fmt: skip
+        theta[:] = work
+        return squared_error
+
+    def trainer(self, training: Training, replicas: int) -> HostTrainer:
+        """See interface.Backend.trainer."""
+        return HostTrainer(training, replicas)
 
 
-device = "host C++"
+def available() -> str | None:
+    """None where the kernels can be compiled (which is done), else the reason why not, in one line."""
+    try:
+        _paths()
+    except KernelError as error:
+        return str(error)
+    return None
+
+
+def backend(index: int = 0) -> HostBackend:
+    """The back end; there is no device to choose. Raises KernelError where the kernels cannot be compiled."""
+    _paths()
+    return HostBackend()

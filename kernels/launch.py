@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rnnlimits.kernels.activations import ACTIVATIONS
-from rnnlimits.kernels.problem import KernelError, Training
+from rnnlimits.kernels.interface import KernelError, Training
 
 WARP = 32
 SLOTS = (1, 2, 3, 4, 6, 8, 12, 16)  # units that a member may keep in registers; each is a compiled program
@@ -77,9 +77,12 @@ class Launch:
 
 
 def words_per_unit(training: Training) -> int:
-    """32-bit registers that one unit takes: struct Unit of src/unit.h."""
-    stored = max(1, training.depth + training.update_b) + (training.depth if training.activation == "erf" else 0)
-    values = 2 * training.dimension + 4 + stored
+    """32-bit registers that one unit takes: the size of struct Unit of src/unit.h, without a compiler.
+
+    The launch chooser needs no more than that; memory is laid out by what the compiled source says of itself.
+    """
+    slopes = training.depth if ACTIVATIONS[training.activation].slope_of_value is None else 0
+    values = 2 * training.dimension + 4 + max(1, training.depth + training.update_b) + slopes
     return values * (2 if training.precision == "float64" else 1)
 
 
@@ -126,6 +129,6 @@ def specialisation(training: Training) -> dict[str, object]:
         "REAL": {"float32": "float", "float64": "double"}[training.precision],
         "DIMENSION": training.dimension,
         "DEPTH": training.depth,
-        "ACTIVATION": ACTIVATIONS[training.activation].code,
+        **ACTIVATIONS[training.activation].macros,
         "UPDATE_B": int(training.update_b),
     }

@@ -9,10 +9,18 @@ from numpy.typing import NDArray
 
 from rnnlimits.kernels import compiler
 from rnnlimits.kernels.activations import ACTIVATIONS
-from rnnlimits.kernels.problem import Array, FeatureMap, GaussianChain, OneByOne, Replicas, State, Training
-
-name = "numpy"
-device = "NumPy, double precision"
+from rnnlimits.kernels.interface import (
+    Array,
+    FeatureMap,
+    GaussianChain,
+    MemoryInputs,
+    MemoryMap,
+    OneByOne,
+    RandomKey,
+    Replicas,
+    State,
+    Training,
+)
 
 _MULTIPLIERS = np.array([0xD2511F53, 0xCD9E8D57], dtype=np.uint64)
 _WEYL = np.array([0x9E3779B9, 0xBB67AE85], dtype=np.uint64)
@@ -20,20 +28,7 @@ _LOW = np.uint64(0xFFFFFFFF)
 _HALF = np.uint64(32)
 
 
-def rounding() -> str:
-    """See problem.Backend.rounding."""
-    return f"NumPy {np.__version__}, {compiler.processor_name()}"
-
-
-def array(values: NDArray[Any]) -> NDArray[Any]:
-    """See problem.Backend.array."""
-    return values
-
-
-numpy = array
-
-
-def philox(counter: NDArray[np.uint32], key: tuple[int, int]) -> NDArray[np.uint32]:
+def _philox(counter: NDArray[np.uint32], key: tuple[int, int]) -> NDArray[np.uint32]:
     """Philox4x32-10 of counters (..., 4) under one key (Salmon et al., SC 2011). Returns words of the same shape."""
     c0, c1, c2, c3 = np.moveaxis(np.asarray(counter, dtype=np.uint64), -1, 0)
     k = np.array(key, dtype=np.uint64)
@@ -50,7 +45,7 @@ def _uniform_pairs(
 ) -> Array:
     """Two uniforms (..., 2) per counter: midpoints of 2^52 equal cells, so never 0 or 1."""
     counter = np.stack(np.broadcast_arrays(lane, step, replica, component), axis=-1).astype(np.uint32)
-    words = philox(counter, (seed, stream)).astype(np.uint64)
+    words = _philox(counter, (seed, stream)).astype(np.uint64)
     mantissa = (words[..., 0::2] << np.uint64(20)) | (words[..., 1::2] >> np.uint64(12))
     return np.asarray((mantissa.astype(np.float64) + 0.5) * 2.0**-52)
 
@@ -60,103 +55,12 @@ def _box_muller(u: Array) -> Array:
     return np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=-1)
 
 
-def uniforms(seed: int, stream: int, replicas: Replicas, count: int, step: int = 0, component: int = 0) -> Array:
-    """See problem.Backend.uniforms: number i of a replica is half i % 2 of lane i // 2."""
-    lane = np.arange((count + 1) // 2)
-    pairs = _uniform_pairs(seed, stream, lane, step, np.asarray(replicas)[:, None], component)
-    return pairs.reshape(len(replicas), -1)[:, :count]
-
-
-def normals(seed: int, stream: int, replicas: Replicas, count: int, step: int = 0, component: int = 0) -> Array:
-    """See problem.Backend.normals: Box and Muller on the pairs of `uniforms`."""
-    u = uniforms(seed, stream, replicas, 2 * ((count + 1) // 2), step, component)
-    return _box_muller(u.reshape(len(replicas), -1, 2)).reshape(len(replicas), -1)[:, :count]
-
-
 def observe(chain: GaussianChain, h: Array) -> tuple[Array, Array]:
     """The nonlinear part (sin X, tanh Z) of H (R, size), and the target Y (R,)."""
     x, z = h[:, : chain.inputs], h[:, chain.inputs :]
     constant, sin_x, linear_x, linear_z = np.split(chain.target, [1, 1 + chain.inputs, 1 + 2 * chain.inputs], axis=0)
     y = constant[0] + np.sin(x) @ sin_x + x @ linear_x + z @ linear_z
     return np.concatenate([np.sin(x), np.tanh(z)], axis=1), y
-
-
-def chain_path(
-    chain: GaussianChain,
-    seed: int,
-    stream: int,
-    replicas: Replicas,
-    state: Array,
-    first_step: int,
-    steps: int,
-    keep: bool = True,
-) -> tuple[Array, Array]:
-    """See problem.Backend.chain_path."""
-    kept = steps if keep else 0
-    history, y = np.empty((len(replicas), kept, chain.size)), np.empty((len(replicas), kept))
-    curved, _ = observe(chain, state)
-    for k in range(steps):
-        xi = normals(seed, stream, replicas, chain.size, step=first_step + k)
-        following = state @ chain.linear.T + xi @ chain.noise.T
-        if chain.coupling is not None:
-            following += curved @ chain.coupling.T
-        state[:] = following
-        curved, target = observe(chain, state)
-        if keep:
-            history[:, k], y[:, k] = state, target
-    return history, y
-
-
-def finite_path(
-    transition: Array,
-    seed: int,
-    stream: int,
-    replicas: Replicas,
-    state: NDArray[np.int32],
-    first_step: int,
-    steps: int,
-) -> NDArray[np.int32]:
-    """See problem.Backend.finite_path: inversion of the cumulative row with one uniform a step."""
-    history = np.empty((len(replicas), steps), dtype=np.int32)
-    cumulative = np.cumsum(transition, axis=1)[:, :-1]
-    for k in range(steps):
-        u = uniforms(seed, stream, replicas, 1, step=first_step + k)
-        state[:] = (u >= cumulative[state]).sum(axis=1)
-        history[:, k] = state
-    return history
-
-
-def memory_path(
-    activation: str,
-    nodes: Array,
-    weight0: Array,
-    weight1: Array,
-    location: Array,
-    coordinates: Array,
-    slope: Array,
-    start: Array,
-) -> Array:
-    """See problem.Backend.memory_path."""
-    sigma = ACTIVATIONS[activation].value
-    memory = np.empty((location.shape[0], location.shape[1] + 1))
-    memory[:, 0] = start
-    for k in range(location.shape[1]):
-        a = (location[:, k] + memory[:, k])[:, None] + coordinates[:, k] @ nodes.T
-        memory[:, k + 1] = ((weight0 + slope[:, k, None] * weight1) * sigma(a)).sum(axis=1)
-    return memory
-
-
-def twin_path(features: FeatureMap, rate: float, x: Array, m: Array, y: Array, theta: Array) -> Array:
-    """See problem.Backend.twin_path."""
-    sigma, squared_error = ACTIVATIONS[features.activation], np.empty(y.shape)
-    for k in range(y.shape[1]):
-        a = x[:, k] @ features.w.T + m[:, k, None]
-        value, slope = features.value_scale * sigma.value(a), features.slope_scale * sigma.slope(a)
-        phi = np.concatenate([value, *(slope * x[:, k, j, None] for j in range(x.shape[2]))], axis=1)
-        miss = (phi * theta).sum(axis=1) - y[:, k]
-        theta -= rate * miss[:, None] * phi
-        squared_error[:, k] = miss**2
-    return squared_error
 
 
 def smooth_clip(y: Array, level: float) -> Array:
@@ -182,7 +86,7 @@ class ReferenceTrainer(OneByOne):
         self.past_x = [np.zeros((replicas, training.dimension)) for _ in range(training.depth)]
 
     def fill(self, replica: int, w: Array, b: Array, c: Array) -> None:
-        """See problem.Trainer.fill."""
+        """See interface.Trainer.fill."""
         for now, start, value in zip((self.w, self.b, self.c), self.start, (w, b, c), strict=True):
             now[replica] = start[replica] = value
         self.memory[replica] = 0.0
@@ -220,14 +124,14 @@ class ReferenceTrainer(OneByOne):
             past.pop()
 
     def run(self, x: Array, y: Array) -> Array:
-        """See problem.Trainer.run."""
+        """See interface.Trainer.run."""
         return np.stack([self.step(x[:, k], y[:, k]) for k in range(y.shape[1])], axis=1)
 
     def settle(self) -> None:
         """Nothing is ever pending here."""
 
     def probe(self, histories: Array) -> tuple[Array, Array]:
-        """See problem.Trainer.probe."""
+        """See interface.Trainer.probe."""
         sigma = ACTIVATIONS[self.training.activation].value
         memory = np.zeros((len(self.b), len(histories), histories.shape[1] + 1))
         for k in range(histories.shape[1]):
@@ -236,12 +140,12 @@ class ReferenceTrainer(OneByOne):
         return self.training.output_scale * np.einsum("rn,rpn->rp", self.c, value), memory[:, :, :-1]
 
     def weights(self, first: int, count: int) -> tuple[Array, Array, Array]:
-        """See problem.Trainer.weights."""
+        """See interface.Trainer.weights."""
         w, b, c = (now[first : first + count].copy() for now in (self.w, self.b, self.c))
         return w, b, c
 
     def drift(self, replica: int) -> tuple[Array, Array, Array]:
-        """See problem.Trainer.drift."""
+        """See interface.Trainer.drift."""
         w, b, c = (
             now[replica] - start[replica] for now, start in zip((self.w, self.b, self.c), self.start, strict=True)
         )
@@ -257,11 +161,11 @@ class ReferenceTrainer(OneByOne):
         return [self.memory[:, None], *self.past_x]
 
     def state(self) -> State:
-        """See problem.Trainer.state."""
+        """See interface.Trainer.state."""
         return State(np.stack(self._of_units(), axis=1), np.concatenate(self._of_replicas(), axis=1))
 
     def restore(self, state: State) -> None:
-        """See problem.Trainer.restore."""
+        """See interface.Trainer.restore."""
         units, words = state.required(self.state())
         for place, values in zip(self._of_units(), units.swapaxes(0, 1), strict=True):
             place[...] = values
@@ -270,6 +174,104 @@ class ReferenceTrainer(OneByOne):
             place[...] = values
 
 
-def trainer(training: Training, replicas: int) -> ReferenceTrainer:
-    """See problem.Backend.trainer."""
-    return ReferenceTrainer(training, replicas)
+class NumpyBackend:
+    """See interface.Backend."""
+
+    name, on_device, worker = "numpy", False, "core"
+    device = "NumPy, double precision"
+
+    def rounding(self) -> str:
+        """See interface.Backend.rounding."""
+        return f"NumPy {np.__version__}, {compiler.processor_name()}"
+
+    def array(self, values: NDArray[Any]) -> NDArray[Any]:
+        """See interface.Backend.array."""
+        return values
+
+    def numpy(self, values: NDArray[Any]) -> NDArray[Any]:
+        """See interface.Backend.numpy."""
+        return values
+
+    def philox(self, counter: NDArray[np.uint32], key: tuple[int, int]) -> NDArray[np.uint32]:
+        """See interface.Backend.philox."""
+        return _philox(counter, key)
+
+    def uniforms(
+        self, seed: int, stream: int, replicas: Replicas, count: int, step: int = 0, component: int = 0
+    ) -> Array:
+        """See interface.Backend.uniforms: number i of a replica is half i % 2 of lane i // 2."""
+        lane = np.arange((count + 1) // 2)
+        pairs = _uniform_pairs(seed, stream, lane, step, np.asarray(replicas)[:, None], component)
+        return pairs.reshape(len(replicas), -1)[:, :count]
+
+    def normals(
+        self, seed: int, stream: int, replicas: Replicas, count: int, step: int = 0, component: int = 0
+    ) -> Array:
+        """See interface.Backend.normals: Box and Muller on the pairs of `uniforms`."""
+        u = self.uniforms(seed, stream, replicas, 2 * ((count + 1) // 2), step, component)
+        return _box_muller(u.reshape(len(replicas), -1, 2)).reshape(len(replicas), -1)[:, :count]
+
+    def chain_path(
+        self, chain: GaussianChain, key: RandomKey, state: Array, first_step: int, steps: int, keep: bool = True
+    ) -> tuple[Array, Array]:
+        """See interface.Backend.chain_path."""
+        kept = steps if keep else 0
+        history, y = np.empty((len(key.replicas), kept, chain.size)), np.empty((len(key.replicas), kept))
+        curved, _ = observe(chain, state)
+        for k in range(steps):
+            xi = self.normals(key.seed, key.stream, key.replicas, chain.size, step=first_step + k)
+            following = state @ chain.linear.T + xi @ chain.noise.T
+            if chain.coupling is not None:
+                following += curved @ chain.coupling.T
+            state[:] = following
+            curved, target = observe(chain, state)
+            if keep:
+                history[:, k], y[:, k] = state, target
+        return history, y
+
+    def finite_path(
+        self, transition: Array, key: RandomKey, state: NDArray[np.int32], first_step: int, steps: int
+    ) -> NDArray[np.int32]:
+        """See interface.Backend.finite_path: inversion of the cumulative row with one uniform a step."""
+        history = np.empty((len(key.replicas), steps), dtype=np.int32)
+        cumulative = np.cumsum(transition, axis=1)[:, :-1]
+        for k in range(steps):
+            u = self.uniforms(key.seed, key.stream, key.replicas, 1, step=first_step + k)
+            state[:] = (u >= cumulative[state]).sum(axis=1)
+            history[:, k] = state
+        return history
+
+    def memory_path(self, rule: MemoryMap, inputs: MemoryInputs, start: Array) -> Array:
+        """See interface.Backend.memory_path."""
+        sigma, (replicas, steps) = ACTIVATIONS[rule.activation].value, inputs.location.shape
+        memory = np.empty((replicas, steps + 1))
+        memory[:, 0] = start
+        for k in range(steps):
+            a = (inputs.location[:, k] + memory[:, k])[:, None] + inputs.coordinates[:, k] @ rule.nodes.T
+            memory[:, k + 1] = ((rule.weight0 + inputs.slope[:, k, None] * rule.weight1) * sigma(a)).sum(axis=1)
+        return memory
+
+    def twin_path(self, features: FeatureMap, rate: float, x: Array, m: Array, y: Array, theta: Array) -> Array:
+        """See interface.Backend.twin_path."""
+        sigma, squared_error = ACTIVATIONS[features.activation], np.empty(y.shape)
+        for k in range(y.shape[1]):
+            a = x[:, k] @ features.w.T + m[:, k, None]
+            value, slope = features.value_scale * sigma.value(a), features.slope_scale * sigma.slope(a)
+            phi = np.concatenate([value, *(slope * x[:, k, j, None] for j in range(x.shape[2]))], axis=1)
+            miss = (phi * theta).sum(axis=1) - y[:, k]
+            theta -= rate * miss[:, None] * phi
+            squared_error[:, k] = miss**2
+        return squared_error
+
+    def trainer(self, training: Training, replicas: int) -> ReferenceTrainer:
+        """See interface.Backend.trainer."""
+        return ReferenceTrainer(training, replicas)
+
+
+def available() -> None:
+    """Always."""
+
+
+def backend(index: int = 0) -> NumpyBackend:
+    """The back end; there is no device to choose."""
+    return NumpyBackend()

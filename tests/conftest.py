@@ -29,7 +29,7 @@ import slurm
 
 from rnnlimits import kernels
 from rnnlimits.kernels import compiler
-from rnnlimits.kernels.problem import Backend, KernelError
+from rnnlimits.kernels.interface import Backend, KernelError
 
 
 def _no_compiler() -> str | None:
@@ -52,9 +52,9 @@ def _no_docs() -> str | None:
 
 
 def _no_gpu() -> str | None:
-    from rnnlimits.kernels import cuda
+    from rnnlimits.kernels import cuda_driver
 
-    return cuda.available()
+    return cuda_driver.available()
 
 
 def _no_jax() -> str | None:

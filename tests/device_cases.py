@@ -13,13 +13,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 from emulation import emulated
-from test_paths_kernel import TRANSITION, chain, memory_case, starts
+from processors import reference
+from test_paths_kernel import TRANSITION, chain, memory_along, memory_case, starts
 from test_training_kernel import Data
 
-from rnnlimits.kernels import cuda, launch, reference
-from rnnlimits.kernels.cuda import CudaBackend
+from rnnlimits.kernels import cuda_backend, launch
+from rnnlimits.kernels.activations import ACTIVATIONS
+from rnnlimits.kernels.cuda_backend import CudaBackend
+from rnnlimits.kernels.interface import Array, Backend, RandomKey, Training
 from rnnlimits.kernels.launch import Launch, Limits
-from rnnlimits.kernels.problem import Array, Backend, Training
 
 V100 = Limits("V100", (7, 0), 80)
 A100 = Limits("A100", (8, 0), 108)
@@ -147,6 +149,13 @@ ROWS = [
     Row(Launch("grid", 0, 32, 2), 1301, 1, "tanh", 1, True, None, "float32"),
 ]
 
+# The largest history there is among the rows, in registers and streamed.
+EVERY_ACTIVATION = [
+    Row(team, 165, 2, activation, 3, True, None, precision)
+    for activation in ACTIVATIONS
+    for team, precision in ((Launch("block", 2, 96), "float64"), (Launch("grid", 0, 64, 2), "float32"))
+]
+
 # --- the teams that are chosen -----------------------------------------------------------------------------
 
 WIDTHS = (1, 31, 32, 33, 1000, 4097)
@@ -160,7 +169,7 @@ def chosen(width: int, dimension: int, depth: int, precision: str) -> Training:
 # --- a small run, to be watched by a sanitizer -------------------------------------------------------------
 
 
-def exercise(be: CudaBackend, rows: Sequence[Row] = ROWS) -> None:
+def exercise(be: CudaBackend, rows: Sequence[Row] = (*ROWS, *EVERY_ACTIVATION)) -> None:
     """Every program of src/ once, and every kind of team; raises if a training is not as defined."""
     for row in rows:
         with pytest.MonkeyPatch.context() as patch:
@@ -171,9 +180,10 @@ def exercise(be: CudaBackend, rows: Sequence[Row] = ROWS) -> None:
     replicas = np.arange(3, dtype=np.uint32)
     be.philox(np.zeros((5, 4), dtype=np.uint32), (1, 2))
     be.normals(1, 2, replicas, 7)
-    be.chain_path(chain(2, 1, True), 1, 2, replicas, be.array(starts(3, 3)), 0, 5)
-    be.finite_path(TRANSITION, 1, 2, replicas, be.array(np.zeros(3, dtype=np.int32)), 0, 5)
-    be.memory_path("erf", *(be.array(a) for a in memory_case(70, 2, 3, 5)))
+    be.chain_path(chain(2, 1, True), RandomKey(1, 2, replicas), be.array(starts(3, 3)), 0, 5)
+    be.finite_path(TRANSITION, RandomKey(1, 2, replicas), be.array(np.zeros(3, dtype=np.int32)), 0, 5)
+    for activation in ACTIVATIONS:
+        memory_along(be, activation, *(be.array(a) for a in memory_case(70, 2, 3, 5)))
 
 
 def owned(row: Row, limits: Limits) -> bool:
@@ -182,7 +192,7 @@ def owned(row: Row, limits: Limits) -> bool:
 
 
 if __name__ == "__main__":  # python tests/device_cases.py [emulated]: on a real GPU, unless told otherwise
-    found = emulated() if sys.argv[1:] == ["emulated"] else cuda.backend()
+    found = emulated() if sys.argv[1:] == ["emulated"] else cuda_backend.backend()
     exercise(
         found, [row for row in ROWS if owned(row, found._runtime.limits)][:: 5 if found.device == "emulated GPU" else 1]
     )

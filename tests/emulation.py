@@ -1,4 +1,4 @@
-"""A GPU that is a host: the device programs compiled for it and run by fibers, behind the runtime of kernels/cuda.py.
+"""A GPU that is a host: the device programs compiled for it and run by fibers, behind kernels/cuda_runtime.py.
 
 Its arrays are NumPy's, but as strange to NumPy's own as CuPy's are: an operation that mixes the two is refused.
 """
@@ -21,7 +21,8 @@ import pytest
 from numpy.typing import NDArray
 
 from rnnlimits.kernels import compiler, launch
-from rnnlimits.kernels.cuda import CudaBackend, Program
+from rnnlimits.kernels.cuda_backend import CudaBackend
+from rnnlimits.kernels.cuda_runtime import Program
 from rnnlimits.kernels.launch import Limits
 
 EMULATOR = Path(__file__).parent / "emulator"
@@ -30,7 +31,7 @@ FLAGS += ["-Wall", "-Wextra", "-Wno-unused", "-Wno-unknown-pragmas", "-Wno-psabi
 PROGRAMS = {
     "device_twin.cu": ["twin_path"],
     "device_train.cu": ["train_segment"],
-    "device_probe.cu": ["settle_units", "settle_states", "probe"],
+    "device_probe.cu": ["layout", "settle_units", "settle_states", "probe"],
     "device_paths.cu": ["philox_words", "fill", "finite_path"],
 }
 SMALL_GPU = Limits("emulated GPU", (9, 0), 4)  # few multiprocessors, so that grids take replicas in turns
@@ -111,9 +112,33 @@ def _as_device(values: Any, dtype: Any = None) -> Any:
     return on_device(np.asarray(_plain(values), dtype=dtype))
 
 
+class Guarded(np.ndarray):
+    """The bytes of an array of the device, and after them some that no program may touch."""
+
+    @classmethod
+    def array(cls, shape: Any, dtype: Any, value: float) -> Any:
+        """An array of the device that is filled with a value."""
+        size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+        own = np.full(size + len(GUARD), 0, dtype=np.uint8).view(cls)
+        own[size:] = GUARD
+        array = on_device(own[:size].view(np.ndarray).view(dtype).reshape(shape))
+        array[...] = value
+        return array
+
+    @staticmethod
+    def intact(array: Any) -> bool:
+        """Whether nothing was written past the end of what an array is a part of."""
+        whole = None
+        while array is not None:
+            whole = array if isinstance(array, Guarded) else whole
+            array = getattr(array, "base", None)
+        return whole is None or bool((whole.view(np.ndarray)[-len(GUARD) :] == GUARD).all())
+
+
+GUARD = np.random.default_rng(1).integers(0, 256, 1 << 14, dtype=np.uint8)
 XP = SimpleNamespace(
-    empty=lambda shape, dtype=np.float64: on_device(np.full(shape, 77, dtype=dtype)),  # poison
-    zeros=_maker(np.zeros),
+    empty=lambda shape, dtype=np.float64: Guarded.array(shape, dtype, 77),  # poison
+    zeros=lambda shape, dtype=np.float64: Guarded.array(shape, dtype, 0),
     array=_maker(np.array),
     asarray=_as_device,
     ascontiguousarray=lambda values: on_device(np.ascontiguousarray(_plain(values))),
@@ -141,7 +166,7 @@ def _compiled(source: str, names: tuple[str, ...], macros: tuple[tuple[str, obje
 
 
 class EmulatedRuntime:
-    """See rnnlimits.kernels.cuda.Runtime."""
+    """See kernels.cuda_runtime.Runtime."""
 
     def __init__(self, limits: Limits = SMALL_GPU, memory: int = 1 << 34, backwards: bool = False) -> None:
         self.xp: Any = XP
@@ -150,7 +175,7 @@ class EmulatedRuntime:
         self.launched: list[str] = []
 
     def program(self, source: str, name: str, macros: Mapping[str, object], cooperative: bool = False) -> Program:
-        """See rnnlimits.kernels.cuda.Runtime.program."""
+        """See kernels.cuda_runtime.Runtime.program."""
         entry = getattr(library(source, name, tuple(sorted(macros.items()))), f"launch_{name}")
         cluster = int(str(macros.get("CLUSTER", 1)))
 
@@ -162,15 +187,16 @@ class EmulatedRuntime:
                 )
             assert grid[0] % cluster == 0
             entry(grid[0], block[0], cluster, int(self._backwards), packed(arguments))
+            assert all(Guarded.intact(argument) for argument in arguments), f"{name}: a write past the end of an array"
 
         return start
 
     def free_bytes(self) -> int:
-        """See rnnlimits.kernels.cuda.Runtime.free_bytes."""
+        """See kernels.cuda_runtime.Runtime.free_bytes."""
         return self._memory
 
     def to_host(self, array: Any) -> NDArray[Any]:
-        """See rnnlimits.kernels.cuda.Runtime.to_host."""
+        """See kernels.cuda_runtime.Runtime.to_host."""
         return np.array(array.view(np.ndarray))
 
     def keep_pace(self) -> None:

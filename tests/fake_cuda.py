@@ -1,4 +1,4 @@
-"""A stand-in for kernels/cuda.py, so that what is built around GPUs is tested without one: NumPy under another name.
+"""A stand-in for kernels.cuda_backend: what is built around GPUs is tested without one, on NumPy by another name.
 
 As a program: `python tests/fake_cuda.py VERB ...` is rnnlimits on a machine with $FAKE_GPUS GPUs, or, as "2,0", two
 seen by rank 0 and none by the others. With $FAKE_ALONE every GPU is one that only its rank is shown. With $FAKE_STUCK,
@@ -11,12 +11,11 @@ import os
 import platform
 import sys
 import time
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 from rnnlimits import kernels
-from rnnlimits.kernels import reference
-from rnnlimits.kernels.problem import Backend, KernelError
+from rnnlimits.kernels.interface import Backend, KernelError
+from rnnlimits.kernels.reference import NumpyBackend
 
 REASON = "no GPU in this test"
 RANK = int(os.environ.get("PMI_RANK", "0"))
@@ -51,22 +50,34 @@ def report() -> list[tuple[str, str]]:
     return [("CuPy", "14.0"), ("GPU 0", "Fake 100, 80 GB")] if _count() else [("CUDA", REASON)]
 
 
+def failure(error: BaseException) -> str | None:
+    return None
+
+
+class FakeBackend(NumpyBackend):
+    """NumPy under the name of a GPU."""
+
+    name, on_device, worker = "cuda", True, "GPU"
+
+    def __init__(self, index: int) -> None:
+        self.device = f"fake GPU {index}"
+
+
 def backend(index: int) -> Backend:
     if not 0 <= index < visible():
         raise KernelError(f"GPU {index} is not there")
-    shown = {name: getattr(reference, name) for name in dir(reference) if not name.startswith("_")}
-    return cast(Backend, SimpleNamespace(**{**shown, "name": "cuda", "device": f"fake GPU {index}"}))
+    return FakeBackend(index)
 
 
 def install(monkeypatch: Any = None) -> None:
-    """Make `from rnnlimits.kernels import cuda` find this module, for one test or for good."""
+    """Make `from rnnlimits.kernels import cuda_backend` find this module, for one test or for good."""
     here = sys.modules[__name__]
     if monkeypatch is None:
-        sys.modules["rnnlimits.kernels.cuda"] = here
-        kernels.cuda = here  # type: ignore[attr-defined]
+        sys.modules["rnnlimits.kernels.cuda_backend"] = here
+        kernels.cuda_backend = here  # type: ignore[attr-defined]
     else:
-        monkeypatch.setitem(sys.modules, "rnnlimits.kernels.cuda", here)
-        monkeypatch.setattr(kernels, "cuda", here, raising=False)
+        monkeypatch.setitem(sys.modules, "kernels.cuda_backend", here)
+        monkeypatch.setattr(kernels, "cuda_backend", here, raising=False)
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ import numpy as np
 import pytest
 
 from rnnlimits.kernels.activations import ACTIVATIONS
-from rnnlimits.kernels.problem import Array, Training
+from rnnlimits.kernels.interface import Array, Training
 from rnnlimits.kernels.reference import ReferenceTrainer, smooth_clip
 
 pytestmark = pytest.mark.needs_jax
@@ -41,14 +41,13 @@ Parameters = tuple[Array, Array, Array]
 @pytest.fixture(scope="module")
 def jax() -> Any:
     """JAX in double precision."""
+    return double_jax()
+
+
+def double_jax() -> Any:
     module = importlib.import_module("jax")
     module.config.update("jax_enable_x64", True)
     return module
-
-
-def sigmas(jax: Any) -> dict[str, Callable[[Any], Any]]:
-    """JAX's own activations: not those under test."""
-    return {"tanh": jax.numpy.tanh, "erf": jax.scipy.special.erf, "logistic": jax.nn.sigmoid}
 
 
 @dataclass
@@ -84,7 +83,8 @@ def current(trainer: ReferenceTrainer) -> Parameters:
 
 def unrolled_output(jax: Any, recorded: Recorded, k: int, pinned: bool) -> Callable[[Any, Any, Any], Any]:
     """Yhat_k as a function of (W, B, C): the graph of the module's docstring."""
-    training, sigma = recorded.training, sigmas(jax)[recorded.training.activation]
+    training = recorded.training
+    sigma = ACTIVATIONS[training.activation].autodiff(jax)  # JAX's own: not the one under test
     start = k - training.depth  # the layer that is a constant
     before = (
         ACTIVATIONS[training.activation].value(recorded.activations[start]) if start >= 0 else np.zeros(training.width)

@@ -13,7 +13,7 @@ from conftest import missing
 from runs import ENVIRONMENT, PROGRAM, ROOT, run, write_study
 
 from rnnlimits import kernels
-from rnnlimits.kernels.problem import KernelError
+from rnnlimits.kernels.interface import KernelError
 from rnnlimits.run import workflow
 from rnnlimits.study import load
 

@@ -14,8 +14,8 @@ from runs import ENVIRONMENT, ROOT
 from benchmarks import train_gpu
 from benchmarks.cluster import Renames, kind_of
 from benchmarks.train_gpu import COUNTS, Speed
+from rnnlimits.kernels.interface import Training
 from rnnlimits.kernels.launch import Limits
-from rnnlimits.kernels.problem import Training
 
 H100 = Limits("NVIDIA H100 80GB HBM3", (9, 0), 132)
 H100_SPEED = Speed(1.98e9, 3.35e12)

@@ -33,6 +33,7 @@ from blocks import Block
 from nbclient import NotebookClient
 from workspace import Workspace, executed, help_of
 
+SOFTWARE = re.compile(r"# (kernels|pipeline|tests)/")  # the first line of a block that is saved among the sources
 PAGES = blocks.pages(runs.ROOT)
 INTERPRETERS = {
     "matlab": ("octave-cli", ["--quiet", "--eval", "pkg load netcdf; source block.m"], "block.m"),
@@ -143,6 +144,8 @@ class Page:
         path = self.space.root / named[1]
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(block.text)
+        if SOFTWARE.match(block.text):
+            self.space.forget()
         return path
 
     def _yaml(self, block: Block) -> None:
@@ -247,7 +250,7 @@ def test_every_block_of_a_page_is_run_or_excused(
     name: str, reader: Workspace, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     found = blocks.blocks(name, (runs.ROOT / name).read_text(encoding="utf-8"))
-    changes = any(block.kind == "diff" for block in found)
+    changes = any(block.kind == "diff" or SOFTWARE.match(block.text) for block in found)
     space = reader.copy(tmp_path / "changed") if changes else reader
     with ExitStack() as stack:
         page = Page(name, space, stack)

@@ -27,7 +27,7 @@ from rnnlimits.base.errors import StudyError
 from rnnlimits.base.streams import Stream
 from rnnlimits.chains import paths
 from rnnlimits.chains.base import KINDS, Stretch
-from rnnlimits.kernels.problem import Array, Backend
+from rnnlimits.kernels.interface import Array, Backend
 from rnnlimits.study import Study
 from rnnlimits.study.schema import SCHEMA
 from rnnlimits.theory.stationary import stationary_covariance

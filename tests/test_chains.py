@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from processors import reference
 
 from rnnlimits import kernels
 from rnnlimits import study as studies
@@ -17,8 +18,7 @@ from rnnlimits.chains import paths as chains
 from rnnlimits.chains.coupled_tanh import CoupledTanh
 from rnnlimits.chains.linear_gaussian import LinearGaussian
 from rnnlimits.chains.noise_driven import NoiseDrivenPath, NoiseDrivenProcess
-from rnnlimits.kernels import reference
-from rnnlimits.kernels.problem import Array, Backend, Replicas
+from rnnlimits.kernels.interface import Array, Backend, RandomKey, Replicas
 from rnnlimits.study import Study
 from rnnlimits.theory import couplings
 from rnnlimits.theory.laws import ParameterLaw
@@ -68,7 +68,7 @@ def test_the_noise_of_the_burn_in_is_not_used_again(kind: str, tmp_path: Path) -
     assert isinstance(chain, NoiseDrivenProcess)
     state = np.zeros((len(REPLICAS), 2))
     steps = chain.burn_in + 6
-    whole, targets = reference.chain_path(chain.kernel, SEED, Stream.CHAIN_NOISE, REPLICAS, state, 0, steps)
+    whole, targets = reference.chain_path(chain.kernel, RandomKey(SEED, Stream.CHAIN_NOISE, REPLICAS), state, 0, steps)
     x, z, y = path_of(study).take(6)
     np.testing.assert_allclose(np.concatenate([x, z], axis=-1), whole[:, -6:], rtol=0, atol=1e-13)
     np.testing.assert_allclose(y, targets[:, -6:], rtol=0, atol=1e-13)

@@ -38,16 +38,17 @@ from device_cases import (
 )
 from emulation import SMALL_GPU, emulated
 from numpy.typing import NDArray
+from processors import host, reference
 from runs import ENVIRONMENT, ROOT
-from test_paths_kernel import SEED, STREAM, TRANSITION, chain, indices, memory_case, starts
+from test_paths_kernel import SEED, STREAM, TRANSITION, chain, indices, memory_along, memory_case, starts
 from test_random import KNOWN, rows
 from test_training_kernel import Data
 
 from rnnlimits import kernels
-from rnnlimits.kernels import compiler, cuda, host, launch, reference
+from rnnlimits.kernels import compiler, cuda_backend, cuda_driver, cuda_runtime, launch
 from rnnlimits.kernels.activations import ACTIVATIONS
+from rnnlimits.kernels.interface import Array, KernelError, RandomKey, Training
 from rnnlimits.kernels.launch import Launch, Limits
-from rnnlimits.kernels.problem import Array, KernelError, Training
 
 pytestmark = pytest.mark.needs_compiler
 
@@ -120,6 +121,15 @@ def test_a_team_trains_as_defined(row: Row) -> None:
         assert difference(free, defined) > 1e-4, "the clip must act"
 
 
+def test_a_write_past_the_end_of_an_array_is_seen() -> None:
+    be = emulated()
+    program = be._runtime.program("device_paths.cu", "philox_words", {})
+    words = be._runtime.xp.zeros((2, 4), dtype=np.uint32)
+    program((1,), (32,), (words, np.int64(2), np.uint32(1), np.uint32(2)))
+    with pytest.raises(AssertionError, match="philox_words: a write past the end of an array"):
+        program((1,), (32,), (words, np.int64(3), np.uint32(1), np.uint32(2)))
+
+
 def test_the_order_of_turns_changes_no_bit(row: Row) -> None:
     data = row.data()
     assert same(*(trained(emulated(backwards=order), row.training, data) for order in (False, True)))
@@ -159,11 +169,11 @@ def test_few_blocks_do_the_work_of_many(monkeypatch: pytest.MonkeyPatch) -> None
 
     def work() -> list[Array]:
         be = emulated()
-        numbers = be.normals(SEED, STREAM, indices(3), 1001), be.memory_path("erf", *(be.array(a) for a in case))
+        numbers = be.normals(SEED, STREAM, indices(3), 1001), memory_along(be, "erf", *(be.array(a) for a in case))
         return [*trained(be, training, data).values(), *(be.numpy(a) for a in numbers)]
 
     many = work()
-    monkeypatch.setattr(cuda, "MOST_BLOCKS", 2)
+    monkeypatch.setattr(cuda_backend, "MOST_BLOCKS", 2)
     for ours, theirs in zip(work(), many, strict=True):
         np.testing.assert_array_equal(ours, theirs)
 
@@ -200,7 +210,7 @@ def walked(inputs: int, hidden: int, nonlinear: bool, lengths: Sequence[int], ke
     be, asked, done = emulated(), chain(inputs, hidden, nonlinear), 7
     state, parts = be.array(starts(40, asked.size)), []
     for length in lengths:
-        h, y = be.chain_path(asked, SEED, STREAM, indices(40), state, done, length, keep)
+        h, y = be.chain_path(asked, RandomKey(SEED, STREAM, indices(40)), state, done, length, keep)
         parts.append((be.numpy(h), be.numpy(y)))
         done += length
     return [*(np.concatenate(part, axis=1) for part in zip(*parts, strict=True)), be.numpy(state)]
@@ -211,7 +221,7 @@ def walked(inputs: int, hidden: int, nonlinear: bool, lengths: Sequence[int], ke
 def test_gaussian_chains(inputs: int, hidden: int, nonlinear: bool) -> None:
     asked = chain(inputs, hidden, nonlinear)
     state = starts(40, asked.size)
-    defined = [*reference.chain_path(asked, SEED, STREAM, indices(40), state, 7, 30), state]
+    defined = [*reference.chain_path(asked, RandomKey(SEED, STREAM, indices(40)), state, 7, 30), state]
     whole = walked(inputs, hidden, nonlinear, [30])
     for ours, theirs in zip(whole, defined, strict=True):
         assert ours.shape == theirs.shape
@@ -232,7 +242,7 @@ def test_finite_chains(replicas: int) -> None:
     for each in (be, reference):
         state = each.array(begin.copy())
         parts = [
-            each.numpy(each.finite_path(TRANSITION, SEED, STREAM, indices(replicas), state, *where))
+            each.numpy(each.finite_path(TRANSITION, RandomKey(SEED, STREAM, indices(replicas)), state, *where))
             for where in ((5, 60), (65, 40))
         ]
         walks.append(np.concatenate([*parts, each.numpy(state)[:, None]], axis=1))
@@ -243,13 +253,13 @@ def test_finite_chains(replicas: int) -> None:
 @pytest.mark.parametrize(("nodes", "dimension"), [(1, 1), (70, 2), (300, 3)])
 def test_memory_paths(activation: str, nodes: int, dimension: int) -> None:
     case = memory_case(nodes, dimension, replicas=3, steps=11)
-    defined = reference.memory_path(activation, *case)
+    defined = memory_along(reference, activation, *case)
     for backwards in (False, True):
         be = emulated(backwards=backwards)
-        ours = be.numpy(be.memory_path(activation, *(be.array(a) for a in case)))
+        ours = be.numpy(memory_along(be, activation, *(be.array(a) for a in case)))
         assert ours.shape == defined.shape
         assert np.abs(ours - defined).max() < 1e-13
-    alone = be.numpy(be.memory_path(activation, *case[:3], *(be.array(a[2:]) for a in case[3:])))
+    alone = be.numpy(memory_along(be, activation, *case[:3], *(be.array(a[2:]) for a in case[3:])))
     np.testing.assert_array_equal(alone, ours[2:])
 
 
@@ -270,25 +280,25 @@ def test_what_does_not_fit_is_refused_before_anything_starts() -> None:
     assert "training.replicas_per_block" in str(no.value)
     with pytest.raises(KernelError, match="not even one fits: use another GPU"):
         emulated(memory=20_000).trainer(training, 1)
-    assert be._runtime.launched == []  # type: ignore[attr-defined]
+    assert be._runtime.launched == ["layout"]  # type: ignore[attr-defined]
 
 
 def test_a_gpu_failure_is_one_line() -> None:
     lost = type("CUDARuntimeError", (RuntimeError,), {"__module__": "cupy_backends.cuda.api.runtime"})
     full = type("OutOfMemoryError", (MemoryError,), {"__module__": "cupy.cuda.memory"})
     for error in (lost("cudaErrorIllegalAddress:\n an illegal\n memory access"), full("Out of memory\n64 bytes")):
-        line = cuda.failure(error)
+        line = cuda_backend.failure(error)
         assert line is not None
         assert line.startswith("the GPU failed (")
         assert "\n" not in line
         assert " ".join(str(error).split()) in line
-    assert cuda.failure(RuntimeError("cupy has nothing to do with it")) is None
+    assert cuda_backend.failure(RuntimeError("cupy has nothing to do with it")) is None
 
 
 def test_a_compilers_first_error_is_told() -> None:
     log = 'a.cu(1): warning #1: x\na.cu(7): error: no "y"\n  y = 3;\n  ^\n1 error detected\n'
-    assert cuda.first_error(log) == 'a.cu(7): error: no "y" | y = 3;'
-    assert cuda.first_error("  nothing known  \n") == "nothing known"
+    assert cuda_runtime.first_error(log) == 'a.cu(7): error: no "y" | y = 3;'
+    assert cuda_runtime.first_error("  nothing known  \n") == "nothing known"
 
 
 def no_driver(name: str) -> object:
@@ -318,9 +328,9 @@ WITHOUT = {
 @pytest.fixture
 def no_gpu_asked() -> Iterator[None]:
     """The driver is asked again, and after the test once more."""
-    cuda._driver.cache_clear()
+    cuda_driver._driver.cache_clear()
     yield
-    cuda._driver.cache_clear()
+    cuda_driver._driver.cache_clear()
 
 
 @pytest.mark.usefixtures("no_gpu_asked")
@@ -329,12 +339,12 @@ def test_why_there_is_no_gpu(
     monkeypatch: pytest.MonkeyPatch, cupy: bool, library: Callable[[str], object], says: str
 ) -> None:
     monkeypatch.setattr(ctypes, "CDLL", library)
-    monkeypatch.setattr(cuda.importlib.util, "find_spec", lambda name: "found" if cupy else None)
-    reason = cuda.available()
+    monkeypatch.setattr(cuda_driver.importlib.util, "find_spec", lambda name: "found" if cupy else None)
+    reason = cuda_backend.available()
     assert reason is not None
     assert reason.startswith(says)
     assert "\n" not in reason
-    assert cuda.report() == [("GPU", reason)]
+    assert cuda_backend.report() == [("GPU", reason)]
     with pytest.raises(KernelError, match=r"^back end cuda: ") as refused:
         kernels.backend("cuda")
     assert str(refused.value) == f"back end cuda: {reason}"
@@ -343,7 +353,7 @@ def test_why_there_is_no_gpu(
 def test_cupy_is_not_imported_without_a_gpu() -> None:
     script = """if True:
         import ctypes, sys
-        from rnnlimits.kernels import KernelError, backend, cuda
+        from rnnlimits.kernels import KernelError, backend, cuda_backend as cuda
         def refuse(name):
             raise OSError(name)
         ctypes.CDLL = refuse
@@ -371,7 +381,7 @@ MUTATIONS = {
     "an empty slot counts": ("device_train.cu", "if (s >= live)", "if (s > live)", BLOCK),
     "units of the wrong member": ("device_train.cu", "i = first + s * stride;", "i = first + s + stride;", BLOCK),
     "another replica's state": ("device_train.cu", "states + r, training", "states + 0, training", GRID),
-    "the drift of b is not saved": ("store.h", "f == 2 * DIMENSION + 2;", "f == 2 * DIMENSION + 3;", BLOCK),
+    "the drift of b is not saved": ("store.h", "f == FIELD(Real, b_start);", "f == FIELD(Real, b_drift);", BLOCK),
     "a lane counts twice": ("groups.h", "int distance = 16;", "int distance = 8;", BLOCK),
     "rows are left out": ("groups.h", "&& distance < count;", "&& distance > count;", BLOCK),
     "a block is left out": ("groups.h", "sum_of_rows(CLUSTER,", "sum_of_rows(CLUSTER - 1,", CLUSTER),

@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 from emulation import emulated
 from numpy.typing import NDArray
+from processors import host
 
 from rnnlimits import study as studies
-from rnnlimits.kernels import host, on_processor
-from rnnlimits.kernels.problem import Backend
+from rnnlimits.kernels import on_processor
+from rnnlimits.kernels.interface import Backend
 from rnnlimits.ranks import sharded
 from rnnlimits.study import Study
 from rnnlimits.theory import observe

@@ -12,9 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from processors import host, reference
 from runs import ENVIRONMENT, MPIEXEC, ROOT
 
-from rnnlimits.kernels import host, reference
+from rnnlimits.kernels.host import HostTrainer
 from rnnlimits.ranks import selftest as trials
 from rnnlimits.run import disk as storage
 from rnnlimits.run import doctor
@@ -189,8 +190,8 @@ def test_a_wrong_back_end_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.needs_compiler
 @pytest.mark.parametrize("factor", [1.001, float("nan")])
 def test_a_slightly_wrong_training_is_found(monkeypatch: pytest.MonkeyPatch, factor: float) -> None:
-    fill = host.HostTrainer.fill
-    monkeypatch.setattr(host.HostTrainer, "fill", lambda self, r, w, b, c: fill(self, r, w, b, c * factor))
+    fill = HostTrainer.fill
+    monkeypatch.setattr(HostTrainer, "fill", lambda self, r, w, b, c: fill(self, r, w, b, c * factor))
     for precision in ("float64", "float32"):
         assert not trials.try_training(host, precision, seconds=0.0).good
 

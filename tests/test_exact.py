@@ -17,6 +17,7 @@ from rnnlimits.base.arrays import stationary_states
 from rnnlimits.base.errors import StudyError
 from rnnlimits.chains.finite_state import FiniteState
 from rnnlimits.chains.linear_gaussian import LinearGaussian
+from rnnlimits.kernels.interface import RandomKey
 from rnnlimits.study import Study
 from rnnlimits.theory import stationary as exact
 from rnnlimits.theory.laws import ParameterLaw
@@ -119,7 +120,7 @@ def test_finite_state_law_is_the_simulated_one() -> None:
     transition, x, z = states(study)
     chains, steps, burn = 400, 300, 60
     state = np.zeros(chains, dtype=np.int32)
-    path = be.finite_path(transition, 3, 8, np.arange(chains, dtype=np.uint32), state, 0, steps + burn)
+    path = be.finite_path(transition, RandomKey(3, 8, np.arange(chains, dtype=np.uint32)), state, 0, steps + burn)
     memory = law.memory_path(be, x[path], np.zeros(chains))[:, burn:-1]
     seen = path[:, burn:]
     y = exact.target_values(study, x, z)[seen]

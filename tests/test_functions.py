@@ -13,8 +13,7 @@ import pytest
 from scipy import special
 
 from rnnlimits.kernels import host
-from rnnlimits.kernels.activations import ACTIVATIONS
-from rnnlimits.kernels.problem import Array, Training
+from rnnlimits.kernels.interface import Array
 
 pytestmark = pytest.mark.needs_compiler
 
@@ -103,33 +102,3 @@ def test_the_slope_of_erf_ends_at_zero() -> None:
     assert (far >= 0).all()
     assert far.max() < 1e-300
     assert np.isnan(host.evaluate("erf_slope", np.array([np.nan]))).all()
-
-
-def single_precision(activation: str, x: Array) -> Array:
-    """sigma(x) as the float32 trainer computes it: one unit with W = C = 1, so that the output is sigma(x)."""
-    trainer = host.trainer(Training(1, 1, 0.75, 1, activation, precision="float32"), 1)
-    trainer.fill(0, np.ones((1, 1)), np.zeros(1), np.ones(1))
-    output, _ = trainer.probe(x[:, None, None])
-    return np.asarray(output[0])
-
-
-@pytest.mark.parametrize(("activation", "stated"), [("tanh", 1.5e-7), ("erf", 1.5e-7), ("logistic", 1.5e-7)])
-def test_single_precision(activation: str, stated: float) -> None:
-    inside = np.concatenate([np.linspace(-12, 12, 20001), 10.0 ** np.linspace(-35, 0, 2000)])
-    x = np.concatenate([inside, [50.0, -50.0, 1e4, 1e20, -1e20, 3e38, -3e38]]).astype(np.float32).astype(np.float64)
-    error = np.abs(single_precision(activation, x) - ACTIVATIONS[activation].value(x))
-    assert error.max() < stated, f"at {x[error.argmax()]!r}"
-
-
-@pytest.mark.parametrize("activation", list(ACTIVATIONS))
-def test_single_precision_is_honest_about_what_is_not_a_number(activation: str) -> None:
-    assert np.isnan(single_precision(activation, np.array([np.nan, 1.0]))).tolist() == [True, False]
-
-
-@pytest.mark.parametrize("activation", list(ACTIVATIONS))
-def test_definitions_in_numpy_have_the_slopes_and_bounds_they_say(activation: str) -> None:
-    """Central differences of the value against the slope; the bound is attained at 0."""
-    sigma, x, h = ACTIVATIONS[activation], np.linspace(-6, 6, 1201), 1e-4
-    assert np.abs((sigma.value(x + h) - sigma.value(x - h)) / (2 * h) - sigma.slope(x)).max() < 1e-8
-    assert sigma.slope(x).max() == pytest.approx(sigma.slope_bound, abs=1e-15)
-    assert sigma.odd == (np.abs(sigma.value(x) + sigma.value(-x)).max() < 1e-15)

@@ -32,16 +32,17 @@ from device_cases import (
     trained,
 )
 from emulation import emulated
+from processors import host, reference
 from runs import ROOT
 from test_device_pipeline import CASES as STUDIES
 from test_device_pipeline import drawn as drawn_by
 from test_device_pipeline import trained as trained_by
 from test_training_kernel import Data
 
-from rnnlimits.kernels import cuda, host, launch, reference
-from rnnlimits.kernels.cuda import CudaBackend
+from rnnlimits.kernels import cuda_backend, launch
+from rnnlimits.kernels.cuda_backend import CudaBackend
+from rnnlimits.kernels.interface import KernelError, Training
 from rnnlimits.kernels.launch import Limits
-from rnnlimits.kernels.problem import KernelError, Training
 
 needs_gpu, needs_compiler = pytest.mark.needs_gpu, pytest.mark.needs_compiler
 DEVICES = [pytest.param("gpu", marks=needs_gpu), pytest.param("emulated", marks=needs_compiler)]
@@ -62,7 +63,7 @@ def on_either(values: Sequence[object], rehearsed: Sequence[object]) -> list[Par
 
 @pytest.fixture
 def be(device: str) -> CudaBackend:
-    return cuda.backend() if device == "gpu" else emulated()
+    return cuda_backend.backend() if device == "gpu" else emulated()
 
 
 def limits_of(be: CudaBackend) -> Limits:
@@ -158,10 +159,10 @@ def test_what_does_not_fit_is_refused_before_memory_is_taken(be: CudaBackend, de
 
 @needs_gpu
 def test_memory_that_runs_out_is_one_line() -> None:
-    be = cuda.backend()
+    be = cuda_backend.backend()
     with pytest.raises(MemoryError) as full:
         be._runtime.xp.empty(2 * be._runtime.free_bytes() // 8)
-    line = cuda.failure(full.value)
+    line = cuda_backend.failure(full.value)
     assert line is not None
     assert line.startswith("the GPU failed (")
     assert "\n" not in line
@@ -171,21 +172,21 @@ def test_memory_that_runs_out_is_one_line() -> None:
 @needs_gpu
 def test_a_gpu_that_is_not_there_is_one_line() -> None:
     with pytest.raises(KernelError, match=r"^back end cuda: there is no GPU 99; this process sees"):
-        cuda.backend(99)
+        cuda_backend.backend(99)
 
 
 @needs_gpu
 def test_a_lost_context_is_one_line() -> None:
     """In a process of its own: after a write to address 8 nothing more can be had from the GPU there."""
     script = """if True:
-        from rnnlimits.kernels import cuda
-        cupy = cuda._cupy()
+        from rnnlimits.kernels import cuda_runtime
+        cupy = cuda_runtime._cupy()
         write = cupy.RawKernel('extern "C" __global__ void write(long at) { *(volatile int*)at = 1; }', "write")
         try:
             write((1,), (1,), (cupy.int64(8),))
             cupy.cuda.Device().synchronize()
         except Exception as error:
-            print(cuda.failure(error))
+            print(cuda_runtime.failure(error))
     """
     done = python("-c", script)
     assert done.stdout.startswith("the GPU failed (cudaErrorIllegalAddress"), done.stderr

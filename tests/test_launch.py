@@ -6,15 +6,17 @@ That compiled programs keep to the registers assumed here is checked in test_nvr
 from __future__ import annotations
 
 import inspect
+import subprocess
 from dataclasses import replace
 from itertools import product
 
 import pytest
 from device_cases import A100, B200, H100, RTX_4090, RTX_5090, TINY, V100
 
-from rnnlimits.kernels import launch
+from rnnlimits.kernels import compiler, launch
+from rnnlimits.kernels.activations import ACTIVATIONS
+from rnnlimits.kernels.interface import KernelError, Training
 from rnnlimits.kernels.launch import Launch, Limits
-from rnnlimits.kernels.problem import KernelError, Training
 
 DEVICES = (V100, A100, RTX_4090, H100, B200, RTX_5090, TINY)
 
@@ -86,7 +88,7 @@ NETWORKS = [(1, 1), (1, 3), (3, 2), (10, 1), (10, 5), (40, 1)]  # d, tau
 
 @pytest.mark.parametrize("limits", DEVICES, ids=lambda limits: limits.name)
 def test_a_team_fits_on_its_device(limits: Limits) -> None:
-    for precision, activation, (dimension, depth) in product(("float32", "float64"), ("tanh", "erf"), NETWORKS):
+    for precision, activation, (dimension, depth) in product(("float32", "float64"), ACTIVATIONS, NETWORKS):
         for width in WIDTHS:
             training = network(width, precision, dimension, depth, activation)
             check(training, launch.choose(training, limits), limits)
@@ -139,6 +141,28 @@ def test_what_the_program_does_not_know_does_not_enter() -> None:
     other = replace(training, beta=0.6, steps_per_time=7, alpha=0.3, clip=0.1)
     assert launch.choose(training, H100) == launch.choose(other, H100)
     assert launch.specialisation(training) == launch.specialisation(other)
+
+
+@pytest.mark.needs_compiler
+@pytest.mark.parametrize("activation", list(ACTIVATIONS))
+@pytest.mark.parametrize("update_b", [True, False])
+def test_words_of_a_unit_are_what_the_compiler_counts(activation: str, update_b: bool) -> None:
+    """sizeof(Unit), for every dimension and depth that a network may reasonably have."""
+    for dimension, depth in product((1, 2, 3, 10), (1, 2, 3)):
+        trainings = [
+            replace(network(1, precision, dimension, depth, activation), update_b=update_b)
+            for precision in ("float32", "float64")
+        ]
+        macros = {key: value for key, value in launch.specialisation(trainings[0]).items() if key != "REAL"}
+        single, double = map(launch.words_per_unit, trainings)
+        source = f"""#include "unit.h"
+            static_assert(sizeof(Unit<float>) == 4 * {single}, "float32");
+            static_assert(sizeof(Unit<double>) == 4 * {double}, "float64");
+            static_assert(FIELD(float, b_drift) == FIELD(float, value) - 1, "fields are counted in order");"""
+        options = ["-std=c++17", "-fsyntax-only", f"-I{compiler.SOURCE}", *(f"-D{n}={v}" for n, v in macros.items())]
+        command = [compiler.find_compiler(), *options, "-x", "c++", "-"]
+        done = subprocess.run(command, input=source, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"d = {dimension}, tau = {depth}: {done.stderr[:500]}"
 
 
 def test_words_of_a_unit_are_the_fields_of_its_struct() -> None:

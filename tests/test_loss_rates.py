@@ -8,9 +8,9 @@ import h5py
 import numpy as np
 import pytest
 import runs
+from processors import host
 
 from rnnlimits import study as studies
-from rnnlimits.kernels import host
 from rnnlimits.quantities import loss_decay
 from rnnlimits.statistics.bootstrap import Bootstrap
 from rnnlimits.training.layout import Layout

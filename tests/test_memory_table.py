@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 import runs
+from processors import reference
 
 from rnnlimits import study as studies
-from rnnlimits.kernels import reference
 from rnnlimits.results import memory_table
 from rnnlimits.training.layout import Layout
 

@@ -11,13 +11,15 @@ import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import fields
+from itertools import product
 
 import pytest
 import specialisations
 from specialisations import DEVICES, Programs, Specialisation, Task, Usage, covering, fullest, launches, plain
 
 from rnnlimits.kernels import compiler, launch
-from rnnlimits.kernels.problem import Training
+from rnnlimits.kernels.activations import ACTIVATIONS
+from rnnlimits.kernels.interface import Training
 
 pytestmark = pytest.mark.needs_nvrtc
 
@@ -46,17 +48,22 @@ def other_tasks() -> list[Task]:
         for device in DEVICES
         for what in ((*plain(), *covering()) if device is HOPPER else covering()[::4])
     ]
+    probes += [
+        Task("device_probe.cu", tuple(sorted(launch.specialisation(what).items())), HOPPER.architecture)
+        for what in (specialisations.training(1, "float32", name, 2, 2, True) for name in ACTIVATIONS)
+    ]
     chains = [{"INPUTS": d, "HIDDEN": hidden, "NONLINEAR": n} for d, hidden, n in ((1, 0, 0), (1, 1, 1), (3, 3, 1))]
-    rules = [{"ACTIVATION": a, "COORDINATES": p} for a, p in ((0, 1), (1, 1), (2, 1), (0, 2), (1, 4), (2, 11))]
+    rules = [{**ACTIVATIONS[name].macros, "COORDINATES": p} for name, p in product(ACTIVATIONS, (1, 2, 4, 11))]
     paths = [
         Task("device_paths.cu", tuple(sorted(macros.items())), device.architecture)
         for device in DEVICES
         for macros in ({}, *chains, *rules)
     ]
     twins = [
-        Task("device_twin.cu", (("ACTIVATION", a), ("DIMENSION", d), ("SLOTS", slots)), device.architecture)
+        Task("device_twin.cu", (*macros.items(), ("DIMENSION", d), ("SLOTS", slots)), device.architecture)
         for device in DEVICES
-        for a, d, slots in ((0, 1, 1), (1, 1, 2), (2, 3, 4), (0, 10, 1))
+        for macros in (sigma.macros for sigma in ACTIVATIONS.values())
+        for d, slots in ((1, 2), (3, 4), (10, 1))
     ]
     return [*probes, *paths, *twins]
 

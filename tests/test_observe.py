@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 from emulation import emulated
+from processors import host, reference
 from scipy import integrate, stats
 from test_training_kernel import Data
 
 from rnnlimits import kernels
 from rnnlimits import study as studies
-from rnnlimits.kernels import host, reference
-from rnnlimits.kernels.problem import Array, Backend, Training
+from rnnlimits.kernels.interface import Array, Backend, Training
 from rnnlimits.theory import observe
 from rnnlimits.theory.flow import kernel as kernel_by_pairs
 from rnnlimits.theory.laws import ParameterLaw

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from example_results import make_study, write_results
 
-from rnnlimits.kernels.problem import Array
+from rnnlimits.kernels.interface import Array
 from rnnlimits.quantities.base import Absent, registered
 from rnnlimits.quantities.depth import depth_gap
 from rnnlimits.quantities.trained import Design, TrainedQuantity, Trainings

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from processors import host, reference
 
-from rnnlimits.kernels import host, reference
 from rnnlimits.kernels.activations import ACTIVATIONS
-from rnnlimits.kernels.problem import Array, Backend, GaussianChain
+from rnnlimits.kernels.interface import Array, Backend, GaussianChain, MemoryInputs, MemoryMap, RandomKey
 
 SEED, STREAM = 11, 4
 needs_compiler = pytest.mark.needs_compiler
@@ -46,7 +46,7 @@ def test_gaussian_chains_against_their_definition(inputs: int, hidden: int, nonl
     results = []
     for be in (host, reference):
         state = starts(replicas, asked.size)
-        history, y = be.chain_path(asked, SEED, STREAM, indices(replicas), state, 7, 60)
+        history, y = be.chain_path(asked, RandomKey(SEED, STREAM, indices(replicas)), state, 7, 60)
         np.testing.assert_array_equal(history[:, -1], state)
         results.append((history, y))
     for compiled, defined in zip(*results, strict=True):
@@ -63,7 +63,7 @@ def test_one_step_of_a_chain_by_hand(backend: Backend) -> None:
     )
     x, z = 0.9, -1.1
     xi, zeta = backend.normals(SEED, STREAM, indices(1), 2, step=3)[0]
-    history, y = backend.chain_path(asked, SEED, STREAM, indices(1), np.array([[x, z]]), 3, 1)
+    history, y = backend.chain_path(asked, RandomKey(SEED, STREAM, indices(1)), np.array([[x, z]]), 3, 1)
     new_x, new_z = a * x + b * np.tanh(z) + s * xi, c * z + e * np.sin(x) + r * zeta
     np.testing.assert_allclose(history[0, 0], [new_x, new_z], rtol=0, atol=1e-15)
     np.testing.assert_allclose(y, 0.1 + np.sin(new_x) + 0.2 * new_x + 0.5 * new_z, rtol=0, atol=1e-15)
@@ -72,10 +72,10 @@ def test_one_step_of_a_chain_by_hand(backend: Backend) -> None:
 def test_chains_do_not_depend_on_how_they_are_cut(backend: Backend) -> None:
     asked = chain(2, 1, True)
     whole_state, state = starts(9, 3), starts(9, 3)
-    whole, whole_y = backend.chain_path(asked, SEED, STREAM, indices(9), whole_state, 0, 50)
+    whole, whole_y = backend.chain_path(asked, RandomKey(SEED, STREAM, indices(9)), whole_state, 0, 50)
     done, parts = 0, []
     for steps in (1, 7, 0, 23, 19):
-        parts.append(backend.chain_path(asked, SEED, STREAM, indices(9), state, done, steps))
+        parts.append(backend.chain_path(asked, RandomKey(SEED, STREAM, indices(9)), state, done, steps))
         done += steps
     np.testing.assert_array_equal(np.concatenate([part[0] for part in parts], axis=1), whole)
     np.testing.assert_array_equal(np.concatenate([part[1] for part in parts], axis=1), whole_y)
@@ -85,8 +85,8 @@ def test_chains_do_not_depend_on_how_they_are_cut(backend: Backend) -> None:
 def test_chains_pass_over_steps_they_need_not_keep(backend: Backend) -> None:
     asked = chain(1, 1, True)
     kept, skipped = starts(5, 2), starts(5, 2)
-    backend.chain_path(asked, SEED, STREAM, indices(5), kept, 0, 40)
-    history, y = backend.chain_path(asked, SEED, STREAM, indices(5), skipped, 0, 40, keep=False)
+    backend.chain_path(asked, RandomKey(SEED, STREAM, indices(5)), kept, 0, 40)
+    history, y = backend.chain_path(asked, RandomKey(SEED, STREAM, indices(5)), skipped, 0, 40, keep=False)
     np.testing.assert_array_equal(skipped, kept)
     assert history.shape == (5, 0, 2)
     assert y.shape == (5, 0)
@@ -94,9 +94,9 @@ def test_chains_pass_over_steps_they_need_not_keep(backend: Backend) -> None:
 
 def test_a_replica_walks_the_same_path_in_any_company(backend: Backend) -> None:
     asked, everyone = chain(2, 2, True), starts(19, 4)
-    together, _ = backend.chain_path(asked, SEED, STREAM, indices(19), everyone.copy(), 0, 30)
+    together, _ = backend.chain_path(asked, RandomKey(SEED, STREAM, indices(19)), everyone.copy(), 0, 30)
     chosen = [18, 2, 7]
-    alone, _ = backend.chain_path(asked, SEED, STREAM, indices(19)[chosen], everyone[chosen], 0, 30)
+    alone, _ = backend.chain_path(asked, RandomKey(SEED, STREAM, indices(19)[chosen]), everyone[chosen], 0, 30)
     # NumPy hands matrix products of other shapes to other routines, which may round differently.
     np.testing.assert_allclose(alone, together[chosen], rtol=0, atol=0 if backend.name == "host" else 1e-14)
 
@@ -104,7 +104,7 @@ def test_a_replica_walks_the_same_path_in_any_company(backend: Backend) -> None:
 def test_streams_seeds_and_steps_give_other_paths(backend: Backend) -> None:
     asked = chain(1, 1, True)
     paths = [
-        backend.chain_path(asked, seed, stream, indices(1), starts(1, 2), first_step, 20)[0]
+        backend.chain_path(asked, RandomKey(seed, stream, indices(1)), starts(1, 2), first_step, 20)[0]
         for seed, stream, first_step in (
             (SEED, STREAM, 0),
             (SEED + 1, STREAM, 0),
@@ -126,7 +126,7 @@ def test_finite_chains_against_their_definition(replicas: int) -> None:
     walks = []
     for be in (host, reference):
         state = np.arange(replicas, dtype=np.int32) % 4
-        walks.append(be.finite_path(TRANSITION, SEED, STREAM, indices(replicas), state, 5, 500))
+        walks.append(be.finite_path(TRANSITION, RandomKey(SEED, STREAM, indices(replicas)), state, 5, 500))
         np.testing.assert_array_equal(walks[-1][:, -1], state)
     np.testing.assert_array_equal(*walks)
 
@@ -135,7 +135,7 @@ def test_finite_chains_step_as_their_matrix_says(backend: Backend) -> None:
     """Impossible steps never happen; the frequency of each possible one is within 4.9 standard errors (alarm 1e-6)."""
     replicas, steps = 200, 200
     state = np.zeros(replicas, dtype=np.int32)
-    walk = backend.finite_path(TRANSITION, SEED, STREAM, indices(replicas), state, 0, steps)
+    walk = backend.finite_path(TRANSITION, RandomKey(SEED, STREAM, indices(replicas)), state, 0, steps)
     counts = np.zeros((4, 4))
     np.add.at(counts, (walk[:, :-1].ravel(), walk[:, 1:].ravel()), 1)
     visits = counts.sum(axis=1, keepdims=True)
@@ -144,10 +144,17 @@ def test_finite_chains_step_as_their_matrix_says(backend: Backend) -> None:
 
 
 def test_finite_chains_do_not_depend_on_how_they_are_cut(backend: Backend) -> None:
-    whole = backend.finite_path(TRANSITION, SEED, STREAM, indices(3), np.zeros(3, np.int32), 0, 90)
+    whole = backend.finite_path(TRANSITION, RandomKey(SEED, STREAM, indices(3)), np.zeros(3, np.int32), 0, 90)
     state = np.zeros(3, np.int32)
-    parts = [backend.finite_path(TRANSITION, SEED, STREAM, indices(3), state, first, 30) for first in (0, 30, 60)]
+    parts = [
+        backend.finite_path(TRANSITION, RandomKey(SEED, STREAM, indices(3)), state, first, 30) for first in (0, 30, 60)
+    ]
     np.testing.assert_array_equal(np.concatenate(parts, axis=1), whole)
+
+
+def memory_along(be: Backend, activation: str, *case: Array) -> Array:
+    """memory_path of the arguments that `memory_case` gives."""
+    return be.memory_path(MemoryMap(activation, *case[:3]), MemoryInputs(*case[3:6]), case[6])
 
 
 def memory_case(nodes: int, dimension: int, replicas: int, steps: int) -> tuple[Array, ...]:
@@ -170,7 +177,7 @@ def memory_case(nodes: int, dimension: int, replicas: int, steps: int) -> tuple[
 @pytest.mark.parametrize(("nodes", "dimension"), [(1, 1), (7, 2), (8, 1), (9, 3), (64, 1), (100, 10)])
 def test_memory_paths_against_their_definition(activation: str, nodes: int, dimension: int) -> None:
     case = memory_case(nodes, dimension, replicas=5, steps=80)
-    compiled, defined = (be.memory_path(activation, *case) for be in (host, reference))
+    compiled, defined = (memory_along(be, activation, *case) for be in (host, reference))
     assert compiled.shape == (5, 81)
     np.testing.assert_array_equal(compiled[:, 0], case[-1])
     assert np.abs(compiled - defined).max() < 1e-13
@@ -179,7 +186,8 @@ def test_memory_paths_against_their_definition(activation: str, nodes: int, dime
 
 def test_a_memory_step_by_hand(backend: Backend) -> None:
     """Two nodes, every argument in its own place."""
-    path = backend.memory_path(
+    path = memory_along(
+        backend,
         "tanh",
         np.array([[0.5, -1.0], [2.0, 0.3]]),
         np.array([0.2, 0.7]),
@@ -197,9 +205,9 @@ def test_a_memory_step_by_hand(backend: Backend) -> None:
 def test_memory_paths_continue_one_another_and_replicas_are_alone(backend: Backend) -> None:
     nodes, weight0, weight1, location, coordinates, slope, start = memory_case(13, 2, replicas=6, steps=40)
     map_ = ("erf", nodes, weight0, weight1)
-    whole = backend.memory_path(*map_, location, coordinates, slope, start)
-    first = backend.memory_path(*map_, location[:, :17], coordinates[:, :17], slope[:, :17], start)
-    later = backend.memory_path(*map_, location[:, 17:], coordinates[:, 17:], slope[:, 17:], first[:, -1].copy())
+    whole = memory_along(backend, *map_, location, coordinates, slope, start)
+    first = memory_along(backend, *map_, location[:, :17], coordinates[:, :17], slope[:, :17], start)
+    later = memory_along(backend, *map_, location[:, 17:], coordinates[:, 17:], slope[:, 17:], first[:, -1].copy())
     np.testing.assert_array_equal(np.concatenate([first, later[:, 1:]], axis=1), whole)
-    one = backend.memory_path(*map_, location[4:5], coordinates[4:5], slope[4:5], start[4:5])
+    one = memory_along(backend, *map_, location[4:5], coordinates[4:5], slope[4:5], start[4:5])
     np.testing.assert_allclose(one[0], whole[4], rtol=0, atol=0 if backend.name == "host" else 1e-14)

@@ -22,7 +22,7 @@ from rnnlimits.base.errors import StudyError
 from rnnlimits.base.streams import Stream
 from rnnlimits.chains.finite_state import FiniteState
 from rnnlimits.files import store
-from rnnlimits.kernels.problem import Backend
+from rnnlimits.kernels.interface import Backend
 from rnnlimits.quantities import constants
 from rnnlimits.quantities.base import registered
 from rnnlimits.quantities.whole import StudyQuantity

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from rnnlimits import kernels
 from rnnlimits.base.errors import StudyError
 from rnnlimits.base.streams import Stream
-from rnnlimits.kernels.problem import Backend
+from rnnlimits.kernels.interface import Backend
 from rnnlimits.statistics import powerlaw
 from rnnlimits.statistics.bootstrap import CHUNK, Bootstrap, Sample, degrees_of_freedom, quantile
 from rnnlimits.statistics.powerlaw import Fit, Point, RateUndetermined

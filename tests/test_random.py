@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from processors import host, reference
 from scipy import stats
 
-from rnnlimits.kernels import host, reference
-from rnnlimits.kernels.problem import Array, Backend
+from rnnlimits.kernels.interface import Array, Backend
 
 SEED, STREAM = 20231108, 4
 ALARM = 1e-6

@@ -19,6 +19,7 @@ import h5py
 import numpy as np
 import pytest
 from emulation import emulated
+from processors import reference
 from runs import ENVIRONMENT, MPIEXEC, PROGRAM, digests, run, write_study
 from test_invariants import kill_all, processes
 
@@ -27,8 +28,8 @@ from rnnlimits import study as studies
 from rnnlimits.base import signals
 from rnnlimits.base.errors import StudyError
 from rnnlimits.files import durable, store
-from rnnlimits.kernels import on_processor, reference
-from rnnlimits.kernels.problem import Backend, State, Training
+from rnnlimits.kernels import on_processor
+from rnnlimits.kernels.interface import Backend, State, Training
 from rnnlimits.ranks import checkpoints as resume
 from rnnlimits.ranks import parallel, sharded
 from rnnlimits.ranks.checkpoints import Pace, Saver

@@ -190,7 +190,7 @@ def test_variances_too_large_for_the_series_are_refused() -> None:
 
 
 def rntk_error() -> type[Exception]:
-    from rnnlimits.kernels.problem import KernelError
+    from rnnlimits.kernels.interface import KernelError
 
     return KernelError
 

@@ -16,6 +16,7 @@ import pytest
 import yaml
 from emulation import conversions_refused, emulated
 from mpi4py import MPI
+from processors import host
 from runs import TINY_RNTK
 
 from rnnlimits.elman import chunks, plan, world
@@ -23,9 +24,9 @@ from rnnlimits.elman import train as networks
 from rnnlimits.elman.layout import RntkLayout
 from rnnlimits.elman.plan import Block, Cell
 from rnnlimits.elman.train import World, block_values
-from rnnlimits.kernels import cuda, host
-from rnnlimits.kernels.cuda import CudaBackend
-from rnnlimits.kernels.problem import Array, Backend
+from rnnlimits.kernels import cuda_backend
+from rnnlimits.kernels.cuda_backend import CudaBackend
+from rnnlimits.kernels.interface import Array, Backend
 from rnnlimits.study import RntkStudy, loads_any
 
 DEVICES = [
@@ -48,7 +49,7 @@ ACTIVATIONS = ("relu", "erf", "tanh", "logistic")
 
 @pytest.fixture
 def be(device: str) -> CudaBackend:
-    return cuda.backend() if device == "gpu" else emulated()
+    return cuda_backend.backend() if device == "gpu" else emulated()
 
 
 @pytest.fixture

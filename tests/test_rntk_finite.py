@@ -11,7 +11,7 @@ import pytest
 from scipy.special import erf
 
 from rnnlimits.kernels import rntk
-from rnnlimits.kernels.problem import Array, KernelError
+from rnnlimits.kernels.interface import Array, KernelError
 from rnnlimits.kernels.rntk import finite
 from rnnlimits.kernels.rntk.finite import Weights
 

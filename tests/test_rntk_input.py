@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from rnnlimits.kernels import rntk
-from rnnlimits.kernels.problem import KernelError
+from rnnlimits.kernels.interface import KernelError
 from rnnlimits.kernels.rntk import memory
 from rnnlimits.kernels.rntk.network import Elman
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from processors import reference
 from runs import ROOT, TINY_RNTK, write_rntk
 
 from rnnlimits import experiments
@@ -17,7 +18,7 @@ from rnnlimits.cli import main
 from rnnlimits.elman import chunks, plan, world
 from rnnlimits.elman import train as networks
 from rnnlimits.elman.train import World, block_values
-from rnnlimits.kernels import processor, reference
+from rnnlimits.kernels import processor
 from rnnlimits.quantities.base import registered
 from rnnlimits.quantities.elman import MOST_UNITS, ElmanQuantity, units
 from rnnlimits.statistics import powerlaw

@@ -15,13 +15,13 @@ import h5py
 import numpy as np
 import pytest
 import toy_stage
+from processors import reference
 from runs import ENVIRONMENT, MPIEXEC
 from toy_stage import Rows
 
 from rnnlimits.base.errors import StudyError
 from rnnlimits.files import store
 from rnnlimits.files.ensembles import open_ensemble
-from rnnlimits.kernels import reference
 from rnnlimits.ranks import checkpoints, parallel, sharded
 
 EVERY = [block for name in toy_stage.COUNTS for block in toy_stage.ensemble(Path(), name).blocks]

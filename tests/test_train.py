@@ -15,14 +15,15 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from processors import reference
 from scipy.linalg import sqrtm
 
 from rnnlimits import kernels
 from rnnlimits import study as studies
 from rnnlimits.files import store
-from rnnlimits.kernels import reference
 from rnnlimits.kernels.activations import ACTIVATIONS
-from rnnlimits.kernels.problem import Array, Backend, GaussianChain, Training
+from rnnlimits.kernels.interface import Array, Backend, GaussianChain, RandomKey, Training
+from rnnlimits.kernels.reference import ReferenceTrainer
 from rnnlimits.ranks import parallel
 from rnnlimits.theory import observe
 from rnnlimits.training import plan, train
@@ -188,7 +189,7 @@ def data(case: Case, stream: int, index: int, steps: int) -> tuple[Array, Array]
     """Inputs (steps, d) and targets (steps,): the chain from 0, its first steps thrown away."""
     state = np.zeros((1, case.chain.size))
     replicas = np.array([index], dtype=np.uint32)
-    h, y = reference.chain_path(case.chain, SEED, stream, replicas, state, 0, case.burn_in + steps)
+    h, y = reference.chain_path(case.chain, RandomKey(SEED, stream, replicas), state, 0, case.burn_in + steps)
     return h[0, case.burn_in :, : case.chain.inputs], y[0, case.burn_in :]
 
 
@@ -221,7 +222,7 @@ def binned(case: Case, loss: Array) -> list[float]:
 def trained(case: Case, beta: float, replica: int) -> dict[str, Array]:
     """One replica's variables, from the definition of a step."""
     start = case.weights(replica)
-    trainer = reference.ReferenceTrainer(case.training(beta), 1)
+    trainer = ReferenceTrainer(case.training(beta), 1)
     trainer.fill(0, *start)
     x, y = data(case, CHAIN_NOISE, case.pair(replica), case.checkpoints[-1])
     histories = [data(case, PROBE_NOISE, p, case.probes[1])[0] for p in range(case.probes[0])]

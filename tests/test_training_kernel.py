@@ -13,9 +13,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from processors import host, reference
 
-from rnnlimits.kernels import compiler, host, reference
-from rnnlimits.kernels.problem import Array, Backend, Trainer, Training
+from rnnlimits.kernels import compiler
+from rnnlimits.kernels import host as compiled
+from rnnlimits.kernels.activations import ACTIVATIONS
+from rnnlimits.kernels.interface import Array, Backend, Trainer, Training
+from rnnlimits.kernels.reference import smooth_clip
 
 needs_compiler = pytest.mark.needs_compiler
 
@@ -170,9 +174,9 @@ def test_the_clip_acts(be: Backend) -> None:
 def test_the_clip_is_what_it_says() -> None:
     """The identity on [-L, L], odd, bounded by 2 L, slope in (0, 1]: docs/model.md, eq. (12)."""
     level, y = 1.5, np.linspace(-40, 40, 80001)
-    psi = reference.smooth_clip(y, level)
+    psi = smooth_clip(y, level)
     np.testing.assert_array_equal(psi[np.abs(y) <= level], y[np.abs(y) <= level])
-    np.testing.assert_array_equal(reference.smooth_clip(-y, level), -psi)
+    np.testing.assert_array_equal(smooth_clip(-y, level), -psi)
     assert np.abs(psi).max() <= 2 * level
     slope = np.diff(psi) / np.diff(y)
     assert slope.min() >= 0.0
@@ -263,7 +267,7 @@ def test_an_untrained_network_is_the_formula(backend: Backend) -> None:
 
 
 @needs_compiler
-@pytest.mark.parametrize("activation", ["tanh", "erf", "logistic"])
+@pytest.mark.parametrize("activation", list(ACTIVATIONS))
 def test_single_precision_is_lost_in_the_statistical_error(activation: str) -> None:
     """Each replica's rounding error is below a tenth of the standard error of the ensemble's mean; here 1/100."""
     training = Training(256, 1, 0.75, 256, activation)
@@ -321,7 +325,7 @@ def source_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pat
 
 def forget() -> None:
     """Drop the libraries that this process has loaded."""
-    for cached in (compiler._library, host._training, host._paths):
+    for cached in (compiler._library, compiled._training, compiled._paths, compiled._memory, compiled._twin):
         cached.cache_clear()
 
 

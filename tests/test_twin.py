@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import runs
 from emulation import emulated
+from processors import host, reference
 
 from rnnlimits import experiments, kernels
 from rnnlimits import study as studies
 from rnnlimits.base.errors import StudyError
 from rnnlimits.chains import paths as chains
 from rnnlimits.files import store
-from rnnlimits.kernels import host, reference
-from rnnlimits.kernels.problem import Array, FeatureMap
+from rnnlimits.kernels.interface import Array, FeatureMap
 from rnnlimits.ranks import parallel
 from rnnlimits.run import workflow
 from rnnlimits.study import Study

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import runs
+from processors import host
 
 from rnnlimits import study as studies
-from rnnlimits.kernels import host
 from rnnlimits.quantities.base import Absent, entry_of, in_order, registered
 from rnnlimits.quantities.loss import first_below
 from rnnlimits.quantities.outputs import variance_ratios

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnnlimits import kernels
-from rnnlimits.kernels.problem import KernelError
+from rnnlimits.kernels.interface import KernelError
 from rnnlimits.kernels.rntk import compiled, reference
 from rnnlimits.kernels.rntk.network import Elman
 from rnnlimits.kernels.rntk.sequences import Batch

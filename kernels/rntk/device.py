@@ -1,4 +1,4 @@
-"""The recursion on a GPU (src/device_rntk.cu), through rnnlimits.kernels.cuda."""
+"""The recursion on a GPU (src/device_rntk.cu), through kernels.cuda_backend."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rnnlimits.kernels.cuda import MOST_BLOCKS, THREADS, USABLE, CupyRuntime, Runtime
-from rnnlimits.kernels.problem import KernelError
+from rnnlimits.kernels.cuda_runtime import MOST_BLOCKS, THREADS, USABLE, CupyRuntime, Runtime
+from rnnlimits.kernels.interface import KernelError
 from rnnlimits.kernels.rntk import series, tables
 from rnnlimits.kernels.rntk.network import Elman
 from rnnlimits.kernels.rntk.sequences import Batch

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rnnlimits.kernels.problem import KernelError
+from rnnlimits.kernels.interface import KernelError
 from rnnlimits.kernels.rntk.matrices import gram
 from rnnlimits.kernels.rntk.network import Elman
 

@@ -11,7 +11,7 @@ import numpy as np
 from scipy.special import erf
 
 from rnnlimits.kernels.activations import ACTIVATIONS
-from rnnlimits.kernels.problem import Array
+from rnnlimits.kernels.interface import Array
 
 REACH = 8.5  # of the nodes: the Gaussian density is below 1e-16 there
 # A correlation is known no better than this, but where it is exactly 1 or -1 (one input, no bias, first step) arccos

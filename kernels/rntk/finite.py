@@ -20,12 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnnlimits.kernels.activations import ACTIVATIONS
-from rnnlimits.kernels.problem import Array, KernelError
+from rnnlimits.kernels.interface import Array, KernelError
 from rnnlimits.kernels.rntk.network import Elman
 from rnnlimits.kernels.rntk.sequences import Batch
 
 Numbers = NDArray[Any]  # float32 or float64
-Send = Callable[[NDArray[Any]], NDArray[Any]]  # see problem.Backend.array
+Send = Callable[[NDArray[Any]], NDArray[Any]]  # see interface.Backend.array
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +83,7 @@ class Kernels(NamedTuple):
 
 
 def columns(x: Batch, send: Send = np.asarray) -> Columns:
-    """The columns of a batch. send: makes arrays of the back end, problem.Backend.array (default: NumPy's)."""
+    """The columns of a batch. send: makes arrays of the back end, interface.Backend.array (default: NumPy's)."""
     order = np.argsort(-x.lengths, kind="stable")
     longest = int(x.lengths.max())
     spans, owner, inputs, first = [], [], [], 0

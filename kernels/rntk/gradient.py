@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rnnlimits.kernels.problem import Array, KernelError
+from rnnlimits.kernels.interface import Array, KernelError
 from rnnlimits.kernels.rntk.network import Elman, require_one_of
 from rnnlimits.kernels.rntk.partials import Own, Partials, own_partials, partials
 from rnnlimits.kernels.rntk.sequences import batch, require_alike

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rnnlimits.kernels.problem import KernelError
+from rnnlimits.kernels.interface import KernelError
 from rnnlimits.kernels.rntk import backends, memory
 from rnnlimits.kernels.rntk.network import Elman, require_one_of
 from rnnlimits.kernels.rntk.sequences import Batch, Places, Sequences, batch, require_alike

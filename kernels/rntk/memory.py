@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from rnnlimits.kernels.problem import KernelError
+from rnnlimits.kernels.interface import KernelError
 
 
 def available_bytes() -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, fields
 
-from rnnlimits.kernels.problem import KernelError
+from rnnlimits.kernels.interface import KernelError
 
 ACTIVATIONS = ("relu", "erf", "tanh", "logistic")
 OUTPUTS = ("last", "mean", "average")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rnnlimits.kernels.problem import Array
+from rnnlimits.kernels.interface import Array
 from rnnlimits.kernels.rntk.expectations import Pair, expectations, own_expectations
 from rnnlimits.kernels.rntk.network import Elman
 from rnnlimits.kernels.rntk.sequences import Batch

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rnnlimits.kernels.problem import Array, KernelError
+from rnnlimits.kernels.interface import Array, KernelError
 
 Places = NDArray[np.int64]
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rnnlimits.kernels.problem import Array, KernelError
+from rnnlimits.kernels.interface import Array, KernelError
 
 REACH = 13.0  # of the nodes: exp(-z^2/4) is below 1e-18 there
 MOST_TERMS = 512

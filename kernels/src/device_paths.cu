@@ -1,7 +1,7 @@
 // Random numbers, chains and the infinite-width memory on a device: all in double.
 //
-// Compile-time parameters of chain_path: INPUTS and HIDDEN components, NONLINEAR; of memory_path: ACTIVATION and
-// COORDINATES (how many numbers of the input the rule needs).
+// Compile-time parameters of chain_path: INPUTS and HIDDEN components, NONLINEAR; of memory_path: COORDINATES
+// (how many numbers of the input the rule needs) and those of sigma.h.
 #include "chain.h"
 #include "machine.h"
 
@@ -80,17 +80,7 @@ DEVICE_PROGRAM finite_path(const double* cumulative, int states, u32 seed, u32 s
 }
 
 #if defined(COORDINATES)
-KERNEL double hidden_value(double a) {
-#if ACTIVATION == 0
-    return tanh_lanes(a);
-#elif ACTIVATION == 2
-    return tanh_lanes(a * 0.5) * 0.5 + 0.5;
-#else
-    double value, slope;
-    erf_lanes(a, value, slope);
-    return value;
-#endif
-}
+#include "sigma.h"
 
 // Sum over the threads of a block, the same bits for all: lanes, then warps in order. `rows` has two halves of 32.
 KERNEL double block_sum(double value, double* rows) {
@@ -118,7 +108,7 @@ DEVICE_PROGRAM memory_path(const double* node, const double* weight0, const doub
             for (long q = thread_in_block(); q < nodes; q += threads_per_block()) {
                 double a = location[at] + m;
                 for (int j = 0; j < COORDINATES; ++j) a += node[j * nodes + q] * coordinates[at * COORDINATES + j];
-                sum += (weight0[q] + slope[at] * weight1[q]) * hidden_value(a);
+                sum += (weight0[q] + slope[at] * weight1[q]) * activate(a).value;
             }
             m = block_sum(sum, rows + 32 * half);
             half ^= 1;

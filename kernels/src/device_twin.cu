@@ -21,7 +21,7 @@ struct DeviceTwin {
         double answer = 0;
 #pragma unroll
         for (int s = 0; s < SLOTS; ++s) answer += advance_node(node[s], push, before, now, next);
-        const double* sums = filled(answer);
+        const double* sums = write(answer);
         answer = 0;
         for (int w = 0; w < threads_per_block() / 32; ++w) answer += sums[w];
         return answer;
@@ -31,7 +31,8 @@ struct DeviceTwin {
         for (int s = 0; s < SLOTS; ++s) settle_node(node[s], push, last);
     }
 
-    KERNEL const double* filled(double value) {
+    // The sums of all warps, each in its place. The next step has the other half.
+    KERNEL const double* write(double value) {
         double* sums = rows + 32 * half;
         for (int distance = 16; distance >= 1; distance /= 2) value += exchanged(value, distance);
         if (lane_in_warp() == 0) sums[warp_in_block()] = value;

@@ -24,7 +24,7 @@ KERNEL void add(Sums<double>& sums, const Sums<Real>& part) {
     for (int l = 0; l < BACK; ++l) sums.back[l] += part.back[l];
 }
 
-template <class V> KERNEL void spread(const Sums<V>& sums, V (&value)[padded_sums]) {
+template <class V> KERNEL void pack(const Sums<V>& sums, V (&value)[padded_sums]) {
     int n = 0;
     value[n++] = sums.output;
     value[n++] = sums.memory;
@@ -36,7 +36,7 @@ template <class V> KERNEL void spread(const Sums<V>& sums, V (&value)[padded_sum
 }
 
 // Sum number q as lane q * lanes_per_sum of this warp holds it.
-KERNEL Sums<double> collected(double value) {
+KERNEL Sums<double> unpacked(double value) {
     Sums<double> sums = {};
     int n = 0;
     sums.output = taken_from(value, lanes_per_sum * n++);
@@ -52,7 +52,7 @@ KERNEL Sums<double> collected(double value) {
 // q * lanes_per_sum and following hold sum q. Ten exchanges for four sums, where one by one would take twenty.
 template <class V> KERNEL V warp_sum(const Sums<V>& sums) {
     V value[padded_sums];
-    spread(sums, value);
+    pack(sums, value);
     int distance = 16;
     for (int half = padded_sums / 2; half >= 1; half /= 2, distance /= 2) {
         const bool upper = lane_in_warp() & distance;
@@ -81,7 +81,7 @@ template <class Read> KERNEL double sum_of_rows(int count, Read read) {
 struct WarpGroup {
     KERNEL int member() const { return lane_in_warp(); }
     KERNEL int members() const { return 32; }
-    template <class V> KERNEL Sums<double> total(const Sums<V>& part) { return collected(double(warp_sum(part))); }
+    template <class V> KERNEL Sums<double> total(const Sums<V>& part) { return unpacked(double(warp_sum(part))); }
 };
 
 // Rows of a block: what each of its warps has summed up.
@@ -109,7 +109,7 @@ struct BlockGroup {
     KERNEL int member() const { return thread_in_block(); }
     KERNEL int members() const { return threads_per_block(); }
     template <class V> KERNEL Sums<double> total(const Sums<V>& part) {
-        return collected(BlockRows::sum(block.filled(part)));
+        return unpacked(BlockRows::sum(block.filled(part)));
     }
 };
 
@@ -131,7 +131,7 @@ struct ClusterGroup {
                 send_to_block(rows + block_in_cluster() * padded_sums + own_sum(), peer, sum);
         }
         wait_for_cluster();
-        return collected(sum_of_rows(CLUSTER, [rows](int i) { return rows[i]; }));
+        return unpacked(sum_of_rows(CLUSTER, [rows](int i) { return rows[i]; }));
     }
 };
 #endif
@@ -164,6 +164,6 @@ struct GridGroup {
             if (holds_a_sum()) result[own_sum()] = all;
         }
         wait_for_block();
-        return collected(result[own_sum()]);
+        return unpacked(result[own_sum()]);
     }
 };

@@ -1,4 +1,4 @@
-// Host entry points for random numbers, chains and the infinite-width memory: all in double.
+// Host entry points for random numbers and chains: all in double.
 #include "chain.h"
 #include <vector>
 
@@ -29,45 +29,6 @@ static W replica_lanes(const u32* replica, long replicas, long first) {
     W w = {};
     for (int i = 0; i < lanes; ++i) w[i] = replica[smaller(first + i, replicas - 1)];
     return w;
-}
-
-template <int activation, class Lanes> KERNEL Lanes hidden_value(Lanes a) {
-    if (activation == 0) return tanh_lanes(a);
-    if (activation == 2) return tanh_lanes(Lanes(a * 0.5)) * 0.5 + 0.5;
-    Lanes value, slope;
-    erf_lanes(a, value, slope);
-    return value;
-}
-
-struct MemoryMap {  // F(x, m) = sum_q (weight0_q + slope weight1_q) sigma(location + nodes_q . coordinates + m)
-    long nodes, dimension;
-    const double *node, *weight0, *weight1;  // node (dimension, nodes), padded with zero weights to whole vectors
-};
-
-template <int activation>
-static double memory_map(const MemoryMap& map, double location, const double* coordinates, double slope, double m) {
-    V sum = {};
-    for (long q = 0; q < map.nodes; q += lanes) {
-        V a = splat<V>(location + m), node, weight0, weight1;
-        for (long j = 0; j < map.dimension; ++j) {
-            __builtin_memcpy(&node, map.node + j * map.nodes + q, sizeof node);
-            a += node * coordinates[j];
-        }
-        __builtin_memcpy(&weight0, map.weight0 + q, sizeof weight0);
-        __builtin_memcpy(&weight1, map.weight1 + q, sizeof weight1);
-        sum += (weight0 + weight1 * slope) * hidden_value<activation>(a);
-    }
-    double value = 0;
-    for (int i = 0; i < lanes; ++i) value += sum[i];
-    return value;
-}
-
-template <int activation>
-static void memory_along(const MemoryMap& map, const double* location, const double* coordinates, const double* slope,
-                         long steps, double start, double* memory) {
-    memory[0] = start;
-    for (long k = 0; k < steps; ++k)
-        memory[k + 1] = memory_map<activation>(map, location[k], coordinates + k * map.dimension, slope[k], memory[k]);
 }
 
 extern "C" {
@@ -155,18 +116,6 @@ void finite_path(const double* cumulative, int states, u32 seed, u32 stream, con
             state[r] = next;
             history[r * steps + k] = next;
         }
-}
-
-// memory (replicas, steps + 1) with memory[:, 0] the start.
-void memory_path(int activation, const MemoryMap* map, const double* location, const double* coordinates,
-                 const double* slope, long replicas, long steps, const double* start, double* memory) {
-    for (long r = 0; r < replicas; ++r) {
-        const double *at = location + r * steps, *x = coordinates + r * steps * map->dimension, *s = slope + r * steps;
-        double* m = memory + r * (steps + 1);
-        if (activation == 0) memory_along<0>(*map, at, x, s, steps, start[r], m);
-        if (activation == 1) memory_along<1>(*map, at, x, s, steps, start[r], m);
-        if (activation == 2) memory_along<2>(*map, at, x, s, steps, start[r], m);
-    }
 }
 
 // Values of the elementary functions, so that their stated errors can be measured.

@@ -98,6 +98,7 @@ extern "C" {
 
 long unit_bytes(long width) { return tiles_of(width) * long(sizeof(Unit<V>)); }
 long state_bytes() { return sizeof(ReplicaState); }
+long sums_bytes() { return sizeof(Sums<V>); }
 
 // Initial weights of one replica: w (width, DIMENSION), b (width), c (width).
 void fill_units(Unit<V>* units, long width, const double* w, const double* b, const double* c) {
@@ -132,7 +133,7 @@ void read_weights(const Unit<V>* units, long width, Real* w, Real* b, Real* c) {
 }
 
 // All of a replica's units as (fields, width), the fields those of struct Unit in its order, as on a device (store.h).
-long unit_fields() { return sizeof(Unit<V>) / sizeof(V); }
+long unit_fields() { return fields_of<V>(); }
 
 void read_units(const Unit<V>* units, long width, Real* out) {
     for (long t = 0; t < tiles_of(width); ++t) {

@@ -4,10 +4,13 @@
 #include "unit.h"
 
 typedef REAL Real;
-static const int fields = sizeof(Unit<Real>) / sizeof(Real);
+static const int fields = int(fields_of<Real>());
 
 // Fields that training never changes: w_start, c_start, b_start.
-KERNEL constexpr bool is_start(int f) { return f < DIMENSION || f == 2 * DIMENSION || f == 2 * DIMENSION + 2; }
+KERNEL constexpr bool is_start(int f) {
+    const bool of_w = f >= FIELD(Real, w_start) && f < FIELD(Real, w_start) + DIMENSION;
+    return of_w || f == FIELD(Real, c_start) || f == FIELD(Real, b_start);
+}
 
 struct Store {
     Real* unit;

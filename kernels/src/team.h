@@ -40,9 +40,9 @@ template <class Real> KERNEL Pending<Real> rounded(const ReplicaState& state) {
 }
 
 // What step k does to the parameters, and the memory of step k+1, from the sums of step k alone. Narrow networks wait
-// for this chain at every step, so it divides by nothing: share is 1/N.
+// for this chain at every step, so it divides by nothing: share is 1/N. push: the rate times the clipped residual.
 template <class Real>
-KERNEL void decide(ReplicaState& state, double share, const Sums<double>& sums, const Real* x, double push) {
+KERNEL void plan_update(ReplicaState& state, double share, const Sums<double>& sums, const Real* x, double push) {
     state.pending_c = push;
     for (int j = 0; j < DIMENSION; ++j) state.pending_w[j] = push * x[j];
     double reach = share * sums.gain;  // mu_0 / N, but for the factor N^-beta that is in push
@@ -74,6 +74,6 @@ KERNEL void train(Team& team, const Training& training, ReplicaState& state, con
         const double output = training.output_scale * sums.output;
         const double miss = output - double(y[k]);
         if (team.leads()) squared_error[k] = miss * miss;
-        decide(state, share, sums, x, rate * (clipped(output, training.clip) - double(y[k])));
+        plan_update(state, share, sums, x, rate * (clipped(output, training.clip) - double(y[k])));
     }
 }

@@ -3,7 +3,7 @@
 // Nodes w_q stand for the law of W as units do in a network. Node q carries the features
 //     value_scale sigma(w.x + m)   and, for each component j,   slope_scale sigma'(w.x + m) x_j
 // and their weights theta. In double: at infinite width nothing hides in the last places but rounding.
-// Compile-time parameters: DIMENSION, ACTIVATION as in unit.h, whose DEPTH, UPDATE_B and REAL play no part.
+// Compile-time parameters: DIMENSION and those of sigma.h; DEPTH, UPDATE_B and REAL of unit.h play no part.
 #pragma once
 #define DEPTH 1
 #define UPDATE_B 0

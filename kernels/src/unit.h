@@ -1,17 +1,15 @@
 // The mathematics of one hidden unit in one training step (docs/model.md, "Training").
 //
 // Compile-time parameters: REAL (float or double), DIMENSION d of the input, DEPTH tau of the truncated
-// backpropagation, ACTIVATION (0 tanh, 1 erf, 2 logistic), UPDATE_B (1: B is trained, 0: B stays as drawn).
+// backpropagation, UPDATE_B (1: B is trained, 0: B stays as drawn), and those of sigma.h.
 // Every weight is kept as initial value + drift: updates are of size N^(beta-2) and would vanish beside an O(1)
 // weight in float, but not beside their own sum.
 #pragma once
-#include "functions.h"
+#include "sigma.h"
 
 #define HISTORY (DEPTH + UPDATE_B)  // how many past hidden values a unit must remember
 #define BACK (DEPTH - 1)            // how many earlier steps the backpropagation reaches
 #define AT_LEAST_ONE(n) ((n) > 0 ? (n) : 1)
-
-#define STORES_SLOPE (ACTIVATION == 1)  // for tanh and logistic the slope is a function of the value
 
 // What every unit needs of step k, the same for all of them.
 template <class Real> struct Input {
@@ -45,32 +43,15 @@ template <class V> struct Unit {
 #endif
 };
 
-// S and its slope sigma'(a).
-template <class V> struct Hidden { V value, slope; };
-
-template <class V> KERNEL Hidden<V> activate(V a) {
-    typedef typename Lane<V>::Scalar Scalar;
-    Hidden<V> hidden;
-#if ACTIVATION == 1
-    erf_lanes(a, hidden.value, hidden.slope);
-#elif ACTIVATION == 2
-    hidden.value = tanh_lanes(V(a * Scalar(0.5))) * Scalar(0.5) + Scalar(0.5);
-    hidden.slope = hidden.value - hidden.value * hidden.value;
-#else
-    hidden.value = tanh_lanes(a);
-    hidden.slope = Scalar(1) - hidden.value * hidden.value;
-#endif
-    return hidden;
-}
+// A unit as an array of its fields, each of type V: how many there are, and the index of the first of a name.
+template <class V> KERNEL constexpr long fields_of() { return sizeof(Unit<V>) / sizeof(V); }
+#define FIELD(V, name) long(__builtin_offsetof(Unit<V>, name) / sizeof(V))
 
 template <class V> KERNEL V past_slope(const Unit<V>& unit, int l) {
-    typedef typename Lane<V>::Scalar Scalar;
 #if STORES_SLOPE
     return unit.slope[l];
-#elif ACTIVATION == 2
-    return unit.value[l] - unit.value[l] * unit.value[l];
 #else
-    return Scalar(1) - unit.value[l] * unit.value[l];
+    return slope_of_value(unit.value[l]);
 #endif
 }
 

@@ -24,7 +24,7 @@ from pydantic_core import CoreSchema
 from rnnlimits.base.fields import Array, Section
 from rnnlimits.base.streams import Stream
 from rnnlimits.chains.targets import Target
-from rnnlimits.kernels.problem import Backend, Replicas
+from rnnlimits.kernels.interface import Backend, Replicas
 
 if TYPE_CHECKING:
     from rnnlimits.chains.series import Series

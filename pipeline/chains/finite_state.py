@@ -14,7 +14,7 @@ from rnnlimits.base.fields import Array, Found, FullMatrix, Matrix, Vector, Vect
 from rnnlimits.base.streams import Stream
 from rnnlimits.chains.base import UNSAVED, Chain, FiniteLaw, Stretch, Verdict, below_one, register
 from rnnlimits.chains.targets import Target, required
-from rnnlimits.kernels.problem import Backend, Replicas
+from rnnlimits.kernels.interface import Backend, RandomKey, Replicas
 
 ROW_SUM_TOLERANCE = 1e-5  # decimals such as 0.333333 are meant as thirds
 
@@ -124,13 +124,13 @@ class FinitePath:
         replicas: Replicas,
         state: NDArray[np.int32],
     ) -> None:
-        self._transition, self._be, self._key, self._replicas = process.transition, be, (seed, int(stream)), replicas
+        self._transition, self._be, self._key = process.transition, be, RandomKey(seed, int(stream), replicas)
         self._values = [be.array(values) for values in (process.x, process.z, process.y)]
         self.state, self.step = state, 0
 
     def take(self, steps: int) -> Stretch:
         """See Path.take."""
-        states = self._be.finite_path(self._transition, *self._key, self._replicas, self.state, self.step, steps)
+        states = self._be.finite_path(self._transition, self._key, self.state, self.step, steps)
         self.step += steps
         x, z, y = (values[states] for values in self._values)
         return x, z, y

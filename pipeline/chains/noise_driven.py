@@ -18,7 +18,7 @@ from rnnlimits.base.streams import Stream
 from rnnlimits.chains import base
 from rnnlimits.chains.base import Chain, Stretch, Verdict
 from rnnlimits.chains.targets import Target, required
-from rnnlimits.kernels.problem import Backend, GaussianChain, Replicas
+from rnnlimits.kernels.interface import Backend, GaussianChain, RandomKey, Replicas
 
 
 class Form(NamedTuple):
@@ -99,7 +99,7 @@ class NoiseDrivenProcess:
             state = be.array(np.array(start, dtype=np.float64))
             return NoiseDrivenPath(self.kernel, be, seed, stream, replicas, state, 0)
         state = be.array(np.zeros((len(replicas), self.kernel.size)))
-        be.chain_path(self.kernel, seed, stream, replicas, state, 0, self.burn_in, keep=False)
+        be.chain_path(self.kernel, RandomKey(seed, int(stream), replicas), state, 0, self.burn_in, keep=False)
         return NoiseDrivenPath(self.kernel, be, seed, stream, replicas, state, self.burn_in)
 
     def shown(self, state: NDArray[np.generic]) -> Stretch:
@@ -122,12 +122,12 @@ class NoiseDrivenPath:
         state: Array,
         step: int,
     ) -> None:
-        self._kernel, self._be, self._key, self._replicas = kernel, be, (seed, int(stream)), replicas
+        self._kernel, self._be, self._key = kernel, be, RandomKey(seed, int(stream), replicas)
         self.state, self.step = state, step
 
     def take(self, steps: int) -> Stretch:
         """See Path.take."""
-        h, y = self._be.chain_path(self._kernel, *self._key, self._replicas, self.state, self.step, steps)
+        h, y = self._be.chain_path(self._kernel, self._key, self.state, self.step, steps)
         self.step += steps
         d = self._kernel.inputs
         return h[..., :d], h[..., d:], y

@@ -20,7 +20,7 @@ from rnnlimits.chains import base
 from rnnlimits.chains.base import Chain, Stretch, Verdict
 from rnnlimits.chains.targets import Target, required
 from rnnlimits.kernels import on_processor
-from rnnlimits.kernels.problem import Backend, Replicas
+from rnnlimits.kernels.interface import Backend, Replicas
 
 ROWS = 32  # replicas that are stepped together: replica r is row r mod ROWS
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from rnnlimits.base.streams import Stream
 from rnnlimits.chains.base import Chain, Path, Process
 from rnnlimits.chains.targets import Target
-from rnnlimits.kernels.problem import Array, Backend, Replicas
+from rnnlimits.kernels.interface import Array, Backend, Replicas
 
 __all__ = ["Path", "Position", "Process", "Source", "of", "position", "probe_histories", "training_paths"]
 

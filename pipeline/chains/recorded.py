@@ -14,7 +14,7 @@ from rnnlimits.base.fields import Array, Count, Name, Switch, refusal
 from rnnlimits.base.streams import Stream
 from rnnlimits.chains.base import SAMPLES, UNSAVED, Chain, Stretch, Verdict, register
 from rnnlimits.chains.targets import Target
-from rnnlimits.kernels.problem import Backend, Replicas
+from rnnlimits.kernels.interface import Backend, Replicas
 
 if TYPE_CHECKING:
     from rnnlimits.chains.series import Series

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from rnnlimits.base.errors import StudyError
 from rnnlimits.classify import seriesfiles
 from rnnlimits.classify.seriesfiles import SUFFIXES, Labelled
-from rnnlimits.kernels.problem import Array
+from rnnlimits.kernels.interface import Array
 from rnnlimits.kernels.rntk import Batch, batch
 
 Numbers = NDArray[np.int64]

@@ -15,7 +15,7 @@ import numpy as np
 
 from rnnlimits.base.errors import StudyError
 from rnnlimits.kernels import rntk
-from rnnlimits.kernels.problem import Array
+from rnnlimits.kernels.interface import Array
 from rnnlimits.kernels.rntk import Batch
 
 Candidate = Mapping[str, float]

@@ -14,7 +14,7 @@ from rnnlimits.base.errors import StudyError
 from rnnlimits.classify.datasets import Numbers
 from rnnlimits.classify.methods import Candidate, Method
 from rnnlimits.kernels import rntk
-from rnnlimits.kernels.problem import Array
+from rnnlimits.kernels.interface import Array
 from rnnlimits.kernels.rntk import Batch
 
 try:

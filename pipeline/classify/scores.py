@@ -18,7 +18,7 @@ import numpy as np
 from scipy import stats
 
 from rnnlimits.files.store import open_complete
-from rnnlimits.kernels.problem import Array
+from rnnlimits.kernels.interface import Array
 
 LEVEL = 0.05  # of tests; intervals have 1 - LEVEL
 FEWEST_SETS = 2  # for ranks and tests

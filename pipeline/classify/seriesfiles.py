@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from rnnlimits.base.errors import StudyError
-from rnnlimits.kernels.problem import Array
+from rnnlimits.kernels.interface import Array
 
 SUFFIXES = (".ts", ".tsv", ".txt")
 FLAGS = ("timestamps", "missing", "univariate", "equallength")

@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     end = words.index("--") if "--" in words else len(words)
     options = parser(_further(words[:1])).parse_args(words[:end])
     options.further = words[end + 1 :]
-    from rnnlimits.kernels.problem import KernelError  # here, so that --help does not import NumPy
+    from rnnlimits.kernels.interface import KernelError  # only now: NumPy need not be imported for --help
 
     try:
         if hasattr(options, "study"):

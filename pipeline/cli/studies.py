@@ -22,7 +22,7 @@ from rnnlimits.cli.words import (
 )
 
 if TYPE_CHECKING:
-    from rnnlimits.kernels.problem import Backend
+    from rnnlimits.kernels.interface import Backend
     from rnnlimits.rates.design import Resolved
     from rnnlimits.study import AnyStudy, Study
 

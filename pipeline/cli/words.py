@@ -15,7 +15,7 @@ from rnnlimits.base.variables import BACKEND
 
 # The stages, MPI and plotting are imported by the verbs that need them, so that `--help` and `check` start at once.
 if TYPE_CHECKING:
-    from rnnlimits.kernels.problem import Backend
+    from rnnlimits.kernels.interface import Backend
 
 DEFAULT_RESULTS = Path("results")
 RESULTS_OPTION = f"folder of all results (default: {DEFAULT_RESULTS})"

@@ -9,7 +9,7 @@ from pydantic import Field, PrivateAttr, ValidationError, model_validator
 
 from rnnlimits.base.errors import StudyError
 from rnnlimits.base.fields import WHOLE, Allowed, Count, Found, Name, Positive, Section, Switch, refusal
-from rnnlimits.kernels import BACKENDS
+from rnnlimits.kernels import BACKEND_NAMES, may_use_gpu
 from rnnlimits.plan.parts import Experiment, Operation
 from rnnlimits.study.errors import one_line
 from rnnlimits.study.text import parse
@@ -60,7 +60,7 @@ class Site(Section):
     megabytes_per_rank: Count = Field(default=2000, description="Minimum memory of a rank")
     speed: Speed = Field(default=Speed(), description="Unit-steps per second of one rank")
     flops: Flops | None = Field(default=None, description="For one core, in an rntk study (default: 5 per unit-step)")
-    backend: Literal[BACKENDS] = Field(default="auto", description="Back end of the jobs")  # type: ignore[valid-type]
+    backend: Literal[BACKEND_NAMES] = Field(default="auto", description="Back end of the jobs")  # type: ignore[valid-type]
 
     _source: Path = PrivateAttr(default=Path(FILE))
 
@@ -92,7 +92,7 @@ class Site(Section):
 def backend_of_jobs(option: str | None, site: Site | None, experiment: Experiment) -> str | None:
     """Which back end the stages get. Where the study uses no GPU in jobs of a cluster, jobs have none: see `suited`."""
     chosen = option or (site.backend if site else None)
-    return "host" if site and not experiment.uses_gpus and chosen in ("auto", "cuda") else chosen
+    return "host" if site and not experiment.uses_gpus and chosen and may_use_gpu(chosen) else chosen
 
 
 def load(path: Path) -> Site:

@@ -13,7 +13,7 @@ from itertools import groupby
 
 from rnnlimits.elman import plan
 from rnnlimits.elman.plan import Block, Cell
-from rnnlimits.kernels.problem import Backend
+from rnnlimits.kernels.interface import Backend
 from rnnlimits.study.elman import RntkStudy
 
 HOST_ENTRIES = 2**18  # of W at a time: what they take part in stays in the cache
@@ -29,7 +29,7 @@ def device_size(study: RntkStudy, cell: Cell) -> int:
 def of_block(study: RntkStudy, be: Backend, block: Block) -> Iterator[Block]:
     """The chunks that hold a block's replicas, in order: together just those, or on a GPU more (see `place`)."""
     end = block.first + block.count
-    if be.name == "cuda":
+    if be.on_device:
         size = device_size(study, block.cell)
         yield from (Block(block.cell, first, size) for first in range(block.first // size * size, end, size))
         return
@@ -46,7 +46,7 @@ def grouped(study: RntkStudy, be: Backend, blocks: Sequence[Block]) -> list[tupl
     """Blocks that are best computed at once, each group after what it spans: on a GPU all those of a chunk."""
 
     def chunk(block: Block) -> tuple[Cell, int]:
-        size = device_size(study, block.cell) if be.name == "cuda" else 1
+        size = device_size(study, block.cell) if be.on_device else 1
         return block.cell, block.first // max(size, plan.block_size(study, block.cell))
 
     groups = [tuple(members) for _, members in groupby(blocks, chunk)]

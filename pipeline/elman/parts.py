@@ -16,7 +16,7 @@ from rnnlimits.study import RntkStudy
 if TYPE_CHECKING:  # MPI starts when it is imported
     from mpi4py import MPI
 
-    from rnnlimits.kernels.problem import Backend
+    from rnnlimits.kernels.interface import Backend
 
 _NETWORK = ("cell_id", "cell", "width", "network")
 _GRAM = ("gram_id", "network", "precision")

@@ -21,7 +21,7 @@ from rnnlimits.elman.layout import RntkLayout
 from rnnlimits.elman.plan import Block, Cell
 from rnnlimits.files.store import provenance, put
 from rnnlimits.kernels import on_processor, rntk
-from rnnlimits.kernels.problem import Array, Backend
+from rnnlimits.kernels.interface import Array, Backend
 from rnnlimits.kernels.rntk import finite
 from rnnlimits.kernels.rntk.finite import Columns
 from rnnlimits.ranks import sharded

@@ -12,7 +12,7 @@ import numpy as np
 from rnnlimits.elman import world
 from rnnlimits.files import durable
 from rnnlimits.kernels import rntk
-from rnnlimits.kernels.problem import Array, Backend
+from rnnlimits.kernels.interface import Array, Backend
 from rnnlimits.study.elman import Named, RntkStudy
 
 KERNELS = ("ntk", "nngp")

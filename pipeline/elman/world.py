@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from rnnlimits.base.streams import Stream
 from rnnlimits.kernels import rntk
-from rnnlimits.kernels.problem import Array, Backend
+from rnnlimits.kernels.interface import Array, Backend
 from rnnlimits.kernels.rntk.finite import Numbers, Weights
 from rnnlimits.kernels.rntk.network import Elman
 from rnnlimits.study.elman import RntkStudy

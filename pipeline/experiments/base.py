@@ -15,7 +15,7 @@ from rnnlimits.plan.parts import FileKind, Operation, Output, Pace, Part, Step
 from rnnlimits.study import AnyStudy
 
 if TYPE_CHECKING:  # imported when they run: a plan needs none of them, and plotting takes a second to import
-    from rnnlimits.kernels.problem import Backend
+    from rnnlimits.kernels.interface import Backend
     from rnnlimits.report.plots import Plot
     from rnnlimits.report.rate_plots import ToLink
     from rnnlimits.statistics.ratefile import Rate

@@ -14,7 +14,7 @@ from rnnlimits.plan.parts import FileKind, Output, Pace, Part, Step
 from rnnlimits.study import RntkStudy
 
 if TYPE_CHECKING:
-    from rnnlimits.kernels.problem import Backend
+    from rnnlimits.kernels.interface import Backend
     from rnnlimits.report.plots import Plot
     from rnnlimits.report.rate_plots import ToLink
     from rnnlimits.statistics.ratefile import Rate

@@ -15,7 +15,7 @@ from rnnlimits.training import checks, parts, plan
 from rnnlimits.training.layout import Layout
 
 if TYPE_CHECKING:
-    from rnnlimits.kernels.problem import Backend
+    from rnnlimits.kernels.interface import Backend
     from rnnlimits.report.plots import Plot
     from rnnlimits.report.rate_plots import ToLink
     from rnnlimits.statistics.ratefile import Rate
@@ -88,7 +88,7 @@ class Trainings(BaseExperiment[Study, Layout]):
 
         be = backend()
         ns = ns_per_unit_step(self.study, be)
-        return Pace("GPU" if be.name == "cuda" else "core", ns, {"ns_per_unit_step": ns})
+        return Pace(be.worker, ns, {"ns_per_unit_step": ns})
 
     def summary(self, pace: Pace) -> str:
         """The table of packs, hours, draws."""

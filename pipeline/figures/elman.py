@@ -14,7 +14,7 @@ from rnnlimits.elman import plan, weights
 from rnnlimits.elman.layout import RntkLayout
 from rnnlimits.elman.weights import KERNELS, Curve
 from rnnlimits.figures import rates as figures
-from rnnlimits.kernels.problem import Backend
+from rnnlimits.kernels.interface import Backend
 from rnnlimits.statistics.ratefile import read
 from rnnlimits.study.elman import RntkStudy
 

@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 from rnnlimits import kernels
 from rnnlimits.base.errors import StudyError
 from rnnlimits.base.fields import nearest, show
-from rnnlimits.kernels.problem import Array, Backend, KernelError
+from rnnlimits.kernels.interface import Array, Backend, KernelError
 
 MOST = 2**30  # the largest count that a study file allows
 Option = TypeVar("Option")
@@ -138,7 +138,7 @@ def histories(values: ArrayLike, dimension: int, name: str = "histories") -> Arr
 def backend(name: str) -> Backend:
     """The back end of that name: auto, cuda, host or numpy. Raises StudyError where it cannot be had."""
     with refusals():
-        return kernels.backend(one_of("backend", name, kernels.BACKENDS), warn=_warn)
+        return kernels.backend(one_of("backend", name, kernels.BACKEND_NAMES), warn=_warn)
 
 
 def _warn(line: str) -> None:

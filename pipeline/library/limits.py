@@ -12,7 +12,7 @@ from rnnlimits import study as files
 from rnnlimits.base.errors import StudyError
 from rnnlimits.chains import paths as chains
 from rnnlimits.kernels import on_processor
-from rnnlimits.kernels.problem import Array, Backend
+from rnnlimits.kernels.interface import Array, Backend
 from rnnlimits.library import arguments, tables
 from rnnlimits.library.studies import Source, Study, training_study
 from rnnlimits.library.threads import Tick, count, over_blocks

@@ -8,7 +8,7 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from threading import Event
 from typing import TypeVar
 
-from rnnlimits.kernels.problem import Backend
+from rnnlimits.kernels.interface import Backend
 from rnnlimits.library.arguments import whole
 
 Item = TypeVar("Item")
@@ -26,7 +26,7 @@ def count(be: Backend, cores: object) -> int:
     Raises StudyError for a number that is not whole.
     """
     threads = len(os.sched_getaffinity(0)) if cores is None else whole("cores", cores)
-    return 1 if be.name == "cuda" else threads
+    return 1 if be.on_device else threads
 
 
 def pieces(first: int, number: int, block: int, threads: int) -> Iterator[tuple[int, int]]:

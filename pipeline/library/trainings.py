@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from rnnlimits import study as files
 from rnnlimits.kernels import on_processor
-from rnnlimits.kernels.problem import Array, Backend
+from rnnlimits.kernels.interface import Array, Backend
 from rnnlimits.library import arguments, tables
 from rnnlimits.library.limits import at_histories
 from rnnlimits.library.studies import Source, Study, training_study

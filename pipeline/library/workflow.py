@@ -48,9 +48,9 @@ def run_study(
 
 def workflow_backends() -> tuple[str, ...]:
     """Names of back ends."""
-    from rnnlimits.kernels import BACKENDS
+    from rnnlimits.kernels import BACKEND_NAMES
 
-    return BACKENDS
+    return BACKEND_NAMES
 
 
 def _file_of(study: AnyStudy, results: Path) -> Path:

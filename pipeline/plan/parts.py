@@ -18,7 +18,7 @@ from rnnlimits.study import AnyStudy
 if TYPE_CHECKING:  # MPI starts when it is imported, which only commands of all ranks want
     from mpi4py import MPI
 
-    from rnnlimits.kernels.problem import Backend
+    from rnnlimits.kernels.interface import Backend
     from rnnlimits.statistics.ratefile import Rate
 
 Operation = Literal["unit-steps", "flop"]  # in which a site says how fast its ranks are

@@ -26,7 +26,7 @@ from rnnlimits.files import audit
 from rnnlimits.files.seal import is_sealed
 from rnnlimits.files.store import atomic_h5, attribute_of, open_complete, put
 from rnnlimits.kernels import on_processor
-from rnnlimits.kernels.problem import Backend
+from rnnlimits.kernels.interface import Backend
 from rnnlimits.ranks.parallel import Stopped, Tick, Ticker
 
 VERSION = 1  # raise it when the same arrays come to mean another state

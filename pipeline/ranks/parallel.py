@@ -21,8 +21,8 @@ from rnnlimits.base import progress, signals
 from rnnlimits.base.errors import StudyError
 from rnnlimits.base.progress import Progress
 from rnnlimits.base.signals import Asked
-from rnnlimits.kernels import cuda
-from rnnlimits.kernels.problem import KernelError
+from rnnlimits.kernels import gpu_failure
+from rnnlimits.kernels.interface import KernelError
 
 # Importing it starts MPI, so functions that use it import it: block functions are called without MPI as well.
 if TYPE_CHECKING:
@@ -209,7 +209,7 @@ def _attempt(work: Callable[[], Result]) -> tuple[Result | None, str | None, boo
             False,
         )
     except Exception as error:
-        if line := cuda.failure(error):
+        if line := gpu_failure(error):
             return None, line, False
         return None, traceback.format_exc(), True
 

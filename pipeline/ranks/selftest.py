@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
-from typing import cast
 
 import numpy as np
 
-from rnnlimits.kernels import reference
-from rnnlimits.kernels.problem import Array, Backend, Trainer, Training
+from rnnlimits.kernels.interface import Array, Backend, Trainer, Training
+from rnnlimits.kernels.reference import NumpyBackend
 
 # Counter, key, answer of Philox4x32-10: the lines of Random123's kat_vectors (zeros, ones, digits of pi).
 PUBLISHED = (
@@ -22,8 +21,7 @@ BOUNDS = {"float64": 1e-12, "float32": 1e-4}
 STEPS = 256
 SMALL = Training(width=100, dimension=2, beta=0.75, steps_per_time=100, depth=2)
 TIMED = Training(width=1024, dimension=1, beta=0.75, steps_per_time=1024)
-REPLICAS = {"cuda": 512}  # enough to fill a GPU; a core needs few
-FEW = 8
+ON_DEVICE, ON_CORE = 512, 8  # replicas: enough to fill a GPU; a core needs few
 SECONDS = 0.3
 
 
@@ -51,7 +49,7 @@ def philox_agrees(be: Backend) -> bool:
 def try_training(be: Backend, precision: str, seconds: float = SECONDS) -> Trial:
     """Compare a short training in one precision with the NumPy definition, and measure its speed for `seconds`."""
     training = replace(SMALL, precision=precision)
-    ours, theirs = (_outcome(one, training) for one in (be, cast(Backend, reference)))
+    ours, theirs = (_outcome(one, training) for one in (be, NumpyBackend()))
     differences = [np.abs(a - b).max() / max(1.0, np.abs(b).max()) for a, b in zip(ours, theirs, strict=True)]
     worst = float(np.max(differences))  # NaN if any is NaN
     return Trial(precision, worst, _speed(be, replace(TIMED, precision=precision), seconds))
@@ -77,7 +75,7 @@ def _outcome(be: Backend, training: Training) -> list[Array]:
 
 def _speed(be: Backend, training: Training, seconds: float) -> float:
     """Unit-steps per second of this process, the best of several runs."""
-    replicas = REPLICAS.get(be.name, FEW)
+    replicas = ON_DEVICE if be.on_device else ON_CORE
     trainer, x, y = _filled(be, training, replicas)
     be.numpy(trainer.run(x, y))  # warm: compiled, in cache
     best, end = np.inf, time.perf_counter() + seconds

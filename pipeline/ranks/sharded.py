@@ -17,7 +17,7 @@ import h5py
 
 from rnnlimits.files.ensembles import build_ensemble
 from rnnlimits.files.store import atomic_h5, open_complete
-from rnnlimits.kernels.problem import Backend
+from rnnlimits.kernels.interface import Backend
 from rnnlimits.ranks import checkpoints
 from rnnlimits.ranks.checkpoints import Forgetful, Keeper, Pace, Saver
 from rnnlimits.ranks.parallel import Tick, Ticker, each_block, on_root, together

@@ -34,7 +34,7 @@ from rnnlimits.training.plan import Cell
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from rnnlimits.kernels.problem import Backend
+    from rnnlimits.kernels.interface import Backend
     from rnnlimits.study import Study
     from rnnlimits.training.layout import Layout
 

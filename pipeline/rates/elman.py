@@ -22,7 +22,7 @@ from rnnlimits.elman.train import VARIABLES, World, linear_descent, linear_flow,
 from rnnlimits.files import store
 from rnnlimits.files.ensembles import open_ensemble
 from rnnlimits.kernels import rntk
-from rnnlimits.kernels.problem import Array, Backend
+from rnnlimits.kernels.interface import Array, Backend
 from rnnlimits.quantities.base import in_order, registered
 from rnnlimits.quantities.elman import STEP_GAP, ElmanQuantity, Limits, Values, units
 from rnnlimits.statistics import powerlaw

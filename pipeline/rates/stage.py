@@ -23,7 +23,7 @@ from rnnlimits.statistics.ratefile import Rate, read, table, write_csv, write_h5
 from rnnlimits.training import plan
 
 if TYPE_CHECKING:
-    from rnnlimits.kernels.problem import Backend
+    from rnnlimits.kernels.interface import Backend
     from rnnlimits.study import Study
     from rnnlimits.training.layout import Layout
 

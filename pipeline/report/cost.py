@@ -10,10 +10,11 @@ import h5py
 
 from rnnlimits.base.errors import StudyError
 from rnnlimits.files.reading import attribute_of, open_complete
+from rnnlimits.kernels import BACKENDS
 from rnnlimits.plan.parts import Ensemble, Part, ensembles
 
 TIMED = "run_seconds"
-DEVICE = "cuda"  # the back end whose blocks are timed on a GPU
+DEVICES = {entry.name for entry in BACKENDS.values() if entry.on_device}  # whose blocks are timed on a GPU
 
 
 @dataclass(frozen=True)
@@ -72,8 +73,8 @@ def _of_ensemble(ensemble: Ensemble) -> Cost:
     if not timed:
         return Cost(path, count, len(shards), _bytes(shards), None, None, backends, devices)
     gpu = 0.0
-    if DEVICE in backends:
-        gpu = seconds if len(backends) == 1 else sum(map(_on_gpu, shards))
+    if DEVICES & backends:
+        gpu = seconds if backends <= DEVICES else sum(map(_on_gpu, shards))
     return Cost(path, count, len(shards), _bytes(shards), seconds - gpu, gpu, backends, devices)
 
 
@@ -85,7 +86,7 @@ def _on_gpu(path: Path) -> float:
     """Seconds of a shard that a GPU computed, else 0: of an ensemble whose shards come from both."""
     try:
         with h5py.File(path) as file:
-            return float(file[TIMED][()].sum()) if attribute_of(file, "backend") == DEVICE else 0.0
+            return float(file[TIMED][()].sum()) if attribute_of(file, "backend") in DEVICES else 0.0
     except OSError as error:
         raise StudyError(f"{path}: cannot be read: {error}; run the same command again") from error
 

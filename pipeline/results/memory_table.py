@@ -12,7 +12,7 @@ import numpy as np
 
 from rnnlimits.chains import paths as chains
 from rnnlimits.files import durable
-from rnnlimits.kernels.problem import Array, Backend, Training
+from rnnlimits.kernels.interface import Array, Backend, Training
 from rnnlimits.study import Study
 from rnnlimits.theory.laws import ParameterLaw
 from rnnlimits.theory.observe import Settling, memory_law_distances, settling_table

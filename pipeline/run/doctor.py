@@ -22,7 +22,7 @@ from rnnlimits import kernels
 from rnnlimits.base.errors import StudyError
 from rnnlimits.files.provenance import software
 from rnnlimits.kernels import compiler
-from rnnlimits.kernels.problem import Backend, KernelError
+from rnnlimits.kernels.interface import Backend, KernelError
 from rnnlimits.ranks import gpus, parallel
 from rnnlimits.ranks import selftest as trials
 from rnnlimits.run import disk as storage
@@ -201,14 +201,14 @@ def _version(path: str) -> str:
 
 
 def _gpu() -> Iterator[Finding]:
-    from rnnlimits.kernels import cuda
+    from rnnlimits.kernels import cuda_backend
 
-    reason = cuda.available()
+    reason = cuda_backend.available()
     if reason is not None:
         has_driver = DRIVER.exists()
         advice = "; this machine has an NVIDIA driver, so a GPU may lie idle" if has_driver else " (not needed)"
         yield Finding("GPU", WARNING if has_driver else OK, "CUDA", f"none: {reason}{advice}")
-    for label, value in cuda.report():
+    for label, value in cuda_backend.report():
         if value != reason:
             yield Finding("GPU", OK, label, value)
 
@@ -233,9 +233,9 @@ def _caches() -> Iterator[Finding]:
 
 
 def _cupy_cache(folder: Path) -> Iterator[Finding]:
-    from rnnlimits.kernels import cuda
+    from rnnlimits.kernels import cuda_backend
 
-    if cuda.available() is not None:
+    if cuda_backend.available() is not None:
         return
     place = storage.nearest(folder)
     if storage.writable(place):
@@ -286,8 +286,7 @@ def _requested(order: Order) -> Iterator[Finding]:
 
 def _other_names(requested: str) -> list[str]:
     """The back ends that are tried as well as the requested one, as far as this machine has them."""
-    used = "cuda" if kernels.uses_gpu(requested) else "host" if requested == "auto" else requested
-    return [name for name in ("cuda", "host", "numpy") if name != used]
+    return [name for name in kernels.BACKENDS if name != kernels.preferred(requested)]
 
 
 def _other(name: str) -> Iterator[Finding]:
@@ -321,9 +320,7 @@ def _seat(order: Order) -> gpus.Seat | None:
         index = gpus.own(order.backend, os.environ, order.split)
         if index is None:
             return None
-        from rnnlimits.kernels import cuda
-
-        return gpus.Seat(platform.node(), index, cuda.name_of(index), cuda.identity(index))
+        return gpus.Seat(platform.node(), index, *kernels.gpu(order.backend, index))
     except (StudyError, KernelError):
         return None  # the reason was reported when the back end was tried
 

@@ -16,12 +16,12 @@ from typing import Any
 
 from mpi4py import MPI
 
-from rnnlimits import experiments
+from rnnlimits import experiments, kernels
 from rnnlimits.base import progress
 from rnnlimits.base.errors import StudyError
 from rnnlimits.base.locks import exclusive
 from rnnlimits.kernels import backend, processor
-from rnnlimits.kernels.problem import Backend
+from rnnlimits.kernels.interface import Backend
 from rnnlimits.plan.layout import StudyFolder
 from rnnlimits.plan.parts import Experiment, Part
 from rnnlimits.ranks import gpus, parallel
@@ -130,8 +130,8 @@ def _same_backend(comm: MPI.Intracomm, order: Order) -> Backend:
     gpu = parallel.together(comm, lambda: gpus.own(order.backend, os.environ, split))
     be = parallel.together(comm, lambda: backend(order.backend, warn=order.say, gpu=gpu))
     require_same(comm.allgather(be.name))
-    if be.name == "cuda":
-        _announce(comm, gpu or 0, order.say)
+    if be.on_device:
+        _announce(comm, be, gpu or 0, order.say)
     return be
 
 
@@ -142,15 +142,14 @@ def require_same(names: Sequence[str]) -> None:
         return
     ranks = {kind: gpus.name_ranks([rank for rank, name in enumerate(names) if name == kind]) for kind in kinds}
     found = ", ".join(f"{kind} on {ranks[kind]}" for kind in kinds)
-    needed = "a GPU, or --backend host" if "cuda" in kinds else "a compiler, or --backend numpy"
+    on_device = any(kernels.BACKENDS[kind].on_device for kind in kinds)
+    needed = "a GPU, or --backend host" if on_device else "a compiler, or --backend numpy"
     raise StudyError(f"--backend: ranks found different ones ({found}); give all {needed}")
 
 
-def _announce(comm: MPI.Intracomm, gpu: int, say: Say) -> None:
+def _announce(comm: MPI.Intracomm, be: Backend, gpu: int, say: Say) -> None:
     """Say on rank 0 which ranks work on which GPU. Collective."""
-    from rnnlimits.kernels import cuda
-
-    name, identity = parallel.together(comm, lambda: (cuda.name_of(gpu), cuda.identity(gpu)))
+    name, identity = parallel.together(comm, lambda: kernels.gpu(be.name, gpu))
     seats = comm.gather(gpus.Seat(platform.node(), gpu, name, identity))
     if seats is None:
         return

@@ -20,7 +20,7 @@ from rnnlimits.base.locks import exclusive, sign
 from rnnlimits.base.variables import BACKEND
 from rnnlimits.cluster import endings, leftovers, submission
 from rnnlimits.kernels import gpu_count, require_known
-from rnnlimits.kernels.problem import KernelError
+from rnnlimits.kernels.interface import KernelError
 from rnnlimits.plan.parts import Experiment, Part, ensembles
 from rnnlimits.run import shipped
 from rnnlimits.study import AnyStudy

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 from pydantic import Field
@@ -26,6 +26,7 @@ from rnnlimits.base.fields import (
     check_vector,
     refusal,
 )
+from rnnlimits.kernels.activations import ACTIVATIONS
 
 Probability = Annotated[float, FINITE, Field(gt=0, lt=1), Allowed("strictly between 0 and 1")]
 
@@ -131,10 +132,16 @@ LawW = Annotated[GaussianW | UniformW, Field(discriminator="kind")]
 LawC = Annotated[SymmetricC | TwoPointC, Field(discriminator="kind")]
 
 
+if TYPE_CHECKING:
+    ActivationName = str
+else:
+    ActivationName = Literal[tuple(ACTIVATIONS)]
+
+
 class Network(Section):
     """Activation and initial laws; B given W is drawn after W."""
 
-    activation: Literal["tanh", "erf", "logistic"] = Field(default="tanh", description="sigma")
+    activation: ActivationName = Field(default="tanh", description="sigma")
     w: LawW = Field(default=GaussianW(kind="gaussian"), description="Law of the input weights W in R^d")
     b: LawB = Field(default=LawB(), description="Law of the memory weight B given W")
     c: LawC = Field(default=SymmetricC(kind="uniform"), description="Law of the output weight C")

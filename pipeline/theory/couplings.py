@@ -11,7 +11,7 @@ import numpy as np
 
 from rnnlimits.base.streams import Stream
 from rnnlimits.chains import paths as chains
-from rnnlimits.kernels.problem import Array, Backend, Replicas
+from rnnlimits.kernels.interface import Array, Backend, Replicas
 from rnnlimits.study import Study
 from rnnlimits.theory.laws import ParameterLaw
 from rnnlimits.theory.walks import Tick, Walk, burn_in

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from rnnlimits.chains import paths as chains
 from rnnlimits.kernels.activations import ACTIVATIONS
-from rnnlimits.kernels.problem import Backend
+from rnnlimits.kernels.interface import Backend
 from rnnlimits.study import Study
 from rnnlimits.theory.laws import Nodes, ParameterLaw, normal_grid, product_rule
 from rnnlimits.theory.moments import Moments, jackknife_error, leave_one_out, pooled

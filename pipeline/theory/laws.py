@@ -18,7 +18,7 @@ from rnnlimits.base.arrays import square_root
 from rnnlimits.base.errors import StudyError
 from rnnlimits.base.streams import Stream
 from rnnlimits.kernels.activations import ACTIVATIONS
-from rnnlimits.kernels.problem import Backend, Replicas
+from rnnlimits.kernels.interface import Backend, MemoryInputs, MemoryMap, Replicas
 from rnnlimits.study import Study
 
 Array = NDArray[np.float64]
@@ -339,8 +339,8 @@ class ParameterLaw:
         """
         rule = self.memory_rule(refine)
         location, coordinates, slope = self.memory_inputs(x)
-        nodes = (rule.nodes, rule.weight0, rule.weight1)
-        return be.memory_path(self.activation, *nodes, location, coordinates, slope, start)
+        nodes = MemoryMap(self.activation, rule.nodes, rule.weight0, rule.weight1)
+        return be.memory_path(nodes, MemoryInputs(location, coordinates, slope), start)
 
 
 def centred(uniform: Array) -> Array:

@@ -17,7 +17,7 @@ from rnnlimits.base.arrays import stationary_states
 from rnnlimits.base.streams import Stream
 from rnnlimits.chains import paths as chains
 from rnnlimits.chains.base import FiniteLaw, GaussianLaw
-from rnnlimits.kernels.problem import Backend
+from rnnlimits.kernels.interface import Backend, RandomKey
 from rnnlimits.statistics.bootstrap import Bootstrap
 from rnnlimits.statistics.powerlaw import Fit, Point, fit, measure
 from rnnlimits.statistics.samples import bias
@@ -92,8 +92,8 @@ def _finite_state(study: Study, states: FiniteLaw, be: Backend) -> Departure:
     for unit in range(UNITS):
         numbers = (unit * EACH + np.arange(EACH)).astype(np.uint32)
         state = np.full(EACH, start, dtype=np.int32)
-        key = (study.seed, int(Stream.MIXING_NOISE))
-        path = be.finite_path(states.transition, *key, numbers, state, 0, int(steps[-1]))[:, steps - 1]
+        key = RandomKey(study.seed, int(Stream.MIXING_NOISE), numbers)
+        path = be.finite_path(states.transition, key, state, 0, int(steps[-1]))[:, steps - 1]
         error[:, unit] = (path[..., None] == np.arange(len(values))).mean(0) - law
     return Departure(steps, error)
 

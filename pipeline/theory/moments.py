@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rnnlimits.kernels.problem import Backend
+from rnnlimits.kernels.interface import Backend
 
 Array = NDArray[np.float64]
 

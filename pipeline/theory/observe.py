@@ -14,7 +14,7 @@ import numpy as np
 
 from rnnlimits.chains import paths as chains
 from rnnlimits.kernels.activations import ACTIVATIONS
-from rnnlimits.kernels.problem import Array, Backend, Trainer, Training
+from rnnlimits.kernels.interface import Array, Backend, Trainer, Training
 from rnnlimits.study import Study
 from rnnlimits.theory import flow
 from rnnlimits.theory.laws import PROJECTION_NODES, Nodes, ParameterLaw, normal_grid
@@ -251,15 +251,8 @@ def _layers(be: Backend, activation: str, w: Any, history: Array, memory: Array,
         value = sigma.value(a)
         made.x.append(x)
         made.value.append(value)
-        made.slope.append(_slope(activation, a, value))
+        made.slope.append(sigma.slope_of_value(value) if sigma.slope_of_value else sigma.slope(a).astype(a.dtype))
     return made._replace(x=made.x[:back], slope=made.slope[:back])
-
-
-def _slope(activation: str, a: Any, value: Any) -> Any:
-    """sigma'(a), from the value where that is cheaper."""
-    if activation == "tanh":
-        return 1 - value * value
-    return value - value * value if activation == "logistic" else ACTIVATIONS[activation].slope(a).astype(a.dtype)
 
 
 class KernelWatch:

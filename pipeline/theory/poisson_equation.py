@@ -17,7 +17,7 @@ from rnnlimits.base.arrays import stationary_states
 from rnnlimits.base.errors import StudyError
 from rnnlimits.base.streams import Stream
 from rnnlimits.chains import paths as chains
-from rnnlimits.kernels.problem import Backend, Replicas
+from rnnlimits.kernels.interface import Backend, Replicas
 from rnnlimits.study import Study
 from rnnlimits.theory import stationary as exact
 from rnnlimits.theory.laws import ParameterLaw

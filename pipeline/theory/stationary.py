@@ -16,7 +16,7 @@ from rnnlimits.base.arrays import second_modulus, spectral_radius, stationary_st
 from rnnlimits.base.errors import StudyError
 from rnnlimits.chains.base import kinds
 from rnnlimits.chains.targets import required
-from rnnlimits.kernels.problem import Backend
+from rnnlimits.kernels.interface import Backend
 from rnnlimits.study import Study
 from rnnlimits.theory.laws import ParameterLaw
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rnnlimits.chains import paths as chains
-from rnnlimits.kernels.problem import Array, Backend
+from rnnlimits.kernels.interface import Array, Backend
 from rnnlimits.theory.laws import ParameterLaw
 
 STRETCH_VALUES = 1 << 14  # chain states taken at once; fixed, so that results do not depend on the ranks

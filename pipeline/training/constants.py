@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from rnnlimits.base.streams import Stream
 from rnnlimits.chains import paths as chains
 from rnnlimits.files import store
-from rnnlimits.kernels.problem import Backend
+from rnnlimits.kernels.interface import Backend
 from rnnlimits.statistics.longrun import BatchMeans, LongRun, Scales, long_run
 from rnnlimits.study import Study
 from rnnlimits.theory import poisson_equation as poisson

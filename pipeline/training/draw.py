@@ -16,7 +16,7 @@ from rnnlimits.base.streams import Stream
 from rnnlimits.chains import paths as chains
 from rnnlimits.files import store, variables
 from rnnlimits.kernels import on_processor
-from rnnlimits.kernels.problem import Array, Backend
+from rnnlimits.kernels.interface import Array, Backend
 from rnnlimits.ranks import sharded
 from rnnlimits.ranks.sharded import Ensemble, Stage
 from rnnlimits.study import Study

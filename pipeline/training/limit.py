@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 
 from rnnlimits.files import store
-from rnnlimits.kernels.problem import Backend
+from rnnlimits.kernels.interface import Backend
 from rnnlimits.study import Study
 from rnnlimits.theory.flow import Limit, Probes, probes_of, solve
 from rnnlimits.theory.laws import ParameterLaw

@@ -18,7 +18,7 @@ from rnnlimits.training.plan import Cell, Twin
 if TYPE_CHECKING:  # MPI starts when it is imported
     from mpi4py import MPI
 
-    from rnnlimits.kernels.problem import Backend
+    from rnnlimits.kernels.interface import Backend
 
 _TRAINING = ("cell_id", "cell", "beta", "width", "steps_per_time", "depth", "alpha", "horizon")
 _TWIN = ("twin_id", "steps_per_time", "alpha", "horizon")

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnnlimits.base.tables import size_text
-from rnnlimits.kernels.problem import Training
+from rnnlimits.kernels.interface import Training
 from rnnlimits.plan import costs
 from rnnlimits.plan.costs import PackCost
 from rnnlimits.plan.grid import by_pack

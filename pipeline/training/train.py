@@ -15,8 +15,8 @@ from rnnlimits.base.errors import StudyError
 from rnnlimits.chains import paths as chains
 from rnnlimits.files.store import provenance, put
 from rnnlimits.kernels import on_processor
-from rnnlimits.kernels.problem import Array, Backend, Trainer
-from rnnlimits.kernels.problem import State as TrainerState
+from rnnlimits.kernels.interface import Array, Backend, Trainer
+from rnnlimits.kernels.interface import State as TrainerState
 from rnnlimits.ranks import checkpoints as resume
 from rnnlimits.ranks import sharded
 from rnnlimits.ranks.binning import BinnedMean
@@ -36,7 +36,7 @@ MOST_STEPS = 1024  # of a segment: its path fits in cache, and progress is shown
 FILL_VALUES = 2**18  # units whose initial weights are drawn at a time
 MOST_UNIT_STEPS = 2**26  # of one replica in a segment: a fraction of a second, so that a failure is noticed in time
 
-DRIFTS = {  # in the order of rnnlimits.kernels.problem.norms
+DRIFTS = {  # in the order of kernels.interface.norms
     "drift_w_max": "largest |W_t - W_0| over units and components",
     "drift_b_max": "largest |B_t - B_0| over units",
     "drift_c_max": "largest |C_t - C_0| over units",

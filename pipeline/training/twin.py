@@ -18,7 +18,7 @@ from rnnlimits.base.errors import StudyError
 from rnnlimits.chains import paths as chains
 from rnnlimits.files.store import provenance, put
 from rnnlimits.kernels import on_processor
-from rnnlimits.kernels.problem import Array, Backend, FeatureMap
+from rnnlimits.kernels.interface import Array, Backend, FeatureMap
 from rnnlimits.ranks import checkpoints as resume
 from rnnlimits.ranks import sharded
 from rnnlimits.ranks.binning import BinnedMean

@@ -79,6 +79,37 @@ class FeatureMap:
         return int(self.w.size + len(self.w))
 
 
+@dataclass(frozen=True, eq=False)
+class RandomKey:
+    """Which random numbers: each replica's are a function of seed, stream and its number in `replicas` (R,)."""
+
+    seed: int
+    stream: int
+    replicas: Replicas
+
+
+@dataclass(frozen=True, eq=False)
+class MemoryMap:
+    """F(x, m) = sum_q (weight0_q + slope weight1_q) sigma(location + nodes_q . coordinates + m), see MemoryInputs.
+
+    nodes (Q, p), weights (Q,).
+    """
+
+    activation: str
+    nodes: Array
+    weight0: Array
+    weight1: Array
+
+
+@dataclass(frozen=True, eq=False)
+class MemoryInputs:
+    """What a MemoryMap needs of inputs along paths: location and slope (R, L), coordinates (R, L, p)."""
+
+    location: Array
+    coordinates: Array
+    slope: Array
+
+
 class State(NamedTuple):
     """A trainer between two segments, NumPy's arrays: all there is, as draws are counted, not remembered.
 
@@ -169,8 +200,10 @@ class Backend(Protocol):
     on both at once.
     """
 
-    name: str
-    device: str
+    name: str  # as --backend has it
+    device: str  # what it computes on, in words
+    on_device: bool  # whether its arrays are a device's, and it is busy only with many replicas at once
+    worker: str  # what one rank keeps busy: "core" or "GPU"
 
     def rounding(self) -> str:
         """What decides the last bits of results here, in words: where they are equal, so are the bits."""
@@ -195,46 +228,17 @@ class Backend(Protocol):
         """Standard normals, (R, count)."""
 
     def chain_path(
-        self,
-        chain: GaussianChain,
-        seed: int,
-        stream: int,
-        replicas: Replicas,
-        state: Array,
-        first_step: int,
-        steps: int,
-        keep: bool = True,
+        self, chain: GaussianChain, key: RandomKey, state: Array, first_step: int, steps: int, keep: bool = True
     ) -> tuple[Array, Array]:
         """Advance state (R, size) in place; returns H (R, steps, size) and Y (R, steps), empty unless keep."""
 
     def finite_path(
-        self,
-        transition: Array,
-        seed: int,
-        stream: int,
-        replicas: Replicas,
-        state: NDArray[np.int32],
-        first_step: int,
-        steps: int,
+        self, transition: Array, key: RandomKey, state: NDArray[np.int32], first_step: int, steps: int
     ) -> NDArray[np.int32]:
         """Advance states (R,) of a finite chain in place; returns them, (R, steps)."""
 
-    def memory_path(
-        self,
-        activation: str,
-        nodes: Array,
-        weight0: Array,
-        weight1: Array,
-        location: Array,
-        coordinates: Array,
-        slope: Array,
-        start: Array,
-    ) -> Array:
-        """Infinite-width memory (R, L + 1) along paths.
-
-        M_0 = start, M_{k+1} = sum_q (weight0_q + slope_k weight1_q) sigma(location_k + nodes_q . coordinates_k + M_k)
-        with nodes (Q, p), weights (Q,), location and slope (R, L), coordinates (R, L, p), start (R,).
-        """
+    def memory_path(self, rule: MemoryMap, inputs: MemoryInputs, start: Array) -> Array:
+        """Infinite-width memory (R, L + 1) along paths: M_0 = start (R,), M_{k+1} = F(x_k, M_k)."""
 
     def twin_path(self, features: FeatureMap, rate: float, x: Array, m: Array, y: Array, theta: Array) -> Array:
         """Online SGD on features along paths: theta (R, F) in place, theta -= rate (phi.theta - y) phi at every step.

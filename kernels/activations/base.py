@@ -1,0 +1,57 @@
+"""What an activation sigma is: its definition in NumPy's functions, and the C++ that compiled kernels make of it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnnlimits.kernels import compiler
+
+Array = NDArray[np.float64]
+Function = Callable[[Array], Array]  # of arrays of any shape: NumPy's in double precision, or those of a device
+
+
+@dataclass(frozen=True)
+class Activation:
+    """A bounded smooth sigma. tests/test_activations.py holds every entry of the registry to what it says here.
+
+    The C++ `source` defines, for lanes V of float or of double and with src/functions.h included,
+
+        template <class V> KERNEL void sigma(V a, V& value, V& slope)
+        template <class V> KERNEL V slope_of_value(V value)             // where there is `slope_of_value`
+
+    Host and device must agree, so it calls the functions of src/functions.h and src/lanes.h, never those of the system;
+    large arguments must not overflow in single precision, and not-a-number must stay not-a-number.
+    """
+
+    name: str  # as studies write it
+    value: Function
+    slope: Function
+    slope_of_value: Function | None  # sigma' as a function of sigma; None: a unit stores the slopes of past steps
+    slope_bound: float  # sup |sigma'|
+    odd: bool  # sigma(-a) = -sigma(a)
+    single_error: float  # largest error of the C++ value in single precision
+    source: str
+    autodiff: Callable[[Any], Callable[[Any], Any]]  # from the module jax: sigma, independent of the definition here
+
+    @property
+    def macros(self) -> dict[str, object]:
+        """What src/sigma.h is compiled with."""
+        return {"ACTIVATION_HEADER": f'"{self.header()}"', "STORES_SLOPE": int(self.slope_of_value is None)}
+
+    def header(self) -> Path:
+        """The C++ source as a file in the cache, where every compiler finds it. Its name changes with its content."""
+        digest = hashlib.sha256(self.source.encode()).hexdigest()[:12]
+        path = compiler.cache_folder() / f"activation-{self.name}-{digest}.h"
+        if not path.exists():
+            partial = path.with_name(f"{path.name}.{os.getpid()}")
+            partial.write_text(self.source, encoding="utf-8")
+            os.replace(partial, path)
+        return path
