@@ -21,6 +21,12 @@ SOURCE = Path(__file__).parent / "src"
 # No -ffast-math: rounding by a magic constant must survive. Contraction to fused multiply-adds is wanted.
 FLAGS = ["-std=c++17", "-O3", "-march=native", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math"]
 FLAGS += ["-Wall", "-Wextra", "-Wno-unused", "-Wno-psabi", "-shared", "-fPIC"]
+# Flags of /proc/cpuinfo by which a processor is of a level of x86-64 (x86-64 psABI, "Micro-Architecture Levels").
+LEVELS = {
+    "x86-64-v2": {"cx16", "lahf_lm", "popcnt", "sse4_1", "sse4_2", "ssse3"},
+    "x86-64-v3": {"abm", "avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "movbe"},
+    "x86-64-v4": {"avx512bw", "avx512cd", "avx512dq", "avx512f", "avx512vl"},
+}
 
 
 def find_compiler() -> str:
@@ -72,6 +78,31 @@ def processor_name() -> str:
 
 
 @cache
+def _features() -> frozenset[str]:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return frozenset()
+    return frozenset(next((line.split(":", 1)[1] for line in lines if line.startswith("flags")), "").split())
+
+
+def levels_here() -> list[str]:
+    """The levels of x86-64 that this processor can execute, lowest first."""
+    names = list(LEVELS)
+    return [name for i, name in enumerate(names) if all(LEVELS[lower] <= _features() for lower in names[: i + 1])]
+
+
+def instruction_set() -> str:
+    """What is compiled for: $RNNLIMITS_MARCH, else `native`. Raises KernelError: unknown, or not this processor's."""
+    value = os.environ.get("RNNLIMITS_MARCH") or "native"
+    allowed = ["native", *levels_here()]
+    if value not in allowed:
+        reason = "this processor cannot execute it" if value in LEVELS else "it is not known"
+        raise KernelError(f"RNNLIMITS_MARCH={value}: {reason}; allowed here: {', '.join(allowed)}")
+    return value
+
+
+@cache
 def source_digest() -> str:
     """Twelve hexadecimal digits over all files of src/."""
     digest = hashlib.sha256()
@@ -115,9 +146,10 @@ def _compile(compiler: str, source: str, arguments: list[str], target: Path) -> 
 
 
 @cache
-def _library(source: str, defines: tuple[tuple[str, str], ...]) -> ctypes.CDLL:
+def _library(source: str, defines: tuple[tuple[str, str], ...], target_set: str) -> ctypes.CDLL:
     compiler = find_compiler()
-    arguments = [*FLAGS, *(f"-D{name}={value}" for name, value in defines)]
+    flags = [f"-march={target_set}" if flag == "-march=native" else flag for flag in FLAGS]
+    arguments = [*flags, *(f"-D{name}={value}" for name, value in defines)]
     target = cache_folder() / f"{Path(source).stem}-{_key(compiler, [source, *arguments])}.so"
     if not target.exists():
         with alone(target.with_suffix(".lock")):
@@ -130,5 +162,9 @@ def _library(source: str, defines: tuple[tuple[str, str], ...]) -> ctypes.CDLL:
 
 
 def load(source: str, defines: Mapping[str, object] | None = None) -> ctypes.CDLL:
-    """The compiled `source` of src/ under macros. Raises KernelError: no compiler, its first error line, no loading."""
-    return _library(source, tuple((name, str(value)) for name, value in sorted((defines or {}).items())))
+    """The compiled `source` of src/ under macros.
+
+    Raises KernelError: no compiler, its first error line, no loading, an instruction set that is not allowed.
+    """
+    named = tuple((name, str(value)) for name, value in sorted((defines or {}).items()))
+    return _library(source, named, instruction_set())

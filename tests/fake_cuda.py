@@ -28,7 +28,7 @@ def _count() -> int:
 
 def available() -> str | None:
     if os.environ.get("FAKE_STUCK") and RANK == 1:
-        time.sleep(600)
+        time.sleep(7200)
     return None if _count() else REASON
 
 

@@ -12,6 +12,8 @@ import yaml
 
 ROOT = Path(__file__).parent.parent
 PROGRAM = [sys.executable, "-m", "rnnlimits"]
+# Seconds after which a test ends what hangs; nothing may pass or fail by being faster than this.
+HANG = 1800
 MPIEXEC = str(Path(sys.executable).parent / "mpiexec")
 # No GPU: what these tests compare is the host.
 ENVIRONMENT = {
@@ -76,7 +78,7 @@ def run(*words: object, ranks: int = 0, check: bool = True, **options: object) -
     """Run `rnnlimits WORDS`, under mpiexec if ranks are given. With check, a failure shows its stderr."""
     start = [MPIEXEC, "-n", str(ranks)] if ranks else []
     command = [*start, *PROGRAM, *(str(word) for word in words)]
-    settings = {"env": ENVIRONMENT, "timeout": 300, **options}
+    settings = {"env": ENVIRONMENT, "timeout": HANG, **options}
     done = subprocess.run(command, capture_output=True, text=True, **settings)  # type: ignore[call-overload]
     assert not check or done.returncode == 0, f"{' '.join(command)}\n{done.stdout}\n{done.stderr}"
     return done

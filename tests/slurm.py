@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from runs import ENVIRONMENT, ROOT
+from runs import ENVIRONMENT, HANG, ROOT
 
 SCRIPT = ROOT / "cluster" / "loopback"
 SLURMS_OWN = ("SLURM", "SBATCH_", "SALLOC_", "SQUEUE_", "SINFO_", "RNNLIMITS_LOOPBACK_")
@@ -31,7 +31,7 @@ def command(folder: Path, *words: str, check: bool = True, **settings: object) -
     """Run `cluster/loopback WORDS` for the cluster in `folder`; settings: nodes=8 is RNNLIMITS_LOOPBACK_NODES=8."""
     named = {f"RNNLIMITS_LOOPBACK_{name.upper()}": str(value) for name, value in {"dir": folder, **settings}.items()}
     done = subprocess.run(
-        [SCRIPT, *words], env={**PLAIN, **named}, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300
+        [SCRIPT, *words], env={**PLAIN, **named}, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=HANG
     )
     assert not check or done.returncode == 0, f"loopback {' '.join(words)}\n{done.stdout}\n{done.stderr}"
     return done
@@ -50,7 +50,7 @@ class Loopback:
     def run(self, *words: object, check: bool = True, **options: object) -> subprocess.CompletedProcess[str]:
         """Run a command in the cluster's environment; options as subprocess.run, and 120 s unless told otherwise."""
         texts = [str(word) for word in words]
-        settings: dict[str, Any] = {"env": self.env, "timeout": 120, "stdin": subprocess.DEVNULL, **options}
+        settings: dict[str, Any] = {"env": self.env, "timeout": HANG, "stdin": subprocess.DEVNULL, **options}
         done = subprocess.run(texts, capture_output=True, text=True, **settings)
         assert not check or done.returncode == 0, f"{shlex.join(texts)}\n{done.stdout}\n{done.stderr}"
         return done
@@ -64,7 +64,7 @@ class Loopback:
         """What squeue says of a job, also after it ended: PENDING, RUNNING, COMPLETED, NODE_FAIL, ..."""
         return self.run("squeue", "--noheader", "--states=all", "--format=%T", f"--jobs={job}").stdout.strip()
 
-    def wait_for(self, job: str, *states: str, seconds: float = 60) -> str:
+    def wait_for(self, job: str, *states: str, seconds: float = HANG) -> str:
         """Wait until a job is in one of the states."""
         end = time.monotonic() + seconds
         while (state := self.state(job)) not in states:

@@ -10,7 +10,7 @@ import fake_cuda
 import h5py
 import pytest
 from conftest import missing
-from runs import ENVIRONMENT, PROGRAM, ROOT, run, write_study
+from runs import ENVIRONMENT, HANG, PROGRAM, ROOT, run, write_study
 
 from rnnlimits import kernels
 from rnnlimits.kernels.interface import KernelError
@@ -48,7 +48,7 @@ def test_without_a_gpu(gpus_here: pytest.MonkeyPatch) -> None:
 def test_without_a_gpu_cupy_is_not_imported(tmp_path: Path, verb: list[str]) -> None:
     ask = "import sys; from rnnlimits.cli import main; main(sys.argv[1:]); print('cupy' in sys.modules)"
     command = [sys.executable, "-c", ask, *verb, str(write_study(tmp_path))]
-    done = subprocess.run(command, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, timeout=HANG)
     assert done.stdout.splitlines()[-1] == "False", done.stderr
 
 
@@ -102,7 +102,7 @@ def test_cores_asked_for_count_more(
 def test_no_gpu_is_said_before_anything_starts(tmp_path: Path) -> None:
     study = write_study(tmp_path)
     command = [sys.executable, str(ROOT / "tests" / "fake_cuda.py"), "run", str(study), "--backend", "cuda"]
-    done = subprocess.run(command, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, timeout=HANG)
     assert done.returncode == 2
     assert done.stderr == "rnnlimits: back end cuda: no GPU in this test\n"
     assert list(tmp_path.iterdir()) == [study]
@@ -120,7 +120,7 @@ def test_every_stage_gets_it_and_another_remakes_nothing(tmp_path: Path) -> None
     assert {h5py.File(path).attrs["backend"] for path in shards} == {"numpy"}
     dry = [*PROGRAM[:1], "-m", "snakemake", "--snakefile", str(ROOT / "workflow" / "Snakefile"), "--dry-run"]
     dry += ["--configfile", str(study), "--cores", "2", "--config", "backend=host"]
-    told = subprocess.run(dry, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, timeout=120)
+    told = subprocess.run(dry, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, timeout=HANG)
     assert "Nothing to be done" in told.stdout + told.stderr
     run("run", study, "--backend", "host", "--cores", 1, cwd=tmp_path)
     assert {path: path.stat().st_mtime_ns for path in made} == made

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from runs import ENVIRONMENT, ROOT, TINY_RNTK, digests, run, write_rntk, write_study
+from runs import ENVIRONMENT, HANG, ROOT, TINY_RNTK, digests, run, write_rntk, write_study
 
 from rnnlimits import experiments
 from rnnlimits.base.errors import StudyError
@@ -350,7 +350,7 @@ def test_what_snakemake_submits_is_what_the_plan_says(tmp_path: Path, name: str,
     # Not asked to end: it would wait for answers that nobody gives.
     (child,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     os.killpg(int(child), signal.SIGKILL)
-    process.communicate(timeout=60)
+    process.communicate(timeout=HANG)
     found = {_plain(line) for line in lines.read_text().splitlines()}
     assert found == {_plain(line) for line in wanted}
 
@@ -437,7 +437,7 @@ def test_what_became_of_jobs_is_told_in_one_line_each(monkeypatch: pytest.Monkey
 def test_an_executor_without_a_site_is_one_line(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "workflow" / "Snakefile")]
     command += ["--configfile", str(write_study(tmp_path)), "--executor", "slurm", "--jobs", "2", "--dry-run"]
-    done = subprocess.run(command, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, timeout=HANG)
     assert done.returncode != 0
     assert "rnnlimits: config: site is missing; with --executor slurm add: --config site=cluster/slurm" in done.stderr
 

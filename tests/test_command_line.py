@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from runs import ROOT, run, write_rntk, write_study
+from runs import HANG, ROOT, run, write_rntk, write_study
 
 from rnnlimits.cli import main
 from rnnlimits.cli.page import GROUPS, every_verb, parser
@@ -406,7 +406,7 @@ def completed(folder: Path, script: str, *words: str) -> set[str]:
     """What bash offers for the last of `rnnlimits WORDS`."""
     line = " ".join(f"'{word}'" for word in ("rnnlimits", *words))
     ask = f"source {script}; COMP_WORDS=({line}); COMP_CWORD={len(words)}; _shtab_rnnlimits; echo ${{COMPREPLY[*]}}"
-    done = subprocess.run(["bash", "--norc", "-c", ask], cwd=folder, capture_output=True, text=True, timeout=30)
+    done = subprocess.run(["bash", "--norc", "-c", ask], cwd=folder, capture_output=True, text=True, timeout=HANG)
     assert done.returncode == 0, done.stderr
     return set(done.stdout.split())
 

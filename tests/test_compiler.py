@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from runs import HANG
 
 from rnnlimits import kernels
 from rnnlimits.kernels import compiler, host
@@ -41,7 +42,7 @@ def ask(name: str, tmp_path: Path, **environment: str) -> subprocess.CompletedPr
 def asking(tmp_path: Path, environment: dict[str, str]) -> dict[str, Any]:
     kept = {key: value for key, value in os.environ.items() if key not in ("CXX", "XDG_CACHE_HOME", "RNNLIMITS_CACHE")}
     own = {"RNNLIMITS_CACHE": str(tmp_path / "cache")} | environment
-    return {"env": kept | own, "cwd": ROOT, "capture_output": True, "text": True, "check": False, "timeout": 120}
+    return {"env": kept | own, "cwd": ROOT, "capture_output": True, "text": True, "check": False, "timeout": HANG}
 
 
 def libraries(folder: Path) -> list[str]:
@@ -197,12 +198,12 @@ def test_processes_that_compile_at_once_end_with_one_library(tmp_path: Path) -> 
 @needs_compiler
 def test_a_process_killed_while_it_compiles_leaves_nothing_in_the_way(tmp_path: Path) -> None:
     started = tmp_path / "started"
-    hanging = wrapped_compiler(tmp_path, f"[ -e {started} ] || {{ touch {started}; sleep 100; }}")
+    hanging = wrapped_compiler(tmp_path, f"[ -e {started} ] || {{ touch {started}; sleep 7200; }}")
     arguments = [sys.executable, "-c", ASK, "host"]
     environment = asking(tmp_path, {"CXX": hanging})["env"]
     first = subprocess.Popen(arguments, env=environment, cwd=ROOT, start_new_session=True)
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + HANG
         while not started.exists() and time.monotonic() < deadline:
             time.sleep(0.05)
         first.kill()

@@ -39,7 +39,7 @@ from device_cases import (
 from emulation import SMALL_GPU, emulated
 from numpy.typing import NDArray
 from processors import host, reference
-from runs import ENVIRONMENT, ROOT
+from runs import ENVIRONMENT, HANG, ROOT
 from test_paths_kernel import SEED, STREAM, TRANSITION, chain, indices, memory_along, memory_case, starts
 from test_random import KNOWN, rows
 from test_training_kernel import Data
@@ -368,7 +368,7 @@ def test_cupy_is_not_imported_without_a_gpu() -> None:
         print(sorted(name for name in sys.modules if name.startswith("cupy")))
     """
     done = subprocess.run(
-        [sys.executable, "-c", script], env=ENVIRONMENT, cwd=ROOT, capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", script], env=ENVIRONMENT, cwd=ROOT, capture_output=True, text=True, timeout=HANG
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout == "[]\n"
@@ -407,7 +407,7 @@ def mutated_difference(source: Path, row: Row) -> float:
     """
     command = [sys.executable, __file__, str(source), str(ROWS.index(row))]
     paths = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
-    options = {"env": {**ENVIRONMENT, "PYTHONPATH": paths}, "capture_output": True, "text": True, "timeout": 60}
+    options = {"env": {**ENVIRONMENT, "PYTHONPATH": paths}, "capture_output": True, "text": True, "timeout": HANG}
     try:
         done = subprocess.run(command, **options)  # type: ignore[call-overload]
     except subprocess.TimeoutExpired:

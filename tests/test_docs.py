@@ -17,7 +17,7 @@ from urllib.parse import unquote, urlsplit
 import architecture
 import browser
 import pytest
-from runs import ENVIRONMENT, ROOT
+from runs import ENVIRONMENT, HANG, ROOT
 
 from rnnlimits.study import json_schema
 
@@ -271,6 +271,6 @@ def test_pages_in_a_browser(site: Path, chromium: Browser, name: str, width: int
 @pytest.mark.needs_browser
 def test_search_finds_a_page(site: Path, chromium: Browser) -> None:
     with browser.open_page(chromium, f"{(site / 'search.html').as_uri()}?q=lugsail") as visit:
-        visit.page.wait_for_selector("#search-results a[href*='theory/poisson']", timeout=20000)
+        visit.page.wait_for_selector("#search-results a[href*='theory/poisson']", timeout=1000 * HANG)
         assert visit.errors == []
         assert visit.left == []

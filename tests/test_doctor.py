@@ -6,14 +6,13 @@ import fcntl
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from processors import host, reference
-from runs import ENVIRONMENT, MPIEXEC, ROOT
+from runs import ENVIRONMENT, HANG, MPIEXEC, ROOT
 
 from rnnlimits.kernels.host import HostTrainer
 from rnnlimits.ranks import selftest as trials
@@ -27,7 +26,7 @@ def ask(folder: Path, *words: object, ranks: int = 0, **environment: str) -> sub
     """The doctor on a machine without a GPU, or with the FAKE_GPUS of tests/fake_cuda.py."""
     start = [MPIEXEC, "-n", str(ranks)] if ranks else []
     command, settings = [*start, *FAKE, *map(str, words)], {**ENVIRONMENT, **environment}
-    return subprocess.run(command, cwd=folder, env=settings, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, cwd=folder, env=settings, capture_output=True, text=True, timeout=HANG)
 
 
 def lines(done: subprocess.CompletedProcess[str], label: str) -> list[str]:
@@ -84,9 +83,7 @@ def test_a_rank_without_a_gpu_does_not_stop_the_page(tmp_path: Path) -> None:
 
 @pytest.mark.needs_mpi
 def test_a_rank_that_hangs_is_named_and_ended(tmp_path: Path) -> None:
-    started = time.monotonic()
     done = ask(tmp_path, "--backend", "auto", ranks=2, FAKE_STUCK="1")
-    assert time.monotonic() - started < 60
     assert done.returncode != 0
     assert lines(done, "silent")[0].startswith("FAILED: silent rank 1: no answer in 2 s")
 

@@ -14,6 +14,7 @@ import h5py
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from runs import HANG
 
 from rnnlimits import kernels
 from rnnlimits import study as studies
@@ -335,7 +336,7 @@ def test_the_number_of_ranks_changes_no_bit(ranks: int, linear: tuple[Study, Lay
     command = [str(Path(sys.executable).parent / "mpiexec"), "-n", str(ranks), sys.executable, "-c", program]
     root = Path(__file__).parent.parent
     done = subprocess.run(
-        [*command, str(tmp_path / "study.yaml"), str(tmp_path)], cwd=root, capture_output=True, text=True, timeout=120
+        [*command, str(tmp_path / "study.yaml"), str(tmp_path)], cwd=root, capture_output=True, text=True, timeout=HANG
     )
     assert done.returncode == 0, done.stderr
     assert store.digest_of(tmp_path / "draw" / "draw.h5") == store.digest_of(linear[1].draw)

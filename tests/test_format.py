@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import runs
+from runs import HANG
 from test_resume import OfTraining, OfTwin, Ticks
 
 from rnnlimits import study as studies
@@ -135,6 +136,6 @@ def test_the_examples_run(results: Path, code: str) -> None:
         env={**os.environ, "PYTHONPATH": str(runs.ROOT / "src")},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=HANG,
     )
     assert done.returncode == 0, done.stderr

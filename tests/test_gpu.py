@@ -33,7 +33,7 @@ from device_cases import (
 )
 from emulation import emulated
 from processors import host, reference
-from runs import ROOT
+from runs import HANG, ROOT
 from test_device_pipeline import CASES as STUDIES
 from test_device_pipeline import drawn as drawn_by
 from test_device_pipeline import trained as trained_by
@@ -200,7 +200,7 @@ def python(*words: str, first: tuple[str, ...] = ()) -> subprocess.CompletedProc
     """Run Python on words, after `first`, with the GPUs of this process."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
     command = [*first, sys.executable, *words]
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=900, check=False)
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=HANG, check=False)
 
 
 @needs_gpu

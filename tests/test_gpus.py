@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from runs import ENVIRONMENT, MPIEXEC, ROOT, write_study
+from runs import ENVIRONMENT, HANG, MPIEXEC, ROOT, write_study
 
 from rnnlimits.base.errors import StudyError
 from rnnlimits.ranks import gpus
@@ -94,7 +94,7 @@ def train(
     program = [*first, *FAKE, "train", str(write_study(folder)), "--pack", "N00016-K00016", *words]
     settings = {**ENVIRONMENT, **environment}
     command = [MPIEXEC, "-n", str(ranks), *program]
-    return subprocess.run(command, cwd=folder, env=settings, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, cwd=folder, env=settings, capture_output=True, text=True, timeout=HANG)
 
 
 @pytest.mark.needs_mpi

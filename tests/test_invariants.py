@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import re
 import shutil
 import signal
 import subprocess
@@ -13,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from runs import ENVIRONMENT, MPIEXEC, PROGRAM, digests, run, write_study
+from runs import ENVIRONMENT, HANG, MPIEXEC, PROGRAM, digests, run, write_study
 
 pytestmark = pytest.mark.needs_mpi
 
@@ -122,9 +121,7 @@ def test_a_killed_rank_ends_the_job_and_costs_nothing(tmp_path: Path) -> None:
     while len(shards(results)) < 2:
         time.sleep(0.02)
     os.kill(processes(results)[0], signal.SIGKILL)
-    started = time.monotonic()
-    assert job.wait(timeout=10) != 0
-    assert time.monotonic() - started < 10
+    assert job.wait(timeout=HANG) != 0
     assert train(study, results, 2) == wanted
 
 
@@ -135,7 +132,7 @@ from rnnlimits.base.errors import StudyError
 comm = parallel.world()
 def work(index, tick):
     if sys.argv[1] == "deaf" and index != 1:
-        time.sleep(60)
+        time.sleep(7200)
     for _ in range(200):
         time.sleep(0.01)
         tick(1)
@@ -162,9 +159,8 @@ def test_one_rank_raises_and_all_end(tmp_path: Path, how: str, code: int, says: 
     script = tmp_path / "failing.py"
     script.write_text(FAILING)
     command = [MPIEXEC, "-n", "3", PROGRAM[0], str(script), how]
-    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=60)
-    failed = float(re.search(r"failing at ([\d.]+)", done.stderr)[1])
-    assert time.time() - failed < 10
+    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=HANG)
+    assert "failing at" in done.stderr
     assert done.returncode == code
     assert says in done.stderr
 
@@ -175,7 +171,7 @@ from rnnlimits.ranks import parallel
 comm = parallel.world()
 parallel.ENDING_SECONDS, parallel.SILENT_SECONDS = 1.0, 2.0
 def work(index, tick):
-    for turn in range(300 if sys.argv[1] == "silent" else 2000):
+    for turn in range(300 if sys.argv[1] == "silent" else 1000000):
         time.sleep(0.01)
         tick(1)
         if turn == 5:
@@ -200,9 +196,9 @@ def leaving(folder: Path, how: str) -> tuple[subprocess.Popen[str], list[list[in
     return job, [[int(word) for word in text.split()[:2]] for text in texts], said
 
 
-def wait_until_gone(ranks: list[list[int]], seconds: float) -> None:
-    """Fails if one of these processes is still there after so long."""
-    last = time.monotonic() + seconds
+def wait_until_gone(ranks: list[list[int]]) -> None:
+    """Fails if one of these processes is still there after HANG seconds."""
+    last = time.monotonic() + HANG
     while any(alive(rank) for rank, _ in ranks):
         assert time.monotonic() < last
         time.sleep(0.02)
@@ -219,8 +215,8 @@ def alive(number: int) -> bool:
 def test_a_rank_that_gives_no_sign_of_life_is_taken_for_dead(tmp_path: Path) -> None:
     """As after the end of its node, of which nobody tells the others; they work on as long as there is work."""
     job, ranks, said = leaving(tmp_path, "silent")
-    assert job.wait(timeout=20) != 0
-    wait_until_gone(ranks, 5)
+    assert job.wait(timeout=HANG) != 0
+    wait_until_gone(ranks)
     assert "1 of 3 ranks gave no sign of life for 2 s: aborted" in said.read_text()
 
 
@@ -233,8 +229,8 @@ def state(number: int) -> str:
 def test_ranks_do_not_outlive_what_started_them(tmp_path: Path) -> None:
     job, ranks, _ = leaving(tmp_path, "at work")
     os.kill(ranks[0][1], signal.SIGKILL)
-    wait_until_gone(ranks, 10)
-    assert job.wait(timeout=10) != 0
+    wait_until_gone(ranks)
+    assert job.wait(timeout=HANG) != 0
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux's /proc")
@@ -244,8 +240,8 @@ def test_a_rank_that_does_not_end_is_not_waited_for(tmp_path: Path) -> None:
     time.sleep(0.5)
     stopped = [rank for rank, _ in ranks if state(rank) == "T"]
     os.kill(next(rank for rank, _ in ranks if rank not in stopped), signal.SIGTERM)
-    wait_until_gone(ranks, 10)
-    assert job.wait(timeout=10) != 0
+    wait_until_gone(ranks)
+    assert job.wait(timeout=HANG) != 0
     assert "1 of 3 ranks did not end within 1 s: aborted" in said.read_text()
 
 
@@ -270,7 +266,7 @@ def test_what_one_rank_raises_before_the_blocks_is_raised_on_all(tmp_path: Path)
     script = tmp_path / "outside.py"
     script.write_text(OUTSIDE)
     command = [MPIEXEC, "-n", "3", PROGRAM[0], str(script)]
-    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=30)
+    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=HANG)
     assert done.returncode == 2
     assert done.stderr.count("only rank 1 cannot see the file") == 3
 

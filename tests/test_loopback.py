@@ -13,18 +13,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from runs import HANG
 from slurm import PLAIN, PYTHON, SCRIPT, Loopback, cluster, command, listening, processes
 
 pytestmark = pytest.mark.needs_slurm
 
-# Each rank says who it is, then waits until the file named first is there (at most half a minute).
+# Each rank says who it is, then waits until the file named first is there.
 RANKS = """
 import json, os, sys, time
 from mpi4py import MPI
 world = MPI.COMM_WORLD
 total = world.allreduce(world.rank + 1)
 print(json.dumps([world.rank, world.size, total, os.environ["SLURMD_NODENAME"]]), flush=True)
-end = time.monotonic() + 30
+end = time.monotonic() + 1800
 while not os.path.exists(sys.argv[1]) and time.monotonic() < end:
     time.sleep(0.05)
 """
@@ -49,9 +50,9 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loopback]:
 def lost(small: Loopback) -> tuple[str, set[int]]:
     """A job whose node was killed, its processes. Slurm needs half a minute to notice; other tests run meanwhile."""
     # In the background of the job, and nobody's descendant: it dies with the node all the same.
-    script = "setsid sleep 300 & disown; setsid setsid sleep 300 & srun sleep 300"
+    script = "setsid sleep 7200 & disown; setsid setsid sleep 7200 & srun sleep 7200"
     job = small.submit(script, "--no-requeue", "--nodelist=lb2")
-    end = time.monotonic() + 30
+    end = time.monotonic() + HANG
     while len(asleep := {pid for pid, name in processes(small.folder).items() if name == "sleep"}) < 3:
         assert time.monotonic() < end
         time.sleep(0.1)
@@ -59,7 +60,7 @@ def lost(small: Loopback) -> tuple[str, set[int]]:
     return job, asleep
 
 
-def vanished(folder: Path, seconds: float = 5) -> bool:
+def vanished(folder: Path, seconds: float = HANG) -> bool:
     end = time.monotonic() + seconds
     while processes(folder) and time.monotonic() < end:
         time.sleep(0.1)
@@ -111,7 +112,7 @@ def test_listens_on_loopback_only(loopback: Loopback, tmp_path: Path) -> None:
 def test_batch_job_and_accounting(loopback: Loopback) -> None:
     job = loopback.submit("exit 3", "--account=ci")
     assert loopback.wait_for(job, "FAILED", "COMPLETED") == "FAILED"
-    end = time.monotonic() + 10
+    end = time.monotonic() + HANG
     query = ["sacct", "-XnPj", job, "--format=state,exitcode,account"]
     while (found := loopback.run(*query).stdout.strip()) != "FAILED|3:0|ci":
         assert time.monotonic() < end, found
@@ -133,11 +134,9 @@ def test_gpus_are_counted(loopback: Loopback) -> None:
 
 
 def test_one_killed_rank_ends_the_others(loopback: Loopback) -> None:
-    body = "import os, time; from mpi4py import MPI; MPI.COMM_WORLD.rank or os.kill(os.getpid(), 9); time.sleep(100)"
-    begun = time.monotonic()
+    body = "import os, time; from mpi4py import MPI; MPI.COMM_WORLD.rank or os.kill(os.getpid(), 9); time.sleep(7200)"
     words = ["srun", "--mpi=pmi2", "--kill-on-bad-exit=1", "--nodes=2", "--ntasks=2", PYTHON, "-c", body]
     assert loopback.run(*words, check=False).returncode != 0
-    assert time.monotonic() - begun < 15
 
 
 @pytest.mark.parametrize("options", [[], ["--full"]], ids=["steps", "full"])
@@ -147,14 +146,14 @@ def test_a_signal_reaches_the_ranks(loopback: Loopback, tmp_path: Path, options:
         "import pathlib, signal\nfrom mpi4py import MPI\nrank = MPI.COMM_WORLD.rank\n"
         "signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})\nMPI.COMM_WORLD.Barrier()\n"
         f"folder = pathlib.Path({str(tmp_path)!r})\n(folder / f'ready{{rank}}').touch()\n"
-        "if signal.sigtimedwait({signal.SIGUSR1}, 20):\n    (folder / f'got{rank}').touch()\n"
+        "if signal.sigtimedwait({signal.SIGUSR1}, 1800):\n    (folder / f'got{rank}').touch()\n"
     )
     job = loopback.submit(f"trap : USR1\nsrun --mpi=pmi2 {PYTHON} {program}", "--nodes=2", "--ntasks=2")
-    end = time.monotonic() + 30
+    end = time.monotonic() + HANG
     while len(list(tmp_path.glob("ready*"))) < 2 and time.monotonic() < end:
         time.sleep(0.1)
     loopback.run("scancel", "--signal=USR1", *options, job)
-    assert loopback.wait_for(job, "COMPLETED", "FAILED", seconds=30) == "COMPLETED"
+    assert loopback.wait_for(job, "COMPLETED", "FAILED", seconds=HANG) == "COMPLETED"
     assert len(list(tmp_path.glob("got*"))) == 2
 
 
@@ -267,7 +266,7 @@ def test_without_root(folder: Path) -> None:
         sacct -XnPj $job --format=user,state,alloctres%60
     """
     words = ["/usr/sbin/runuser", "-u", user, "--", "bash", "-c", body]
-    done = subprocess.run(words, env=PLAIN, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(words, env=PLAIN, capture_output=True, text=True, timeout=HANG)
     assert vanished(folder / "state")
     first, second, accounted = done.stdout.splitlines()
     assert [first, second] == [user, user], done.stderr
@@ -284,7 +283,7 @@ def test_slurm_notices_that_a_node_died_and_takes_it_back(small: Loopback, lost:
 
 
 def test_killed_daemons_are_started_again(small: Loopback) -> None:
-    job = small.submit("sleep 300", "--nodelist=lb1")
+    job = small.submit("sleep 7200", "--nodelist=lb1")
     small.wait_for(job, "RUNNING")
     for pid in daemons(small.folder).values():
         os.kill(int(pid), signal.SIGKILL)
@@ -299,7 +298,7 @@ def test_killed_daemons_are_started_again(small: Loopback) -> None:
 
 
 def test_down_leaves_nothing_and_spares_the_rest(small: Loopback) -> None:
-    job = small.submit("setsid sleep 300 & sleep 300", "--nodelist=lb1")
+    job = small.submit("setsid sleep 7200 & sleep 7200", "--nodelist=lb1")
     small.wait_for(job, "RUNNING")
     small.kill_node("lb1")
     command(small.folder, "down")

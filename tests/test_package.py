@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from runs import ROOT, TINY, run, write_study
+from runs import HANG, ROOT, TINY, run, write_study
 
 pytestmark = [pytest.mark.workflow, pytest.mark.needs_mpi]
 
@@ -26,7 +26,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a wheel and an sdist, made as a release is, the wheel from the sdist, without network."""
     folder = tmp_path_factory.mktemp("dist")
     command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder), str(ROOT)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=HANG)
     assert done.returncode == 0, done.stdout + done.stderr
     return folder
 
@@ -71,11 +71,11 @@ def test_the_sdist_has_what_the_tests_need(built: Path) -> None:
 def python(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The Python of a fresh environment with the wheel, and with the dependencies of this one but not this clone."""
     home = tmp_path_factory.mktemp("fresh") / "env"
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(home)], check=True, timeout=120)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(home)], check=True, timeout=HANG)
     packages = next(home.glob("lib/python*/site-packages"))
     (wheel,) = built.glob("*.whl")
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--no-compile"]
-    subprocess.run([*command, "--target", str(packages), str(wheel)], check=True, timeout=120)
+    subprocess.run([*command, "--target", str(packages), str(wheel)], check=True, timeout=HANG)
     # A path in a .pth is searched, but the .pth in it are not read: the clone's editable install stays unseen.
     (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
     return home / "bin" / "python"
@@ -92,7 +92,7 @@ def of_wheel(python: Path, folder: Path, *words: str, **variables: str) -> subpr
     settings |= variables
     start = "import sys; from rnnlimits.cli import main; sys.exit(main())"
     command = [str(python), "-P", "-c", start, *words]
-    return subprocess.run(command, cwd=folder, env=settings, capture_output=True, text=True, timeout=300)
+    return subprocess.run(command, cwd=folder, env=settings, capture_output=True, text=True, timeout=HANG)
 
 
 def test_it_is_not_the_clone(python: Path, tmp_path: Path) -> None:
@@ -169,7 +169,7 @@ def test_another_snakefile_uses_the_workflow_as_a_module(tmp_path: Path) -> None
 
     def call(*words: str) -> str:
         done = subprocess.run(
-            [*command, *words], cwd=tmp_path, env=settings, capture_output=True, text=True, timeout=300
+            [*command, *words], cwd=tmp_path, env=settings, capture_output=True, text=True, timeout=HANG
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout + done.stderr

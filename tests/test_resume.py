@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 from emulation import emulated
 from processors import reference
-from runs import ENVIRONMENT, MPIEXEC, PROGRAM, digests, run, write_study
+from runs import ENVIRONMENT, HANG, MPIEXEC, PROGRAM, digests, run, write_study
 from test_invariants import kill_all, processes
 
 from rnnlimits import kernels
@@ -651,9 +651,7 @@ def test_signals_to_real_ranks(tmp_path: Path, calm: dict[str, str]) -> None:
     assert saved(tmp_path) == first
     for who, number in (("a rank", signal.SIGTERM), ("the launcher", signal.SIGTERM), ("the launcher", signal.SIGINT)):
         os.kill(job.pid if who == "the launcher" else processes(tmp_path)[0], number)
-        started = time.monotonic()
-        assert job.wait(timeout=15) == 128 + number
-        assert time.monotonic() - started < 15
+        assert job.wait(timeout=HANG) == 128 + number
         last = saved(tmp_path)
         assert all(last[name] > first[name] for name in first)
         kept = float(re.search(r"stopped by SIG[A-Z]+ after saving (\S+) unit-steps", job.stderr.read())[1])

@@ -282,9 +282,9 @@ def test_work_is_linear() -> None:
     visited = []
     original = reference.expectations
 
-    def counting(activation: str, q: Any, other: Any, s: Any) -> Any:
+    def counting(activation: str, q: Any, other: Any, s: Any, distance: Any) -> Any:
         visited.append(np.asarray(s).size)
-        return original(activation, q, other, s)
+        return original(activation, q, other, s, distance)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(reference, "expectations", counting)

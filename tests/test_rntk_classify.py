@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from runs import HANG
 
 pytest.importorskip("sklearn")
 
@@ -412,7 +413,7 @@ def test_refusals_are_one_line(
 def test_without_scikit_learn_it_says_what_to_install() -> None:
     code = "import sys; sys.modules['sklearn'] = None; from rnnlimits.cli import main; sys.exit(main(sys.argv[1:]))"
     command = [sys.executable, "-c", code, "rntk", "classify", "Coffee"]
-    done = subprocess.run(command, env=runs.ENVIRONMENT, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, env=runs.ENVIRONMENT, capture_output=True, text=True, timeout=HANG)
     assert done.returncode == 2
     assert "pip install 'rnnlimits[rntk,data]'" in done.stderr
     assert len(done.stderr.splitlines()) == 1

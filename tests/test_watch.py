@@ -22,7 +22,7 @@ from pathlib import Path
 import h5py
 import pytest
 from rich.console import Console
-from runs import ENVIRONMENT, MPIEXEC, PROGRAM, run, write_rntk, write_study
+from runs import ENVIRONMENT, HANG, MPIEXEC, PROGRAM, run, write_rntk, write_study
 from test_bad_input import refused
 
 from rnnlimits.plan.parts import Part
@@ -414,12 +414,12 @@ def in_terminal(root: Path, keys: bytes, **environment: str) -> tuple[int, str]:
     os.write(ours, keys)
     seen += _until(ours, None)
     os.close(ours)
-    return process.wait(30), seen.decode(errors="replace")
+    return process.wait(HANG), seen.decode(errors="replace")
 
 
 def _until(terminal: int, sign: bytes | None) -> bytes:
     """What a terminal shows up to a sign (None: to the end)."""
-    seen, until = b"", time.monotonic() + 60
+    seen, until = b"", time.monotonic() + HANG
     while time.monotonic() < until and (sign is None or sign not in seen):
         ready, _, _ = select.select([terminal], [], [], 1.0)
         try:
@@ -494,12 +494,12 @@ def test_a_run_under_way(tmp_path: Path) -> None:
 
 def _mid_run(root: Path, name: str) -> dict[str, object]:
     """What --once --json says once a shard is there."""
-    until = time.monotonic() + 120
+    until = time.monotonic() + HANG
     while time.monotonic() < until:
         found: dict[str, object] = json.loads(run("watch", root, "--once", "--json").stdout)
         if any(part["done"] for part in found["parts"]):  # type: ignore[attr-defined]
             return found
-    raise AssertionError(f"no shard of {name} within two minutes")
+    raise AssertionError(f"no shard of {name} in {HANG} seconds")
 
 
 # --- bad input -------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from runs import ENVIRONMENT, ROOT, run, write_study
+from runs import ENVIRONMENT, HANG, ROOT, run, write_study
 
 pytestmark = [pytest.mark.workflow, pytest.mark.needs_mpi]
 
@@ -24,7 +24,7 @@ ALWAYS = {"all"}
 
 def snakemake(folder: Path, study: Path, *words: str) -> subprocess.CompletedProcess[str]:
     command = [*SNAKEMAKE, "--configfile", str(study), *words]
-    return subprocess.run(command, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, timeout=300)
+    return subprocess.run(command, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, timeout=HANG)
 
 
 def planned(folder: Path, study: Path, *words: str) -> set[str]:
@@ -182,7 +182,7 @@ def test_a_second_run_on_the_same_folder_is_refused(tmp_path: Path) -> None:
         assert len(second.stderr.splitlines()) == 1
     finally:
         os.killpg(first.pid, signal.SIGINT)
-        first.wait(timeout=60)
+        first.wait(timeout=HANG)
 
 
 SLOW_TRAINING = {"replicas": 16, "replicas_per_block": 2, "horizon": 60.0, "checkpoints": [60.0]}
@@ -234,10 +234,9 @@ def test_asked_to_end_it_ends_whole_and_goes_on_later(tmp_path: Path, undisturbe
     study = write_study(tmp_path, **SLOW)
     job = start(tmp_path, study)
     os.kill(job.pid, signal.SIGTERM)
-    assert job.wait(timeout=90) == 130
-    for _ in range(100):
-        if not at_work(study):
-            break
+    assert job.wait(timeout=HANG) == 130
+    end = time.monotonic() + HANG
+    while at_work(study) and time.monotonic() < end:
         time.sleep(0.1)
     assert at_work(study) == []
     assert not (tmp_path / "2024" / "tiny" / "rates.csv").exists()

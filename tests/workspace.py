@@ -21,6 +21,7 @@ from typing import Any
 
 import runs
 import yaml
+from runs import HANG
 
 from rnnlimits import cli
 
@@ -43,7 +44,7 @@ SMALLER: dict[str, dict[str, Any]] = {
     "config/rntk-rates.yaml": FEW_NETWORKS,
 }
 EDITORS = ("sed ", "cp ")
-LONGEST = 300  # seconds for a command, on a machine that is busy with other things
+LONGEST = HANG
 # Reads {"code", "name"} as a line of JSON, runs it in one namespace, answers with what it printed and its traceback.
 PYTHON = """
 import contextlib, io, json, sys, traceback
@@ -121,7 +122,7 @@ class Workspace:
                 out, error = child.communicate(timeout=LONGEST)
             except BaseException:
                 os.killpg(child.pid, signal.SIGTERM)  # which `rnnlimits run` passes on to all that it started
-                child.wait(timeout=30)
+                child.wait(timeout=HANG)
                 raise
             self._ran[command] = subprocess.CompletedProcess(command, child.returncode, out, error)
         return self._ran[command]

@@ -5,6 +5,7 @@ Closed forms for ReLU and erf (docs/rntk.md); for tanh and logistic the trapezoi
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -14,9 +15,9 @@ from rnnlimits.kernels.activations import ACTIVATIONS
 from rnnlimits.kernels.interface import Array
 
 REACH = 8.5  # of the nodes: the Gaussian density is below 1e-16 there
-# A correlation is known no better than this, but where it is exactly 1 or -1 (one input, no bias, first step) arccos
-# would make 1e-8 of it.
+# A correlation is known no better than this where it is exactly -1 (no bias, first step): arccos would make 1e-8 of it.
 ROUNDING = 4 * float(np.finfo(np.float64).eps)
+SMALL_ANGLE = 0.25
 
 
 class Pair(NamedTuple):
@@ -26,15 +27,24 @@ class Pair(NamedTuple):
     slope: Array
 
 
-def expectations(activation: str, q: Array, other: Array, s: Array) -> Pair:
-    """At Var u = q, Var v = other, Cov = s; arrays that broadcast."""
+def expectations(activation: str, q: Array, other: Array, s: Array, distance: Array | None = None) -> Pair:
+    """At Var u = q, Var v = other, Cov = s; arrays that broadcast.
+
+    distance: 2 (1 - c) for ReLU, c the correlation, and 2 (1 - z) for erf, z = 2 s / sqrt((1 + 2q)(1 + 2 other)), where
+    it is known better than from s, which loses half of the digits near c = 1; other activations do not need it.
+    """
     q, other, s = np.broadcast_arrays(q, other, s)
     if activation == "relu":
-        return _relu(q, other, s)
+        return _relu(q, other, _distance(s, np.sqrt(q * other)) if distance is None else distance)
     if activation == "erf":
-        inner = (1 + 2 * q) * (1 + 2 * other)
-        return Pair(2 / np.pi * np.arcsin(2 * s / np.sqrt(inner)), 4 / np.pi / np.sqrt(inner - 4 * s**2))
+        inner = np.sqrt((1 + 2 * q) * (1 + 2 * other))
+        return _erf(inner, _distance(2 * s, inner) if distance is None else distance)
     return _quadrature(activation, q, other, s)
+
+
+def _distance(s: Array, scale: Array) -> Array:
+    correlation: Array = np.divide(s, scale, out=np.zeros_like(scale), where=scale > 0)
+    return np.clip(2 - 2 * correlation, 0.0, 4.0)
 
 
 def own_expectations(activation: str, q: Array) -> Pair:
@@ -46,12 +56,32 @@ def own_expectations(activation: str, q: Array) -> Pair:
     return _quadrature(activation, q, q, q)
 
 
-def _relu(q: Array, other: Array, s: Array) -> Pair:
-    scale = np.sqrt(q * other)
-    c = np.clip(np.divide(s, scale, out=np.zeros_like(scale), where=scale > 0), -1, 1)
-    c = np.where(1 - np.abs(c) <= ROUNDING, np.sign(c), c)
-    angle = np.pi - np.arccos(c)
-    return Pair(scale / (2 * np.pi) * (c * angle + np.sqrt(1 - c**2)), angle / (2 * np.pi))
+def _relu(q: Array, other: Array, distance: Array) -> Pair:
+    angle = angle_of(distance)
+    value = np.sqrt(q * other) / 2 * (1 - shortfall_of(distance) / 2)
+    return Pair(value, (np.pi - angle) / (2 * np.pi))
+
+
+def _erf(inner: Array, distance: Array) -> Pair:
+    cosine = np.sqrt(distance * (4 - distance)) / 2
+    return Pair(2 / np.pi * np.arcsin(1 - distance / 2), 4 / np.pi / (inner * cosine))
+
+
+def angle_of(distance: Array) -> Array:
+    """arccos c of y = 2 (1 - c); c within ROUNDING of -1 is -1."""
+    above = 4 - distance
+    return 2 * np.arctan2(np.sqrt(distance), np.sqrt(np.where(above > 2 * ROUNDING, above, 0.0)))
+
+
+def shortfall_of(distance: Array) -> Array:
+    """2 (1 - k), k = (sin w + (pi - w) cos w) / pi the correlation of two ReLUs, w = arccos c, from 2 (1 - c).
+
+    It is 2 (1 - c) less 2 (sin w - w cos w) / pi, which is small of order w^3: by its series where w is small.
+    """
+    w = angle_of(distance)
+    terms = [2 * k * (-1) ** (k + 1) / math.factorial(2 * k + 1) for k in range(1, 7)]
+    small = w**3 * np.polynomial.polynomial.polyval(w**2, terms)
+    return distance - 2 / np.pi * np.where(w < SMALL_ANGLE, small, np.sin(w) - w * np.cos(w))
 
 
 def rotated_nodes(activation: str, q: float, other: float, s: float) -> tuple[Array, Array, Array]:

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnnlimits.kernels.interface import Array
-from rnnlimits.kernels.rntk.expectations import Pair, expectations, own_expectations
+from rnnlimits.kernels.rntk.distances import Unit, distance, unit
+from rnnlimits.kernels.rntk.expectations import Pair, expectations, own_expectations, shortfall_of
 from rnnlimits.kernels.rntk.network import Elman
 from rnnlimits.kernels.rntk.sequences import Batch
 
@@ -47,7 +48,7 @@ def _chosen(found: Pair, wanted: tuple[str, ...], dtype: np.dtype[Any]) -> list[
 
 
 class _Aligned:
-    """Sequences with steps counted from the end, k = 0 the last: x (k, n, m), and variances q (k, layers, n)."""
+    """Sequences with steps counted from the end, k = 0 the last: x (k, n, m), variances q (k, layers, n), and units."""
 
     def __init__(self, batch: Batch, network: Elman) -> None:
         self.lengths, longest = batch.lengths, int(batch.lengths.max())
@@ -55,6 +56,7 @@ class _Aligned:
         for index, sequence in enumerate(batch):
             self.x[: len(sequence), index] = sequence[::-1]
         self.q = np.zeros((longest, network.layers, len(batch)))
+        self.units: dict[tuple[int, int], Unit] = {}  # of step and layer
         self.along = self._follow(network)
 
     def __len__(self) -> int:
@@ -74,6 +76,8 @@ class _Aligned:
             for layer, s in steps(network, products, new, new_tangent):
                 now = own_expectations(network.activation, s)
                 self.q[k, layer] = s
+                below, x = (new[layer - 1], self.x[k][:, :0]) if layer else (np.zeros_like(s), self.x[k])
+                self.units[k, layer] = unit(network, s, x, value[layer], below)
                 new[layer], new_tangent[layer] = now.value, now.slope * new_tangent[layer]
             live = self.live(k)
             value, tangent = np.where(live, new, value), np.where(live, new_tangent, tangent)
@@ -116,17 +120,44 @@ def diagonal_sum(
     rows, columns = chosen
     shape = (len(left.lengths[rows]), len(right.lengths[columns]))
     value, tangent = np.zeros((network.layers, *shape)), np.zeros((network.layers, *shape))
+    apart = _Apart(network, shape)
     total = Pair(np.zeros(shape), np.zeros(shape))
     for k in range(min(len(left), len(right) - shift) - 1, max(0, -shift) - 1, -1):
         x, y = left.x[k][rows], right.x[k + shift][columns]
         for layer, s in steps(network, x @ y.T / x.shape[1], value, tangent):
             q, other = left.q[k, layer, rows][:, None], right.q[k + shift, layer, columns]
-            now = expectations(network.activation, q, other, s)
+            far = apart.step(layer, left.units[k, layer].taken(rows), right.units[k + shift, layer].taken(columns))
+            now = expectations(network.activation, q, other, s, far)
             value[layer], tangent[layer] = now.value, now.slope * tangent[layer]
+            apart.keep(layer, now.value)
         live = left.live(k)[rows][:, None] & right.live(k + shift)[columns]
         value, tangent = value * live, tangent * live
+        apart.forget(live)
         total = added(total, value[-1], tangent[-1], network.output != "last")
     return total
+
+
+class _Apart:
+    """The distance of pairs as it goes along, for ReLU and erf; None for what is smooth (see distances.py)."""
+
+    def __init__(self, network: Elman, shape: tuple[int, int]) -> None:
+        self._network = network
+        self._unlike = 2.0 if network.activation == "relu" else 0.0  # the link of states that do not correlate
+        self._link = np.full((network.layers, *shape), self._unlike)
+        self._distance = np.zeros(shape)
+
+    def step(self, layer: int, one: Unit, other: Unit) -> Array | None:
+        if self._network.activation not in ("relu", "erf"):
+            return None
+        below = self._link[layer - 1] if layer else np.zeros_like(self._distance)
+        self._distance = distance(self._network, one, other, self._link[layer], below)
+        return self._distance
+
+    def keep(self, layer: int, value: Array) -> None:
+        self._link[layer] = shortfall_of(self._distance) if self._network.activation == "relu" else value
+
+    def forget(self, live: NDArray[np.bool_]) -> None:
+        self._link = np.where(live, self._link, self._unlike)
 
 
 def pair_sums(left: _Aligned, right: _Aligned, network: Elman) -> Pair:

@@ -1,8 +1,9 @@
 """Gaussian expectations of smooth odd activations as a series in the correlation (docs/rntk.md, "tanh and logistic").
 
 With Hermite coefficients a_n(q) = E phi(sqrt(q) Z) He_n(Z) / sqrt(n!), E phi(u) phi(v) = sum a_n(q) a_n(q') c^n: what
-is costly belongs to one sequence, a pair only adds up. The part left out at the worst correlation, c = 1, is
-known: it is E phi^2 minus the sum of squares.
+is costly belongs to one sequence, a pair only adds up. What a sum leaves out at c = 1 and q = q' is known, E phi^2 less
+the squares; its root stands as one more coefficient for all that follow, so that equal and nearly equal sequences miss
+nothing. V_phi and V_phi' are smooth at c = 1: there 1 - c needs no more digits than c has.
 """
 
 from __future__ import annotations
@@ -67,6 +68,17 @@ class Moments:
         rows = max(1, CHUNK // len(self.nodes))
         parts = [self.smooth.odd(np.sqrt(part)[:, None] * self.nodes) @ functions.T for part in _split(q, rows)]
         return np.concatenate(parts)
+
+    def with_rest(self, q: Array, terms: int) -> Array:
+        """`coefficients`, and the roots of what they leave out of E phi^2 and of q E phi'^2: (n, terms + 2)."""
+        numbers = self.coefficients(q, terms)
+        value, slope = self.squares(q)
+        degree = 2 * np.arange(terms) + 1
+        left = [
+            value - self.smooth.constant**2 - (numbers**2).sum(axis=1),
+            q * slope - (degree * numbers**2).sum(axis=1),
+        ]
+        return np.concatenate([numbers, np.sqrt(np.maximum(left, 0.0)).T], axis=1)
 
 
 def _split(q: Array, rows: int) -> list[Array]:

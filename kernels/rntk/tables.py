@@ -35,7 +35,7 @@ class Form:
     @property
     def fields(self) -> int:
         """Values of a record for each layer."""
-        return (2, 1, 1 + self.terms)[self.code]
+        return (4, 3, 3 + self.terms)[self.code]
 
     @property
     def record(self) -> int:
@@ -160,14 +160,14 @@ def _reaching(network: Elman, input_part: float) -> series.Moments:
 
 
 def place_series(table: Table, found: Variances) -> None:
-    """Write 1 / sqrt(q) and the coefficients at every q into the records."""
+    """Write 1 / sqrt(q), the coefficients and what follows them at every q into the records."""
     form, activation = table.form, table.form.network.activation
     moments = series.Moments(activation, found.largest, 2 * form.terms)
     for index in range(len(table.top)):
         members = range(index * form.width, min((index + 1) * form.width, table.count))
         for lane, member in enumerate(members):
             q = np.maximum(found.q[member], series.LEAST_VARIANCE)
-            numbers = moments.coefficients(q.reshape(-1), form.terms).reshape(*q.shape, form.terms)
+            numbers = moments.with_rest(q.reshape(-1), form.terms).reshape(*q.shape, form.terms + 2)
             entry = np.concatenate([1.0 / np.sqrt(q)[..., None], numbers], axis=2).reshape(len(q), -1)
             table.group(index)[table.top[index] - len(q) :, form.inputs :, lane] = entry
 

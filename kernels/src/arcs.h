@@ -1,7 +1,7 @@
 // Square roots and arcs of correlations, written once for host lanes and device scalars.
 //
-// The polynomials are off by at most 2e-8 in float and 4e-17 in double, relative, before rounding: they interpolate at
-// Chebyshev nodes in 60-digit arithmetic.
+// The polynomials are off by at most 2e-8 in float and 4e-17 in double, relative, before rounding: made in arithmetic of
+// 50 digits, of the arc by Remez exchange, of the arctangent by interpolation at Chebyshev nodes.
 #pragma once
 #include "lanes.h"
 
@@ -34,26 +34,35 @@ template <int last, class V> KERNEL V series(const double* coefficient, V x) {
     else return series<last - 1>(coefficient + 1, x) * x + Scalar(coefficient[0]);
 }
 
-// For a correlation c: sine = sqrt(1 - c^2), and (pi - arccos c) / (2 pi), which is 0 at c = -1, 1/4 at 0, 1/2 at 1.
-//
-// arccos |c| = sine G(1 - |c|): one square root gives both, and G is smooth on all of [0, 1] (its nearest singularity
-// is at 2), so that nothing is lost near |c| = 1 beyond what c itself has lost. |c| > 1, which only rounding brings, is 1.
-template <class V> KERNEL V quarter_arc(V c, V& sine) {
+// What a correlation c and its angle w = arccos c give, from y = 2 (1 - c): a pair carries y, not c, because 1 - c has
+// lost half of its digits, and w all of what is below their root, where c is near 1.
+template <class V> struct Arc {
+    V twice_slope;  // (pi - w) / pi: 0 at c = -1, 1/2 at 0, 1 at 1
+    V shortfall;    // 2 (1 - k), k the correlation of two ReLUs: (sin w + (pi - w) c) / pi
+};
+
+// With b = smaller(y, 4 - y), which is 2 (1 - |c|): arccos |c| / pi = 2 sin w (1 / (2 pi) + b K(b)), K smooth on all of
+// [0, 2], so that one root gives everything. shortfall = smaller(y, 2) - 2 sin w / pi + 2 |c| arccos |c| / pi, whose terms
+// of lower order cancel; what is left has no difference of large numbers, and is 0 at y = 0 exactly.
+// 4 is taken too small by what rounding makes of it where c = -1, one sequence a negative multiple of the other: four
+// units of c, the root of which would enter the arc.
+template <class V> KERNEL Arc<V> arc_of(V y) {
     typedef typename Lane<V>::Scalar Scalar;
-    const double coarse[] = {0.15915494145812009,   0.053051973662629341, 0.021210033723297892, 0.0092274537005180697,
-                             0.0032091190724753477, 0.0047840664410532263, -0.005340125454041217,
-                             0.0081130439392783915, -0.0051871283657280941, 0.0017766186544654959};
-    const double fine[] = {0.15915494309189534,    0.053051647697294645,  0.021220659079475134,   0.0090945681444621088,
-                           0.0040420312874795902,  0.0018372680480370635, 0.00084820803820029101, 0.00039371124520918612,
-                           0.0001991161821124795,  2.6134909461786415e-5, 0.00027074060488948953, -0.00063286804842140437,
-                           0.0014634821727008833,  -0.0025244688268472788, 0.0034272430913764936, -0.0035737059074878825,
-                           0.0028231406686182533,  -0.0016328142715922413, 0.00065491312378588467,
-                           -0.00016323562184961581, 1.928529119978444e-5};
-    const V size = smaller(splat<V>(Scalar(1)), magnitude(c));
-    sine = root(V(Scalar(1) - size * size));
-    const V below = Scalar(1) - size;
-    const V arc = sine * (sizeof(Scalar) == 4 ? series<9>(coarse, below) : series<20>(fine, below));
-    return c < V{} ? arc : V(Scalar(0.5) - arc);
+    const double coarse[] = {0.026525943284394244,   0.0053028323857265889, 0.0011523665496280416,
+                             0.00020241430875282698, 0.00014769401990604608, -8.242643503240208e-05,
+                             6.307732354185376e-05,  -2.0221623665992885e-05, 3.4691365313770834e-06};
+    const double fine[] = {0.02652582384864784,     0.005305164769851749,    0.0011368210183000493,   0.0002526269537615797,
+                           5.741463160903068e-05,   1.325326002643811e-05,   3.075714905420506e-06,   7.785173162397082e-07,
+                           4.8984241491981364e-08,  2.6852588153479534e-07,  -3.15122658482591e-07,   3.6411266281061023e-07,
+                           -3.139772395110982e-07,  2.1297582934008542e-07,  -1.1094036607096511e-07, 4.377273214161565e-08,
+                           -1.2643199611555674e-08, 2.532224474399167e-09,   -3.1513315512113023e-10, 1.8586609456210058e-11};
+    const Scalar rounding = sizeof(Scalar) == 4 ? Scalar(9.5367432e-7) : Scalar(1.7763568394002505e-15);
+    const Scalar first = Scalar(0.15915494309189534);
+    const V above = larger(V{}, V(Scalar(4) - rounding - y));
+    const V b = smaller(y, above), size = Scalar(2) - b, sine = root(V(y * above));  // size: 2 |c|, sine: 2 sin w
+    const V k = sizeof(Scalar) == 4 ? series<8>(coarse, b) : series<19>(fine, b);
+    const V arc = sine * (b * k + first), left = sine * b * (first - size * k);
+    return {y > Scalar(2) ? arc : V(Scalar(1) - arc), V(smaller(y, splat<V>(Scalar(2))) - left)};
 }
 
 // (4/pi) arctan w for |w| <= 1: accurate relative to its value.

@@ -19,9 +19,9 @@ KERNEL Sequence sequence_of(const Network& net, const Real* data, const i64* tab
 
 // Adds what two sequences have along k' = k + shift: `last` keeps only the step k = 0.
 KERNEL void follow(const Network& net, Sequence row, Sequence column, i64 shift, bool last, Real& nngp, Real& ntk) {
-    Real value[LAYERS], tangent[LAYERS];
+    Real link[LAYERS], tangent[LAYERS];
 #pragma unroll
-    for (int l = 0; l < LAYERS; ++l) value[l] = tangent[l] = 0;
+    for (int l = 0; l < LAYERS; ++l) link[l] = NO_LINK, tangent[l] = 0;
     const i64 stride = net.record() * width, end = shift < 0 ? -shift : 0;
     i64 k = column.length - shift;
     if (k > row.length) k = row.length;
@@ -29,9 +29,11 @@ KERNEL void follow(const Network& net, Sequence row, Sequence column, i64 shift,
         const Real *own = row.last - k * stride, *others = column.last - (k + shift) * stride;
         auto one = [&](int field) { return own[field * width]; };
         auto other = [&](int field) { return others[field * width]; };
-        pair_step<Real>(net, one, other, value, tangent, LAYERS);
-        nngp = value[LAYERS - 1] + (last ? Real(0) : nngp);
-        ntk = value[LAYERS - 1] + tangent[LAYERS - 1] + (last ? Real(0) : ntk);
+        pair_step<Real>(net, one, other, link, tangent, LAYERS);
+        if (last && k > 0) continue;
+        const Kernels<Real> now = kernels_of(net, one, other, link, tangent, LAYERS);
+        nngp = now.nngp + (last ? Real(0) : nngp);
+        ntk = now.ntk + (last ? Real(0) : ntk);
     }
 }
 
@@ -92,7 +94,7 @@ own_fields(const double* square, int inputs, int terms, Real* data, const i64* t
             auto keep = [&](int field, Real x) { place[field * width] = x; };
             own_step<Real>(net, own, keep, value, tangent, LAYERS);
             total = value[LAYERS - 1] + (summed ? total : Real(0));
-            both = value[LAYERS - 1] + tangent[LAYERS - 1] + (summed ? both : Real(0));
+            both = fused(tangent[LAYERS - 1], own_share(), value[LAYERS - 1]) + (summed ? both : Real(0));
         }
         nngp[i] = total;
         ntk[i] = both;

@@ -82,7 +82,11 @@ template <class V> KERNEL void erf_lanes(V x, V& value, V& slope) {
     const V decay = exp_negative(V(-(x * x)));
     const V scaled = single ? ratio(polynomial(top4, size), polynomial(low4, size))
                             : ratio(polynomial(top8, size), polynomial(low8, size));
+#if defined(__x86_64__) && !defined(__FMA__) && !defined(__CUDACC__)
+    const V upper = (Scalar(1) - decay) + decay * (Scalar(1) - scaled);  // what fusing a product with 1 saves of rounding
+#else
     const V upper = Scalar(1) - decay * scaled;
+#endif
     value = x < V{} ? -upper : upper;
     slope = decay * Scalar(1.1283791670955126);
 }

@@ -33,32 +33,35 @@ static Int lengths_of(const Table& table, i64 sequence) {
     for (int i = 0; i < lanes; ++i) n[i] = table.length[sequence + i];
     return n;
 }
-KERNEL V where(Int condition, V v) { return condition != Int{} ? v : V{}; }
+KERNEL V where(Int condition, V v, Real otherwise = 0) { return condition != Int{} ? v : splat<V>(otherwise); }
 
 struct Row {  // one sequence, its record of step k at first + k * record
     const Real* first;
     i64 length;
 };
 
-// Rows against the lanes of one group, along the diagonal k' = k + shift of their steps.
-template <int layers> struct Sweep {
+// Rows against the lanes of one group, along the diagonal k' = k + shift of their steps. layers, inputs: 0 where they are
+// not known when this is compiled.
+template <int layers, int inputs> struct Sweep {
     static const int states = layers ? layers : most_layers;
-    const Network& net;
+    const Network& given;
     const Table& table;
     const Row* row;
     i64 group;
     int depth;
-    V value[rows][vectors][states], tangent[rows][vectors][states], nngp[rows][vectors], ntk[rows][vectors];
+    V link[rows][vectors][states], tangent[rows][vectors][states], nngp[rows][vectors], ntk[rows][vectors];
     Int length[vectors];
 
     KERNEL Sweep(const Network& net, const Table& table, const Row* row, i64 group)
-        : net(net), table(table), row(row), group(group), depth(layers ? layers : net.layers) {
+        : given(net), table(table), row(row), group(group), depth(layers ? layers : net.layers) {
         for (int v = 0; v < vectors; ++v) length[v] = lengths_of(table, group * width + v * lanes);
         for (int r = 0; r < rows; ++r)
             for (int v = 0; v < vectors; ++v) nngp[r][v] = ntk[r][v] = V{};
     }
 
     template <bool masked, bool summed> KERNEL void step(i64 k, i64 shift) {
+        Network net = given;
+        if (inputs) net.inputs = inputs;
         const i64 record = net.record();
         const Real* column = table.data + table.start[group] + (table.top[group] - 1 - k - shift) * record * width;
 #pragma GCC unroll 8
@@ -67,15 +70,19 @@ template <int layers> struct Sweep {
             const Real* own = row[r].first + k * record;
 #pragma GCC unroll 8
             for (int v = 0; v < vectors; ++v) {
-                V *val = value[r][v], *tan = tangent[r][v];
+                V *state = link[r][v], *tan = tangent[r][v];
                 auto one = [&](int field) { return own[field]; };
                 auto other = [&](int field) { return loaded(column + field * width + v * lanes); };
-                pair_step<V>(net, one, other, val, tan, depth);
+                pair_step<V>(net, one, other, state, tan, depth);
                 if (masked) {
                     const Int live = length[v] > Whole(k + shift);
-                    for (int l = 0; l < depth; ++l) val[l] = where(live, val[l]), tan[l] = where(live, tan[l]);
+                    for (int l = 0; l < depth; ++l) state[l] = where(live, state[l], NO_LINK), tan[l] = where(live, tan[l]);
                 }
-                if (summed) nngp[r][v] += val[depth - 1], ntk[r][v] += val[depth - 1] + tan[depth - 1];
+                if (summed || k == 0) {
+                    const Kernels<V> now = kernels_of(net, one, other, state, tan, depth);
+                    nngp[r][v] = now.nngp + (summed ? nngp[r][v] : V{});
+                    ntk[r][v] = now.ntk + (summed ? ntk[r][v] : V{});
+                }
             }
         }
     }
@@ -83,7 +90,7 @@ template <int layers> struct Sweep {
     template <bool summed> KERNEL void run(i64 shift) {
         for (int r = 0; r < rows; ++r)
             for (int v = 0; v < vectors; ++v)
-                for (int l = 0; l < depth; ++l) value[r][v][l] = tangent[r][v][l] = V{};
+                for (int l = 0; l < depth; ++l) link[r][v][l] = splat<V>(NO_LINK), tangent[r][v][l] = V{};
         i64 longest = 0, shortest = row[0].length;
         for (int r = 0; r < rows; ++r) {
             longest = larger(longest, row[r].length);
@@ -96,24 +103,15 @@ template <int layers> struct Sweep {
         for (; k >= free; --k) step<true, summed>(k, shift);
         for (; k >= last; --k) step<false, summed>(k, shift);
     }
-
-    KERNEL void finish() {
-        for (int r = 0; r < rows; ++r)
-            for (int v = 0; v < vectors; ++v) {
-                nngp[r][v] = value[r][v][depth - 1];
-                ntk[r][v] = nngp[r][v] + tangent[r][v][depth - 1];
-            }
-    }
 };
 
 enum { LAST = 0, AVERAGE = 1, MEAN = 2 };
 
-template <int layers> static void sweep(const Network& net, const Table& table, const Row* row, i64 group, int output,
-                                        Real* nngp, Real* ntk) {
-    Sweep<layers> pairs(net, table, row, group);
+template <int layers, int inputs> static void sweep(const Network& net, const Table& table, const Row* row, i64 group,
+                                                    int output, Real* nngp, Real* ntk) {
+    Sweep<layers, inputs> pairs(net, table, row, group);
     if (output == LAST) {
         pairs.template run<false>(0);
-        pairs.finish();
     } else if (output == AVERAGE) {
         pairs.template run<true>(0);
     } else {
@@ -159,8 +157,8 @@ void gram_rows(const Network* net, const Table* left, const Table* right, i64 fi
         }
         const i64 end = triangle ? i + here - 1 : right->count;
         for (i64 group = 0; group * width < end; ++group) {
-            if (net->layers == 1) sweep<1>(*net, *right, row, group, output, nngp, ntk);
-            else sweep<0>(*net, *right, row, group, output, nngp, ntk);
+            const auto run = net->layers > 1 ? sweep<0, 0> : net->inputs > 1 ? sweep<1, 0> : sweep<1, 1>;
+            run(*net, *right, row, group, output, nngp, ntk);
             for (int r = 0; r < here; ++r) {
                 const i64 columns = smaller(i64(width), (triangle ? i + r : end) - group * width);
                 const i64 place = (i - first + r) * stride + group * width;
@@ -185,7 +183,7 @@ void diagonal_rest(const Network* net, const Table* table, Result out) {
             row[r] = {copies[r].data(), table->length[sequence]};
             longest = larger(longest, row[r].length);
         }
-        Sweep<0> pairs(*net, *table, row, i / width);
+        Sweep<0, 0> pairs(*net, *table, row, i / width);
         for (i64 shift = 1; shift < longest; ++shift) pairs.run<true>(shift);
         for (i64 r = 0; r < rows && i + r < table->count; ++r) {
             const i64 lane = (i + r) % width;
@@ -225,7 +223,7 @@ void fill_fields(const Network* net, const Table* table, int summed, Result out)
                 value[l] = live != Int{} ? value[l] : before[l];
                 tangent[l] = where(live, tangent[l]);
             }
-            const V top_value = value[net->layers - 1], both = top_value + tangent[net->layers - 1];
+            const V top_value = value[net->layers - 1], both = fused(tangent[net->layers - 1], own_share(), top_value);
             nngp = where(live, top_value) + (summed ? nngp : V{});
             ntk = where(live, both) + (summed ? ntk : V{});
         }
