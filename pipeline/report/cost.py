@@ -42,7 +42,8 @@ def costs(parts: Sequence[Part]) -> list[Cost]:
     """
     found = ensembles(parts)
     virtual = sorted((one for one in found if one.is_virtual), key=lambda one: not one.replicas)
-    return [*map(_of_ensemble, virtual), *(_of_copy(one) for one in found if not one.is_virtual)]
+    networks = [_of_ensemble(one.output.path, [block.path for block in one.blocks]) for one in virtual]
+    return [*networks, *(_of_copy(one) for one in found if not one.is_virtual)]
 
 
 def _of_copy(ensemble: Ensemble) -> Cost:
@@ -63,8 +64,7 @@ def total(found: Sequence[Cost]) -> Cost:
     )
 
 
-def _of_ensemble(ensemble: Ensemble) -> Cost:
-    path, shards = ensemble.output.path, [block.path for block in ensemble.blocks]
+def _of_ensemble(path: Path, shards: Sequence[Path]) -> Cost:
     with open_complete(path, None) as file:
         timed = TIMED in file
         count = len(file["replica"] if "replica" in file else file["path"])

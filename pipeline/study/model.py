@@ -210,14 +210,15 @@ def json_schema() -> dict[str, Any]:
     names = [(model, "validation") for model in EXPERIMENTS.values()]
     of_models, together = models_json_schema(names)  # type: ignore[arg-type]
     references = {kind: of_models[model, "validation"] for kind, model in EXPERIMENTS.items()}
-    rntk = {"properties": {"experiment": {"const": "rntk"}}, "required": ["experiment"]}
+    choice: dict[str, Any] = references["training"]
+    for kind in reversed([kind for kind in EXPERIMENTS if kind != "training"]):
+        said = {"properties": {"experiment": {"const": kind}}, "required": ["experiment"]}
+        choice = {"if": said, "then": references[kind], "else": choice}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Study file of rnnlimits",
         "type": "object",
         "properties": {"experiment": {"enum": list(EXPERIMENTS), "description": "Which kind of study this is"}},
         "$defs": together["$defs"],
-        "if": rntk,
-        "then": references["rntk"],
-        "else": references["training"],
+        **choice,
     }
