@@ -68,8 +68,9 @@ class Workspace:
 
     def fill(self) -> None:
         """Copy what a clone has, and make its studies smaller."""
-        ignored = shutil.ignore_patterns("__pycache__", "_build", "*.so", "results")
         for name in COPIED:
+            made = ["__pycache__", "_build", "*.so", *(["results"] if name != "pipeline" else [])]  # a package there
+            ignored = shutil.ignore_patterns(*made)
             shutil.copytree(runs.ROOT / name, self.root / name, symlinks=True, ignore=ignored)
         for name in COPIED_FILES:
             shutil.copy(runs.ROOT / name, self.root / name)
