@@ -46,7 +46,7 @@ def _row(*verbs: Verb, words: str = "") -> Row:
 # A new verb is a Verb in its own module, and a row here.
 GROUPS: dict[str, tuple[Row, ...]] = {
     "start": (
-        _row(ships.STUDIES, ships.NEW, words="list studies and profiles that ship; copy one to edit"),
+        _row(ships.STUDIES, ships.NEW, words="list studies and profiles; copy one to edit"),
         _row(studies.CHECK),
         _row(studies.PLAN),
         _row(run.RUN),

@@ -64,7 +64,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 RUN = Verb(
     "run",
-    "run the parts of the workflow that are not up to date",
+    "run all parts of the workflow that are out of date",
     "rnnlimits run demo --cores 4",
     _run,
     _arguments,
