@@ -59,7 +59,7 @@ def main() -> None:
     parser.add_argument("--backend", default="host", help="host or numpy")
     parser.add_argument("--only", default="", help="names of networks that begin with this")
     asked = parser.parse_args()
-    sys.path[:0] = [asked.code, str(ROOT / "tests")]
+    sys.path[:0] = [asked.code, str(ROOT / "tests" / "support")]
     import fifty_digits
 
     columns = [*fifty_digits.DIFFERENCES, None]

@@ -176,7 +176,7 @@ class Emulated:
     """See Device; a host, and figures that mean nothing."""
 
     def __init__(self) -> None:
-        sys.path.insert(0, str(ROOT / "tests"))
+        sys.path.insert(0, str(ROOT / "tests" / "support"))
         from emulation import SMALL_GPU, emulated
 
         self.backend, self.limits, self.speed = emulated(), SMALL_GPU, Speed(1e9, 1e11)

@@ -20,7 +20,7 @@ Function = Callable[[Array], Array]  # of arrays of any shape: NumPy's in double
 
 @dataclass(frozen=True)
 class Activation:
-    """A bounded smooth sigma. tests/test_activations.py holds every entry of the registry to what it says here.
+    """A bounded smooth sigma. tests/kernels/test_activations.py holds every entry of the registry to what it says here.
 
     The C++ `source` defines, for lanes V of float or of double and with src/functions.h included,
 
