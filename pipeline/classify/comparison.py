@@ -12,8 +12,7 @@ from pathlib import Path
 
 from rnnlimits.base.errors import REFUSALS, StudyError
 from rnnlimits.base.locks import exclusive
-from rnnlimits.classify import jobs, methods
-from rnnlimits.classify import score as classify
+from rnnlimits.classify import jobs, methods, score
 from rnnlimits.classify import table as report
 from rnnlimits.classify.jobs import FOLDER, Job
 from rnnlimits.run import shipped, workflow
@@ -84,9 +83,9 @@ def one(request: Wanted, method: str, part: int | None) -> None:
         raise StudyError(f"--method: takes one data set at a time, {len(request.names)} are given")
     (job,) = (job for job in request.jobs() if job.method is methods.named(method))
     if part is None:
-        classify.run(job)
+        score.run(job)
     elif part < len(job.parts):
-        classify.validate_part(job, part)
+        score.validate_part(job, part)
     else:
         raise StudyError(f"--part: {part} does not exist; the grid of {job.name} has parts 0 to {len(job.parts) - 1}")
 

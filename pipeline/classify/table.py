@@ -38,9 +38,9 @@ def write(jobs: Sequence[Job], results: Path) -> str:
     durable.write_bytes(places["scores.csv"], _scores_csv(every).encode())
     durable.write_bytes(places["summary.csv"], _summary_csv(comparison).encode())
     durable.write_bytes(places["scores.txt"], (text + "\n").encode())
-    from rnnlimits.classify import figure as classification_figure  # plotting takes a second to import
+    from rnnlimits.classify import figure  # plotting takes a second to import
 
-    classification_figure.draw(every, comparison, {path.suffix[1:]: path for path in list(places.values())[3:]})
+    figure.draw(every, comparison, {path.suffix[1:]: path for path in list(places.values())[3:]})
     return text
 
 

@@ -9,8 +9,7 @@ from rnnlimits.cli.words import FOLDERS, Verb, completed, results_option, whole
 
 
 def _classify(options: argparse.Namespace) -> None:
-    from rnnlimits.classify import comparison
-    from rnnlimits.classify import table as report
+    from rnnlimits.classify import comparison, table
 
     request = comparison.Wanted(tuple(options.sets), options.archive, options.results, options.quick)
     if options.method is not None:
@@ -21,7 +20,7 @@ def _classify(options: argparse.Namespace) -> None:
         if code != 0:
             raise SystemExit(code)
     print(comparison.table(request))
-    print("\nwhere to look:", *(f"  {path}" for path in report.paths(options.results).values()), sep="\n")
+    print("\nwhere to look:", *(f"  {path}" for path in table.paths(options.results).values()), sep="\n")
 
 
 def _classify_arguments(parser: argparse.ArgumentParser) -> None:

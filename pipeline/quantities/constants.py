@@ -24,8 +24,7 @@ from rnnlimits.statistics.ratefile import Rate, refusal
 from rnnlimits.statistics.rows import Ratio, judged, judged_ratio, ratio_row, scaled
 from rnnlimits.statistics.samples import spread
 from rnnlimits.statistics.verdicts import Expected, Rule
-from rnnlimits.theory import mixing
-from rnnlimits.theory import stationary as exact
+from rnnlimits.theory import mixing, stationary
 from rnnlimits.training import plan
 from rnnlimits.training.constants import AVERAGED
 
@@ -152,7 +151,7 @@ def ergodic_constant(blank: Rate, file: h5py.File, index: int) -> Rate:
 
 def mixing_rates(study: Study, layout: Layout, file: h5py.File, bootstrap: Bootstrap) -> Iterator[Rate]:
     """The rate at which chains with one start become stationary, compared with the exact rate."""
-    factor = exact.mixing_rate(study)
+    factor = stationary.mixing_rate(study)
     if "mixing_step" not in file or factor is None:
         return
     blank = MIXING.row(study.name, "N=infinity")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from rnnlimits import experiments
-from rnnlimits.base import tables as columns
+from rnnlimits.base import tables
 from rnnlimits.base.errors import StudyError
 from rnnlimits.plan.files import FIGURES, RATES_CSV, RATES_H5, REPORT
 from rnnlimits.plan.layout import StudyFolder
@@ -18,8 +18,8 @@ def summary(root: Path) -> str:
 
     Raises StudyError if the rates are missing or not complete.
     """
-    room = columns.terminal_width()
-    table = ratefile.table(rates_of(root), 100 if room == columns.UNLIMITED else min(120, room), room)
+    room = tables.terminal_width()
+    table = ratefile.table(rates_of(root), 100 if room == tables.UNLIMITED else min(120, room), room)
     found = places(root)
     longest = max(len(str(path)) for path, _ in found)
     lines = (f"  {str(path).ljust(longest)}  {words}" for path, words in found)

@@ -23,10 +23,8 @@ from rnnlimits.base.errors import StudyError
 from rnnlimits.files.provenance import software
 from rnnlimits.kernels import compiler
 from rnnlimits.kernels.interface import Backend, KernelError
-from rnnlimits.ranks import gpus, parallel
-from rnnlimits.ranks import selftest as trials
-from rnnlimits.run import disk as storage
-from rnnlimits.run import workflow
+from rnnlimits.ranks import gpus, parallel, selftest
+from rnnlimits.run import disk, workflow
 
 SECTIONS = ("software", "MPI", "ranks", "compilers", "GPU", "results", "back ends")  # in the order of the page
 OK, WARNING, FAILED = "ok", "warning:", "FAILED:"
@@ -128,7 +126,7 @@ def examine(order: Order) -> Report:
         checks += [("results", "file locks", lambda: _locks(order.results))]
         checks += [("back ends", name, partial(_other, name)) for name in _other_names(order.backend)]
     findings = [finding for section, label, check in checks for finding in guarded(section, label, check)]
-    folder = storage.nearest(order.results).stat().st_ino
+    folder = disk.nearest(order.results).stat().st_ino
     return Report(order.rank, platform.node(), frozenset(_cores()), _seat(order), folder, tuple(findings))
 
 
@@ -218,7 +216,7 @@ def _gpu() -> Iterator[Finding]:
 
 def _caches() -> Iterator[Finding]:
     choice, folder = os.environ.get("RNNLIMITS_CACHE"), compiler.cache_folder()
-    mount = storage.mount_of(folder)
+    mount = disk.mount_of(folder)
     if choice and Path(choice) != folder:
         text = (
             f"RNNLIMITS_CACHE={choice} cannot be written, {folder} is used; every process compiles again; set another"
@@ -237,19 +235,19 @@ def _cupy_cache(folder: Path) -> Iterator[Finding]:
 
     if cuda_backend.available() is not None:
         return
-    place = storage.nearest(folder)
-    if storage.writable(place):
-        yield Finding("results", OK, "CuPy cache", f"{folder} ({storage.mount_of(place).kind})")
+    place = disk.nearest(folder)
+    if disk.writable(place):
+        yield Finding("results", OK, "CuPy cache", f"{folder} ({disk.mount_of(place).kind})")
     else:
         yield Finding("results", WARNING, "CuPy cache", f"{folder} cannot be written; set CUPY_CACHE_DIR to another")
 
 
 def _results(order: Order) -> Iterator[Finding]:
-    place = storage.nearest(order.results)
-    with storage.trial_folder(place) as folder:
-        storage.try_replace(folder)
+    place = disk.nearest(order.results)
+    with disk.trial_folder(place) as folder:
+        disk.try_replace(folder)
     remark = "" if place == order.results.absolute() else f"; {order.results} will be created in it"
-    text = f"{place} ({storage.mount_of(place).kind}): written, synced, renamed{remark}"
+    text = f"{place} ({disk.mount_of(place).kind}): written, synced, renamed{remark}"
     yield Finding("results", OK, "results folder", text)
     free = shutil.disk_usage(place).free
     mark, advice = (OK, "") if free >= LITTLE_SPACE else (WARNING, "; `rnnlimits plan STUDY` says what a study needs")
@@ -258,8 +256,8 @@ def _results(order: Order) -> Iterator[Finding]:
 
 def _locks(results: Path) -> Iterator[Finding]:
     try:
-        with storage.trial_folder(results) as folder:
-            exclude = storage.locks_exclude(folder)
+        with disk.trial_folder(results) as folder:
+            exclude = disk.locks_exclude(folder)
     except StudyError:
         return  # reported by the check of the results folder
     except OSError as error:
@@ -302,12 +300,12 @@ def _other(name: str) -> Iterator[Finding]:
 
 def known_answers(be: Backend) -> Iterator[Finding]:
     """Self-test: random words, and a short training in both precisions with its speed."""
-    if not trials.philox_agrees(be):
+    if not selftest.philox_agrees(be):
         yield Finding("back ends", FAILED, be.name, "its random words are not the published ones; do not use it")
         return
-    for precision in trials.BOUNDS:
-        trial = trials.try_training(be, precision)
-        bound = f"{trial.difference:.1e} from the NumPy definition (bound {trials.BOUNDS[precision]:.0e})"
+    for precision in selftest.BOUNDS:
+        trial = selftest.try_training(be, precision)
+        bound = f"{trial.difference:.1e} from the NumPy definition (bound {selftest.BOUNDS[precision]:.0e})"
         speed = f"{trial.speed:.2g} unit-steps/s on this rank"
         if trial.good:
             yield Finding("back ends", OK, f"{be.name} {precision}", f"{bound}, {speed}")

@@ -13,7 +13,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from rnnlimits.base import tables as columns
+from rnnlimits.base import tables
 from rnnlimits.files import durable, store
 from rnnlimits.statistics.verdicts import ExpectedKind, Verdict
 
@@ -210,7 +210,7 @@ def _values(dataset: h5py.Dataset) -> list[object]:
 # --- table -----------------------------------------------------------------------------------------------------
 
 
-def table(rates: Sequence[Rate], width: int = 100, room: int = columns.UNLIMITED) -> str:
+def table(rates: Sequence[Rate], width: int = 100, room: int = tables.UNLIMITED) -> str:
     """A plain-text table of at most `room` columns, and below it, once each, the notes of rows, `width` wide.
 
     Rows of single probes are left to the files.
@@ -234,9 +234,9 @@ def _lines(header: tuple[str, ...], rows: Sequence[tuple[str, ...]], room: int) 
     for cells in ([header, *rows], without):
         sizes = [max(map(len, column)) for column in zip(*cells, strict=True)]
         lines = [_aligned(row, sizes) for row in cells]
-        if columns.fits(lines, room):
+        if tables.fits(lines, room):
             return lines
-    return ["", *("\n".join(columns.block(("",) * len(header), row, room)) for row in rows)]
+    return ["", *("\n".join(tables.block(("",) * len(header), row, room)) for row in rows)]
 
 
 def _row(rate: Rate, notes: Sequence[str]) -> tuple[str, ...]:

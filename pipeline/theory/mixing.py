@@ -22,7 +22,7 @@ from rnnlimits.statistics.bootstrap import Bootstrap
 from rnnlimits.statistics.powerlaw import Fit, Point, fit, measure
 from rnnlimits.statistics.samples import bias
 from rnnlimits.study import Study
-from rnnlimits.theory import stationary as exact
+from rnnlimits.theory import stationary
 
 Array = NDArray[np.float64]
 
@@ -104,7 +104,7 @@ def _linear(study: Study, linear: GaussianLaw, be: Backend) -> Departure:
     order = np.argsort(-np.abs(values))
     steps = steps_to_look_at(np.abs(values[order]))
     lead = np.real(vectors[:, order[0]])
-    spread = np.sqrt(np.diag(exact.stationary_covariance(a, q)).max())
+    spread = np.sqrt(np.diag(stationary.stationary_covariance(a, q)).max())
     start = FAR * spread * lead / np.linalg.norm(lead)
     error = np.empty((len(steps), UNITS, len(a)))
     chain = chains.of(study)

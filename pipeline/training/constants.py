@@ -17,7 +17,7 @@ from rnnlimits.files import store
 from rnnlimits.kernels.interface import Backend
 from rnnlimits.statistics.longrun import BatchMeans, LongRun, Scales, long_run
 from rnnlimits.study import Study
-from rnnlimits.theory import poisson_equation as poisson
+from rnnlimits.theory import poisson_equation
 from rnnlimits.theory.flow import Flow, probes_of
 from rnnlimits.theory.laws import ParameterLaw
 from rnnlimits.theory.mixing import Departure, departure
@@ -80,9 +80,9 @@ def noise(study: Study, layout: Layout, be: Backend) -> Noise:
     flow = Flow.of(pooled(draws.blocks), study.training.alpha)
     scores = Scores.of(flow, law.features(draws.nodes, probes.last, probes.memory), study.training.horizon)
     observable = scores.observable(law, draws.nodes)
-    if (known := poisson.finite_state(study, law)) is not None:
+    if (known := poisson_equation.finite_state(study, law)) is not None:
         operator, atoms = known
-        return exact_noise(operator, poisson.at_atoms(observable, atoms), scores.combination)
+        return exact_noise(operator, poisson_equation.at_atoms(observable, atoms), scores.combination)
     groups = -(-study.draws.blocks * study.draws.chains // GROUP)
     scales = Scales.of_groups([_scales(study, law, be, observable, group) for group in range(groups)])
     return simulated_noise(long_run(scales, scores.combination))
@@ -131,10 +131,10 @@ def averages(study: Study, be: Backend) -> Averages:
 
 def predicted(study: Study, law: ParameterLaw, be: Backend) -> Estimate:
     """Long-run variances (function,) from the Poisson equation, exactly where that is possible."""
-    if (known := poisson.finite_state(study, law)) is None:
-        return poisson.coupled_variance(study, be, functions, PAIRS)
+    if (known := poisson_equation.finite_state(study, law)) is None:
+        return poisson_equation.coupled_variance(study, be, functions, PAIRS)
     operator, atoms = known
-    value = operator.variance(poisson.at_atoms(functions, atoms))
+    value = operator.variance(poisson_equation.at_atoms(functions, atoms))
     return Estimate(value, np.zeros_like(value), np.zeros_like(value))
 
 

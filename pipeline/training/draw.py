@@ -20,8 +20,7 @@ from rnnlimits.kernels.interface import Array, Backend
 from rnnlimits.ranks import sharded
 from rnnlimits.ranks.sharded import Ensemble, Stage
 from rnnlimits.study import Study
-from rnnlimits.theory import moments
-from rnnlimits.theory import stationary as exact
+from rnnlimits.theory import moments, stationary
 from rnnlimits.theory.couplings import Couplings, couplings
 from rnnlimits.theory.laws import Nodes, ParameterLaw
 from rnnlimits.theory.moments import Accumulator, Moments
@@ -44,7 +43,7 @@ class Drawn:
 
     sets: tuple[Nodes, ...]
     moments: list[Moments]
-    atoms: exact.Atoms | None
+    atoms: stationary.Atoms | None
     sample: Stretch
     couplings: Couplings
 
@@ -94,7 +93,7 @@ def draw_block(study: Study, be: Backend, index: int, tick: Tick = lambda _: Non
     law, chain, near = ParameterLaw.of(study), chains.of(study), on_processor(be)
     sets = law.node_sets(study.limit.nodes, study.features)
     walk = stationary_walk(study, law, chain, be, index, tick)
-    atoms = exact.atoms(study, near) if plan.has_exact_law(study) else None
+    atoms = stationary.atoms(study, near) if plan.has_exact_law(study) else None
     if atoms is not None:
         found = exact_moments(near, law, atoms, sets)
         _, sample = record(be, walk, study, (), tick, law)
@@ -149,7 +148,7 @@ def accumulate(accumulator: Accumulator, law: ParameterLaw, nodes: Nodes, part: 
     moments.add_in_batches(accumulator, lambda rows: law.features(nodes, x[rows], m[rows]), y, nodes.features)
 
 
-def exact_moments(be: Backend, law: ParameterLaw, atoms: exact.Atoms, sets: tuple[Nodes, ...]) -> list[Moments]:
+def exact_moments(be: Backend, law: ParameterLaw, atoms: stationary.Atoms, sets: tuple[Nodes, ...]) -> list[Moments]:
     """Moments for each node set without drawing."""
     found = []
     for nodes in sets:
@@ -173,7 +172,7 @@ def _put(shard: h5py.File, study: Study, drawn: Drawn) -> None:
     put_atoms(shard, drawn.atoms)
     put_sample(shard, drawn.sample)
     put_couplings(shard, drawn.couplings)
-    put_mixing(shard, exact.mixing_rate(study))
+    put_mixing(shard, stationary.mixing_rate(study))
 
 
 def put_nodes(file: h5py.File, sets: tuple[Nodes, ...]) -> None:
@@ -196,7 +195,7 @@ def put_moments(file: h5py.File, found: list[Moments]) -> None:
     store.put(file, "count", found[0].weight, (), "1", "number of draws, 1 for an exact law")
 
 
-def put_atoms(file: h5py.File, atoms: exact.Atoms | None) -> None:
+def put_atoms(file: h5py.File, atoms: stationary.Atoms | None) -> None:
     """The stationary law itself, where it is exact: sums over atoms with weights, some of them negative."""
     if atoms is None:
         return

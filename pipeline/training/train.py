@@ -17,8 +17,7 @@ from rnnlimits.files.store import provenance, put
 from rnnlimits.kernels import on_processor
 from rnnlimits.kernels.interface import Array, Backend, Trainer
 from rnnlimits.kernels.interface import State as TrainerState
-from rnnlimits.ranks import checkpoints as resume
-from rnnlimits.ranks import sharded
+from rnnlimits.ranks import checkpoints, sharded
 from rnnlimits.ranks.binning import BinnedMean
 from rnnlimits.ranks.parallel import Tick
 from rnnlimits.ranks.sharded import Ensemble, Stage
@@ -101,13 +100,13 @@ def _ensemble(study: Study, layout: Layout, cell: Cell) -> Ensemble[Block]:
 
 
 def train_block(
-    study: Study, be: Backend, block: Block, probes: AtProbes, tick: Tick, keeper: resume.Keeper | None = None
+    study: Study, be: Backend, block: Block, probes: AtProbes, tick: Tick, keeper: checkpoints.Keeper | None = None
 ) -> Trained:
     """Train the block's replicas to the horizon, looked at on the probes; tick(unit-steps) reports progress.
 
     keeper: who saves the state at the ends of segments and may have one to go on from (default: nobody).
     """
-    keeper = keeper or resume.Forgetful(tick)
+    keeper = keeper or checkpoints.Forgetful(tick)
     run, a_step = _Run(study, be, block, probes, keeper.load()), block.cell.width * block.count
     keeper.resumed(a_step * run.done)
     for checkpoint in run.times[run.looks.count :]:
@@ -122,7 +121,7 @@ class _Run:
     """A block's training under way: with its `state`, another process goes on with it."""
 
     def __init__(
-        self, study: Study, be: Backend, block: Block, probes: AtProbes, found: resume.State | None = None
+        self, study: Study, be: Backend, block: Block, probes: AtProbes, found: checkpoints.State | None = None
     ) -> None:
         self._started = time.perf_counter()
         self.times = [round(t * block.cell.steps_per_time) for t in study.training.checkpoints]
@@ -154,11 +153,13 @@ class _Run:
         self._trainer.settle()
         self.looks.take(self._trainer)
 
-    def state(self) -> resume.State:
+    def state(self) -> checkpoints.State:
         """Everything now: see STATE."""
         trainer, (chain, step) = self._trainer.state(), self._path.position()
         arrays = {"units": trainer.units, "words": trainer.words, "chain_state": chain, "loss_sum": self.loss.sums}
-        return resume.State(self.done, {"chain_step": step, "seconds": self.seconds}, {**arrays, **self.looks.arrays()})
+        return checkpoints.State(
+            self.done, {"chain_step": step, "seconds": self.seconds}, {**arrays, **self.looks.arrays()}
+        )
 
 
 class _Looks:
@@ -237,7 +238,7 @@ def _initial(study: Study, be: Backend, block: Block) -> Trainer:
 class _Paths:
     """The data of a block: the two networks of an antithetic pair see one path."""
 
-    def __init__(self, study: Study, be: Backend, block: Block, found: resume.State | None) -> None:
+    def __init__(self, study: Study, be: Backend, block: Block, found: checkpoints.State | None) -> None:
         index = _replicas(block)
         pair = index // 2 if study.training.antithetic else index
         unique, row = np.unique(pair, return_inverse=True)
@@ -266,16 +267,16 @@ def _segments(steps: int, width: int) -> Iterator[int]:
 # --- saved states ------------------------------------------------------------------------------------------
 
 # Variables of the shard that are known at the checkpoints passed so far.
-_SEEN: resume.Variables = {
+_SEEN: checkpoints.Variables = {
     **{name: (("replica", "time", "probe"), f"network {name} on the probes") for name in ("output", "memory")},
     **{name: (("replica", "time", *dims), what) for name, (dims, what) in (observe.MEMORY | observe.KERNEL).items()},
     **{name: (("replica", "time"), what) for name, what in DRIFTS.items()},
 }
-STATE: resume.Variables = {
+STATE: checkpoints.Variables = {
     "units": (("replica", "field", "unit"), "weights, drifts and past hidden values of every unit"),
     "words": (("replica", "word"), "memory, past inputs and pending update of every replica"),
     "loss_sum": (("replica", "loss_time"), "sum of (Yhat_k - Y_k)^2 over the steps of the bin that were taken"),
-    "chain_state": resume.CHAIN_STATE,
+    "chain_state": checkpoints.CHAIN_STATE,
     "kernel_start": (("replica", "probe", "probe_"), "empirical tangent kernel at time 0"),
     **_SEEN,
 }

@@ -19,8 +19,7 @@ from rnnlimits.chains import paths as chains
 from rnnlimits.files.store import provenance, put
 from rnnlimits.kernels import on_processor
 from rnnlimits.kernels.interface import Array, Backend, FeatureMap
-from rnnlimits.ranks import checkpoints as resume
-from rnnlimits.ranks import sharded
+from rnnlimits.ranks import checkpoints, sharded
 from rnnlimits.ranks.binning import BinnedMean
 from rnnlimits.ranks.parallel import Tick
 from rnnlimits.ranks.sharded import Ensemble, Stage
@@ -109,13 +108,13 @@ def follow_block(
     block: TwinBlock,
     probe_features: Array,
     tick: Tick,
-    keeper: resume.Keeper | None = None,
+    keeper: checkpoints.Keeper | None = None,
 ) -> Followed:
     """Follow the block's paths to the horizon; tick(steps) reports progress.
 
     keeper: who saves the state at the ends of segments and may have one to go on from (default: nobody).
     """
-    keeper = keeper or resume.Forgetful(tick)
+    keeper = keeper or checkpoints.Forgetful(tick)
     run = _Run(study, be, block, keeper.load())
     keeper.resumed(run.done * block.count)
     for checkpoint in run.times[len(run.output) :]:
@@ -130,7 +129,7 @@ def follow_block(
 class _Run:
     """A block's twins under way: with their `state`, another process goes on with them."""
 
-    def __init__(self, study: Study, be: Backend, block: TwinBlock, found: resume.State | None = None) -> None:
+    def __init__(self, study: Study, be: Backend, block: TwinBlock, found: checkpoints.State | None = None) -> None:
         self._be, self._law = be, ParameterLaw.of(study)
         self._features, self._there = feature_map(study, self._law), self._law.on(be)
         k = block.twin.steps_per_time
@@ -160,23 +159,23 @@ class _Run:
         # Not a matrix product: its bits would depend on how many paths a block has.
         self.output.append((self._be.numpy(self._theta)[:, None, :] * probe_features).sum(axis=-1))
 
-    def state(self) -> resume.State:
+    def state(self) -> checkpoints.State:
         """Everything now: see STATE."""
         theta, memory = (np.array(self._be.numpy(a)) for a in (self._theta, self._memory))
         chain, step = chains.position(self._be, self._path)
         arrays = {"theta": theta, "memory": memory, "chain_state": chain, "loss_sum": self.loss.sums}
         seen = {"output": np.stack(self.output, axis=1)} if self.output else {}
         numbers = {"chain_step": step, "seconds": time.perf_counter() - self._started}
-        return resume.State(self.done, numbers, {**arrays, **seen})
+        return checkpoints.State(self.done, numbers, {**arrays, **seen})
 
 
 # --- saved states ------------------------------------------------------------------------------------------
 
-STATE: resume.Variables = {
+STATE: checkpoints.Variables = {
     "theta": (("path", "feature"), "coefficients of the features"),
     "memory": (("path",), "infinite-width memory along the path"),
     "loss_sum": (("path", "loss_time"), "sum of (phi.theta_k - Y_k)^2 over the steps of the bin that were taken"),
-    "chain_state": resume.CHAIN_STATE,
+    "chain_state": checkpoints.CHAIN_STATE,
     "output": (("path", "time", "probe"), "output on the probes"),
 }
 

@@ -24,9 +24,8 @@ from scipy import stats
 from sklearn.svm import SVC
 
 from rnnlimits.base.errors import StudyError
-from rnnlimits.classify import datasets, jobs, methods, protocol, scores
+from rnnlimits.classify import datasets, jobs, methods, protocol, scores, table
 from rnnlimits.classify import score as classify
-from rnnlimits.classify import table as report
 from rnnlimits.classify.datasets import DataSet
 from rnnlimits.cli import main
 from rnnlimits.files.store import dims_of, open_complete
@@ -364,7 +363,7 @@ def test_a_comparison_end_to_end(tmp_path: Path) -> None:
     alone = jobs.plan(["First"], archive, tmp_path / "out", True)
     for job in alone:
         classify.run(job)
-    assert "one data set" in report.write(alone, tmp_path / "out")
+    assert "one data set" in table.write(alone, tmp_path / "out")
     root = tmp_path / "out" / "classification"
     first = {path: path.stat().st_mtime_ns for path in root.glob("First/*.h5")}
     assert len(first) == len(methods.METHODS)
@@ -379,7 +378,7 @@ def test_a_comparison_end_to_end(tmp_path: Path) -> None:
     )
     for row in rows:
         assert float(row["low"]) < float(row["accuracy"]) < float(row["high"]) or row["correct"] in ("0", "12")
-    for path in report.paths(tmp_path / "out").values():
+    for path in table.paths(tmp_path / "out").values():
         assert path.stat().st_size > 100
     assert faults(root) == []
 

@@ -19,8 +19,7 @@ from mpi4py import MPI
 from processors import host
 from runs import TINY_RNTK
 
-from rnnlimits.elman import chunks, plan, world
-from rnnlimits.elman import train as networks
+from rnnlimits.elman import chunks, plan, train, world
 from rnnlimits.elman.layout import RntkLayout
 from rnnlimits.elman.plan import Block, Cell
 from rnnlimits.elman.train import World, block_values
@@ -77,7 +76,7 @@ def test_a_block_is_the_hosts(be: CudaBackend, kind: str, precision: str) -> Non
     for cell in cells(this, kind):
         block = Block(cell, 3, 9)
         found, expected = computed(this, be, block), computed(this, host, block)
-        assert found.keys() == expected.keys() == networks.VARIABLES[kind].keys()
+        assert found.keys() == expected.keys() == train.VARIABLES[kind].keys()
         for name, values in expected.items():
             assert type(found[name]) is np.ndarray
             assert found[name].dtype == np.float64
@@ -107,7 +106,7 @@ def test_a_gpus_stacks_are_functions_of_the_index(monkeypatch: pytest.MonkeyPatc
         return {"ntk": replicas.astype(np.float64)}
 
     monkeypatch.setattr(chunks, "DEVICE_BYTES", SMALL)
-    monkeypatch.setattr(networks, "_kernels", compute)
+    monkeypatch.setattr(train, "_kernels", compute)
     this = study()
     cell, shared = cells(this, "kernel")[0], World.of(this, emulated())
     size = chunks.device_size(this, cell)
@@ -174,7 +173,7 @@ def test_a_run_that_goes_on_writes_the_same(
     layout = RntkLayout.of(this, tmp_path)
 
     def run() -> dict[Path, dict[str, Array]]:
-        networks.run(this, layout, cell.pack, MPI.COMM_SELF, be)
+        train.run(this, layout, cell.pack, MPI.COMM_SELF, be)
         return {path: shown(path) for path in sorted(layout.shards.rglob("*.h5"))}
 
     first = run()
@@ -184,7 +183,7 @@ def test_a_run_that_goes_on_writes_the_same(
     again = run()
     assert again.keys() == first.keys()
     for path, values in first.items():
-        assert all(np.array_equal(values[name], again[path][name]) for name in networks.VARIABLES[kind])
+        assert all(np.array_equal(values[name], again[path][name]) for name in train.VARIABLES[kind])
     expected, whole = computed(this, host, Block(cell, 0, 12)), shown(layout.networks(cell))
     for name, values in expected.items():
         np.testing.assert_allclose(whole[name], values, rtol=0, atol=1e-12 * np.abs(values).max(), err_msg=name)
@@ -207,7 +206,7 @@ def test_memory_of_a_chunk_is_counted(width: int, lengths: list[int]) -> None:
     be = emulated()
     shared, replicas = World.of(this, be), np.arange(3, dtype=np.uint32)
     for cell in plan.cells(this):
-        compute = networks._kernels if cell.kind == "kernel" else networks._descent
+        compute = train._kernels if cell.kind == "kernel" else train._descent
         tracemalloc.start()
         compute(this, be, shared, cell, replicas, lambda _: None)
         peak = tracemalloc.get_traced_memory()[1]

@@ -15,8 +15,7 @@ from runs import ROOT, TINY_RNTK, write_rntk
 from rnnlimits import experiments
 from rnnlimits.base.errors import StudyError
 from rnnlimits.cli import main
-from rnnlimits.elman import chunks, plan, world
-from rnnlimits.elman import train as networks
+from rnnlimits.elman import chunks, plan, train, world
 from rnnlimits.elman.train import World, block_values
 from rnnlimits.kernels import processor
 from rnnlimits.quantities.base import registered
@@ -154,10 +153,10 @@ def test_linear_descent_nears_the_flow() -> None:
     rng = np.random.default_rng(0)
     root = rng.standard_normal((5, 5))
     kernel, f, target = root @ root.T, rng.standard_normal((3, 5)), rng.standard_normal(2)
-    flow = networks.linear_flow(kernel, f, target, 0.7)
-    gaps = [np.abs(networks.linear_descent(kernel, f, target, 0.7 / k, k) - flow).max() for k in (1000, 2000)]
+    flow = train.linear_flow(kernel, f, target, 0.7)
+    gaps = [np.abs(train.linear_descent(kernel, f, target, 0.7 / k, k) - flow).max() for k in (1000, 2000)]
     assert gaps[0] / gaps[1] == pytest.approx(2.0, rel=0.02)
-    late = networks.linear_flow(kernel, f, target, 1e6)  # kernel regression on the first two
+    late = train.linear_flow(kernel, f, target, 1e6)  # kernel regression on the first two
     regressed = f + (target - f[:, :2]) @ np.linalg.solve(kernel[:2, :2], kernel[:2])
     np.testing.assert_allclose(late, regressed, atol=1e-9)
 

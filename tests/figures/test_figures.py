@@ -19,7 +19,7 @@ from matplotlib.lines import Line2D
 from rnnlimits import kernels
 from rnnlimits.base.errors import StudyError
 from rnnlimits.figures import rates as figures
-from rnnlimits.rates import stage as rates
+from rnnlimits.rates import stage
 from rnnlimits.statistics.ratefile import Rate, RatePoint
 from rnnlimits.study import Study
 from rnnlimits.training.layout import Layout
@@ -48,7 +48,7 @@ NAMES = [
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> tuple[Study, Layout, list[str]]:
     study = made_up.make_study(ladders=K_LADDER)
     layout = made_up.write_results(study, tmp_path_factory.mktemp("figures"))
-    rates.run(study, layout, kernels.backend("numpy"))
+    stage.run(study, layout, kernels.backend("numpy"))
     return study, layout, figures.run(study, layout)
 
 
@@ -72,7 +72,7 @@ def test_every_figure_is_there_in_both_formats(drawn: Drawn) -> None:
 
 def test_labels_say_what_is_seen(drawn: Drawn) -> None:
     _, layout, _ = drawn
-    found = {rate.at: rate for rate in rates.read(layout.rates_h5) if rate.quantity == "drift"}
+    found = {rate.at: rate for rate in stage.read(layout.rates_h5) if rate.quantity == "drift"}
     text = texts(layout, "drift")
     assert "Largest drift of an output weight" in text
     assert "local exponent" in text
@@ -115,7 +115,7 @@ def test_a_study_without_a_diagonal_has_no_curves(tmp_path: Path) -> None:
     study = made_up.make_study(beta="[0.75]", replicas="32", width="[1024]", ladders=K_LADDER.replace("1024", "512"))
     no_diagonal = study.model_copy(update={"training": study.training.model_copy(update={"steps_per_time": (32,)})})
     layout = made_up.write_results(no_diagonal, tmp_path)
-    rates.run(no_diagonal, layout, kernels.backend("numpy"))
+    stage.run(no_diagonal, layout, kernels.backend("numpy"))
     assert figures.run(no_diagonal, layout) == [
         "sgd_noise",
         "output_surface",

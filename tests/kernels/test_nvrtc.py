@@ -1,7 +1,8 @@
 """The CUDA source goes through the CUDA compiler, for GPUs that need not be there, and fits on them.
 
 What the compiler makes of every program that the launch chooser can take: it must fit on a multiprocessor as often as
-the launch promises, and a step must work in registers. specialisations.py compiles; docs/specialisations.md is its table.
+the launch promises, and a step must work in registers. specialisations.py compiles; docs/specialisations.md is
+its table.
 """
 
 from __future__ import annotations

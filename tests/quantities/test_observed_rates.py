@@ -10,7 +10,7 @@ from rnnlimits.kernels.interface import Array
 from rnnlimits.quantities.base import Absent, registered
 from rnnlimits.quantities.depth import depth_gap
 from rnnlimits.quantities.trained import Design, TrainedQuantity, Trainings
-from rnnlimits.rates import stage as rates
+from rnnlimits.rates import stage
 from rnnlimits.rates.ladders import shallow
 from rnnlimits.training import plan
 from rnnlimits.training.plan import Cell
@@ -80,7 +80,7 @@ def test_known_exponents_come_back(tmp_path: object) -> None:
 
     study = make_study(beta="[0.75]")
     layout = write_results(study, tmp_path)  # type: ignore[arg-type]
-    found = {rate.quantity: rate for rate in rates.run(study, layout, kernels.backend("numpy"))}
+    found = {rate.quantity: rate for rate in stage.run(study, layout, kernels.backend("numpy"))}
     for name in ("memory_sup", "hidden_h1", "hidden_h1_sup"):
         assert found[name].exponent == pytest.approx(0.5, abs=0.05)
         assert found[name].verdict == "consistent"

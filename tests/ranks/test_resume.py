@@ -29,8 +29,7 @@ from rnnlimits.base import signals
 from rnnlimits.base.errors import StudyError
 from rnnlimits.files import durable, store
 from rnnlimits.kernels.interface import Backend, State, Training
-from rnnlimits.ranks import checkpoints as resume
-from rnnlimits.ranks import parallel
+from rnnlimits.ranks import checkpoints, parallel
 from rnnlimits.ranks.checkpoints import Pace
 from rnnlimits.ranks.parallel import Stopped
 from rnnlimits.results.inspection import hdf5_files, validate
@@ -145,7 +144,7 @@ def test_cut_everywhere_it_ends_the_same(work: Work, case: str, make: Callable[[
             sum(sum(before.amounts[:gained]) for before in lives[:i]) for i in range(len(lives))
         ]
         assert lives[-1].earlier + sum(lives[-1].amounts) == done.total
-        resume.forget(done.place.path)
+        checkpoints.forget(done.place.path)
 
 
 @every_backend
@@ -219,23 +218,23 @@ def test_when_it_is_time(monkeypatch: pytest.MonkeyPatch) -> None:
     ("text", "interval"), [("", 60.0), ("off", math.inf), ("0", 0.0), ("2.5", 2.5), ("inf", math.inf)]
 )
 def test_the_variable_decides(text: str, interval: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(resume.SECONDS, text)
+    monkeypatch.setenv(checkpoints.SECONDS, text)
     assert Pace.of_environment().interval == interval
 
 
 @pytest.mark.parametrize("text", ["often", "-1", "nan", "1 h"])
 def test_a_bad_variable_is_refused(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(resume.SECONDS, text)
-    with pytest.raises(StudyError, match=f"^{resume.SECONDS}: '{text}' is no number of seconds; allowed: "):
+    monkeypatch.setenv(checkpoints.SECONDS, text)
+    with pytest.raises(StudyError, match=f"^{checkpoints.SECONDS}: '{text}' is no number of seconds; allowed: "):
         Pace.of_environment()
 
 
 @pytest.mark.needs_mpi
 def test_a_bad_variable_is_one_line(tmp_path: Path) -> None:
-    settings = {**ENVIRONMENT, resume.SECONDS: "often"}
+    settings = {**ENVIRONMENT, checkpoints.SECONDS: "often"}
     done = run("train", write_study(tmp_path), "--results", tmp_path, check=False, ranks=2, env=settings)
     assert done.returncode == 2
-    assert done.stderr.startswith(f"rnnlimits: {resume.SECONDS}: 'often' is no number of seconds")
+    assert done.stderr.startswith(f"rnnlimits: {checkpoints.SECONDS}: 'often' is no number of seconds")
     assert len(done.stderr.splitlines()) == 1
 
 
@@ -369,7 +368,7 @@ def test_out_of_memory_while_saving_likewise(
     def refuse(*_: object, **__: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(resume, "put", refuse)
+    monkeypatch.setattr(checkpoints, "put", refuse)
     work = OfTraining(study_of("coupled-tanh", tmp_path), reference, tmp_path)
     work.live(Ticks(), Pace(0.0))
     assert capfd.readouterr().err == "warning: not enough memory; the work goes on, its state is saved later\n"
@@ -387,9 +386,9 @@ def test_the_stage_goes_on_and_leaves_nothing_behind(
     work = (OfTraining if stage == "train" else OfTwin)(study, reference, tmp_path)
     with pytest.raises(Stopped):
         work.live(Ticks(6, Stopped), Pace(math.inf))
-    monkeypatch.setenv(resume.SECONDS, "0")
+    monkeypatch.setenv(checkpoints.SECONDS, "0")
     if not swept:
-        monkeypatch.setattr(resume, "forget_all", lambda folder: None)
+        monkeypatch.setattr(checkpoints, "forget_all", lambda folder: None)
 
     def go() -> str:
         if stage == "train":
@@ -480,7 +479,7 @@ UNIT_STEPS = 1024 * 1024 * 1600 * 8  # two seconds of two cores
 
 def start(study: Path, results: Path, every: str) -> subprocess.Popen[str]:
     command = [MPIEXEC, "-n", "2", *PROGRAM, "train", str(study), "--results", str(results), "--backend", "host"]
-    settings = {**ENVIRONMENT, resume.SECONDS: every}
+    settings = {**ENVIRONMENT, checkpoints.SECONDS: every}
     return subprocess.Popen(command, env=settings, stderr=subprocess.PIPE, text=True, start_new_session=True)
 
 

@@ -22,7 +22,7 @@ from rnnlimits.quantities.base import K, N, registered
 from rnnlimits.quantities.contraction import measured_rate
 from rnnlimits.quantities.outputs import OUTPUT_RMS
 from rnnlimits.quantities.trained import Design, TrainedQuantity, Trainings
-from rnnlimits.rates import stage as rates
+from rnnlimits.rates import stage
 from rnnlimits.rates.contraction import contraction_rate, resolved_steps
 from rnnlimits.rates.ladders import ladders
 from rnnlimits.statistics import powerlaw
@@ -41,7 +41,7 @@ K_LADDER = "[{beta: [0.75], width: [1024], steps_per_time: [16, 32, 64, 128, 256
 
 
 def run(study: Study, layout: Layout) -> list[Rate]:
-    return rates.run(study, layout, kernels.backend("numpy"))
+    return stage.run(study, layout, kernels.backend("numpy"))
 
 
 def of(found: list[Rate], quantity: str, estimator: str = "plain", at: str = "beta=0.75") -> Rate:
@@ -478,8 +478,8 @@ def test_numbers_that_do_not_exist_are_empty_cells() -> None:
 
 def test_h5_gives_the_rates_back(measured: Measured) -> None:
     _, layout, found = measured
-    back = rates.read(layout.rates_h5)
-    assert rates.table(back) == rates.table(found)
+    back = stage.read(layout.rates_h5)
+    assert stage.table(back) == stage.table(found)
     assert repr(back) == repr(found)  # repr, because NaN differs from itself
     assert repr([r.cloud for r in back]) == repr([r.cloud for r in found])
 
@@ -506,7 +506,7 @@ def test_running_twice_gives_the_same_numbers(measured: Measured) -> None:
 
 def test_table_fits_a_terminal(measured: Measured) -> None:
     found = measured[2]
-    lines = rates.table(found).splitlines()
+    lines = stage.table(found).splitlines()
     assert max(map(len, lines)) <= 100
     assert lines[0].split() == ["exponent", "±", "half", "95%", "interval", "expected", "verdict"]
     drift = lines[lines.index("drift in N (plain)") + 1]

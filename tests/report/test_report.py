@@ -25,7 +25,7 @@ from rnnlimits import experiments, kernels
 from rnnlimits.base.errors import StudyError
 from rnnlimits.files import store
 from rnnlimits.plan.parts import ensembles
-from rnnlimits.rates import stage as rates
+from rnnlimits.rates import stage
 from rnnlimits.report import citation, cost, page
 from rnnlimits.report import run as write_report
 from rnnlimits.statistics import ratefile
@@ -71,7 +71,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Study, Layout]:
     """A made-up study with rates; shards and pictures are stand-ins."""
     study = made_up.make_study(beta="[0.6, 0.75]", replicas="64")
     layout = made_up.write_results(study, tmp_path_factory.mktemp("report"))
-    rates.run(study, layout, kernels.backend("numpy"))
+    stage.run(study, layout, kernels.backend("numpy"))
     for ensemble in ensembles(experiments.at(study, layout.root).parts()):
         for shard in (block.path for block in ensemble.blocks if ensemble.is_virtual):
             shard.parent.mkdir(parents=True, exist_ok=True)

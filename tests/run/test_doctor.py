@@ -15,9 +15,8 @@ from processors import host, reference
 from runs import ENVIRONMENT, HANG, MPIEXEC, ROOT
 
 from rnnlimits.kernels.host import HostTrainer
-from rnnlimits.ranks import selftest as trials
-from rnnlimits.run import disk as storage
-from rnnlimits.run import doctor
+from rnnlimits.ranks import selftest
+from rnnlimits.run import disk, doctor
 
 FAKE = [sys.executable, str(ROOT / "tests" / "support" / "fake_cuda.py"), "doctor"]
 
@@ -133,7 +132,7 @@ def test_a_read_only_and_a_full_file_system(tmp_path: Path) -> None:
     with mounted(tmp_path / "still", "ro") as folder:
         assert "Read-only" in lines(ask(tmp_path, "--backend", "numpy", "--results", folder), "results folder")[0]
     with mounted(tmp_path / "small of blank", "size=100k", "noexec") as folder:
-        assert storage.mount_of(folder) == storage.Mount("tmpfs", False)
+        assert disk.mount_of(folder) == disk.Mount("tmpfs", False)
         done = ask(tmp_path, "--backend", "numpy", "--results", folder / "x", RNNLIMITS_CACHE=str(folder))
         assert lines(done, "free space")[0].startswith("warning: free space 0.0 GB")
         assert "mounted noexec" in lines(done, "kernel cache")[0]
@@ -168,17 +167,17 @@ def test_the_mount_table(tmp_path: Path) -> None:
         f"4 1 0:4 / {tmp_path}/a\\040b rw - lustre x rw\n"
     )
     (tmp_path / "a b").mkdir()
-    assert storage.mount_of(tmp_path, table) == storage.Mount("nfs4", False)
-    assert storage.mount_of(tmp_path / "a b", table) == storage.Mount("lustre", True)
-    assert storage.mount_of(Path("/"), table) == storage.Mount("ext4", True)
-    assert storage.mount_of(tmp_path, tmp_path / "none").kind == "unknown"
+    assert disk.mount_of(tmp_path, table) == disk.Mount("nfs4", False)
+    assert disk.mount_of(tmp_path / "a b", table) == disk.Mount("lustre", True)
+    assert disk.mount_of(Path("/"), table) == disk.Mount("ext4", True)
+    assert disk.mount_of(tmp_path, tmp_path / "none").kind == "unknown"
 
 
 # --- known answers -----------------------------------------------------------------------------------------
 
 
 def test_a_wrong_back_end_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert trials.philox_agrees(reference)
+    assert selftest.philox_agrees(reference)
     with monkeypatch.context() as patch:
         patch.setattr(reference, "philox", lambda counter, key: counter)
         assert [finding.mark for finding in doctor.known_answers(reference)] == ["FAILED:"]
@@ -190,7 +189,7 @@ def test_a_slightly_wrong_training_is_found(monkeypatch: pytest.MonkeyPatch, fac
     fill = HostTrainer.fill
     monkeypatch.setattr(HostTrainer, "fill", lambda self, r, w, b, c: fill(self, r, w, b, c * factor))
     for precision in ("float64", "float32"):
-        assert not trials.try_training(host, precision, seconds=0.0).good
+        assert not selftest.try_training(host, precision, seconds=0.0).good
 
 
 # --- MPI ---------------------------------------------------------------------------------------------------

@@ -31,9 +31,7 @@ from rnnlimits.statistics.longrun import BatchMeans, Scales, long_run, long_run_
 from rnnlimits.statistics.ratefile import Rate
 from rnnlimits.statistics.rows import Ratio, ratio_row
 from rnnlimits.study import Study
-from rnnlimits.theory import mixing
-from rnnlimits.theory import poisson_equation as poisson
-from rnnlimits.theory import sgd_noise as noise
+from rnnlimits.theory import mixing, poisson_equation, sgd_noise
 from rnnlimits.theory import stationary as exact
 from rnnlimits.theory.flow import Flow, probes_of
 from rnnlimits.theory.laws import ParameterLaw
@@ -87,15 +85,15 @@ def bootstrap(be: Backend) -> Bootstrap:
 @pytest.mark.parametrize("transition", [TRANSITION, PERIODIC, np.eye(1)], ids=["ergodic", "periodic", "single"])
 def test_the_finite_solution_satisfies_the_equation(transition: Array) -> None:
     f = np.random.default_rng(0).normal(size=(len(transition), 5))
-    u, law = poisson.finite(transition, f), stationary_states(transition)
+    u, law = poisson_equation.finite(transition, f), stationary_states(transition)
     np.testing.assert_allclose(u - transition @ u, f - law @ f, rtol=0, atol=1e-12)
     np.testing.assert_allclose(law @ u, 0, atol=1e-12)
-    np.testing.assert_allclose(poisson.finite(transition, f[:, 0]), u[:, 0], rtol=0, atol=1e-13)
+    np.testing.assert_allclose(poisson_equation.finite(transition, f[:, 0]), u[:, 0], rtol=0, atol=1e-13)
 
 
 def test_the_finite_covariance_is_the_sum_of_all_autocovariances() -> None:
     f = np.random.default_rng(1).normal(size=(3, 2))
-    operator = poisson.finite_operator(TRANSITION)
+    operator = poisson_equation.finite_operator(TRANSITION)
     law, fluctuation = operator.law, operator.centred(f)
     total, power = np.zeros((2, 2)), np.eye(3)
     for lag in range(400):  # 0.7^400 is nothing
@@ -110,19 +108,19 @@ def test_the_finite_covariance_is_the_sum_of_all_autocovariances() -> None:
 
 def test_a_periodic_chain_averages_without_any_noise() -> None:
     """Sums over one period of a deterministic circle are constant: the long-run variance is zero."""
-    assert abs(poisson.finite_operator(PERIODIC).variance(np.array([[1.0], [5.0], [-2.0]]))[0]) < 1e-13
+    assert abs(poisson_equation.finite_operator(PERIODIC).variance(np.array([[1.0], [5.0], [-2.0]]))[0]) < 1e-13
 
 
 def known(study: Study) -> tuple[Operator, exact.Atoms]:
-    found = poisson.finite_state(study, ParameterLaw.of(study))
+    found = poisson_equation.finite_state(study, ParameterLaw.of(study))
     assert found is not None
     return found
 
 
 def test_with_the_memory_the_state_alone_gives_what_the_finite_chain_gives() -> None:
     operator, atoms = known(study_of(FINITE))
-    joint = operator.variance(poisson.at_atoms(functions, atoms))
-    alone = poisson.finite_operator(TRANSITION).variance(np.column_stack([SHOWN, SHOWN**2]))
+    joint = operator.variance(poisson_equation.at_atoms(functions, atoms))
+    alone = poisson_equation.finite_operator(TRANSITION).variance(np.column_stack([SHOWN, SHOWN**2]))
     np.testing.assert_allclose(joint[[0, 2]], alone, rtol=1e-10)
 
 
@@ -162,8 +160,8 @@ def test_coupled_paths_give_the_solution_within_their_own_error(be: Backend) -> 
     order = len(atoms.m) // 3
     rows = np.array([2, order + 3, 2 * order + 1])
     start = States(np.array([0, 1, 2], dtype=np.int32), atoms.m[rows])
-    found = poisson.simulated(study, be, functions, start, replicas=2000, steps=64)
-    wanted = operator.solve(poisson.at_atoms(functions, atoms))[rows]
+    found = poisson_equation.simulated(study, be, functions, start, replicas=2000, steps=64)
+    wanted = operator.solve(poisson_equation.at_atoms(functions, atoms))[rows]
     assert found.value.shape == (3, 4)
     assert found.rest.max() < 0.01
     assert np.all(np.abs(found.value - wanted) < SIGMAS * found.stderr + found.rest)
@@ -176,15 +174,15 @@ def test_too_few_coupled_steps_say_so(be: Backend) -> None:
     study = study_of(FINITE)
     _, atoms = known(study)
     start = States(np.array([2], dtype=np.int32), atoms.m[-1:])
-    few, many = (poisson.simulated(study, be, functions, start, 500, steps) for steps in (4, 64))
+    few, many = (poisson_equation.simulated(study, be, functions, start, 500, steps) for steps in (4, 64))
     assert np.all(few.rest > 5 * many.rest)
 
 
 def test_coupled_variance_is_the_exact_one(be: Backend) -> None:
     study = study_of(FINITE)
     operator, atoms = known(study)
-    wanted = operator.variance(poisson.at_atoms(functions, atoms))
-    found = poisson.coupled_variance(study, be, functions, pairs=4000, steps=64)
+    wanted = operator.variance(poisson_equation.at_atoms(functions, atoms))
+    found = poisson_equation.coupled_variance(study, be, functions, pairs=4000, steps=64)
     assert np.all(np.abs(found.value - wanted) < SIGMAS * found.stderr + found.rest)
     assert np.all(found.stderr < 0.06 * wanted)
 
@@ -193,7 +191,7 @@ def test_coupled_variance_of_a_linear_chain_is_the_closed_form(be: Backend) -> N
     """Long-run covariance of H' = A H + noise: (1 - A)^-1 Q (1 - A)^-T."""
     a, q = np.array([[0.6, 0.2], [0.1, 0.5]]), np.array([[0.5, 0.1], [0.1, 0.4]])
     root = np.linalg.inv(np.eye(2) - a)
-    found = poisson.coupled_variance(study_of(LINEAR), be, functions, pairs=4000, steps=128)
+    found = poisson_equation.coupled_variance(study_of(LINEAR), be, functions, pairs=4000, steps=128)
     assert abs(found.value[0] - (root @ q @ root.T)[0, 0]) < SIGMAS * found.stderr[0]
     assert found.rest.max() < 1e-6
 
@@ -216,7 +214,7 @@ training: {{beta: [0.75], width: [16]}}
 """
     study = studies.loads(text, str(tmp_path / "recorded.yaml"))
     with pytest.raises(StudyError, match="recorded"):
-        poisson.Coupled(study, be)
+        poisson_equation.Coupled(study, be)
     layout = Layout.of(study, tmp_path)
     layout.root.mkdir()
     fluctuations.run(study, layout, be)
@@ -323,9 +321,9 @@ def test_the_constant_is_the_integral_of_eq_37(be: Backend) -> None:
     study = study_of(FINITE)
     law, (operator, atoms) = ParameterLaw.of(study), known(study)
     flow, phi, at_probes = flow_of(study, operator, atoms, be)
-    scores = noise.Scores.of(flow, at_probes, 2.0)
+    scores = sgd_noise.Scores.of(flow, at_probes, 2.0)
     observable = scores.observable(law, law.nodes(study.limit.nodes, study.features))
-    found = noise.exact_noise(operator, poisson.at_atoms(observable, atoms), scores.combination)
+    found = sgd_noise.exact_noise(operator, poisson_equation.at_atoms(observable, atoms), scores.combination)
     a = (flow.vector * flow.eigenvalue) @ flow.vector.T
     times, wanted = (np.arange(40) + 0.5) * 2.0 / 40, np.zeros(len(at_probes))
     for s in times:
@@ -341,7 +339,7 @@ def test_the_simulated_constant_is_the_exact_one(be: Backend, tmp_path: Path, mo
     layout = Layout.of(study, tmp_path)
     draw.run(study, layout, MPI.COMM_SELF, be)
     wanted = fluctuations.noise(study, layout, be)
-    monkeypatch.setattr(poisson, "LARGEST", 1)
+    monkeypatch.setattr(poisson_equation, "LARGEST", 1)
     found = fluctuations.noise(study, layout, be)
     assert np.all(wanted.stderr == 0)
     assert np.all(found.stderr < 0.03 * wanted.constant)
@@ -450,7 +448,7 @@ def test_times_are_enough_for_fast_flows() -> None:
     """The rule integrates exp(-2 r (1 - s)) exp(..) to 1e-7 however many relaxation times r the horizon holds."""
     for relaxations in (0.1, 1.0, 5.0, 20.0, 50.0):
         flow = Flow(np.array([relaxations]), np.eye(1), np.zeros(1), 1.0, 1.0)
-        scores = noise.Scores.of(flow, np.ones((1, 1)), 1.0)
+        scores = sgd_noise.Scores.of(flow, np.ones((1, 1)), 1.0)
         found = scores.weight @ scores.direction[:, 0, 0] ** 2
         assert found == pytest.approx((1 - np.exp(-2 * relaxations)) / (2 * relaxations), rel=1e-7)
 
@@ -476,7 +474,7 @@ def test_scores_are_those_of_the_definition(be: Backend) -> None:
     study = study_of(FINITE)
     law, (operator, atoms) = ParameterLaw.of(study), known(study)
     flow, _, at_probes = flow_of(study, operator, atoms, be)
-    scores, nodes = noise.Scores.of(flow, at_probes, 2.0, times=3), law.nodes(16, study.features)
+    scores, nodes = sgd_noise.Scores.of(flow, at_probes, 2.0, times=3), law.nodes(16, study.features)
     rng = np.random.default_rng(2)
     part = Stretch(rng.normal(size=(2, 3, 1)), np.zeros((2, 3, 1)), rng.normal(size=(2, 3)), rng.normal(size=(2, 3)))
     found = scores.observable(law, nodes)(part).reshape(2, 3, 3, 4)

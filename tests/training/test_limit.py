@@ -26,8 +26,7 @@ from rnnlimits.chains.finite_state import FiniteState
 from rnnlimits.files import store
 from rnnlimits.ranks import parallel
 from rnnlimits.study import Study
-from rnnlimits.theory import flow, walks
-from rnnlimits.theory import stationary as exact
+from rnnlimits.theory import flow, stationary, walks
 from rnnlimits.theory.flow import Flow
 from rnnlimits.theory.laws import Nodes, ParameterLaw
 from rnnlimits.theory.moments import Accumulator, Moments, jackknife_error, leave_one_out, pooled
@@ -194,7 +193,7 @@ def test_kernel_of_uniform_weights_is_that_of_many_features() -> None:
 
 def exact_draws(study: Study, law: ParameterLaw, count: int, kind: str = "grid") -> flow.Draws:
     sets = law.node_sets(count, kind)
-    found = draw.exact_moments(kernels.backend("numpy"), law, exact.atoms(study, kernels.backend("numpy")), sets)
+    found = draw.exact_moments(kernels.backend("numpy"), law, stationary.atoms(study, kernels.backend("numpy")), sets)
     draws = flow.Draws(sets[0], found[:1], True)
     return draws if kind == "quasi-random" else dataclasses.replace(draws, check_nodes=sets[1], check=found[1])
 
@@ -207,8 +206,8 @@ def solve(study: Study, draws: flow.Draws) -> flow.Limit:
 def kernel_equation(study: Study, law: ParameterLaw, times: tuple[float, ...]) -> Array:
     """dg/dt = -Int (g - y) Kern dmu as a matrix exponential over the atoms of mu: the exact kernel, no features."""
     transition, x, z = states(study)
-    joint = exact.collocated_memory(law, transition, x, 8)
-    atoms = exact.finite_state_atoms(joint, 0.0, x, z, exact.target_values(study, x, z))
+    joint = stationary.collocated_memory(law, transition, x, 8)
+    atoms = stationary.finite_state_atoms(joint, 0.0, x, z, stationary.target_values(study, x, z))
     probes = flow.probes_of(study, law, kernels.backend("numpy"))
     both_x, both_m = np.concatenate([atoms.x, probes.last]), np.concatenate([atoms.m, probes.memory])
     rate = flow.kernel(law, both_x, both_m, atoms.x, atoms.m) * atoms.weight
@@ -254,7 +253,7 @@ def test_node_error_covers_the_truth(kind: str, count: int) -> None:
 def test_leaving_nodes_out_is_using_the_others() -> None:
     study = finite_study()
     law, kept = ParameterLaw.of(study), np.array([0, 1, 2, 5, 7])
-    nodes, atoms = law.nodes(8, "quasi-random"), exact.atoms(study, kernels.backend("numpy"))
+    nodes, atoms = law.nodes(8, "quasi-random"), stationary.atoms(study, kernels.backend("numpy"))
     some = Nodes(nodes.w[kept], np.full(5, 0.2), nodes.b[kept], nodes.b_squared[kept])
     be = kernels.backend("numpy")
     (every,), (expected,) = (draw.exact_moments(be, law, atoms, (chosen,)) for chosen in (nodes, some))
@@ -353,7 +352,7 @@ def test_stage_writes_the_limit_of_an_exact_law(tmp_path: Path) -> None:
 
 def exact_y2(study: Study) -> float:
     transition, x, z = states(study)
-    return float(stationary_states(transition) @ exact.target_values(study, x, z) ** 2)
+    return float(stationary_states(transition) @ stationary.target_values(study, x, z) ** 2)
 
 
 def test_stage_refuses_draws_of_another_study(tmp_path: Path) -> None:
