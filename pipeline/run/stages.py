@@ -86,20 +86,20 @@ def chosen(experiment: Experiment, order: Order) -> list[Part]:
         return [by_name[_known(experiment, "part", name, by_name)] for name in order.parts]
     if order.stage not in experiment.parallel:
         raise experiments.has_no(experiment.study, f"stage {order.stage}")
-    mine = [part for part in parts if part.command == order.stage]
-    asked = order.pack if order.steps is None else order.steps
-    if asked is None:
-        return mine
-    by_option = {part.option[1]: part for part in mine if part.option}
+    of_stage = [part for part in parts if part.command == order.stage]
+    option = order.pack if order.steps is None else order.steps
+    if option is None:
+        return of_stage
+    by_option = {part.option[1]: part for part in of_stage if part.option}
     what = "pack" if order.steps is None else f"{order.stage} with K ="
-    return [by_option[_known(experiment, what, asked, by_option)]]
+    return [by_option[_known(experiment, what, option, by_option)]]
 
 
-def _known(experiment: Experiment, what: str, asked: Any, allowed: Mapping[Any, Part]) -> Any:
-    if asked in allowed:
-        return asked
+def _known(experiment: Experiment, what: str, key: Any, allowed: Mapping[Any, Part]) -> Any:
+    if key in allowed:
+        return key
     names = ", ".join(map(str, allowed)) or "none"
-    raise StudyError(f"{experiment.study.source}: there is no {what} {asked}; allowed: {names}")
+    raise StudyError(f"{experiment.study.source}: there is no {what} {key}; allowed: {names}")
 
 
 def _begin_log(comm: MPI.Intracomm, order: Order) -> None:

@@ -31,7 +31,7 @@ rule analysis:
     input:
         [part.outputs for part in PARTS],
     output:
-        [declared(output) for step in STEPS for output in step.outputs],
+        list(DECLARED.values()),
     log:
         LAYOUT.logs / "analysis.log",
     conda:

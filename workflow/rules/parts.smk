@@ -23,9 +23,9 @@ for PART in PARTS:
             mpi="mpiexec",
             tasks=lambda wildcards, threads: threads,
         params:
+            **running.part_params(PART),
             study=lambda wildcards: STUDY_FILE,
             results=lambda wildcards: RESULTS,
-            **running.part_params(PART),
         shell:
             "{resources.mpi} -n {resources.tasks} python -m rnnlimits "
             + COMMANDS[Path(str(log)).stem]

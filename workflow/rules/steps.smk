@@ -10,7 +10,7 @@ for STEP in STEPS:
         input:
             STEP.inputs,
         output:
-            [declared(output) for output in STEP.outputs],
+            [DECLARED[path] for path in STEP.paths],
         log:
             log,
         conda:
