@@ -1,4 +1,4 @@
-"""The reference of quantities, from their registry: name, estimator, variable, meaning, expected value, sources."""
+"""The reference of quantities, from their registry: estimator, variable, title, kind of expectation, files."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ from rnnlimits.quantities.base import Quantity, registered
 
 HEAD = """# Quantities
 
-Every row of `rates.csv` is one of these quantities by one of its estimators, along its variable. What
-is expected, and why, is in the [model](../../model.md) and, for Elman networks, in
-[recurrent NTK](../../rntk.md); how to add one is in
+Every row of `rates.csv` is one of these quantities by one of its estimators, along its variable. What is expected, and
+why, is in the [model](../../model.md) and, for Elman networks, in [recurrent NTK](../../rntk.md); how to add one is in
 [your own quantity](../../howto/own-quantity.md).
 
 | quantity | estimator | in | what it is | ordinate | units | expected | estimated from |
