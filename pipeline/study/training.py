@@ -51,7 +51,7 @@ class Product(NamedTuple):
     replicas: tuple[int, ...]
 
     def steps(self) -> set[int]:
-        """Every K of the product, with the word width replaced by the widths."""
+        """Every K of the product, with the word `width` replaced by the widths."""
         return {width if k == "width" else k for k in self.steps_per_time for width in self.width}
 
 
@@ -93,7 +93,7 @@ class Training(Section):
     @field_validator("checkpoints")
     @classmethod
     def _default_checkpoints(cls, given: tuple[float, ...], info: ValidationInfo) -> tuple[float, ...]:
-        horizon = info.data.get("horizon")  # absent if it was refused itself
+        horizon = info.data.get("horizon")  # absent if the horizon itself was refused
         if given or horizon is None:
             return given
         return (0.0, horizon / 4, horizon / 2, horizon)
@@ -112,7 +112,7 @@ class Training(Section):
         return self.replicas_per_block // 2 if self.antithetic else self.replicas_per_block
 
     def products(self) -> tuple[Product, ...]:
-        """The main product and the ladders, everything filled in."""
+        """The main product and the ladders, with all values filled in."""
         return (self._product("", Ladder()), *self._ladder_products())
 
     def _ladder_products(self) -> tuple[Product, ...]:
@@ -151,7 +151,7 @@ class Training(Section):
             self.check_steps(product.key + "steps_per_time", steps)
 
     def check_steps(self, key: str, steps: int) -> None:
-        """Raises the refusal of a K that the schedule does not allow."""
+        """Raises a refusal if the schedule does not allow this K."""
         found = Found(f"has K = {steps}")
         for time in self.checkpoints:
             if abs(time * steps - round(time * steps)) > WHOLE_STEPS_TOLERANCE * max(1.0, time * steps):

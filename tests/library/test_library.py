@@ -538,7 +538,7 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
     "no histories": (lambda: limit_of_tiny().memory(np.ones((0, 5))), "histories: has shape (0, 5)"),
     "ragged histories": (lambda: limit_of_tiny().memory([[1.0], [1.0, 2.0]]), "histories: has rows of unlike lengths"),
     "text histories": (lambda: limit_of_tiny().kernel([["a", "b"]]), "histories: has rows of unlike lengths or values"),
-    "complex histories": (lambda: limit_of_tiny().kernel(np.ones((2, 5)) * 1j), "values that are no real numbers"),
+    "complex histories": (lambda: limit_of_tiny().kernel(np.ones((2, 5)) * 1j), "values that are not real numbers"),
     "NaN in histories": (lambda: limit_of_tiny().solve(1, NAN), "histories[0, 0] is nan; allowed: finite numbers"),
     "infinite others": (lambda: limit_of_tiny().kernel(None, NAN * np.inf), "others[0, 0] is nan"),
     "negative time": (lambda: limit_of_tiny().output([0.0, -1.0]), "time is -1.0; allowed: 0 or above"),
