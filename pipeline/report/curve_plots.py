@@ -11,7 +11,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from rnnlimits.base.errors import StudyError
-from rnnlimits.figures.curves import MOST_PANELS, Curves, diagonal, losses, outputs, read_limit, spaced, telling_probes
+from rnnlimits.figures.curves import MOST_PANELS, Curves, diagonal, losses, outputs, read_limit, spaced, spread_probes
 from rnnlimits.figures.labels import BAR, BLACK, COLOURS, GREY
 from rnnlimits.report.numbers import short, span, whole
 from rnnlimits.report.plots import SYMBOLS, Panel, Plot, Table, axis, legend, logarithmic, panel, room
@@ -41,7 +41,7 @@ def curve_plots(study: Study, layout: Layout, link: ToLink) -> list[Plot]:
 
 
 def _outputs(study: Study, layout: Layout, ladders: Sequence[list[Cell]], limit: Curves, link: ToLink) -> Plot:
-    probes = telling_probes(limit)
+    probes = spread_probes(limit)
     panels, rows = [], []
     for cell in dict.fromkeys([ladder[0] for ladder in ladders] + [ladder[-1] for ladder in ladders]):
         drawn, more = _output_panel(study, layout, cell, limit, probes, link)

@@ -92,11 +92,11 @@ def rate_plot(rates: Sequence[Rate], files: Files) -> Plot:
 def title(rates: Sequence[Rate]) -> str:
     """The quantity, and the exponents by the estimator that tells most."""
     name = about(rates[0]).title
-    found = labels.told(rates)
+    found = labels.exponent_range(rates)
     if rates[0].law == "ratio":
         return f"{name}: {short(rates[0].exponent)}"
     law = variable_of(rates[0]).law_text
-    return f"{name}: {law} with p = {found}" if found else f"{name}: no rate can be told yet"
+    return f"{name}: {law} with p = {found}" if found else f"{name}: no rate can be determined yet"
 
 
 def _looks(rates: Sequence[Rate]) -> dict[str, Look]:
