@@ -65,7 +65,7 @@ def train(
     be = arguments.backend(backend)
     threads = count(be, cores)
     with arguments.computing():
-        at = AtProbes.of(checked, on_processor(be)) if probes is None else _at(checked, on_processor(be), probes)
+        at = AtProbes.of(checked, on_processor(be)) if probes is None else _at_probes(checked, on_processor(be), probes)
         cut = pieces(start, cell.replicas, checked.training.replicas_per_block, threads)
         parts = over_blocks(
             threads, cut, lambda piece, tick: stage.train_block(checked, be, Block(cell, *piece), at, tick)
@@ -143,7 +143,7 @@ def _steps(study: Study, steps: object, width: int | None) -> int:
     return k
 
 
-def _at(study: Study, be: Backend, history: Array) -> AtProbes:
+def _at_probes(study: Study, be: Backend, history: Array) -> AtProbes:
     """The limit along these histories, as `AtProbes.of` computes it along the study's."""
     law = ParameterLaw.of(study)
     memory = law.memory_path(be, history, np.zeros(len(history)))[:, :-1]

@@ -42,7 +42,7 @@ def rates(
         nodes = [Node(cell.width, cell.steps_per_time, point) for cell, point in zip(members, points, strict=True)]
         design = Design(symmetric=trainings[0].symmetric, antithetic=trainings[0].antithetic)
         expected = rms_order(members[0].beta, design), square_root_order(members[0].beta, design)
-        yield from judged(rows, nodes, expected, of_half(design).remark)
+        yield from judged_rows(rows, nodes, expected, of_half(design).remark)
 
 
 def grids(cells: Sequence[Cell]) -> Iterator[tuple[str, list[Cell]]]:
@@ -65,7 +65,7 @@ def _point(cell: Cell, trainings: Trainings, bootstrap: Bootstrap) -> Point:
     return powerlaw.held_against(point, OUTPUT_RMS.slack(trainings), OUTPUT_RMS.leverage(trainings), bootstrap)
 
 
-def judged(
+def judged_rows(
     rows: tuple[Rate, Rate], nodes: Sequence[Node], expected: tuple[float, float], remark: str = ""
 ) -> Iterator[Rate]:
     """Fit the surface and fill in its two rows, or give the reason why it cannot be fitted."""

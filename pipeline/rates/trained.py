@@ -26,8 +26,8 @@ def training_rates(read: Reader, bootstrap: Bootstrap) -> Iterator[Rate]:
     """The rate of every registered quantity of trained networks along every ladder of cells that allows one."""
     for quantity in registered(TrainedQuantity):
         for ladder in ladders(quantity.variable, read.cells):
-            beside = all(shallow(cell, read.cells) for cell in ladder.cells)
-            yield from training_rate(quantity, ladder, replace(read.design, shallow=beside), read, bootstrap)
+            has_shallow = all(shallow(cell, read.cells) for cell in ladder.cells)
+            yield from training_rate(quantity, ladder, replace(read.design, shallow=has_shallow), read, bootstrap)
 
 
 def twin_rates(read: Reader, bootstrap: Bootstrap) -> Iterator[Rate]:

@@ -62,8 +62,8 @@ class WidthLadder(Section):
     def _one_each(self) -> Self:
         check_distinct("width", self.width)
         if not isinstance(self.replicas, int) and len(self.replicas) != len(self.width):
-            found = Found(f"has {len(self.replicas)} entries")
-            raise refusal("replicas", found, f"allowed: a number, or {len(self.width)} (one for each width)")
+            problem = Found(f"has {len(self.replicas)} entries")
+            raise refusal("replicas", problem, f"allowed: a number, or {len(self.width)} (one for each width)")
         return self
 
     def rungs(self) -> tuple[tuple[int, int], ...]:

@@ -105,8 +105,8 @@ class Study(AnyStudy):
     def _check_target(self) -> None:
         if self.chain.own_target:
             if self.target is not None:
-                found = Found("is given together with a recorded series")
-                raise refusal("target", found, f"leave it out: {self.chain.own_target}")
+                problem = Found("is given together with a recorded series")
+                raise refusal("target", problem, f"leave it out: {self.chain.own_target}")
         elif self.target is None:
             raise refusal("target", Found("is missing"), f"a {self.chain.kind} chain needs one")
         else:

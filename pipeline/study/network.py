@@ -95,8 +95,8 @@ class LawB(Section):
         if self.direction is None:
             return
         if len(self.direction) != dimension:
-            found = Found(f"has {len(self.direction)} entries")
-            raise refusal("network.b.direction", found, f"allowed: {dimension} (the components of X)")
+            problem = Found(f"has {len(self.direction)} entries")
+            raise refusal("network.b.direction", problem, f"allowed: {dimension} (the components of X)")
         if not any(self.direction):
             raise refusal("network.b.direction", self.direction, "allowed: a vector other than 0")
 

@@ -152,14 +152,14 @@ class Training(Section):
 
     def check_steps(self, key: str, steps: int) -> None:
         """Raises a refusal if the schedule does not allow this K."""
-        found = Found(f"has K = {steps}")
+        problem = Found(f"has K = {steps}")
         for time in self.checkpoints:
             if abs(time * steps - round(time * steps)) > WHOLE_STEPS_TOLERANCE * max(1.0, time * steps):
                 # A rounded time would be a bias of order 1/K, the size of what is measured.
-                raise refusal(key, found, f"allowed: a whole number of steps at checkpoint {show(time)}")
+                raise refusal(key, problem, f"allowed: a whole number of steps at checkpoint {show(time)}")
         total = round(self.horizon * steps)
         if total >= MOST_STEPS:
-            raise refusal(key, found, f"which makes {total} steps; allowed: at most {MOST_STEPS - 1}")
+            raise refusal(key, problem, f"which makes {total} steps; allowed: at most {MOST_STEPS - 1}")
         if total < self.loss_bins:
             allowed = f"that is fewer than the {self.loss_bins} bins of the loss: lower training.loss_bins"
             raise refusal(key, Found(f"has K = {steps}, which makes {total} steps in all"), allowed)
@@ -169,8 +169,8 @@ def _one_each(key: str, replicas: int | tuple[int, ...], width: tuple[int, ...])
     if isinstance(replicas, int):
         return (replicas,) * len(width)
     if len(replicas) != len(width):
-        found = Found(f"has {len(replicas)} entries")
-        raise refusal(key + "replicas", found, f"allowed: a number, or {len(width)} (one for each width)")
+        problem = Found(f"has {len(replicas)} entries")
+        raise refusal(key + "replicas", problem, f"allowed: a number, or {len(width)} (one for each width)")
     return replicas
 
 
