@@ -1,4 +1,4 @@
-"""The hot loops: one source for host and device, and the NumPy definition that both are tested against."""
+"""The hot loops: one C++ source for host and device, and the NumPy definition that both are tested against."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from rnnlimits.kernels.interface import Backend, KernelError
 class Entry:
     """A back end that --backend may name (docs/howto/own-backend.md).
 
-    Its module has `backend(index)`, which opens it or raises KernelError, and `available()`, which says why that is not
-    possible or None. A device's module has besides `visible()`, how many this process may use, `name_of(index)` and
-    `identity(index)` of one of them, `report()` and `failure(error)`: see cuda_backend.py.
+    Its module has `backend(index)`, which opens it or raises KernelError, and `available()`, which returns None, or the
+    reason why it is not available. The module of a device also has `visible()`, the number of devices that this process
+    may use, `name_of(index)` and `identity(index)` of each, `report()` and `failure(error)`: see cuda_backend.py.
     """
 
     name: str
@@ -24,7 +24,7 @@ class Entry:
     on_device: bool = False
 
     def module(self) -> Any:
-        """Imported only now: a machine without a GPU needs no CuPy."""
+        """The module, imported only on this call: a machine without a GPU does not need CuPy."""
         return importlib.import_module(f"{__name__}.{self.module_name}")
 
 
@@ -41,17 +41,17 @@ BACKEND_NAMES = ("auto", *BACKENDS)
 
 
 def _silent(_: str) -> None:
-    """No warning wanted: ranks other than the first."""
+    """Ignore a warning: for ranks other than the first."""
 
 
 def require_known(name: str) -> None:
-    """Raises KernelError for a name that is none of BACKEND_NAMES."""
+    """Raises KernelError for a name that is not one of BACKEND_NAMES."""
     if name not in BACKEND_NAMES:
         raise KernelError(f"--backend: {name!r} is not known; allowed: {', '.join(BACKEND_NAMES)}")
 
 
 def may_use_gpu(name: str) -> bool:
-    """Whether `name` means a GPU where there is one, without looking for one."""
+    """Whether `name` means a GPU if one is present, without looking for one."""
     require_known(name)
     return name == "auto" or BACKENDS[name].on_device
 
@@ -71,15 +71,15 @@ def uses_gpu(name: str) -> bool:
 
 
 def preferred(name: str) -> str:
-    """The back end that `name` means on this machine, as far as nothing needs to be compiled to know it."""
+    """The back end that `name` means on this machine, as far as that is known without compiling anything."""
     processors = (entry for entry in BACKENDS.values() if not entry.on_device)
     return (_device(name) or BACKENDS.get(name) or next(processors)).name
 
 
 def gpu_count(name: str) -> int:
-    """GPUs that this process may use if it takes back end `name`, 0 where that uses none.
+    """Number of GPUs that this process may use with back end `name`, 0 if that back end does not use GPUs.
 
-    Raises KernelError: unknown name, or a device's where there is none.
+    Raises KernelError for an unknown name, and for a device's back end on a machine without one.
     """
     entry = _device(name)
     if entry is None:
@@ -90,14 +90,14 @@ def gpu_count(name: str) -> int:
 
 
 def gpu(name: str, index: int) -> tuple[str, str]:
-    """Model of a GPU that back end `name` means, and what tells it from every other one: node and PCI bus."""
+    """The model of a GPU of back end `name`, and what identifies it among all GPUs: node and PCI bus."""
     entry = _device(name)
     assert entry is not None, f"{name} uses no GPU here"
     return entry.module().name_of(index), entry.module().identity(index)
 
 
 def gpu_failure(error: BaseException) -> str | None:
-    """One line for an error that a device's library raised, None for errors of other origin."""
+    """One line for an error that a device's library raised, None for errors from elsewhere."""
     lines = (entry.module().failure(error) for entry in BACKENDS.values() if entry.on_device)
     return next(filter(None, lines), None)
 
@@ -106,15 +106,15 @@ def backend(name: str = "auto", warn: Callable[[str], None] = _silent, gpu: int 
     """The back end called `name`; "auto" is the GPU, else the host build, else NumPy (warned about once).
 
     gpu: index of the GPU to work on, among those that this process sees (default: the first).
-    Raises KernelError: unknown name, "host" asked for where it cannot be built, "cuda" where there is no GPU, or a GPU
-    that is there and does not work.
+    Raises KernelError for an unknown name, "host" if it cannot be built, "cuda" without a GPU, and a GPU that does not
+    work.
     """
     entry = _device(name)
     return _opened(entry, gpu or 0) if entry else processor(name, warn)
 
 
 def processor(name: str = "auto", warn: Callable[[str], None] = _silent) -> Backend:
-    """As `backend`, for stages that have nothing to do for a GPU: "cuda" and "auto" are the host build, else NumPy."""
+    """Like `backend`, for stages that do not use a GPU: "cuda" and "auto" are the host build, else NumPy."""
     if not may_use_gpu(name):
         return _opened(BACKENDS[name])
     reasons = []
@@ -130,10 +130,10 @@ def processor(name: str = "auto", warn: Callable[[str], None] = _silent) -> Back
 
 
 def _opened(entry: Entry, index: int = 0) -> Backend:
-    found: Backend = entry.module().backend(index)
-    return found
+    opened: Backend = entry.module().backend(index)
+    return opened
 
 
 def on_processor(be: Backend) -> Backend:
-    """A back end with NumPy's arrays, for work that is too small for a device: `be` itself unless it is one."""
+    """A back end with NumPy arrays, for work that is too small for a device: `be` itself if it is not on a device."""
     return processor() if be.on_device else be

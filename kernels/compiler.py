@@ -18,10 +18,10 @@ from pathlib import Path
 from rnnlimits.kernels.interface import KernelError
 
 SOURCE = Path(__file__).parent / "src"
-# No -ffast-math: rounding by a magic constant must survive. Contraction to fused multiply-adds is wanted.
+# No -ffast-math: rounding by a magic constant must survive. Contraction to fused multiply-adds is intended.
 FLAGS = ["-std=c++17", "-O3", "-march=native", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math"]
 FLAGS += ["-Wall", "-Wextra", "-Wno-unused", "-Wno-psabi", "-shared", "-fPIC"]
-# Flags of /proc/cpuinfo by which a processor is of a level of x86-64 (x86-64 psABI, "Micro-Architecture Levels").
+# Flags of /proc/cpuinfo that define the levels of x86-64 (x86-64 psABI, "Micro-Architecture Levels").
 LEVELS = {
     "x86-64-v2": {"cx16", "lahf_lm", "popcnt", "sse4_1", "sse4_2", "ssse3"},
     "x86-64-v3": {"abm", "avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "movbe"},
@@ -30,12 +30,12 @@ LEVELS = {
 
 
 def find_compiler() -> str:
-    """The C++ compiler: $CXX, else g++, clang++ or c++. Raises KernelError when there is none."""
-    wanted = os.environ.get("CXX")
-    for candidate in [wanted] if wanted else ["g++", "clang++", "c++"]:
-        if found := shutil.which(candidate):
-            return found
-    raise KernelError(f"no C++ compiler ({wanted or 'g++, clang++, c++'} not on PATH)")
+    """The C++ compiler: $CXX, else g++, clang++ or c++. Raises KernelError if none exists."""
+    chosen = os.environ.get("CXX")
+    for candidate in [chosen] if chosen else ["g++", "clang++", "c++"]:
+        if path := shutil.which(candidate):
+            return path
+    raise KernelError(f"no C++ compiler ({chosen or 'g++, clang++, c++'} not on PATH)")
 
 
 def cache_folder() -> Path:
@@ -58,7 +58,7 @@ def _temporary_cache() -> Path:
 
 @cache
 def _processor() -> str:
-    """What -march=native depends on, so that a home folder shared by unlike nodes holds one library for each."""
+    """What -march=native depends on, so that a home folder shared by different nodes holds one library for each."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -68,7 +68,7 @@ def _processor() -> str:
 
 @cache
 def processor_name() -> str:
-    """The model of the processor, by which libraries choose among code of unlike rounding."""
+    """The model of the processor; libraries choose by it among variants of code that round differently."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -93,7 +93,7 @@ def levels_here() -> list[str]:
 
 
 def instruction_set() -> str:
-    """What is compiled for: $RNNLIMITS_MARCH, else `native`. Raises KernelError: unknown, or not this processor's."""
+    """The target of compilation: $RNNLIMITS_MARCH, else `native`. Raises KernelError if unknown or not usable here."""
     value = os.environ.get("RNNLIMITS_MARCH") or "native"
     allowed = ["native", *levels_here()]
     if value not in allowed:
@@ -126,8 +126,8 @@ def _key(compiler: str, arguments: list[str]) -> str:
 
 
 @contextlib.contextmanager
-def alone(path: Path) -> Iterator[None]:
-    """One rank of a node compiles while the others wait; without file locks all compile, which is slower but right."""
+def exclusively(path: Path) -> Iterator[None]:
+    """One rank of a node compiles while the others wait; without file locks all compile: slower, but still correct."""
     with open(path, "w") as lock:
         with contextlib.suppress(OSError):
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -137,10 +137,10 @@ def alone(path: Path) -> Iterator[None]:
 def _compile(compiler: str, source: str, arguments: list[str], target: Path) -> None:
     partial = target.with_name(f"{target.name}.{platform.node()}.{os.getpid()}")
     command = [compiler, *arguments, str(SOURCE / source), "-o", str(partial)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    if result.returncode != 0:
         partial.unlink(missing_ok=True)
-        errors = [line for line in done.stderr.splitlines() if "error" in line] or [done.stderr.strip()[:200]]
+        errors = [line for line in result.stderr.splitlines() if "error" in line] or [result.stderr.strip()[:200]]
         raise KernelError(f"{compiler} cannot compile {source}: {errors[0]}")
     os.replace(partial, target)
 
@@ -152,19 +152,19 @@ def _library(source: str, defines: tuple[tuple[str, str], ...], target_set: str)
     arguments = [*flags, *(f"-D{name}={value}" for name, value in defines)]
     target = cache_folder() / f"{Path(source).stem}-{_key(compiler, [source, *arguments])}.so"
     if not target.exists():
-        with alone(target.with_suffix(".lock")):
+        with exclusively(target.with_suffix(".lock")):
             if not target.exists():
                 _compile(compiler, source, arguments, target)
     try:
         return ctypes.CDLL(str(target))
-    except OSError as error:  # a damaged file, or a file system that may not hold programs
+    except OSError as error:  # a damaged file, or a file system mounted without permission to execute
         raise KernelError(f"cannot load a compiled kernel ({error}); delete it or set RNNLIMITS_CACHE") from error
 
 
 def load(source: str, defines: Mapping[str, object] | None = None) -> ctypes.CDLL:
-    """The compiled `source` of src/ under macros.
+    """The compiled `source` of src/ with these macros.
 
-    Raises KernelError: no compiler, its first error line, no loading, an instruction set that is not allowed.
+    Raises KernelError: no compiler, its first error, a library that cannot be loaded, an unknown instruction set.
     """
     named = tuple((name, str(value)) for name, value in sorted((defines or {}).items()))
     return _library(source, named, instruction_set())

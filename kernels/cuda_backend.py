@@ -1,7 +1,7 @@
 """The C++ source on a GPU: the same interface as reference.py, a whole segment of training in one launch.
 
-Arrays stay on the device: what a function here returns is a CuPy array where the other back ends return NumPy's, and
-what it takes may be either; results of a trainer that are written to files come back as NumPy arrays.
+Arrays stay on the device: functions return CuPy arrays where the other back ends return NumPy arrays, and accept both;
+results of a trainer that are written to files come back as NumPy arrays.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ from rnnlimits.kernels.interface import (
 
 __all__ = ["CudaBackend", "CudaTrainer", "available", "backend", "failure", "identity", "name_of", "report", "visible"]
 
-PATH_THREADS = 32  # of a block where a thread is a replica: few replicas then still reach many multiprocessors
-SEGMENT_STEPS = 1024  # of a path that is there at a time
+PATH_THREADS = 32  # per block, if a thread is a replica: even few replicas then use many multiprocessors
+SEGMENT_STEPS = 1024  # steps of a path that exist at a time
 
 
 class CudaBackend:
-    """See interface.Backend; arrays are the device's."""
+    """See interface.Backend; arrays lie on the device."""
 
     name, on_device, worker = "cuda", True, "GPU"
 
@@ -56,7 +56,7 @@ class CudaBackend:
         self.device = runtime.limits.name
 
     def rounding(self) -> str:
-        """See interface.Backend.rounding. The device's limits decide how a network's sums are cut into parts."""
+        """See interface.Backend.rounding. The device's limits determine how a network's sums are cut into parts."""
         limits = self._runtime.limits
         about = f"compute capability {limits.capability[0]}.{limits.capability[1]}, {limits.multiprocessors} SMs"
         return f"{limits.name}, {about}, {self._runtime.compiler}, source {source_digest()}"
@@ -100,9 +100,9 @@ class CudaBackend:
     def chain_path(
         self, chain: GaussianChain, key: RandomKey, state: Array, first_step: int, steps: int, keep: bool = True
     ) -> tuple[Array, Array]:
-        """See interface.Backend.chain_path; state is the device's."""
-        xp, kept = self._runtime.xp, steps if keep else 0
-        history, y = xp.empty((len(key.replicas), kept, chain.size)), xp.empty((len(key.replicas), kept))
+        """See interface.Backend.chain_path; state lies on the device."""
+        xp, length = self._runtime.xp, steps if keep else 0
+        history, y = xp.empty((len(key.replicas), length, chain.size)), xp.empty((len(key.replicas), length))
         coupling = chain.coupling if chain.coupling is not None else np.zeros((1, 1))
         matrices = [self._doubles(matrix) for matrix in (chain.linear, coupling, chain.noise, chain.target)]
         macros = {"INPUTS": chain.inputs, "HIDDEN": chain.hidden, "NONLINEAR": int(chain.coupling is not None)}
@@ -118,7 +118,7 @@ class CudaBackend:
     def finite_path(
         self, transition: Array, key: RandomKey, state: NDArray[np.int32], first_step: int, steps: int
     ) -> NDArray[np.int32]:
-        """See interface.Backend.finite_path; state is the device's."""
+        """See interface.Backend.finite_path; state lies on the device."""
         history = self._runtime.xp.empty((len(key.replicas), steps), dtype=np.int32)
         cumulative = self._doubles(np.cumsum(transition, axis=1))
         program = self._runtime.program("device_paths.cu", "finite_path", {})
@@ -146,7 +146,7 @@ class CudaBackend:
         return cast(Array, memory)
 
     def twin_path(self, features: FeatureMap, rate: float, x: Array, m: Array, y: Array, theta: Array) -> Array:
-        """See interface.Backend.twin_path; theta is the device's."""
+        """See interface.Backend.twin_path; theta lies on the device."""
         count, dimension = features.w.shape
         threads = min(THREADS, 32 * -(-count // 32))
         macros = {"DIMENSION": dimension, **ACTIVATIONS[features.activation].macros}
@@ -166,7 +166,7 @@ class CudaBackend:
         return CudaTrainer(self._runtime, training, replicas)
 
     def _each(self, name: str, count: int, *arguments: Any) -> None:
-        """Start a program of device_paths.cu whose threads share `count` pieces of work."""
+        """Launch a program of device_paths.cu whose threads share `count` pieces of work."""
         blocks = max(1, min(-(-count // THREADS), MOST_BLOCKS))
         self._runtime.program("device_paths.cu", name, {})((blocks,), (THREADS,), arguments)
 
@@ -194,7 +194,7 @@ class Layout:
 
 @cache
 def layout_of(runtime: Runtime, macros: tuple[tuple[str, object], ...]) -> Layout:
-    """What the compiled source says of itself: program `layout` of src/device_probe.cu."""
+    """The layout reported by the compiled source: program `layout` of src/device_probe.cu."""
     out = runtime.xp.zeros(len(fields(Layout)), dtype=np.int64)
     runtime.program("device_probe.cu", "layout", dict(macros))((1,), (1,), (out,))
     return Layout(*(int(value) for value in runtime.to_host(out)))
@@ -223,7 +223,7 @@ class CudaTrainer:
         advice = f"{fit} would fit: lower training.replicas_per_block" if fit else "not even one fits: use another GPU"
         raise KernelError(
             f"width {self.training.width}: {self._replicas} replicas need {one * self._replicas / 2**30:.3g} GiB of "
-            f"GPU memory, {usable / 2**30:.3g} GiB can be had; {advice}"
+            f"GPU memory, {usable / 2**30:.3g} GiB are available; {advice}"
         )
 
     def fill(self, replica: int, w: Array, b: Array, c: Array) -> None:
@@ -321,5 +321,5 @@ class CudaTrainer:
 
 
 def backend(index: int = 0) -> CudaBackend:
-    """The back end on one GPU. Raises KernelError: no CuPy, no such GPU, one too old."""
+    """The back end on one GPU. Raises KernelError without CuPy, and for a GPU that does not exist or is too old."""
     return CudaBackend(CupyRuntime(index))

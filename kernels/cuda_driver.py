@@ -1,4 +1,4 @@
-"""NVIDIA's driver: whether this process may use a GPU, found out without CuPy."""
+"""NVIDIA's driver: find out without CuPy whether this process may use a GPU."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ INSTALL = "install CuPy with: python -m pip install 'rnnlimits[gpu-cuda12]' (or 
 
 @cache
 def _driver() -> Any:
-    """NVIDIA's driver library, initialised. Raises KernelError where there is none, or no device."""
+    """NVIDIA's driver library, initialised. Raises KernelError without a driver or a device."""
     try:
         library = ctypes.CDLL("libcuda.so.1")
     except OSError as error:
@@ -28,14 +28,14 @@ def _driver() -> Any:
 
 
 def visible() -> int:
-    """Number of GPUs that this process may use. Asks the driver alone. Raises KernelError: no driver, or it fails."""
+    """Number of GPUs that this process may use, from the driver alone. Raises KernelError if it is missing or fails."""
     count = ctypes.c_int()
     _driver().cuDeviceGetCount(ctypes.byref(count))
     return count.value
 
 
 def available() -> str | None:
-    """None where the back end can be used, else the reason why not, in one line. Never imports CuPy without a GPU."""
+    """None if the back end can be used, else the reason why not, in one line. Does not import CuPy without a GPU."""
     if importlib.util.find_spec("cupy") is None:
         return f"CuPy is not installed; {INSTALL}"
     try:

@@ -1,6 +1,6 @@
-"""A device and the array library on it, through CuPy: compiled programs, memory, and what a user is told of a GPU.
+"""A device and the array library on it, through CuPy: compiled programs, memory, and information about GPUs.
 
-CuPy is imported only when a device is opened, so that a machine without one needs nothing of this.
+CuPy is imported only when a device is opened, so that a machine without a GPU does not need it.
 """
 
 from __future__ import annotations
@@ -17,41 +17,41 @@ from rnnlimits.kernels.cuda_driver import INSTALL, available, visible
 from rnnlimits.kernels.interface import KernelError
 from rnnlimits.kernels.launch import Limits
 
-THREADS = 256  # of a block, where every thread has work of its own
+THREADS = 256  # per block, if every thread has its own work
 MOST_BLOCKS = 65_536
-USABLE = 0.9  # of the free device memory: the rest is for work space
+USABLE = 0.9  # fraction of the free device memory: the rest is for work space
 
 Program = Callable[[tuple[int], tuple[int], tuple[Any, ...]], None]
 
 
 class Runtime(Protocol):
-    """A device and the array library on it: CuPy, or in tests what stands in for both."""
+    """A device and the array library on it: CuPy, or a stand-in for both in tests."""
 
     xp: Any  # the module that makes arrays on the device
     limits: Limits
-    compiler: str  # of the device programs, with its version
+    compiler: str  # the compiler of the device programs, with its version
 
     def __hash__(self) -> int:
-        """By identity: what a device says of itself is kept."""
+        """Hash by identity: the values that a device reports are cached."""
 
     def program(self, source: str, name: str, macros: Mapping[str, object], cooperative: bool = False) -> Program:
-        """A device program of src/, compiled under macros; raises KernelError with the compiler's first error."""
+        """A device program of src/, compiled with macros; raises KernelError with the compiler's first error."""
 
     def free_bytes(self) -> int:
-        """Device memory that may still be taken."""
+        """Device memory that is still available, in bytes."""
 
     def to_host(self, array: Any) -> NDArray[Any]:
         """A NumPy copy."""
 
     def keep_pace(self) -> None:
-        """Wait until all but the newest call's work is done, so that progress means something."""
+        """Wait until all work except that of the newest call is done, so that progress is meaningful."""
 
 
 def _cupy() -> Any:
     reason = available()
     if reason:
         raise KernelError(f"back end cuda: {reason}")
-    # Homes are small and slow on clusters; read when CuPy is imported.
+    # Home folders are small and slow on clusters. CuPy reads the variable on import.
     os.environ.setdefault("CUPY_CACHE_DIR", str(compiler.cache_folder() / "cupy"))
     try:
         import cupy
@@ -61,7 +61,7 @@ def _cupy() -> Any:
 
 
 def identity(index: int) -> str:
-    """What tells a GPU from every other one, whatever its number in this process: node and PCI bus."""
+    """What identifies a GPU among all GPUs, whatever its number in this process: node and PCI bus."""
     return f"{platform.node()} {_cupy().cuda.runtime.deviceGetPCIBusId(index)}"
 
 
@@ -71,14 +71,14 @@ def name_of(index: int) -> str:
 
 
 def limits_of(index: int) -> Limits:
-    """What the launch chooser must know of a GPU."""
+    """The properties of a GPU that the choice of a launch depends on."""
     properties = _cupy().cuda.runtime.getDeviceProperties(index)
     capability = (int(properties["major"]), int(properties["minor"]))
     return Limits(properties["name"].decode(), capability, int(properties["multiProcessorCount"]))
 
 
 def report() -> list[tuple[str, str]]:
-    """Label and value for each thing that a user may be asked about: CuPy, CUDA, driver, devices."""
+    """Labels and values that are useful in a bug report: CuPy, CUDA, driver, devices."""
     reason = available()
     if reason:
         return [("GPU", reason)]
@@ -114,9 +114,9 @@ class CupyRuntime:
         self.limits = limits_of(index)
         oldest = min(cupy.cuda.nvrtc.getSupportedArchs())
         if self.limits.architecture < oldest:
-            found = ".".join(map(str, self.limits.capability))
+            capability = ".".join(map(str, self.limits.capability))
             raise KernelError(
-                f"back end cuda: {self.limits.name} (compute capability {found}) is too old for this CUDA, which "
+                f"back end cuda: {self.limits.name} (compute capability {capability}) is too old for this CUDA, which "
                 f"starts at {oldest // 10}.{oldest % 10}; install the extra gpu-cuda12, or use --backend host"
             )
         self.compiler = "NVRTC " + ".".join(map(str, cupy.cuda.nvrtc.getVersion()))
@@ -134,8 +134,8 @@ class CupyRuntime:
         cupy, options = self.xp, nvrtc_options(macros)
         text = (compiler.SOURCE / source).read_text()
         module = cupy.RawModule(code=text, options=options, enable_cooperative_groups=cooperative)
-        # One rank of a node compiles, the others then find it in CuPy's cache.
-        with compiler.alone(compiler.cache_folder() / f"cuda-{self.limits.architecture}.lock"):
+        # One rank of a node compiles; the others then find the program in CuPy's cache.
+        with compiler.exclusively(compiler.cache_folder() / f"cuda-{self.limits.architecture}.lock"):
             try:
                 function = module.get_function(name)
             except cupy.cuda.compiler.CompileException as error:
@@ -164,7 +164,7 @@ class CupyRuntime:
 
 
 def nvrtc_options(macros: Mapping[str, object]) -> tuple[str, ...]:
-    """Options under which NVRTC compiles src/. CuPy's cache does not look into included files; the digest does."""
+    """Options for compiling src/ with NVRTC. CuPy's cache ignores changes of included files; the digest does not."""
     defines = {**macros, "SOURCE_DIGEST": f"0x{compiler.source_digest()}"}
     return ("-std=c++17", f"-I{compiler.SOURCE}", *(f"-D{name}={value}" for name, value in sorted(defines.items())))
 
@@ -179,7 +179,7 @@ def first_error(log: str) -> str:
 
 
 def failure(error: BaseException) -> str | None:
-    """One line for an error that CuPy raised (device lost, launch failed); None for errors of other origin."""
+    """One line for an error that CuPy raised (device lost, launch failed); None for errors from elsewhere."""
     if not type(error).__module__.startswith(("cupy", "cupy_backends")):
         return None
     words = " ".join(str(error).split())

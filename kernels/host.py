@@ -129,7 +129,7 @@ class _Training(ctypes.Structure):  # struct Training of src/team.h
 
 
 class HostTrainer(OneByOne):
-    """See interface.Trainer. Replicas train one after the other, a whole segment each: their units stay in cache."""
+    """See interface.Trainer. Replicas train one after the other, a whole segment each, so their units stay in cache."""
 
     def __init__(self, training: Training, replicas: int) -> None:
         t, self.replicas = training, replicas
@@ -194,23 +194,23 @@ class HostTrainer(OneByOne):
     def state(self) -> State:
         """See interface.Trainer.state."""
         n = self.training.width
-        found = np.empty((self.replicas, self._library.unit_fields(), n), dtype=self._real)
-        for row, units in zip(found, self._units, strict=True):
+        all_units = np.empty((self.replicas, self._library.unit_fields(), n), dtype=self._real)
+        for row, units in zip(all_units, self._units, strict=True):
             self._library.read_units(_pointer(units), n, _pointer(row))
-        return State(found, np.stack([state.view(np.float64) for state in self._states]))
+        return State(all_units, np.stack([state.view(np.float64) for state in self._states]))
 
     def restore(self, state: State) -> None:
         """See interface.Trainer.restore."""
         fields, words = self._library.unit_fields(), self._library.state_bytes() // 8
         shape = (self.replicas, fields, self.training.width)
         like = State(np.broadcast_to(np.zeros((), self._real), shape), np.empty((self.replicas, words)))
-        for row, kept, units, own in zip(*state.required(like), self._units, self._states, strict=True):
+        for row, saved, units, state_bytes in zip(*state.required(like), self._units, self._states, strict=True):
             self._library.write_units(_pointer(units), shape[2], _pointer(np.ascontiguousarray(row)))
-            own.view(np.float64)[:] = kept
+            state_bytes.view(np.float64)[:] = saved
 
 
 class HostBackend:
-    """See interface.Backend; arrays are NumPy's."""
+    """See interface.Backend; arrays are NumPy arrays."""
 
     name, on_device, worker = "host", False, "core"
     device = "host C++"
@@ -224,7 +224,7 @@ class HostBackend:
         return values
 
     def rounding(self) -> str:
-        """See interface.Backend.rounding. The processor's model counts: NumPy and BLAS choose their code by it."""
+        """See interface.Backend.rounding. The processor's model matters: NumPy and BLAS choose their code by it."""
         return f"{_paths().rounding().decode()}, source {source_digest()}, {NumpyBackend().rounding()}"
 
     def philox(self, counter: NDArray[np.uint32], key: tuple[int, int]) -> NDArray[np.uint32]:
@@ -253,8 +253,8 @@ class HostBackend:
         self, chain: GaussianChain, key: RandomKey, state: Array, first_step: int, steps: int, keep: bool = True
     ) -> tuple[Array, Array]:
         """See interface.Backend.chain_path."""
-        rows, kept = _words(key.replicas), steps if keep else 0
-        history, y = np.empty((len(rows), kept, chain.size)), np.empty((len(rows), kept))
+        rows, length = _words(key.replicas), steps if keep else 0
+        history, y = np.empty((len(rows), length, chain.size)), np.empty((len(rows), length))
         coupling = chain.coupling if chain.coupling is not None else np.zeros((1, 1))
         matrices = [_doubles(matrix) for matrix in (chain.linear, coupling, chain.noise, chain.target)]
         pointers = [matrix.ctypes.data for matrix in matrices]
@@ -282,7 +282,7 @@ class HostBackend:
 
     def memory_path(self, rule: MemoryMap, inputs: MemoryInputs, start: Array) -> Array:
         """See interface.Backend.memory_path."""
-        padding = -len(rule.nodes) % _paths().vector_lanes()  # the kernel reads whole vectors; more nodes weigh nothing
+        padding = -len(rule.nodes) % _paths().vector_lanes()  # the kernel reads whole vectors; added nodes weigh 0
         columns = _doubles(np.pad(rule.nodes, ((0, padding), (0, 0))).T)
         weights = [_doubles(np.pad(weight, (0, padding))) for weight in (rule.weight0, rule.weight1)]
         padded = _MemoryMap(columns.shape[1], columns.shape[0], *(a.ctypes.data for a in (columns, *weights)))
@@ -316,7 +316,7 @@ class HostBackend:
 
 
 def available() -> str | None:
-    """None where the kernels can be compiled (which is done), else the reason why not, in one line."""
+    """None if the kernels can be compiled (this compiles them), else the reason why not, in one line."""
     try:
         _paths()
     except KernelError as error:
@@ -325,6 +325,6 @@ def available() -> str | None:
 
 
 def backend(index: int = 0) -> HostBackend:
-    """The back end; there is no device to choose. Raises KernelError where the kernels cannot be compiled."""
+    """The back end; `index` is ignored. Raises KernelError if the kernels cannot be compiled."""
     _paths()
     return HostBackend()

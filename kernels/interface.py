@@ -1,4 +1,4 @@
-"""What a kernel is asked to do: plain values, the same for every back end."""
+"""The interface of the kernels: plain values as arguments, the same for every back end."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Replicas = NDArray[np.uint32]
 
 
 class KernelError(Exception):
-    """A kernel cannot be built or run; one line that says why."""
+    """A kernel cannot be built or run; the message is one line that says why."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class GaussianChain:
 
 @dataclass(frozen=True)
 class Training:
-    """One network's training: everything but its initial weights and its data (docs/model.md, "Training")."""
+    """The training of one network, without its initial weights and its data (docs/model.md, "Training")."""
 
     width: int
     dimension: int
@@ -65,7 +65,7 @@ class Training:
 @dataclass(frozen=True, eq=False)
 class FeatureMap:
     """Features of the limit at (x, m), in the order of theta: value_scale_q sigma(w_q.x + m) for all q, then for each
-    component j of x slope_scale_q sigma'(w_q.x + m) x_j for all q. w (Q, d), scales (Q,); NumPy's arrays.
+    component j of x slope_scale_q sigma'(w_q.x + m) x_j for all q. w (Q, d), scales (Q,); NumPy arrays.
     """
 
     activation: str
@@ -81,7 +81,7 @@ class FeatureMap:
 
 @dataclass(frozen=True, eq=False)
 class RandomKey:
-    """Which random numbers: each replica's are a function of seed, stream and its number in `replicas` (R,)."""
+    """A key of random numbers: those of a replica are a function of seed, stream and its number in `replicas` (R,)."""
 
     seed: int
     stream: int
@@ -103,7 +103,7 @@ class MemoryMap:
 
 @dataclass(frozen=True, eq=False)
 class MemoryInputs:
-    """What a MemoryMap needs of inputs along paths: location and slope (R, L), coordinates (R, L, p)."""
+    """The values of inputs along paths that a MemoryMap needs: location and slope (R, L), coordinates (R, L, p)."""
 
     location: Array
     coordinates: Array
@@ -111,10 +111,10 @@ class MemoryInputs:
 
 
 class State(NamedTuple):
-    """A trainer between two segments, NumPy's arrays: all there is, as draws are counted, not remembered.
+    """The complete state of a trainer between two segments, NumPy arrays; draws are counter-based and have no state.
 
     units (R, fields, N), in the precision that units are kept in: weights, drifts and past hidden values of every unit.
-    words (R, words) float64: the memory, past inputs and the update still pending. host and cuda: the fields of struct
+    words (R, words) float64: the memory, past inputs and the pending update. host and cuda: the fields of the structs
     Unit (src/unit.h) and ReplicaState (src/team.h), in their order, however many units a vector or a team holds.
     """
 
@@ -122,10 +122,10 @@ class State(NamedTuple):
     words: Array
 
     def required(self, like: State) -> State:
-        """This state, if its shapes and types are those of `like`. Raises ValueError if not."""
-        for name, ours, wanted in zip(self._fields, self, like, strict=True):
-            if (ours.shape, ours.dtype) != (wanted.shape, wanted.dtype):
-                raise ValueError(f"{name}: {ours.dtype} {ours.shape}, expected {wanted.dtype} {wanted.shape}")
+        """This state, if its shapes and types are those of `like`. Raises ValueError otherwise."""
+        for name, actual, expected in zip(self._fields, self, like, strict=True):
+            if (actual.shape, actual.dtype) != (expected.shape, expected.dtype):
+                raise ValueError(f"{name}: {actual.dtype} {actual.shape}, expected {expected.dtype} {expected.shape}")
         return self
 
 
@@ -142,38 +142,38 @@ class Trainer(Protocol):
         """Train on x (R, steps, d), y (R, steps); returns (Yhat - Y)^2, (R, steps). Calls continue one another."""
 
     def settle(self) -> None:
-        """Apply the update still pending, so that weights are those of the current time."""
+        """Apply the pending update, so that weights are those of the current time."""
 
     def probe(self, histories: Array) -> tuple[Array, Array]:
-        """The frozen networks along histories (P, L, d), from zero memory; NumPy's arrays.
+        """Run the frozen networks along histories (P, L, d), from zero memory; NumPy arrays.
 
         Returns the output (R, P) at the last step, and the memory (R, P, L) that goes with each input.
         """
 
     def weights(self, first: int, count: int) -> tuple[Array, Array, Array]:
-        """Weights now of settled replicas from `first` on: w (count, N, d), b (count, N), c (count, N).
+        """Current weights of settled replicas from `first` on: w (count, N, d), b (count, N), c (count, N).
 
         Arrays of the back end, in the training's precision.
         """
 
     def drift(self, replica: int) -> tuple[Array, Array, Array]:
-        """Drift since initialisation of one settled replica: w (N, d), b (N,), c (N,), NumPy's arrays."""
+        """Drift since initialisation of one settled replica: w (N, d), b (N,), c (N,), NumPy arrays."""
 
     def drift_norms(self) -> Array:
-        """Sizes of the drifts of all settled replicas (R, 6), NumPy's array: see `norms`."""
+        """Sizes of the drifts of all settled replicas (R, 6), a NumPy array: see `norms`."""
 
     def state(self) -> State:
-        """All that `restore` needs to go on as if never interrupted; copies, settled or not."""
+        """Everything that `restore` needs to continue as if never interrupted; copies, settled or not."""
 
     def restore(self, state: State) -> None:
         """Take over the state of a trainer of the same Training and number of replicas, on an equal back end.
 
-        From there on every number is the same to the last bit. Raises ValueError for arrays of other shapes or types.
+        All later numbers are the same to the last bit. Raises ValueError for arrays of other shapes or types.
         """
 
 
 class OneByOne:
-    """What a trainer can do for all replicas once it can do it for one."""
+    """Methods of a trainer for all replicas, in terms of those for one replica."""
 
     replicas: int
 
@@ -194,25 +194,25 @@ def norms(w: Array, b: Array, c: Array) -> tuple[float, ...]:
 
 
 class Backend(Protocol):
-    """Where kernels run. Counter-based draws: the same numbers on every back end up to the last places.
+    """Where kernels run. Draws are counter-based: the same numbers on every back end, up to the last digits.
 
-    Arrays that are returned are the back end's: NumPy's, or on a device CuPy's. NumPy's functions work on both, but not
-    on both at once.
+    Returned arrays are arrays of the back end: NumPy arrays, or CuPy arrays on a device. NumPy functions accept both,
+    but not a mixture.
     """
 
-    name: str  # as --backend has it
-    device: str  # what it computes on, in words
-    on_device: bool  # whether its arrays are a device's, and it is busy only with many replicas at once
-    worker: str  # what one rank keeps busy: "core" or "GPU"
+    name: str  # as given to --backend
+    device: str  # a description of the device
+    on_device: bool  # whether its arrays lie on a device, which is busy only with many replicas at once
+    worker: str  # what one rank uses: "core" or "GPU"
 
     def rounding(self) -> str:
-        """What decides the last bits of results here, in words: where they are equal, so are the bits."""
+        """A description of everything that decides the last bits of results: equal descriptions mean equal bits."""
 
     def array(self, values: NDArray[Any]) -> NDArray[Any]:
         """The same values as an array of the back end."""
 
     def numpy(self, values: NDArray[Any]) -> NDArray[Any]:
-        """An array of the back end as NumPy's."""
+        """An array of the back end as a NumPy array."""
 
     def philox(self, counter: NDArray[np.uint32], key: tuple[int, int]) -> NDArray[np.uint32]:
         """Philox4x32-10 of counters (count, 4)."""

@@ -1,8 +1,8 @@
-"""Which team of GPU threads owns a network: a pure function of the network and of the device's limits.
+"""The choice of the team of GPU threads for a network: a pure function of the network and of the device's limits.
 
-A team is a warp, a block, a cluster of blocks, or blocks that meet in device memory (src/groups.h); each of its members
-keeps `slots` units in registers, or none, and then streams them through from device memory. Neither the number of
-replicas nor what else runs enters: a replica's sums are added in the same order whatever ensemble it is part of.
+A team is a warp, a block, a cluster of blocks, or blocks that synchronise in device memory (src/groups.h). Each member
+keeps `slots` units in registers; with 0 slots it streams them from device memory. The choice depends neither on the
+number of replicas nor on other work: a replica's sums are added in the same order whatever ensemble it belongs to.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from rnnlimits.kernels.interface import KernelError, Training
 
 WARP = 32
 SLOTS = (1, 2, 3, 4, 6, 8, 12, 16)  # units that a member may keep in registers; each is a compiled program
-UNIT_WORDS = 128  # of the 255 registers of a thread, so many may hold units; a step needs the others
-BLOCK_THREADS = 256  # so that one block with 255 registers a thread always fits on a multiprocessor
-TEAMS_PER_BLOCK = 4  # warps that share a block, each with a replica of its own
-CLUSTERS = (2, 4, 8, 16)  # blocks; 16 is more than CUDA calls portable, but Hopper and Blackwell have it
-STREAMING_BLOCKS = 1  # blocks a multiprocessor, where units are streamed: some programs need all its registers
+UNIT_WORDS = 128  # of the 255 registers of a thread, this many may hold units; a step needs the others
+BLOCK_THREADS = 256  # so that one block with 255 registers per thread always fits on a multiprocessor
+TEAMS_PER_BLOCK = 4  # warps that share a block, each with its own replica
+CLUSTERS = (2, 4, 8, 16)  # blocks; 16 exceeds CUDA's portable size, but Hopper and Blackwell allow it
+STREAMING_BLOCKS = 1  # blocks per multiprocessor if units are streamed: some programs need all its registers
 TEAMS = ("warp", "block", "cluster", "grid")  # in the order of TEAM_... in src/device_train.cu
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a device offers. Multiprocessors that can all hold a block at once, and its compute capability."""
+    """The limits of a device: multiprocessors that can each hold a block at once, and its compute capability."""
 
     name: str
     capability: tuple[int, int]
@@ -32,12 +32,12 @@ class Limits:
 
     @property
     def architecture(self) -> int:
-        """90 for compute capability 9.0."""
+        """The compute capability as one number: 90 for 9.0."""
         return 10 * self.capability[0] + self.capability[1]
 
     @property
     def clusters(self) -> tuple[int, ...]:
-        """Sizes that a cluster may have: none before Hopper; consumer devices stop at 8; half of a device at most."""
+        """Allowed sizes of a cluster: none before Hopper, at most 8 on consumer devices, at most half of a device."""
         if self.capability < (9, 0):
             return ()
         most = 16 if self.capability[0] in (9, 10) else 8
@@ -46,7 +46,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Launch:
-    """Geometry of one training program: `slots` units a member (0: streamed), `threads` a block, `blocks` a team."""
+    """Geometry of a program: `slots` units per member (0: streamed), `threads` per block, `blocks` per team."""
 
     team: str
     slots: int
@@ -55,18 +55,18 @@ class Launch:
 
     @property
     def members(self) -> int:
-        """Threads that share a replica."""
+        """Number of threads that share a replica."""
         return WARP if self.team == "warp" else self.threads * self.blocks
 
     @property
     def macros(self) -> dict[str, int]:
-        """What src/device_train.cu is compiled with; the launch bound is not the exact size of a block."""
+        """The macros for compiling src/device_train.cu; the launch bound is not the exact size of a block."""
         threads = TEAMS_PER_BLOCK * WARP if self.team == "warp" else BLOCK_THREADS
         macros = {"TEAM": TEAMS.index(self.team), "SLOTS": self.slots, "THREADS": threads}
         return {**macros, "CLUSTER": self.blocks} if self.team == "cluster" else macros
 
     def grid(self, replicas: int, limits: Limits) -> int:
-        """Blocks to start. Teams that meet in device memory must all run at once, and take replicas in turns."""
+        """Blocks to launch. Teams that synchronise in device memory must all run at once, and take replicas in turn."""
         if self.team == "warp":
             return -(-replicas // TEAMS_PER_BLOCK)
         if self.team != "grid":
@@ -79,7 +79,7 @@ class Launch:
 def words_per_unit(training: Training) -> int:
     """32-bit registers that one unit takes: the size of struct Unit of src/unit.h, without a compiler.
 
-    The launch chooser needs no more than that; memory is laid out by what the compiled source says of itself.
+    Enough for the choice of a launch; the layout of memory follows what the compiled source reports.
     """
     slopes = training.depth if ACTIVATIONS[training.activation].slope_of_value is None else 0
     values = 2 * training.dimension + 4 + max(1, training.depth + training.update_b) + slopes
@@ -97,8 +97,10 @@ def choose(training: Training, limits: Limits) -> Launch:
     Raises KernelError for a device older than compute capability 7.0.
     """
     if limits.capability < (7, 0):
-        found = ".".join(map(str, limits.capability))
-        raise KernelError(f"{limits.name} has compute capability {found}; 7.0 or newer is needed; use --backend host")
+        capability = ".".join(map(str, limits.capability))
+        raise KernelError(
+            f"{limits.name} has compute capability {capability}; 7.0 or newer is needed; use --backend host"
+        )
     slots, width = most_slots(training), training.width
     if slots == 0 or width > slots * BLOCK_THREADS * max(limits.multiprocessors, *limits.clusters, 1):
         return _streamed(width, limits)
@@ -117,7 +119,7 @@ def _enough(width: int, members: int) -> int:
 
 
 def _streamed(width: int, limits: Limits) -> Launch:
-    """A block where one has little to do for each of its threads, else the whole device."""
+    """A block if that leaves little work for each of its threads, else the whole device."""
     if width <= 16 * BLOCK_THREADS:
         return Launch("block", 0, BLOCK_THREADS)
     return Launch("grid", 0, BLOCK_THREADS, limits.multiprocessors * STREAMING_BLOCKS)

@@ -1,4 +1,4 @@
-"""The definition of every kernel, in plain NumPy double precision: slow, short, what the others are tested against."""
+"""The definition of every kernel, in plain NumPy double precision: slow and short; the others are tested against it."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def smooth_clip(y: Array, level: float) -> Array:
 
 
 class ReferenceTrainer(OneByOne):
-    """Training as docs/model.md writes it, all right-hand sides at step k; replicas side by side in arrays (R, N)."""
+    """Training as in docs/model.md, all right-hand sides at step k; replicas side by side in arrays (R, N)."""
 
     def __init__(self, training: Training, replicas: int) -> None:
         self.training, self.replicas = training, replicas
@@ -128,7 +128,7 @@ class ReferenceTrainer(OneByOne):
         return np.stack([self.step(x[:, k], y[:, k]) for k in range(y.shape[1])], axis=1)
 
     def settle(self) -> None:
-        """Nothing is ever pending here."""
+        """Does nothing: this trainer never has a pending update."""
 
     def probe(self, histories: Array) -> tuple[Array, Array]:
         """See interface.Trainer.probe."""
@@ -151,26 +151,26 @@ class ReferenceTrainer(OneByOne):
         )
         return w, b, c
 
-    def _of_units(self) -> list[Array]:
-        """Views (R, N) of all that a unit has."""
+    def _unit_views(self) -> list[Array]:
+        """Views (R, N) of all values of units."""
         vectors = [now[..., j] for now in (self.w, self.start[0]) for j in range(self.training.dimension)]
         return [*vectors, self.b, self.c, *self.start[1:], *self.past_value, *self.past_slope]
 
-    def _of_replicas(self) -> list[Array]:
-        """Views (R, any) of what the units of a replica share."""
+    def _replica_views(self) -> list[Array]:
+        """Views (R, any) of the values that the units of a replica share."""
         return [self.memory[:, None], *self.past_x]
 
     def state(self) -> State:
         """See interface.Trainer.state."""
-        return State(np.stack(self._of_units(), axis=1), np.concatenate(self._of_replicas(), axis=1))
+        return State(np.stack(self._unit_views(), axis=1), np.concatenate(self._replica_views(), axis=1))
 
     def restore(self, state: State) -> None:
         """See interface.Trainer.restore."""
         units, words = state.required(self.state())
-        for place, values in zip(self._of_units(), units.swapaxes(0, 1), strict=True):
+        for place, values in zip(self._unit_views(), units.swapaxes(0, 1), strict=True):
             place[...] = values
-        ends = np.cumsum([place.shape[1] for place in self._of_replicas()])[:-1]
-        for place, values in zip(self._of_replicas(), np.split(words, ends, axis=1), strict=True):
+        ends = np.cumsum([place.shape[1] for place in self._replica_views()])[:-1]
+        for place, values in zip(self._replica_views(), np.split(words, ends, axis=1), strict=True):
             place[...] = values
 
 
@@ -215,8 +215,8 @@ class NumpyBackend:
         self, chain: GaussianChain, key: RandomKey, state: Array, first_step: int, steps: int, keep: bool = True
     ) -> tuple[Array, Array]:
         """See interface.Backend.chain_path."""
-        kept = steps if keep else 0
-        history, y = np.empty((len(key.replicas), kept, chain.size)), np.empty((len(key.replicas), kept))
+        length = steps if keep else 0
+        history, y = np.empty((len(key.replicas), length, chain.size)), np.empty((len(key.replicas), length))
         curved, _ = observe(chain, state)
         for k in range(steps):
             xi = self.normals(key.seed, key.stream, key.replicas, chain.size, step=first_step + k)
@@ -232,7 +232,7 @@ class NumpyBackend:
     def finite_path(
         self, transition: Array, key: RandomKey, state: NDArray[np.int32], first_step: int, steps: int
     ) -> NDArray[np.int32]:
-        """See interface.Backend.finite_path: inversion of the cumulative row with one uniform a step."""
+        """See interface.Backend.finite_path: inversion of the cumulative row with one uniform per step."""
         history = np.empty((len(key.replicas), steps), dtype=np.int32)
         cumulative = np.cumsum(transition, axis=1)[:, :-1]
         for k in range(steps):
@@ -273,5 +273,5 @@ def available() -> None:
 
 
 def backend(index: int = 0) -> NumpyBackend:
-    """The back end; there is no device to choose."""
+    """The back end; `index` is ignored."""
     return NumpyBackend()

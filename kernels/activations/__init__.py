@@ -1,7 +1,7 @@
-"""The registry of activations: every module of this folder, and every one that an installed package offers.
+"""The registry of activations: those of this folder's modules, and those that installed packages offer.
 
-A module defines ACTIVATION (see base.py); nothing else needs to know of it. A package offers its own by an entry point
-of the group `rnnlimits.activations` that names an Activation. A program may `register` one, before it imports studies.
+A module defines ACTIVATION (see base.py); no other file has to be changed. A package offers its own by an entry point
+of the group `rnnlimits.activations` that names an Activation. A program may `register` one before it imports studies.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ def source_digest() -> str:
     return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:12]
 
 
-def _own_names() -> list[str]:
-    """Modules of this folder, the default of studies first."""
+def _module_names() -> list[str]:
+    """The modules of this folder, the default of studies first."""
     names = [module.name for module in pkgutil.iter_modules(__path__) if module.name != "base"]
     return sorted(names, key=lambda name: (name != DEFAULT, name))
 
 
-for _name in _own_names():
+for _name in _module_names():
     register(importlib.import_module(f"{__name__}.{_name}").ACTIVATION)
 for _point in entry_points(group=GROUP):
     register(_point.load())

@@ -1,4 +1,4 @@
-"""What an activation sigma is: its definition in NumPy's functions, and the C++ that compiled kernels make of it."""
+"""The definition of an activation sigma: in NumPy functions, and in C++ for the compiled kernels."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from rnnlimits.kernels import compiler
 
 Array = NDArray[np.float64]
-Function = Callable[[Array], Array]  # of arrays of any shape: NumPy's in double precision, or those of a device
+Function = Callable[[Array], Array]  # on arrays of any shape: NumPy in double precision, or those of a device
 
 
 @dataclass(frozen=True)
 class Activation:
-    """A bounded smooth sigma. tests/kernels/test_activations.py holds every entry of the registry to what it says here.
+    """A bounded smooth sigma. tests/kernels/test_activations.py checks these properties for every registered one.
 
     The C++ `source` defines, for lanes V of float or of double and with src/functions.h included,
 
@@ -31,7 +31,7 @@ class Activation:
     large arguments must not overflow in single precision, and not-a-number must stay not-a-number.
     """
 
-    name: str  # as studies write it
+    name: str  # as in study files
     value: Function
     slope: Function
     slope_of_value: Function | None  # sigma' as a function of sigma; None: a unit stores the slopes of past steps
@@ -43,7 +43,7 @@ class Activation:
 
     @property
     def macros(self) -> dict[str, object]:
-        """What src/sigma.h is compiled with."""
+        """The macros for compiling src/sigma.h."""
         return {"ACTIVATION_HEADER": f'"{self.header()}"', "STORES_SLOPE": int(self.slope_of_value is None)}
 
     def header(self) -> Path:

@@ -1,4 +1,4 @@
-"""sigma(a) = erf a, whose slope is no elementary function of its value."""
+"""sigma(a) = erf a, whose slope is not an elementary function of its value."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rnnlimits.kernels.activations.base import Activation, Array
 def _value(a: Array) -> Array:
     if isinstance(a, np.ndarray):
         return scipy_erf(a)  # type: ignore[no-any-return]
-    from cupyx.scipy.special import erf  # special functions are not reached through NumPy, as tanh is
+    from cupyx.scipy.special import erf  # unlike tanh, special functions cannot be called through NumPy
 
     return erf(a)
 

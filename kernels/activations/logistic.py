@@ -1,4 +1,4 @@
-"""sigma(a) = 1 / (1 + exp(-a)), by way of tanh."""
+"""sigma(a) = 1 / (1 + exp(-a)), computed from tanh."""
 
 from __future__ import annotations
 

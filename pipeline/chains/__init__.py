@@ -11,9 +11,9 @@ from rnnlimits.chains.own_step import OwnStep
 
 __all__ = ["Chain", "NoiseDriven", "OwnStep", "kinds", "register"]
 
-# Their order in the schema and in messages; kinds in further files follow by name.
+# The order of kinds in the schema and in messages; kinds in further files follow by name.
 _FIRST = ("linear_gaussian", "coupled_tanh", "finite_state", "recorded")
-_LATE = ("series",)  # imported where a series is read: h5py takes time
+_LATE = ("series",)  # imported only when a series is read: importing h5py takes time
 
 for _name in dict.fromkeys([*_FIRST, *sorted(module.name for module in iter_modules(__path__))]):
     if _name not in _LATE:

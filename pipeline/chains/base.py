@@ -1,7 +1,7 @@
-"""What a kind of chain is, and the registry of kinds: `chain.kind` of a study is a name in it.
+"""The base class of kinds of chains, and the registry of kinds: `chain.kind` of a study is a name in it.
 
-A kind is one file: a `Chain` with its keys, its paths and what is known of it, under `@register`. Theory and checks
-ask a chain for what it knows (`finite`, `gaussian`, `series`), never for its class; what is not known is None.
+A kind is one file: a `Chain` with its keys, its paths and its known properties, under `@register`. Theory and checks
+query these properties (`finite`, `gaussian`, `series`), never the class of a chain; an unknown property is None.
 Source: docs/model.md section 1.
 """
 
@@ -31,40 +31,40 @@ if TYPE_CHECKING:
 
 Stretch = tuple[Array, Array, Array]
 
-UNSAVED = File("study")  # stands for the file of a study that lies in none
-FORGOTTEN = 1e-16  # what a burn-in leaves of the starting point
+UNSAVED = File("study")  # stands for the file of a study that was not read from a file
+FORGOTTEN = 1e-16  # the part of the starting point that remains after a burn-in
 LONGEST_BURN_IN = 20_000  # for chains whose contraction is slow or not proved
-ZERO = 1e-9  # a size this little below 1 is 1
-SAMPLE_SEED = 1  # of `sample_inputs`, which decides nothing but whether a study is accepted
-SAMPLES = 256  # inputs that are drawn
-SAMPLE_STEPS = 200  # from the start of a chain to the sample
+ZERO = 1e-9  # a size less than this below 1 counts as 1
+SAMPLE_SEED = 1  # of `sample_inputs`, which only decides whether a study is accepted
+SAMPLES = 256  # number of inputs in a sample
+SAMPLE_STEPS = 200  # steps from the start of a chain to the sample
 
 
 # --- paths -----------------------------------------------------------------------------------------------------
 
 
 class Path(Protocol):
-    """Where the replicas of a chain are now.
+    """The replicas of a chain at their present step.
 
-    Another path of the same chain, stream and replicas that is started at this one's `state` and given its `step`
-    continues exactly as this one does.
+    Another path of the same chain, stream and replicas, started at the `state` of this one with its `step`, continues
+    exactly as this one does.
     """
 
-    step: int  # steps taken, with those of a burn-in: which noise is next
+    step: int  # steps taken, including those of a burn-in; it determines the next noise
 
     @property
     def state(self) -> NDArray[np.generic]:
-        """The present states, as `Process.paths` takes them for a start."""
+        """The present states, in the form of the argument `start` of `Process.paths`."""
 
     def take(self, steps: int) -> Stretch:
         """The next steps: x (R, steps, d), z (R, steps, dz), y (R, steps), float64, arrays of the back end.
 
-        Calls continue one another.
+        Each call continues where the last one ended.
         """
 
 
 class Process(Protocol):
-    """A chain with its target: X in R^d is seen, Z in R^dz is hidden, Y is to be learned."""
+    """A chain with its target: X in R^d is visible, Z in R^dz is hidden, Y is to be learned."""
 
     dimension: int
     hidden: int
@@ -79,17 +79,17 @@ class Process(Protocol):
         """
 
     def shown(self, state: NDArray[np.generic]) -> Stretch:
-        """x (R, d), z (R, dz) and y (R,) in states of `Path.state`, NumPy's arrays."""
+        """x (R, d), z (R, dz) and y (R,) in states from `Path.state`, NumPy arrays."""
 
 
-# --- what may be known of a chain ------------------------------------------------------------------------------
+# --- properties of a chain -------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether something holds, and the words that say why.
+    """Whether a condition holds, with a sentence that gives the reason.
 
-    Where it does not: `key` of the study that is at fault, and the `remedy`.
+    If it does not hold: the invalid `key` of the study, and the `remedy`.
     """
 
     holds: bool
@@ -99,7 +99,7 @@ class Verdict:
 
 
 class FiniteLaw(NamedTuple):
-    """State i is followed by j with probability transition_ij (P, P), shows x_i (P, d) and hides z_i (P, dz)."""
+    """State i is followed by j with probability transition_ij (P, P); x_i (P, d) is visible, z_i (P, dz) hidden."""
 
     transition: Array
     x: Array
@@ -116,14 +116,14 @@ class GaussianLaw(NamedTuple):
 class Chain(Section):
     """The base of all kinds: the keys of a `chain` section, and what is known of the chain.
 
-    A kind has a `kind: Literal["its-name"]`, its keys, and either `dimension` and `hidden` (components of X and of Z)
-    as properties or as keys. `source`, wherever it is asked for, is the study's file: errors name it, and relative
-    paths start beside it.
+    A kind has a `kind: Literal["its-name"]`, its keys, and `dimension` and `hidden` (numbers of components of X and Z),
+    as properties or as keys. The argument `source` is always the study's file: errors name it, and relative paths are
+    relative to its folder.
     """
 
     exact: ClassVar[bool] = False  # the stationary law is a sum over points, from `finite` or `series`
-    noisy: ClassVar[bool] = True  # steps are random; False where only the start is
-    own_target: ClassVar[str] = ""  # what says what is learned, where the study's `target` does not
+    noisy: ClassVar[bool] = True  # steps are random; False if only the start is random
+    own_target: ClassVar[str] = ""  # which keys define the target, if the study's `target` does not
     equation: ClassVar[str] = ""  # its step in Markdown, for the table of docs/model.md
     tag: ClassVar[str] = ""  # the number of that equation there
 
@@ -141,11 +141,11 @@ class Chain(Section):
 
     @abstractmethod
     def process(self, target: Target | None, source: File = UNSAVED) -> Process:
-        """The chain with its target, as a source of paths. Raises StudyError for one that cannot be run."""
+        """The chain with its target, as a source of paths. Raises StudyError for a chain that cannot be run."""
 
     @abstractmethod
     def contraction(self, source: File = UNSAVED) -> Verdict:
-        """Whether the chain forgets its start, which the theory needs.
+        """Whether the chain forgets its start, which the theory requires.
 
         Raises StudyError for a chain that is refused whatever `allow_noncontracting` says.
         """
@@ -163,36 +163,36 @@ class Chain(Section):
         return None
 
     def series(self, source: File = UNSAVED) -> Series | None:
-        """The recorded series that the chain runs through. Raises StudyError for one that cannot be read."""
+        """The recorded series that the chain runs through. Raises StudyError for a series that cannot be read."""
         return None
 
     def identity(self, source: File = UNSAVED) -> dict[str, Any]:
-        """What decides the numbers of its paths, as JSON."""
+        """Everything that decides the values of its paths, as JSON."""
         return self.model_dump(mode="json")
 
     def moved(self, old: File, new: File) -> Chain:
-        """The same chain for a study file in folder `new`, from one in folder `old`."""
+        """The same chain for a study file in folder `new` instead of `old`."""
         return self
 
 
-# --- what kinds share ------------------------------------------------------------------------------------------
+# --- shared by kinds ------------------------------------------------------------------------------------------
 
 
 def burn_in(rate: float) -> int:
-    """Steps after which a chain that contracts by `rate` a step has forgotten where it started."""
+    """Number of steps after which a chain that contracts by `rate` per step has forgotten its start."""
     steps = math.log(FORGOTTEN) / math.log(rate) if 0.0 < rate < 1.0 else 0.0 if rate == 0.0 else math.inf
     return int(min(LONGEST_BURN_IN, 64 + math.ceil(min(steps, LONGEST_BURN_IN))))
 
 
 def below_one(size: float, words: str, refusal: str, key: str, remedy: str) -> Verdict:
-    """The verdict that `size` has to be below 1."""
+    """The verdict on the condition that `size` is below 1."""
     if size < 1 - ZERO:
         return Verdict(True, words)
     return Verdict(False, f"{refusal}: {words}, allowed: below 1", key, remedy)
 
 
 def bounded(x: Array) -> Array:
-    """Sampled inputs without NaN: a chain that does not contract, and is allowed not to, may have run away."""
+    """Sampled inputs without NaN: a chain that does not contract, if the study allows that, may have diverged."""
     return np.clip(np.nan_to_num(x), -1e6, 1e6)
 
 
@@ -204,17 +204,17 @@ _CALLED_AFTER: list[Callable[[], object]] = []
 
 
 def register(section: type[_Kind]) -> type[_Kind]:
-    """Make a kind of chain known under its `kind`, from within the package or from code of one's own.
+    """Register a kind of chain under its `kind`, from within the package or from your own code.
 
-    A class that is defined again, as when a cell of a notebook is run twice, replaces the former one. Raises ValueError
-    for a class whose `kind` is no Literal, or is another class's.
+    A class that is defined again, as when a notebook cell is run twice, replaces the old one. Raises ValueError
+    for a class whose `kind` is not a Literal, or belongs to another class.
     """
     names = get_args(section.model_fields["kind"].annotation)
     if len(names) != 1:
         raise ValueError(f'{section.__name__}: kind must be declared as kind: Literal["its-name"]')
-    known = KINDS.get(names[0])
-    if known is not None and (known.__module__, known.__qualname__) != (section.__module__, section.__qualname__):
-        raise ValueError(f"{section.__name__}: kind {names[0]!r} is that of {known.__module__}.{known.__qualname__}")
+    other = KINDS.get(names[0])
+    if other is not None and (other.__module__, other.__qualname__) != (section.__module__, section.__qualname__):
+        raise ValueError(f"{section.__name__}: kind {names[0]!r} is that of {other.__module__}.{other.__qualname__}")
     KINDS[names[0]] = section
     for call in _CALLED_AFTER:
         call()
@@ -222,7 +222,7 @@ def register(section: type[_Kind]) -> type[_Kind]:
 
 
 def after_registration(call: Callable[[], object]) -> None:
-    """Have something called whenever a further kind is registered."""
+    """Call `call` whenever a further kind is registered."""
     _CALLED_AFTER.append(call)
 
 
@@ -236,7 +236,7 @@ class _Registered:
     """Marks the type of a field: the union of the kinds that are registered when its model is built."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """The union, told apart by `kind` (pydantic calls this)."""
+        """The union, discriminated by `kind` (pydantic calls this)."""
         return handler.generate_schema(Annotated[reduce(or_, KINDS.values()), Field(discriminator="kind")])
 
 

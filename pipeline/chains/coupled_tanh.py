@@ -23,7 +23,7 @@ from rnnlimits.chains.base import SAMPLE_SEED, SAMPLE_STEPS, SAMPLES, UNSAVED, V
 from rnnlimits.chains.noise_driven import Form, NoiseDriven
 
 LYAPUNOV_STEPS = 2000
-STANDARD_ERRORS = 4.0  # an exponent is clearly negative if this many of them below -MARGIN
+STANDARD_ERRORS = 4.0  # an exponent is clearly negative if it is this many standard errors below -MARGIN
 MARGIN = 1e-3
 
 
@@ -81,9 +81,9 @@ class CoupledTanh(NoiseDriven):
         return Form(linear, np.diag(np.concatenate([m.s, m.r])), coupling)
 
     def contraction(self, source: File = UNSAVED) -> Verdict:
-        """Contraction under common noise.
+        """Whether paths with common noise contract.
 
-        A bound below 1 on its growth is enough. Where that bound fails, the top Lyapunov exponent of the chain
+        A bound below 1 on the growth is enough. If that bound fails, the top Lyapunov exponent of the chain
         decides, by simulation.
         """
         radius, remedy = self.radius(), "use smaller a, b, c or e"

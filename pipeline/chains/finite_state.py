@@ -1,4 +1,4 @@
-"""The kind `finite-state`: nothing is drawn, every expectation is a sum. Source: docs/model.md, eq. (4)."""
+"""The kind `finite-state`: every expectation is an exact sum, without draws. Source: docs/model.md, eq. (4)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ROW_SUM_TOLERANCE = 1e-5  # decimals such as 0.333333 are meant as thirds
 
 @register
 class FiniteState(Chain):
-    """A finite Markov chain; each state has its x (seen) and z (hidden). Every expectation is exact."""
+    """A finite Markov chain; each state has an x (visible) and a z (hidden). Every expectation is exact."""
 
     exact: ClassVar[bool] = True
     equation: ClassVar[str] = "state `i -> j` with probability `P_ij`; state `i` shows `x_i` and hides `z_i`"
@@ -67,14 +67,14 @@ class FiniteState(Chain):
         return FiniteProcess(self.finite(), required(target))
 
     def contraction(self, source: File = UNSAVED) -> Verdict:
-        """One stationary law and convergence to it: exactly one eigenvalue of modulus 1."""
+        """Whether the chain converges to one stationary law: exactly one eigenvalue has modulus 1."""
         second = second_modulus(self.finite().transition)
         words = f"the chain's second eigenvalue has modulus {second:.4g}"
         refused = "the chain does not mix: it falls into several classes, or is periodic"
         return below_one(second, words, refused, "chain.transition", "make one aperiodic class of it")
 
     def sample_inputs(self, source: File = UNSAVED) -> Array:
-        """What the states show."""
+        """The inputs x of the states."""
         return self.finite().x
 
 
@@ -88,7 +88,7 @@ def check_embedding(key: str, value: Vector | Matrix, states: int) -> None:
 
 
 class FiniteProcess:
-    """See Process: states by inversion, started from the exact stationary law."""
+    """See Process. States are drawn by inversion, starting from the exact stationary law."""
 
     def __init__(self, states: FiniteLaw, target: Target) -> None:
         self.transition, self.x, self.z = states

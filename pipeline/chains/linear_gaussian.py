@@ -1,4 +1,4 @@
-"""The kind `linear-gaussian`: everything about its law is known exactly. Source: docs/model.md, eq. (2)."""
+"""The kind `linear-gaussian`, whose law is known exactly. Source: docs/model.md, eq. (2)."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ class LinearGaussian(NoiseDriven):
 
     @property
     def hidden(self) -> int:
-        """Number of components of Z: what the matrices have beyond X."""
-        given = [len(value) for value in (self.a, self.q) if isinstance(value, tuple)]
-        return (given[0] if given else self.dimension) - self.dimension
+        """Number of components of Z: the rows of the matrices beyond those of X."""
+        sizes = [len(value) for value in (self.a, self.q) if isinstance(value, tuple)]
+        return (sizes[0] if sizes else self.dimension) - self.dimension
 
     def gaussian(self) -> GaussianLaw:
         """(A, Q), each float64 of shape (d + dz, d + dz)."""
@@ -56,7 +56,7 @@ class LinearGaussian(NoiseDriven):
 
     def contraction(self, source: File = UNSAVED) -> Verdict:
         """H' = A H + noise is stationary exactly if the spectral radius of A is below 1."""
-        self.form(source)  # a q that is no covariance is refused for itself, whatever a is
+        self.form(source)  # a q that is not a covariance is refused, whatever a is
         radius = self.radius()
         words = f"the chain's spectral radius is {radius:.4g}"
         return below_one(radius, words, "the chain does not contract", "chain.a", "use a smaller a")

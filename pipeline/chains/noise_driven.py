@@ -1,6 +1,6 @@
-"""Chains that the compiled kernels step: H' = L H + M n(H) + R xi with H = (X, Z) and n(H) = (sin X, tanh Z).
+"""Chains that run in the compiled kernels: H' = L H + M n(H) + R xi with H = (X, Z) and n(H) = (sin X, tanh Z).
 
-A kind of this form gives its matrices and nothing else. Source: docs/model.md, eq. (2) and (3).
+A kind of this form only provides its matrices. Source: docs/model.md, eq. (2) and (3).
 """
 
 from __future__ import annotations
@@ -30,27 +30,27 @@ class Form(NamedTuple):
 
 
 class NoiseDriven(Chain):
-    """A kind of that form; it starts at zero, with a burn-in before the first step that is given out."""
+    """A kind of that form; it starts at zero, with a burn-in before the first step that `take` returns."""
 
     @abstractmethod
     def form(self, source: File = base.UNSAVED) -> Form:
         """The matrices. Raises StudyError for noise without a covariance."""
 
     def growth(self) -> Array:
-        """Matrix (size, size) of which n factors govern how far two chains with one noise can be apart after n steps.
+        """Matrix (size, size) whose n-th power governs the distance of two chains with the same noise after n steps.
 
-        A linear chain: dH'/dH = L itself, signs included, as they decide its spectral radius. Others: an entrywise
-        bound on |dH'/dH|, as sin and tanh have slopes of size at most 1.
+        For a linear chain it is dH'/dH = L, with signs, as they affect its spectral radius. For others it is an
+        entrywise bound on |dH'/dH|, as sin and tanh have slopes of size at most 1.
         """
         form = self.form()
         return form.linear if form.coupling is None else np.abs(form.linear) + np.abs(form.coupling)
 
     def radius(self) -> float:
-        """Spectral radius of `growth`: the chain contracts if it is below 1, a linear chain only then."""
+        """Spectral radius of `growth`: the chain contracts if it is below 1, and a linear chain only then."""
         return spectral_radius(self.growth())
 
     def kernel(self, target: Target, source: File = base.UNSAVED) -> GaussianChain:
-        """Chain and target as the kernels take them. Raises StudyError as `form` does."""
+        """Chain and target in the form that the kernels take. Raises StudyError as `form` does."""
         d, dz = self.dimension, self.hidden
         linear, noise, coupling = self.form(source)
         return GaussianChain(d, dz, linear, noise, target.coefficients(d, dz), coupling)
@@ -61,7 +61,7 @@ class NoiseDriven(Chain):
         return NoiseDrivenProcess(self.kernel(target, source), target, base.burn_in(self.radius()))
 
     def contraction(self, source: File = base.UNSAVED) -> Verdict:
-        """By the bound on its growth alone."""
+        """Whether the bound on its growth proves contraction."""
         self.form(source)
         radius = self.radius()
         words = f"its Lipschitz matrix has spectral radius {radius:.4g}"

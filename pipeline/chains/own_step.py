@@ -1,8 +1,8 @@
-"""Chains with a step of their own in NumPy: slower than the compiled ones, and free in what they compute.
+"""Chains with their own step in NumPy: slower than the compiled ones, but free in what they compute.
 
 Paths are computed on the processor, whatever the back end, and are bit for bit the same for every number of ranks and
-every block size: noise is that of the counter-based streams, and a replica's step is always evaluated at the same
-place of arrays of the same shape, so that neither vector instructions nor BLAS can tell how replicas were cut.
+every block size: noise comes from the counter-based streams, and a replica's step is always evaluated at the same
+place of arrays of the same shape, so that vector instructions and BLAS round alike however replicas are grouped.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ class OwnStep(Chain):
     def step(self, h: Array, xi: Array) -> Array:
         """The next states (n, d + dz) of h (n, d + dz), with independent standard normals xi (n, normals).
 
-        Row by row: a row of the result depends on the same row of h and xi only.
+        Each row of the result depends only on the same row of h and xi.
         """
 
     @abstractmethod
     def lipschitz(self) -> float:
-        """What a step multiplies the distance of two paths with the same noise by, at most; `math.inf` if unknown."""
+        """Largest factor by which a step multiplies the distance of two paths with one noise; `math.inf` if unknown."""
 
     @property
     def normals(self) -> int:
-        """Standard normals that a step takes; `scipy.special.ndtr` makes uniforms of them."""
+        """Number of standard normals in a step; `scipy.special.ndtr` converts them to uniforms."""
         return self.dimension + self.hidden
 
     def start(self) -> Array:
@@ -53,7 +53,7 @@ class OwnStep(Chain):
         return OwnStepProcess(self, required(target))
 
     def contraction(self, source: File = base.UNSAVED) -> Verdict:
-        """By the factor of `lipschitz`."""
+        """Whether the factor of `lipschitz` proves contraction."""
         factor = self.lipschitz()
         words = f"a step multiplies the distance of two paths with the same noise by at most {factor:.4g}"
         if factor < 1 - base.ZERO:
@@ -95,7 +95,7 @@ class OwnStepProcess:
 
 
 class OwnStepPath:
-    """See Path. The state is NumPy's array on every back end."""
+    """See Path. The state is a NumPy array on every back end."""
 
     def __init__(
         self, process: OwnStepProcess, be: Backend, seed: int, stream: Stream, replicas: Replicas, state: Array
@@ -130,20 +130,20 @@ class OwnStepPath:
 
 
 def batches(replicas: Replicas) -> list[tuple[NDArray[np.intp], NDArray[np.bool_]]]:
-    """Which replica stands in which row of which batch: positions in `replicas` (ROWS,), and which rows are used.
+    """Assignment of replicas to rows of batches: positions in `replicas` (ROWS,), and which rows are used.
 
-    Row r mod ROWS is replica r's. A row that no replica takes repeats one of the others.
+    Replica r is in row r mod ROWS. An unused row repeats one of the others.
     """
     rows = np.asarray(replicas, dtype=np.int64) % ROWS
-    taken = np.zeros(ROWS, dtype=np.int64)
+    filled = np.zeros(ROWS, dtype=np.int64)
     places: list[dict[int, int]] = []
     for position, row in enumerate(rows.tolist()):
-        if taken[row] == len(places):
+        if filled[row] == len(places):
             places.append({})
-        places[taken[row]][row] = position
-        taken[row] += 1
-    made = []
+        places[filled[row]][row] = position
+        filled[row] += 1
+    pairs = []
     for place in places:
-        own = np.isin(np.arange(ROWS), list(place))
-        made.append((np.array([place.get(row, min(place.values())) for row in range(ROWS)], dtype=np.intp), own))
-    return made
+        used = np.isin(np.arange(ROWS), list(place))
+        pairs.append((np.array([place.get(row, min(place.values())) for row in range(ROWS)], dtype=np.intp), used))
+    return pairs

@@ -20,7 +20,7 @@ __all__ = ["Path", "Position", "Process", "Source", "of", "position", "probe_his
 
 
 class Source(Protocol):
-    """What paths need of a study."""
+    """The properties of a study that paths need."""
 
     @property
     def chain(self) -> Chain:
@@ -28,7 +28,7 @@ class Source(Protocol):
 
     @property
     def target(self) -> Target | None:
-        """What is learned; None where the chain has a target of its own."""
+        """The target to be learned; None if the chain has its own target."""
 
     @property
     def source(self) -> File:
@@ -36,11 +36,11 @@ class Source(Protocol):
 
     @property
     def seed(self) -> int:
-        """Of every random number."""
+        """The seed of all random numbers."""
 
 
 class Stretches(Protocol):
-    """How many probe histories there are, and how long they are."""
+    """The number and the length of probe histories."""
 
     @property
     def count(self) -> int:
@@ -48,19 +48,19 @@ class Stretches(Protocol):
 
     @property
     def length(self) -> int:
-        """Steps in each."""
+        """Number of steps in each history."""
 
 
 class ProbedSource(Source, Protocol):
-    """What probe histories need of a study."""
+    """The properties of a study that probe histories need."""
 
     @property
     def probes(self) -> Stretches:
-        """How many, and how long."""
+        """The number and the length of probe histories."""
 
 
 class Position(NamedTuple):
-    """State, a copy as NumPy's array, and step of a path."""
+    """State, a copy as a NumPy array, and step of a path."""
 
     state: NDArray[np.generic]
     step: int
@@ -75,7 +75,7 @@ def of(study: Source) -> Process:
 
 
 def training_paths(study: Source, be: Backend, index: Replicas, at: Position | None = None) -> Path:
-    """The paths `index` that trainings see: from their beginning, or from the position of an earlier such path."""
+    """The paths `index` that trainings see: from their beginning, or from the position of an earlier path."""
     if at is None:
         return of(study).paths(be, study.seed, Stream.CHAIN_NOISE, index)
     path = of(study).paths(be, study.seed, Stream.CHAIN_NOISE, index, start=at.state)
@@ -84,14 +84,14 @@ def training_paths(study: Source, be: Backend, index: Replicas, at: Position | N
 
 
 def position(be: Backend, path: Path) -> Position:
-    """Where a path is."""
+    """The present position of a path."""
     return Position(np.array(be.numpy(path.state)), path.step)
 
 
 def probe_histories(study: ProbedSource, be: Backend) -> Array:
     """Inputs of the study's probe histories, (probe, length, d): stationary stretches of the chain, oldest first.
 
-    `be` has NumPy's arrays (kernels.on_processor).
+    `be` has NumPy arrays (kernels.on_processor).
     """
     replicas = np.arange(study.probes.count, dtype=np.uint32)
     path = of(study).paths(be, study.seed, Stream.PROBE_NOISE, replicas)

@@ -1,4 +1,4 @@
-"""The kind `recorded`: a series from a file, run through in a circle. Source: docs/model.md, eq. (5)."""
+"""The kind `recorded`: a series from a file, read circularly. Source: docs/model.md, eq. (5)."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 @register
 class Recorded(Chain):
-    """A recorded series, run through in a circle; Y_k is the target column `lead` rows later."""
+    """A recorded series, read circularly; Y_k is the target column `lead` rows later."""
 
     exact: ClassVar[bool] = True
     noisy: ClassVar[bool] = False
-    own_target: ClassVar[str] = "chain.target_column and chain.lead say it"
+    own_target: ClassVar[str] = "chain.target_column and chain.lead define it"
     equation: ClassVar[str] = (
         "a series from a file, read circularly from a random offset; its law is the empirical one, and `Y_k` is a"
         " column `lead` steps ahead"
@@ -63,7 +63,7 @@ class Recorded(Chain):
         return self.columns[0] if self.target_column is None else self.target_column
 
     def place(self, source: File = UNSAVED) -> File:
-        """Where the series lies: its path is relative to the study file."""
+        """The path of the series, which the study gives relative to its own file."""
         return source.parent / self.file
 
     def series(self, source: File = UNSAVED) -> Series:
@@ -73,11 +73,11 @@ class Recorded(Chain):
         return load_series(self, source)
 
     def process(self, target: Target | None, source: File = UNSAVED) -> RecordedProcess:
-        """See Chain.process; the target is the series' own."""
+        """See Chain.process; the target comes from the series."""
         return RecordedProcess(self.series(source))
 
     def contraction(self, source: File = UNSAVED) -> Verdict:
-        """It always holds: the law is that of a random row. Raises StudyError for a series that cannot be used."""
+        """Always holds: the law is that of a random row. Raises StudyError for a series that cannot be used."""
         rows = len(self.series(source).x)
         return Verdict(True, f"{self.place(source)}: {rows} rows of {', '.join(self.columns)}")
 
@@ -87,7 +87,7 @@ class Recorded(Chain):
         return x[:: max(1, len(x) // SAMPLES)]
 
     def identity(self, source: File = UNSAVED) -> dict[str, Any]:
-        """A series is known by its values, wherever it lies."""
+        """The digest of its values: the same series has the same identity wherever its file lies."""
         return {"kind": self.kind, "digest": self.series(source).digest}
 
     def moved(self, old: File, new: File) -> Recorded:
@@ -96,7 +96,7 @@ class Recorded(Chain):
 
 
 class RecordedProcess:
-    """See Process: each replica from a random row, so that mu is the series' empirical law."""
+    """See Process. Each replica starts at a random row, so that mu is the empirical law of the series."""
 
     def __init__(self, series: Series) -> None:
         self.dimension, self.hidden, self.series = series.x.shape[1], 0, series

@@ -20,18 +20,18 @@ from rnnlimits.base.fields import Array, nearest, show
 if TYPE_CHECKING:
     from rnnlimits.chains.recorded import Recorded
 
-SHORTEST = 16  # rows; fewer say nothing about an empirical law
+SHORTEST = 16  # rows; fewer do not define a useful empirical law
 LONGEST = 2**27  # values, a GiB; more is a damaged or hostile file
 
 
 @dataclass(frozen=True, eq=False)
 class Series:
-    """A recorded series as the network sees it; row n - 1 is followed by row 0.
+    """A recorded series in the form that the network sees; row n - 1 is followed by row 0.
 
     x (n, d); y (n,) with y[k] = target at row (k + lead) mod n;
     mean, scale (d,) with x = (column - mean) / scale;
     target_mean, target_scale likewise for y; digest: SHA-256 over the values of x and y, in hexadecimal;
-    file: as the study names it.
+    file: its path as written in the study.
     """
 
     x: Array
@@ -60,7 +60,7 @@ def load_series(chain: Recorded, study_source: Path) -> Series:
 
 @lru_cache(maxsize=4)
 def _load(chain: Recorded, path: Path, stamp: int) -> Series:
-    """Cached by the file's time stamp, because every cell's identity asks for the digest."""
+    """The series, cached by the file's time stamp, because every cell's identity needs the digest."""
     names = list(dict.fromkeys([*chain.columns, chain.target]))
     table = _read_hdf5(path, names) if h5py.is_hdf5(path) else _read_csv(path, names)
     needed = max(SHORTEST, chain.lead + 1)
@@ -95,7 +95,7 @@ def _digest(x: Array, y: Array) -> str:
 
 
 def _read_csv(path: Path, names: Sequence[str]) -> Array:
-    """Columns `names` of a CSV file with a header row, (rows, columns); blank lines are passed over."""
+    """Columns `names` of a CSV file with a header row, (rows, columns); blank lines are skipped."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file)
@@ -117,8 +117,8 @@ def _place(header: list[str], name: str, path: Path) -> int:
     if not header:
         raise StudyError(f"{path}: is empty; it needs a header row and the column {show(name)}")
     if len(header) == 1:
-        found = f"has one column, {show(header[0])}"
-        raise StudyError(f"{path}: {found}, not {show(name)}; columns are separated by commas")
+        only = f"has one column, {show(header[0])}"
+        raise StudyError(f"{path}: {only}, not {show(name)}; columns are separated by commas")
     raise StudyError(f"{path}: has no column {show(name)}; {nearest(name, header)}")
 
 
@@ -128,13 +128,13 @@ def _row(row: list[str], header: list[str], places: list[int], line: int, path: 
     values = [_number(row[place]) for place in places]
     for place, value in zip(places, values, strict=True):
         if not math.isfinite(value):
-            found = show(row[place].strip()) if row[place].strip() else "empty"
-            raise StudyError(f"{path}: line {line}: {show(header[place])} is {found}; allowed: a finite number")
+            field = show(row[place].strip()) if row[place].strip() else "empty"
+            raise StudyError(f"{path}: line {line}: {show(header[place])} is {field}; allowed: a finite number")
     return values
 
 
 def _number(text: str) -> float:
-    """The number that a field holds, NaN if it holds none."""
+    """The number in a field, NaN if it is not a number."""
     try:
         return float(text)
     except ValueError:
@@ -155,7 +155,7 @@ def _read_hdf5(path: Path, names: Sequence[str]) -> Array:
 
 
 def _dataset(file: h5py.File, name: str, path: Path) -> Array:
-    # Links, virtual and external datasets could lead anywhere; a series is what the file itself holds.
+    # Links, virtual and external datasets could lead anywhere; a series must be stored in the file itself.
     if "/" in name or not isinstance(file.get(name, getlink=True), h5py.HardLink):
         raise StudyError(f"{path}: has no dataset {show(name)}; {nearest(name, list(file))}")
     dataset = file[name]

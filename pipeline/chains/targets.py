@@ -1,4 +1,4 @@
-"""The `target` of a study: what is read off a chain and has to be learned. Source: docs/model.md, eq. (6)."""
+"""The `target` of a study: the function of a chain that has to be learned. Source: docs/model.md, eq. (6)."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Target(Section):
     constant: Number = Field(default=0.0, description="Constant")
 
     def check(self, dimension: int, hidden: int) -> None:
-        """Refuse a list whose length is not the chain's."""
+        """Refuse a list whose length does not match the chain."""
         check_vector("target.sin_x", self.sin_x, dimension, "the components of X")
         check_vector("target.x", self.x, dimension, "the components of X")
         check_vector("target.z", self.z, hidden, "the components of Z")
@@ -44,7 +44,7 @@ class Target(Section):
         )
 
     def coefficients(self, dimension: int, hidden: int) -> Array:
-        """The same in the order of the kernels, (1 + 2 d + dz,): constant, sin_x, x, z."""
+        """The coefficients in the order of the kernels, (1 + 2 d + dz,): constant, sin_x, x, z."""
         part = self.vectors(dimension, hidden)
         return np.concatenate([[part.constant], part.sin_x, part.x, part.z])
 
@@ -55,7 +55,7 @@ class Target(Section):
 
 
 def required(target: Target | None) -> Target:
-    """A target that has to be there. Raises StudyError where it is missing."""
+    """The target itself. Raises StudyError if it is missing."""
     if target is None:
         raise StudyError("target: is missing; a chain that is not recorded needs one")
     return target

@@ -1,4 +1,4 @@
-"""What `--json` prints: one document for each verb. Keys stay; new ones may come (docs/command-line.md)."""
+"""The documents that `--json` prints, one for each verb. Keys stay; new ones may be added (docs/command-line.md)."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ Document = dict[str, Any]
 
 
 def text(document: Document) -> str:
-    """The document as JSON (RFC 8259): numbers that are not finite are null, letters are themselves."""
+    """The document as JSON (RFC 8259): numbers that are not finite become null, letters are not escaped."""
     return json.dumps(_plain(document), indent=2, ensure_ascii=False, allow_nan=False)
 
 
 def _plain(value: Any) -> Any:
-    """The same in the types that JSON has."""
+    """The value in the types of JSON."""
     if isinstance(value, Mapping):
         return {str(key): _plain(member) for key, member in value.items()}
     if isinstance(value, list | tuple):
@@ -48,11 +48,11 @@ def _plain(value: Any) -> Any:
     return value if value is None or isinstance(value, bool | int | str) else str(value)
 
 
-# --- studies and what they cost ----------------------------------------------------------------------------
+# --- studies and their costs -------------------------------------------------------------------------------
 
 
 def of_shipped() -> Document:
-    """What `rnnlimits studies` lists: name, path and first comment of everything that ships."""
+    """The list of `rnnlimits studies`: name, path and first comment of everything that ships."""
     kinds = {
         "studies": shipped.studies(),
         "atlases": shipped.atlases(),
@@ -60,15 +60,15 @@ def of_shipped() -> Document:
         "sites": shipped.sites(),
     }
     return {
-        kind: [{"name": name, "path": path, "about": shipped.about(path)} for name, path in found.items()]
-        for kind, found in kinds.items()
+        kind: [{"name": name, "path": path, "about": shipped.about(path)} for name, path in paths.items()]
+        for kind, paths in kinds.items()
     }
 
 
 def of_plan(experiment: Experiment, pace: Pace) -> Document:
-    """What a study runs, with its cost; hours are of one worker (core or GPU) of this machine.
+    """The work of a study, with its cost; hours are those of one worker (core or GPU) of this machine.
 
-    packs: the parts that compute networks; parts: all of them, in the order of work; steps: what follows.
+    packs: the parts that compute networks; parts: all parts, in the order of work; steps: the steps after them.
     """
     parts, study = experiment.parts(), experiment.study
     packs = [_pack(part, pace) for part in experiment.packs()]
@@ -115,7 +115,7 @@ def _step(step: Step) -> Document:
 
 
 def of_resolved(experiment: Experiment, resolved: Resolved, pace: Pace) -> Document:
-    """The plan with the chosen replicas, and what they will resolve."""
+    """The plan with the chosen replicas, and the predicted half-widths."""
     return {
         **of_plan(experiment, pace),
         "quantity": resolved.quantity.name,
@@ -154,7 +154,7 @@ def _job(job: Job, site: Site, using: submission.Profile) -> Document:
 
 
 def of_summary(root: Path) -> Document:
-    """The rates of a study, also those of single probes, and where its files are. Raises as rates_of does."""
+    """The rates of a study, including those of single probes, and the paths of its files. Raises as rates_of does."""
     rates = rates_of(root)
     return {
         "results": root,
@@ -164,18 +164,18 @@ def of_summary(root: Path) -> Document:
 
 
 def of_faults(path: Path, faults: Sequence[str]) -> Document:
-    """What `rnnlimits validate` found."""
+    """The findings of `rnnlimits validate`."""
     return {"path": path, "valid": not faults, "faults": faults}
 
 
 def of_digests(path: Path) -> Document:
     """The digest of each file."""
     lines = (line.split(maxsplit=1) for line in digest(path))
-    return {"path": path, "digests": {file: found for found, file in lines}}
+    return {"path": path, "digests": {file: value for value, file in lines}}
 
 
 def of_files(path: Path) -> Document:
-    """What is in a file, or in all files of a folder. Raises StudyError on a file that is not complete."""
+    """The contents of a file, or of all files of a folder. Raises StudyError for a file that is not complete."""
     return {"path": path, "files": [_file(file) for file in hdf5_files(path)]}
 
 
@@ -191,11 +191,11 @@ def _file(path: Path) -> Document:
 
 
 def _group(group: h5py.Group) -> Document:
-    found = variables(group)
+    members = variables(group)
     return {
         "group": group.name,
-        "dimensions": {d.name.rsplit("/", 1)[-1]: len(d) for d in found.values() if d.is_scale},
-        "variables": [_variable(dataset) for dataset in found.values()],
+        "dimensions": {d.name.rsplit("/", 1)[-1]: len(d) for d in members.values() if d.is_scale},
+        "variables": [_variable(dataset) for dataset in members.values()],
         "attributes": dict(group.attrs.items()),
     }
 
@@ -215,7 +215,7 @@ def _variable(dataset: h5py.Dataset) -> Document:
 
 
 def of_findings(findings: Iterable[doctor.Finding]) -> Document:
-    """What `rnnlimits doctor` found; mark is ok, warning or failed."""
+    """The findings of `rnnlimits doctor`; mark is ok, warning or failed."""
     lines = [
         {"section": one.section, "mark": one.mark.strip(":").lower(), "label": one.label, "text": one.text}
         for one in findings

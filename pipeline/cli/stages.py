@@ -1,4 +1,4 @@
-"""The stages, as the workflow calls them: one verb for each."""
+"""The stages as verbs, which the workflow calls: one verb for each."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ Arguments = Callable[[argparse.ArgumentParser], None]
 
 
 def _in_parallel(options: argparse.Namespace) -> None:
-    """draw, twin, train and work: every rank comes here; rank 0 reads the study and holds the lock."""
+    """Run draw, twin, train or work: every rank enters here; rank 0 reads the study and holds the lock."""
     from rnnlimits.run import stages
 
     stages.distributed(_order(options))
 
 
-def _alone(options: argparse.Namespace) -> None:
-    """limit, poisson, rates, figures, report: one process, which is alone also where a launcher of ranks started it."""
+def _in_one_process(options: argparse.Namespace) -> None:
+    """Run limit, poisson, rates, figures or report in one process, even if a launcher of ranks started it."""
     for name in MPI_START:
         os.environ.pop(name, None)
     from rnnlimits.run import stages
@@ -49,7 +49,7 @@ def _order(options: argparse.Namespace) -> Order:
 
 
 def _common(name: str, further: Arguments | None = None) -> Arguments:
-    """Arguments that every stage has, and `further` ones."""
+    """The arguments of every stage, and `further` ones."""
 
     def arguments(parser: argparse.ArgumentParser) -> None:
         parser.set_defaults(name=name, pack=None, steps=None, log=None, parts=())
@@ -83,13 +83,13 @@ def _train(parser: argparse.ArgumentParser) -> None:
 
 
 def parallel(name: str, words: str, example: str, further: Arguments) -> Verb:
-    """A stage of all ranks of an MPI job."""
+    """The verb of a stage that runs on all ranks of an MPI job."""
     return Verb(name, words, f"mpiexec -n 2 rnnlimits {example}", _in_parallel, _common(name, further))
 
 
 def serial(name: str, words: str) -> Verb:
-    """A stage of one process."""
-    return Verb(name, words, f"rnnlimits {name} mine.yaml", _alone, _common(name))
+    """The verb of a stage that runs in one process."""
+    return Verb(name, words, f"rnnlimits {name} mine.yaml", _in_one_process, _common(name))
 
 
 PARALLEL = (
@@ -108,7 +108,7 @@ SERIAL = (
 
 
 def of_one_kind(name: str) -> tuple[Verb, ...]:
-    """The verb of a step that only some kinds of studies have and that is not on the page; else nothing."""
+    """The verb of a step that only some kinds of studies have and that the page does not list; else empty."""
     from rnnlimits.experiments import serial as steps  # only now: most command lines name a verb of the page
 
     return (serial(name, f"the step {name} of a study"),) if name in steps() else ()

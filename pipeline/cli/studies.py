@@ -1,4 +1,4 @@
-"""Verbs that look at a study file before anything runs: check, plan; and the schema of such files."""
+"""Verbs that examine a study file before anything runs: check, plan; and the schema of such files."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def _cluster_plan(study: AnyStudy, options: argparse.Namespace) -> str:
 
 
 def _resolved(study: Study, options: argparse.Namespace, be: Backend) -> Resolved:
-    """The study with the replicas that --resolve asks for, written where --write says."""
+    """The study with the replicas for --resolve, also written to the file of --write."""
     from rnnlimits.files import durable
     from rnnlimits.kernels import on_processor
     from rnnlimits.rates import design
@@ -125,7 +125,7 @@ def _plan_arguments(parser: argparse.ArgumentParser) -> None:
     about = f"the jobs of a Slurm profile instead (default: {PROFILE})"
     cluster = parser.add_argument("--cluster", nargs="?", type=Path, const=PROFILE, metavar="PROFILE", help=about)
     completed(cluster, PROFILES)
-    resolve = parser.add_argument_group("replicas from results that are there")
+    resolve = parser.add_argument_group("replicas from existing results")
     about = "replicas that give exponents this half-width"
     resolve.add_argument("--resolve", type=positive, metavar="HALF", help=about)
     about = f"whose exponents (default: {QUANTITY})"
@@ -144,5 +144,5 @@ def _schema(_: argparse.Namespace) -> None:
 
 
 CHECK = Verb("check", "check a study file", "rnnlimits check mine.yaml", _check, _check_arguments)
-PLAN = Verb("plan", "tell what a study will cost", "rnnlimits plan full --cluster", _plan, _plan_arguments)
+PLAN = Verb("plan", "estimate what a study will cost", "rnnlimits plan full --cluster", _plan, _plan_arguments)
 SCHEMA = Verb("schema", "print the JSON schema of study files", "rnnlimits schema > schema.json", _schema)

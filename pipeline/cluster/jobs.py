@@ -1,4 +1,4 @@
-"""How the parts of a study become jobs: small ones share a job, large ones get more ranks."""
+"""The jobs for the parts of a study: small parts share a job, large ones get more ranks."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from pathlib import Path
 from rnnlimits.cluster.site import Site
 from rnnlimits.plan.parts import Experiment, Part
 
-BLOCK_SECONDS = 0.05  # of a block besides its operations: its networks are drawn, its shard is written
-BASE_MEGABYTES = 400  # of a rank: Python, libraries, a path
-SPARE = 1.5  # of all arrays that were counted
-START_SECONDS = 60.0  # of a job before its first block: two Snakemakes, Python, the kernels' first compilation
-NODE_SPARE = 1.05  # a node has a little more memory than its ranks are given together
-FEWEST = 2  # ranks of a job where a node has as many; the executor plugin refuses an MPI job of one task
+BLOCK_SECONDS = 0.05  # per block, in addition to its operations: draw its networks, write its shard
+BASE_MEGABYTES = 400  # per rank: Python, libraries, a path
+SPARE = 1.5  # factor for all arrays that were counted
+START_SECONDS = 60.0  # start of a job before its first block: Snakemake twice, Python, compilation of the kernels
+NODE_SPARE = 1.05  # a node has a little more memory than all its ranks are given
+FEWEST = 2  # ranks of a job if a node has as many; the executor plugin refuses an MPI job with one task
 
 
 @dataclass(frozen=True)
 class Share:
-    """A part of a study as something to be packed into jobs, with what it takes of one rank.
+    """A part of a study to be assigned to jobs, with its cost for one rank.
 
-    Costs are counted from the plan and only size jobs: an estimate that is off makes a job shorter or longer than
-    intended, never wrong. seconds: of all blocks, one after the other; block_seconds: of the largest block; megabytes:
-    of a rank that works on the largest block.
+    Costs are estimated from the plan and only determine the size of jobs: an inaccurate estimate makes a job shorter or
+    longer than intended, but never wrong. seconds: for all blocks, one after the other; block_seconds: for the largest
+    block; megabytes: for a rank that works on the largest block.
     """
 
     part: Part
@@ -39,7 +39,7 @@ class Share:
 
 
 def shares(experiment: Experiment, site: Site) -> tuple[Share, ...]:
-    """The parts of a study, in the order of work, with what they cost at a site."""
+    """The parts of a study, in the order of work, with their costs at a site."""
     return tuple(_share(part, site.per_second(part.operation, part.precision)) for part in experiment.parts())
 
 
@@ -50,7 +50,7 @@ def _share(part: Part, per_second: float) -> Share:
 
 @dataclass(frozen=True)
 class Job:
-    """Parts that are run one after the other by one start of `ranks` ranks on `nodes` nodes, equally many on each."""
+    """Parts that run one after the other in one job with `ranks` ranks on `nodes` nodes, equally many on each."""
 
     parts: tuple[Share, ...]
     nodes: int
@@ -58,18 +58,18 @@ class Job:
 
     @property
     def ranks(self) -> int:
-        """Of all nodes."""
+        """Number of ranks on all nodes."""
         return self.nodes * self.ranks_per_node
 
     @property
     def name(self) -> str:
-        """Its first part, and its last if there are several: draw..N00064-K00064."""
+        """Its first part, and its last if it has several, such as draw..N00064-K00064."""
         first, last = self.parts[0].name, self.parts[-1].name
         return first if first == last else f"{first}..{last}"
 
     @property
     def outputs(self) -> tuple[Path, ...]:
-        """Of all parts."""
+        """The outputs of all parts."""
         return tuple(path for share in self.parts for path in share.part.outputs)
 
     @property
@@ -79,7 +79,7 @@ class Job:
 
     @property
     def seconds(self) -> float:
-        """Expected length: the work shared out, and a last block for which the others wait."""
+        """Expected duration: the work divided among the ranks, and a last block for which the others wait."""
         return START_SECONDS + self.work / self.ranks + max(part.block_seconds for part in self.parts)
 
     @property
@@ -94,12 +94,12 @@ class Job:
 
 
 def jobs(experiment: Experiment, site: Site) -> tuple[Job, ...]:
-    """The jobs of a study, in the order of work. A function of study and site (as `site.suited` has it) alone."""
+    """The jobs of a study, in the order of work. They depend only on study and site (from `site.suited`)."""
     return tuple(_job(shared, site) for shared in _shared(shares(experiment, site), site))
 
 
 def _shared(every: Iterable[Share], site: Site) -> Iterator[tuple[Share, ...]]:
-    """Neighbours that together keep a node busy for as long as a job should take; a short rest joins the one before."""
+    """Groups of neighbours that keep a node busy for the duration of a job; a short last group joins the one before."""
     full = 60.0 * site.minutes * site.ranks_per_node
     groups: list[list[Share]] = [[]]
     for part in every:
@@ -114,7 +114,7 @@ def _shared(every: Iterable[Share], site: Site) -> Iterator[tuple[Share, ...]]:
 
 
 def _short(group: Iterable[Share], site: Site) -> bool:
-    """Whether it would be over too soon even with the fewest ranks."""
+    """Whether the job would be too short even with the fewest ranks."""
     return sum(part.seconds for part in group) < 60.0 * site.shortest * _fewest(site)
 
 
@@ -123,29 +123,29 @@ def _fewest(site: Site) -> int:
 
 
 def _job(shared: tuple[Share, ...], site: Site) -> Job:
-    """With the ranks that let it take the wanted time, none of which would only wait; full nodes if several."""
+    """The job with the ranks for the intended duration, without ranks that would only wait; full nodes if several."""
     work = sum(part.seconds for part in shared)
     pace = max(60.0 * site.minutes, *(part.block_seconds for part in shared))
-    wanted = max(_fewest(site), math.ceil(work / pace))
+    ranks = max(_fewest(site), math.ceil(work / pace))
     fitting = _fitting(shared, site)
-    if wanted <= fitting:
-        return Job(shared, 1, wanted)
-    return Job(shared, min(site.nodes, math.ceil(wanted / fitting)), fitting)
+    if ranks <= fitting:
+        return Job(shared, 1, ranks)
+    return Job(shared, min(site.nodes, math.ceil(ranks / fitting)), fitting)
 
 
 def _fitting(shared: tuple[Share, ...], site: Site) -> int:
-    """Ranks for which a node has the memory; one where it has too little even for that, by what the site says."""
+    """Number of ranks that fit into the memory of a node; one even if the site's memory is too small for it."""
     node = NODE_SPARE * site.megabytes_per_rank * site.ranks_per_node
     return max(1, min(site.ranks_per_node, int(node / max(part.megabytes for part in shared))))
 
 
 def minutes(job: Job, site: Site, attempt: int = 1) -> int:
-    """Time to ask for: with a margin, more at each further attempt, never more than the site allows."""
-    asked = site.margin * attempt * (job.seconds + site.warning) / 60
-    return min(site.longest, max(site.shortest, 1, math.ceil(asked)))
+    """Time to request: with a margin, more at each further attempt, never more than the site allows."""
+    requested = site.margin * attempt * (job.seconds + site.warning) / 60
+    return min(site.longest, max(site.shortest, 1, math.ceil(requested)))
 
 
 def megabytes_per_core(job: Job, site: Site, attempt: int = 1) -> int:
-    """Memory to ask for, for each core, more at each further attempt."""
+    """Memory to request for each core, more at each further attempt."""
     rank = max(float(site.megabytes_per_rank), job.megabytes) * attempt
     return math.ceil(rank / site.cores_per_rank)

@@ -1,4 +1,4 @@
-"""Numerical checks of a study of the recurrent NTK: kernels that exist, a descent that has somewhere to go."""
+"""Numerical checks of a study of the recurrent NTK: finite kernels, and a kernel that descent can converge with."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from rnnlimits.elman import world
 from rnnlimits.kernels import backend, rntk
 from rnnlimits.study.elman import Named, RntkStudy
 
-MOST_CONDITION = 1e12  # of the kernel on the sequences trained on: beyond, gradient flow is rounding
+MOST_CONDITION = 1e12  # of the kernel on the sequences trained on: beyond, gradient flow is dominated by rounding
 
 
 def check(study: RntkStudy) -> list[str]:
     """Findings, one readable line for each network.
 
-    Raises StudyError for a kernel that is singular on the sequences trained on, or beyond all numbers.
+    Raises StudyError for a kernel that is singular on the sequences trained on, or that overflows.
     """
     x, findings = world.sequences(study, backend("numpy")), []
     for named in study.elmans:

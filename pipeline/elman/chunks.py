@@ -1,8 +1,8 @@
-"""Which replicas are worked on together: stacks whose products a processor, or a GPU, is busy with.
+"""The choice of replicas that are computed together: stacks large enough to keep a processor or a GPU busy.
 
-A processor's results do not depend on the stack. cuBLAS may choose another kernel, which adds in another order, for
+A processor's results do not depend on the stack. But cuBLAS may choose another kernel, which adds in another order, for
 another number of matrices. So on a GPU a stack's replicas are a function of the cell and of the replica's index alone:
-chunks of one size, from multiples of it on, and always whole, also where some of their replicas are not asked for.
+chunks of one size, starting at multiples of it, and always complete, even if some of their replicas are not needed.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from rnnlimits.elman.plan import Block, Cell
 from rnnlimits.kernels.interface import Backend
 from rnnlimits.study.elman import RntkStudy
 
-HOST_ENTRIES = 2**18  # of W at a time: what they take part in stays in the cache
-DEVICE_BYTES = 2**30  # of a GPU, whatever it has: reading W takes longer than a launch, and few replicas are wasted
+HOST_ENTRIES = 2**18  # entries of W at a time: their products stay in the cache
+DEVICE_BYTES = 2**30  # on any GPU: enough that reading W takes longer than a launch, and few replicas are wasted
 
 
 def device_size(study: RntkStudy, cell: Cell) -> int:
-    """Replicas in a GPU's chunk: a power of two, as blocks have, so that the smaller of the two divides the other."""
+    """Replicas in a GPU's chunk: a power of two like a block's, so that the smaller of the two divides the other."""
     fitting = max(1.0, DEVICE_BYTES / plan.replica_bytes(study, cell))
     return int(min(plan.MOST_IN_BLOCK, 2 ** math.floor(math.log2(fitting))))
 
 
 def of_block(study: RntkStudy, be: Backend, block: Block) -> Iterator[Block]:
-    """The chunks that hold a block's replicas, in order: together just those, or on a GPU more (see `place`)."""
+    """The chunks with a block's replicas, in order: exactly those together, or on a GPU more (see `place`)."""
     end = block.first + block.count
     if be.on_device:
         size = device_size(study, block.cell)
@@ -38,12 +38,12 @@ def of_block(study: RntkStudy, be: Backend, block: Block) -> Iterator[Block]:
 
 
 def place(part: Block, whole: Block) -> slice:
-    """Where in `whole` the replicas are that `part` has as well."""
+    """The slice of `whole` with the replicas that are also in `part`."""
     return slice(max(0, part.first - whole.first), max(0, part.first + part.count - whole.first))
 
 
 def grouped(study: RntkStudy, be: Backend, blocks: Sequence[Block]) -> list[tuple[Block, tuple[Block, ...]]]:
-    """Blocks that are best computed at once, each group after what it spans: on a GPU all those of a chunk."""
+    """Blocks grouped for computation, each group with the block that it spans: on a GPU all those of a chunk."""
 
     def chunk(block: Block) -> tuple[Cell, int]:
         size = device_size(study, block.cell) if be.on_device else 1

@@ -1,7 +1,7 @@
-"""Gram matrices of the recurrent NTK that exceed memory: tiles of rows over MPI ranks, a shard each, one ensemble.
+"""Gram matrices of the recurrent NTK that exceed memory: tiles of rows over MPI ranks, one shard each, one ensemble.
 
-A tile holds whole rows, also of a symmetric matrix: twice the work of a triangle, but then the ensemble is the matrix,
-and writing it takes longer than computing it.
+A tile has whole rows even if the matrix is symmetric: twice the work of a triangle, but then the ensemble is the matrix
+itself, and writing it takes longer than computing it.
 """
 
 from __future__ import annotations
@@ -24,26 +24,26 @@ from rnnlimits.kernels.rntk import compiled
 from rnnlimits.ranks import sharded
 from rnnlimits.ranks.sharded import Ensemble, Stage
 
-TILE_BYTES = 64 << 20  # of a shard: it is built in memory
-FORMAT_OF_NUMBERS = 1  # another number where the same input gives other bits
+TILE_BYTES = 64 << 20  # size of a shard, which is built in memory
+FORMAT_OF_NUMBERS = 1  # raise it when the same input gives other bits than before
 NAMES = {"ntk": "recurrent neural tangent kernel", "nngp": "covariance of the network's outputs at initialisation"}
 
 
 @dataclass(frozen=True)
 class Tile:
-    """`count` consecutive rows from `first` on: the unit of work, one shard."""
+    """`count` consecutive rows, starting at `first`: the unit of work, and one shard."""
 
     first: int
     count: int
 
     @property
     def last(self) -> int:
-        """The row after the last."""
+        """The index after the last row."""
         return self.first + self.count
 
 
 @dataclass(frozen=True, eq=False)
-class _Asked:
+class _GramJob:
     """One Gram matrix: x with itself, or with y."""
 
     x: rntk.Batch
@@ -59,7 +59,7 @@ class _Asked:
 
     @property
     def identity(self) -> str:
-        """12 hexadecimal digits of all that changes a value."""
+        """12 hexadecimal digits of everything that changes a value."""
         about = [FORMAT_OF_NUMBERS, asdict(self.network), self.kernel, self.dtype, self.y is None]
         digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
         for batch in (self.x, *([] if self.y is None else [self.y])):
@@ -72,14 +72,14 @@ class _Asked:
         return {**software(), "gram_id": self.identity, "network": network, "precision": self.dtype}
 
     def tile(self, first: int, last: int, threads: int) -> dict[str, Any]:
-        """Rows first .. last - 1 of each kernel asked for."""
+        """Rows first .. last - 1 of each kernel of the job."""
         common: dict[str, Any] = {"network": self.network, "kernel": self.kernel, "dtype": self.dtype}
         common |= {"backend": self.backend, "threads": threads}
         if self.y is None:
-            found = rntk.rows(self.x, first, last, **common)
+            tiles = rntk.rows(self.x, first, last, **common)
         else:
-            found = rntk.gram(self.x.taken(np.arange(first, last)), self.y, **common)
-        return dict(zip(("ntk", "nngp"), found, strict=True)) if isinstance(found, tuple) else {self.kernel: found}
+            tiles = rntk.gram(self.x.taken(np.arange(first, last)), self.y, **common)
+        return dict(zip(("ntk", "nngp"), tiles, strict=True)) if isinstance(tiles, tuple) else {self.kernel: tiles}
 
 
 def gram_to(
@@ -96,26 +96,26 @@ def gram_to(
 ) -> Path:
     """Write the matrix of rnnlimits.kernels.rntk.gram to `folder`/gram.h5, and return that path. Collective.
 
-    Arguments as of gram; every rank gives the same. Shards that are there already are kept: a run that was stopped goes
-    on. Raises StudyError or KernelError, on every rank, for bad input and for shards that are damaged.
+    Arguments as for gram, the same on every rank. Existing shards are kept: a run that was stopped resumes.
+    Raises StudyError or KernelError, on every rank, for bad input and for shards that are damaged.
     """
     right = None if y is None else rntk.batch(y, "y")
-    asked = _Asked(rntk.batch(x, "x"), right, network or rntk.Elman(), kernel, dtype, backend)
+    job = _GramJob(rntk.batch(x, "x"), right, network or rntk.Elman(), kernel, dtype, backend)
     path = Path(folder) / "gram.h5"
-    sharded.run(comm, _stage(asked, path, tile_bytes, _threads(comm)))
+    sharded.run(comm, _stage(job, path, tile_bytes, _threads(comm)))
     return path
 
 
-def _stage(asked: _Asked, path: Path, tile_bytes: int, threads: int) -> Stage[Tile, None, dict[str, Any]]:
-    """The tiles of one matrix. A tile counts once its shard is written: a signal does not lose one that is computed."""
-    shards = path.parent / "shards" / f"gram_{asked.identity}"
+def _stage(job: _GramJob, path: Path, tile_bytes: int, threads: int) -> Stage[Tile, None, dict[str, Any]]:
+    """The tiles of one matrix. A tile counts once its shard is written; a signal does not lose a computed one."""
+    shards = path.parent / "shards" / f"gram_{job.identity}"
     ensemble = Ensemble(
         kind="gram",
         path=path,
         dimension="row",
-        identity={"gram_id": asked.identity},
-        attributes=asked.attributes,
-        blocks=_tiles(asked, tile_bytes),
+        identity={"gram_id": job.identity},
+        attributes=job.attributes,
+        blocks=_tiles(job, tile_bytes),
         shard=lambda tile: shards / f"rows-{tile.first:07d}-{tile.last - 1:07d}.h5",
     )
     return Stage(
@@ -125,11 +125,11 @@ def _stage(asked: _Asked, path: Path, tile_bytes: int, threads: int) -> Stage[Ti
         ensembles=lambda: [ensemble],
         size=lambda tile: tile.count,
         prepare=lambda: _make_folder(shards),
-        compute=lambda tile, *_: asked.tile(tile.first, tile.last, threads),
+        compute=lambda tile, *_: job.tile(tile.first, tile.last, threads),
         ticks=False,
-        write=lambda shard, tile, matrices: _put(shard, asked, tile, matrices),
+        write=lambda shard, tile, matrices: _put(shard, job, tile, matrices),
         join=sharded.linked_below(path.parent),
-        origin=lambda: {"backend": asked.backend},
+        origin=lambda: {"backend": job.backend},
     )
 
 
@@ -149,15 +149,15 @@ def _threads(comm: MPI.Intracomm) -> int:
         node.Free()
 
 
-def _tiles(asked: _Asked, tile_bytes: int) -> list[Tile]:
-    matrices = 2 if asked.kernel == "both" else 1
-    size = max(1, tile_bytes // (asked.columns * np.dtype(asked.dtype).itemsize * matrices))
-    return [Tile(first, min(size, len(asked.x) - first)) for first in range(0, len(asked.x), size)]
+def _tiles(job: _GramJob, tile_bytes: int) -> list[Tile]:
+    matrices = 2 if job.kernel == "both" else 1
+    size = max(1, tile_bytes // (job.columns * np.dtype(job.dtype).itemsize * matrices))
+    return [Tile(first, min(size, len(job.x) - first)) for first in range(0, len(job.x), size)]
 
 
-def _put(shard: h5py.File, asked: _Asked, tile: Tile, matrices: dict[str, Any]) -> None:
+def _put(shard: h5py.File, job: _GramJob, tile: Tile, matrices: dict[str, Any]) -> None:
     """The variables of a shard (docs/format.md, "gram-shard")."""
     put(shard, "row", np.arange(tile.first, tile.last), ("row",), "1", "index of the sequence of x")
-    put(shard, "column", np.arange(asked.columns), ("column",), "1", "index of the sequence of y, or of x")
+    put(shard, "column", np.arange(job.columns), ("column",), "1", "index of the sequence of y, or of x")
     for kernel, matrix in matrices.items():
         put(shard, kernel, matrix, ("row", "column"), "1", NAMES[kernel])

@@ -12,7 +12,7 @@ class RntkLayout(StudyFolder):
     """The folder of a study of the recurrent NTK."""
 
     def cell_shards(self, cell: Cell, cell_id: str) -> Path:
-        """The shards of one cell; another seed, say, is another folder, and nothing is overwritten."""
+        """The shards of one cell; another seed, for example, has another folder, so that nothing is overwritten."""
         return self.shards / f"{cell.pack}_{cell.network}_{cell_id}"
 
     def block_shard(self, block: Block, cell_id: str) -> Path:

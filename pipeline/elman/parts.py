@@ -13,7 +13,7 @@ from rnnlimits.plan.files import ENSEMBLES, JOINED, MACHINE, RANGE
 from rnnlimits.plan.parts import Block, Ensemble, FileKind, Output, Part
 from rnnlimits.study import RntkStudy
 
-if TYPE_CHECKING:  # MPI starts when it is imported
+if TYPE_CHECKING:  # importing MPI starts it
     from mpi4py import MPI
 
     from rnnlimits.kernels.interface import Backend
@@ -25,7 +25,7 @@ OUTPUTS: dict[Kind, FileKind] = {
     kind: FileKind(f"{kind}-ensemble", (*_NETWORK, *JOINED), caption=ENSEMBLES, folder=kind) for kind in plan.KINDS
 }
 FILES = (*SHARDS.values(), *OUTPUTS.values())
-# A matrix that belongs to a user, and to no study.
+# A matrix that belongs to a user, not to a study.
 GRAM_FILES = (
     FileKind("gram-shard", (*_GRAM, "backend", *RANGE), is_of_study=False),
     FileKind("gram-ensemble", (*_GRAM, *JOINED), "gram.h5", is_of_study=False),
@@ -33,7 +33,7 @@ GRAM_FILES = (
 
 
 def parts(study: RntkStudy, layout: RntkLayout) -> tuple[Part, ...]:
-    """Every pack, in the order of the plan; none where the study has no networks."""
+    """Every pack, in the order of the plan; empty if the study has no networks."""
     return tuple(_pack(study, layout, name, cells) for name, cells in plan.packs(study).items())
 
 
@@ -75,6 +75,6 @@ def _run(study: RntkStudy, layout: RntkLayout, pack: str, comm: MPI.Intracomm, b
 
 
 def chunk_megabytes(study: RntkStudy, cell: Cell) -> float:
-    """Memory of the networks of a cell that a processor works on at a time."""
+    """Memory for the networks of a cell that a processor works on at a time."""
     replicas = max(1, min(HOST_ENTRIES // cell.width**2, plan.block_size(study, cell), cell.replicas))
     return 1e-6 * replicas * plan.replica_bytes(study, cell)

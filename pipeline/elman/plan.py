@@ -16,10 +16,10 @@ Kind = Literal["kernel", "descent"]
 KINDS: tuple[Kind, ...] = ("kernel", "descent")
 Ladder = Literal["fluctuation", "bias", "training"]
 SECTIONS: dict[Ladder, Kind] = {"fluctuation": "kernel", "bias": "kernel", "training": "descent"}
-BLOCK_WORK = 2**33  # of a block: some seconds, which is what a killed run loses
+BLOCK_WORK = 2**33  # of a block: some seconds, the time that a killed run loses
 MOST_IN_BLOCK = 2**14
-NORMAL = 40  # what a normal number costs, as multiplications
-COLUMN = 60  # what a unit of a layer costs at a step besides products of matrices
+NORMAL = 40  # cost of a normal number, in multiplications
+COLUMN = 60  # cost of a unit of a layer at a step, in addition to products of matrices
 PER_SECOND = 4e9  # additions and multiplications of one core on such thin products, roughly
 FILE_OVERHEAD = 20_000
 
@@ -35,13 +35,13 @@ class Cell:
 
     @property
     def pack(self) -> str:
-        """kernel-n00128: the cells of one kind and width, which one workflow job runs."""
+        """The name of its pack, such as kernel-n00128: all cells of one kind and width, which one workflow job runs."""
         return f"{self.kind}-n{self.width:05d}"
 
 
 @dataclass(frozen=True)
 class Block:
-    """`count` consecutive replicas of a cell from `first` on: the unit of work, of restart, one shard."""
+    """`count` consecutive replicas of a cell, starting at `first`: the unit of work and of restart, and one shard."""
 
     cell: Cell
     first: int
@@ -49,7 +49,7 @@ class Block:
 
     @property
     def name(self) -> str:
-        """replicas-000000-000015, both ends included."""
+        """Its name, such as replicas-000000-000015, both ends included."""
         return f"replicas-{self.first:06d}-{self.first + self.count - 1:06d}"
 
 
@@ -60,17 +60,17 @@ def elman(study: RntkStudy, cell: Cell) -> Elman:
 
 
 def cells(study: RntkStudy) -> tuple[Cell, ...]:
-    """Every cell once, with the larger of two numbers of replicas; sorted by kind and width."""
-    found: dict[tuple[Kind, int, str], int] = {}
+    """Every cell once, sorted by kind and width; a cell listed twice gets the larger number of replicas."""
+    replicas_of: dict[tuple[Kind, int, str], int] = {}
     for named in study.elmans:
         for section, kind in SECTIONS.items():
             ladder = study.ladder(section, named)
             for width, replicas in ladder.rungs() if ladder else ():
                 point = (kind, width, named.name)
-                found[point] = max(replicas, found.get(point, 0))
+                replicas_of[point] = max(replicas, replicas_of.get(point, 0))
     names = [named.name for named in study.elmans]
-    order = sorted(found, key=lambda point: (KINDS.index(point[0]), point[1], names.index(point[2])))
-    return tuple(Cell(kind, name, width, found[kind, width, name]) for kind, width, name in order)
+    order = sorted(replicas_of, key=lambda point: (KINDS.index(point[0]), point[1], names.index(point[2])))
+    return tuple(Cell(kind, name, width, replicas_of[kind, width, name]) for kind, width, name in order)
 
 
 def packs(study: RntkStudy) -> dict[str, tuple[Cell, ...]]:
@@ -92,7 +92,7 @@ def blocks(study: RntkStudy, cell: Cell) -> tuple[Block, ...]:
 
 
 def replica_work(study: RntkStudy, cell: Cell) -> int:
-    """Additions and multiplications behind one replica, roughly."""
+    """Approximate number of additions and multiplications for one replica."""
     layers, n, columns = elman(study, cell).layers, cell.width, sum(study.sequences.lengths)
     matrices = (2 * layers - 1) * n**2
     kernel = matrices * (4 * columns + NORMAL) + n * columns * (2 * columns * (2 * layers + 1) + COLUMN * layers)
@@ -102,9 +102,9 @@ def replica_work(study: RntkStudy, cell: Cell) -> int:
 
 
 def replica_bytes(study: RntkStudy, cell: Cell) -> int:
-    """Memory that a replica takes while it is worked on, roughly: weights, layers at all columns, sums over pairs.
+    """Approximate memory of a replica during its computation: weights, layers at all columns, sums over pairs.
 
-    Beside the weights one more matrix: normals in double precision, a transposed W, or its gradient.
+    In addition to the weights one more matrix: normals in double precision, a transposed W, or its gradient.
     """
     layers, n, columns = elman(study, cell).layers, cell.width, sum(study.sequences.lengths)
     real = 4 if study.precision == "float32" else 8

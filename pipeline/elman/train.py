@@ -1,7 +1,7 @@
 """The train stage of a study of the recurrent NTK: ensembles of networks of finite width, one shard for each block.
 
 Two kinds of cells: "kernel", empirical kernels at initialisation; "descent", networks trained by full-batch gradient
-descent, beside their linearisations at initialisation.
+descent, compared with their linearisations at initialisation.
 """
 
 from __future__ import annotations
@@ -49,19 +49,19 @@ VARIABLES: dict[str, dict[str, tuple[tuple[str, ...], str]]] = {
 
 @dataclass(frozen=True)
 class World:
-    """What all networks of a study share; target: of the sequences trained on.
+    """The values that all networks of a study share; target: the targets of the sequences trained on.
 
-    columns, wanted: the sequences and the targets as arrays of the back end.
+    columns, device_target: the sequences and the targets as arrays of the back end.
     """
 
     x: rntk.Batch
     target: Array
     columns: Columns
-    wanted: Array
+    device_target: Array
 
     @classmethod
     def of(cls, study: RntkStudy, be: Backend) -> World:
-        """Drawn from the study's seed, on the processor, so that they are those of the rates stage."""
+        """Draw them from the study's seed, on the processor, so that they equal those of the rates stage."""
         near = on_processor(be)
         x, target = world.sequences(study, near), world.targets(study, near)
         return cls(x, target, finite.columns(x, be.array), be.array(target))
@@ -69,7 +69,7 @@ class World:
 
 @dataclass(frozen=True, eq=False)
 class Computed:
-    """Variables of a block's shard, NumPy's arrays with replicas first, and the seconds that they took."""
+    """Variables of a block's shard, NumPy arrays with replicas first, and the time for computing them in seconds."""
 
     values: dict[str, Array]
     seconds: float
@@ -81,7 +81,7 @@ class Computed:
         return cls(block_values(study, be, shared, block, tick), time.perf_counter() - started)
 
     def part(self, block: Block, whole: Block) -> Computed:
-        """Those of a block within the one that was computed, and its share of the time."""
+        """The variables of a block within the computed one, and its share of the time."""
         rows = chunks.place(block, whole)
         values = {name: values[rows] for name, values in self.values.items()}
         return Computed(values, self.seconds / whole.count * block.count)
@@ -102,7 +102,7 @@ def run(study: RntkStudy, layout: RntkLayout, pack: str, comm: MPI.Intracomm, be
 def block_values(
     study: RntkStudy, be: Backend, shared: World, block: Block, tick: Callable[[int], None] = lambda _: None
 ) -> dict[str, Array]:
-    """Variables of a block's shard, NumPy's arrays, a chunk of replicas at a time.
+    """Variables of a block's shard, NumPy arrays, computed in chunks of replicas.
 
     tick(additions and multiplications) reports progress.
     """
@@ -110,9 +110,9 @@ def block_values(
     parts = []
     for chunk in chunks.of_block(study, be, block):
         replicas = np.arange(chunk.first, chunk.first + chunk.count, dtype=np.uint32)
-        found, own = compute(study, be, shared, block.cell, replicas, tick), chunks.place(block, chunk)
-        parts.append({name: values[own] for name, values in found.items()})
-        tick(plan.replica_work(study, block.cell) * len(range(*own.indices(chunk.count))))
+        variables, rows = compute(study, be, shared, block.cell, replicas, tick), chunks.place(block, chunk)
+        parts.append({name: values[rows] for name, values in variables.items()})
+        tick(plan.replica_work(study, block.cell) * len(range(*rows.indices(chunk.count))))
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
@@ -121,9 +121,9 @@ def _kernels(
 ) -> dict[str, Array]:
     network = plan.elman(study, cell)
     weights = world.draw(study, be, network, cell.width, replicas, tick)
-    found = finite.empirical(network, weights, shared.columns)
+    empirical = finite.empirical(network, weights, shared.columns)
     first, second = np.array(list(plan.pairs(study))).T
-    return {name: be.numpy(getattr(found, name))[:, first, second] for name in ("ntk", "nngp")}
+    return {name: be.numpy(getattr(empirical, name))[:, first, second] for name in ("ntk", "nngp")}
 
 
 def _descent(
@@ -134,16 +134,16 @@ def _descent(
     weights = world.draw(study, be, network, cell.width, replicas, tick)
     ntk = be.numpy(finite.empirical(network, weights, shared.columns).ntk)
     rate = step_size(study, network, shared)
-    passed: list[Array] = []
-    for f in finite.descend(network, weights, shared.columns, shared.wanted, rate, section.steps):
-        passed = [*passed[:1], be.numpy(f).astype(np.float64)]  # which waits for a device: a tick is of work done
+    outputs: list[Array] = []
+    for f in finite.descend(network, weights, shared.columns, shared.device_target, rate, section.steps):
+        outputs = [*outputs[:1], be.numpy(f).astype(np.float64)]  # waits for a device: a tick is for finished work
         tick(0)
-    linearised = linear_descent(ntk, passed[0], shared.target, rate, section.steps)
-    return {"initial": passed[0], "network": passed[-1], "linearised": linearised}
+    linearised = linear_descent(ntk, outputs[0], shared.target, rate, section.steps)
+    return {"initial": outputs[0], "network": outputs[-1], "linearised": linearised}
 
 
 def step_size(study: RntkStudy, network: rntk.Elman, shared: World) -> float:
-    """training.rate over the largest eigenvalue of the limit's kernel on the sequences trained on."""
+    """training.rate, divided by the largest eigenvalue of the limit's kernel on the sequences trained on."""
     assert study.training is not None
     kernel = np.asarray(rntk.gram(shared.x, network=network, backend="numpy"))
     trained = kernel[: len(shared.target), : len(shared.target)]

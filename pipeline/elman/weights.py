@@ -1,4 +1,4 @@
-"""Weight of time steps: how much the limit's kernel of a sequence with itself moves with each of its inputs."""
+"""Weight of time steps: how much the limit's kernel of a sequence with itself changes with each of its inputs."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Curve:
 
 
 def curves(study: RntkStudy, be: Backend) -> list[Curve]:
-    """A curve for each network, kernel and sigma_w of the study's section `weights`; none without it."""
+    """A curve for each network, kernel and sigma_w of the study's section `weights`; empty without it."""
     if (section := study.weights) is None:
         return []
     x = world.weighed(study, be, section.sequences, section.length)
@@ -49,12 +49,12 @@ def _weight(x: Array, named: Named, kernel: str, sigma_w: float) -> Array:
     return np.asarray(size / size.max())
 
 
-def write_csv(path: Path, study: RntkStudy, found: list[Curve]) -> None:
+def write_csv(path: Path, study: RntkStudy, curves: list[Curve]) -> None:
     """Write weights.csv, complete or not at all."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
-    for curve in found:
+    for curve in curves:
         for step, weight in enumerate(curve.weight, 1):
             writer.writerow((study.name, curve.network, curve.kernel, f"{curve.sigma_w:.6g}", step, f"{weight:.6g}"))
     durable.require_folder(path)

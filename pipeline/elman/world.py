@@ -1,4 +1,4 @@
-"""What a study of the recurrent NTK draws: sequences, targets, networks. Each number is a function of its indices."""
+"""Random draws of a study of the recurrent NTK: sequences, targets, networks. Each is a function of its indices."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Tick = Callable[[int], None]
 def sequences(study: RntkStudy, be: Backend) -> rntk.Batch:
     """The sequences of a study: standard normal inputs, sequence i a function of the seed, i and the dimension.
 
-    be: here and below where arrays are few and small, one with NumPy's arrays (kernels.on_processor).
+    be: here, and below where arrays are few and small, a back end with NumPy arrays (kernels.on_processor).
     """
     section = study.sequences
     return rntk.batch(
@@ -45,8 +45,8 @@ def targets(study: RntkStudy, be: Backend) -> Array:
 
 
 def _normals(study: RntkStudy, be: Backend, stream: Stream, index: int, count: int) -> Array:
-    drawn: Array = be.normals(study.seed, stream, np.array([index], dtype=np.uint32), count)
-    return drawn.reshape(-1)
+    normals: Array = be.normals(study.seed, stream, np.array([index], dtype=np.uint32), count)
+    return normals.reshape(-1)
 
 
 def draw(

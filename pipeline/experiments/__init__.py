@@ -17,7 +17,7 @@ from rnnlimits.study import AnyStudy, Study
 
 __all__ = ["KINDS", "BaseExperiment", "at", "check", "file_kinds", "has_no", "of", "require_training", "serial"]
 
-# By the value of `experiment:`. A new kind is a module of this package, a line here, and its study file's model.
+# By the value of the key `experiment`. A new kind needs a module of this package, a line here, and a study model.
 KINDS: Mapping[str, type[BaseExperiment[Any, Any]]] = {kind.kind: kind for kind in (Trainings, Elmans)}
 
 
@@ -37,7 +37,7 @@ def check(study: AnyStudy) -> list[str]:
 
 
 def file_kinds() -> tuple[FileKind, ...]:
-    """Every kind of file that the software writes for a study, and Gram matrices."""
+    """Every kind of file that the software writes for a study, and those of Gram matrices."""
     return (*COMMON, *(file for kind in KINDS.values() for file in kind.files), *GRAM_FILES)
 
 
@@ -47,7 +47,7 @@ def serial() -> tuple[str, ...]:
 
 
 def has_no(study: AnyStudy, what: str) -> StudyError:
-    """The error that studies of this kind have no such thing."""
+    """The error to raise when studies of this kind do not have `what`."""
     kind = KINDS[study.experiment]
     *others, last = (*kind.parallel, *kind.serial)
     return StudyError(
@@ -57,7 +57,7 @@ def has_no(study: AnyStudy, what: str) -> StudyError:
 
 
 def require_training(study: AnyStudy, what: str) -> Study:
-    """The study, if it is of `experiment: training`; else StudyError: `what` is not for it."""
+    """The study, if it is of `experiment: training`; otherwise raises StudyError: it does not have `what`."""
     if isinstance(study, Study):
         return study
     raise has_no(study, what)

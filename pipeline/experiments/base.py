@@ -27,7 +27,7 @@ L = TypeVar("L", bound=StudyFolder)
 
 
 class BaseExperiment(ABC, Generic[S, L]):
-    """A study with its results folder: what `rnnlimits.plan.parts.Experiment` describes, as far as kinds share it."""
+    """A study with its results folder: what all kinds share of `rnnlimits.plan.parts.Experiment`."""
 
     kind: ClassVar[str]
     parallel: ClassVar[tuple[str, ...]] = ()
@@ -43,7 +43,7 @@ class BaseExperiment(ABC, Generic[S, L]):
     @classmethod
     @abstractmethod
     def at(cls, study: S, root: Path) -> BaseExperiment[S, L]:
-        """A study whose results folder is `root`."""
+        """The study with the results folder `root`."""
 
     @property
     def identity(self) -> str:
@@ -51,7 +51,7 @@ class BaseExperiment(ABC, Generic[S, L]):
         return self.study.identity
 
     def checks(self) -> list[str]:
-        """Findings of all numerical checks, one readable line each (none)."""
+        """Findings of all numerical checks, one readable line each (here: no findings)."""
         return []
 
     @abstractmethod
@@ -67,7 +67,7 @@ class BaseExperiment(ABC, Generic[S, L]):
     def figures_step(
         self, inputs: Sequence[Path], run: Callable[[Callable[[], Backend]], None], *further: FileKind
     ) -> Step:
-        """The step `figures`; further: what it writes besides the folder of figures."""
+        """The step `figures`; further: what it writes in addition to the folder of figures."""
         outputs = tuple(Output.fixed(self.layout.root, kind) for kind in (FIGURES, *further))
         return Step("figures", tuple(inputs), outputs, self.identity, run)
 
@@ -84,11 +84,11 @@ class BaseExperiment(ABC, Generic[S, L]):
     # --- costs ----------------------------------------------------------------------------------------------
 
     def packs(self) -> tuple[Part, ...]:
-        """The parts that compute networks, or whatever counts as replicas."""
+        """The parts that compute networks, or whatever else counts as replicas."""
         return tuple(part for part in self.parts() if any(ensemble.replicas for ensemble in part.ensembles))
 
     def pace(self, backend: Callable[[], Backend]) -> Pace:
-        """How fast this machine is at the packs: one core at PER_SECOND, whatever the back end."""
+        """How fast this machine computes the packs: one core at PER_SECOND, whatever the back end."""
         return Pace("core", 1e9 / PER_SECOND)
 
     def summary(self, pace: Pace) -> str:
@@ -102,26 +102,26 @@ class BaseExperiment(ABC, Generic[S, L]):
         return (f"study {self.study.name}, id {self.identity}",)
 
     def held_bytes(self) -> int:
-        """Values that the steps hold in memory at a time: all ensembles."""
+        """Bytes of values that the steps hold in memory at once: all ensembles."""
         return sum(ensemble.bytes for part in self.packs() for ensemble in part.ensembles)
 
     # --- the report -----------------------------------------------------------------------------------------
 
     def behind(self, rate: Rate, **values: float) -> list[Path]:
-        """The files from which the point of `rate` at these values of what varies was estimated (none are named)."""
+        """The files from which the point of `rate` at these values was estimated (here: no files are named)."""
         return []
 
     def plots(self, link: ToLink) -> Sequence[Plot]:
-        """Interactive figures besides those of the rates (none)."""
+        """Interactive figures in addition to those of the rates (here: no further ones)."""
         return ()
 
     def measured(self, count: str) -> str:
-        """The beginning of a sentence that says what was measured; count: of all replicas."""
+        """The beginning of a sentence that says what was measured; count: the number of all replicas, in words."""
         return f"{count} replicas were computed"
 
 
 def pack_cost(part: Part) -> PackCost:
-    """What a part comes to."""
+    """The size and cost of a part."""
     return PackCost(
         part.name,
         cells=len(part.ensembles),

@@ -33,7 +33,7 @@ class Elmans(BaseExperiment[RntkStudy, RntkLayout]):
 
     @classmethod
     def at(cls, study: RntkStudy, root: Path) -> Elmans:
-        """A study whose results folder is `root`."""
+        """The study with the results folder `root`."""
         return cls(study, RntkLayout(root))
 
     def checks(self) -> list[str]:
@@ -41,11 +41,11 @@ class Elmans(BaseExperiment[RntkStudy, RntkLayout]):
         return checks.check(self.study)
 
     def parts(self) -> tuple[Part, ...]:
-        """Packs of networks, by kind and width; none where the study measures the limit alone."""
+        """Packs of networks, by kind and width; empty if the study measures only the limit."""
         return parts.parts(self.study, self.layout)
 
     def steps(self) -> tuple[Step, ...]:
-        """rates, figures, report."""
+        """The steps rates, figures and report."""
         layout, cells = self.layout, [self.layout.networks(cell) for cell in plan.cells(self.study)]
         outputs = tuple(Output.fixed(layout.root, kind) for kind in (KERNELS, RATES_H5, RATES_CSV))
         return (
@@ -66,7 +66,7 @@ class Elmans(BaseExperiment[RntkStudy, RntkLayout]):
         elman.run(self.study, self.layout, backend())
 
     def pace(self, backend: Callable[[], Backend]) -> Pace:
-        """One core at plan.PER_SECOND: products with n x n matrices."""
+        """The speed of one core is plan.PER_SECOND: products with n x n matrices."""
         return Pace("core", 1e9 / plan.PER_SECOND)
 
     def notes(self, pace: Pace) -> tuple[str, ...]:
@@ -75,19 +75,19 @@ class Elmans(BaseExperiment[RntkStudy, RntkLayout]):
         return (f"core time: at {plan.PER_SECOND:.0e} {words}", *super().notes(pace))
 
     def behind(self, rate: Rate, **values: float) -> list[Path]:
-        """Ensembles of networks, and the limit's kernels."""
+        """The ensembles of networks, and the limit's kernels."""
         from rnnlimits.report import sources
 
         return sources.of_networks(self.study, self.layout, rate, values)
 
     def plots(self, link: ToLink) -> Sequence[Plot]:
-        """Weight of time steps."""
+        """The plot of the weight of time steps."""
         from rnnlimits.report.curve_plots import weights_plot
 
         return weights_plot(self.layout.weights_csv)
 
     def measured(self, count: str) -> str:
-        """Networks, and their widths."""
+        """The number of networks, and their widths."""
         cells = plan.cells(self.study)
         if not cells:
             return "The recurrent NTK was computed"

@@ -37,7 +37,7 @@ class Trainings(BaseExperiment[Study, Layout]):
 
     @classmethod
     def at(cls, study: Study, root: Path) -> Trainings:
-        """A study whose results folder is `root`."""
+        """The study with the results folder `root`."""
         return cls(study, Layout(root))
 
     def checks(self) -> list[str]:
@@ -45,7 +45,7 @@ class Trainings(BaseExperiment[Study, Layout]):
         return checks.check(self.study)
 
     def parts(self) -> tuple[Part, ...]:
-        """Draws, twins by K, packs by width."""
+        """The draws, twins by K, packs by width."""
         return parts.parts(self.study, self.layout)
 
     def packs(self) -> tuple[Part, ...]:
@@ -53,7 +53,7 @@ class Trainings(BaseExperiment[Study, Layout]):
         return tuple(parts.packs(self.study, self.layout))
 
     def steps(self) -> tuple[Step, ...]:
-        """limit, poisson, rates, figures, report."""
+        """The steps limit, poisson, rates, figures and report."""
         layout, draw = self.layout, (self.layout.draw,)
         cells = [layout.ensemble(cell) for cell in plan.cells(self.study)]
         twins = [layout.twin(twin) for twin in plan.twins(self.study)]
@@ -83,7 +83,7 @@ class Trainings(BaseExperiment[Study, Layout]):
         return Step(name, tuple(inputs), outputs, identity, lambda backend: run(self.study, self.layout, backend()))
 
     def pace(self, backend: Callable[[], Backend]) -> Pace:
-        """From a second of the study's own training."""
+        """The speed measured in about a second of the study's own training."""
         from rnnlimits.training.calibration import ns_per_unit_step
 
         be = backend()
@@ -95,7 +95,7 @@ class Trainings(BaseExperiment[Study, Layout]):
         return plan.summary(self.study, pace.ns_per_unit, pace.worker)
 
     def held_bytes(self) -> int:
-        """The largest ensemble and the draws' second moments."""
+        """Bytes of the largest ensemble and of the draws' second moments."""
         cells = plan.cells(self.study)
         return max(plan.output_bytes(cell, self.study) for cell in cells) + plan.draw_bytes(self.study)
 
@@ -106,13 +106,13 @@ class Trainings(BaseExperiment[Study, Layout]):
         return sources.of_trainings(self.study, self.layout, rate, values)
 
     def plots(self, link: ToLink) -> Sequence[Plot]:
-        """Outputs and losses over time."""
+        """The plots of outputs and losses over time."""
         from rnnlimits.report.curve_plots import curve_plots
 
         return curve_plots(self.study, self.layout, link)
 
     def measured(self, count: str) -> str:
-        """Networks, and their widths."""
+        """The number of networks, and their widths."""
         widths = span([cell.width for cell in plan.cells(self.study)])
         return f"{count} recurrent networks of {widths} were trained online and compared with their kernel limit"
 

@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from rnnlimits.training.layout import Layout
 
 MOST_CURVES = 4  # probes in a panel of curves
-MOST_BINS = 16  # of the loss
+MOST_BINS = 16  # bins in a curve of the loss
 MOST_PANELS = 3  # betas in the figures of curves and of losses
 
 
 @dataclass(frozen=True, eq=False)
 class Curves:
-    """What limit.h5 says: output (T, P) at checkpoints, fine_time (F,), output_fine (F, P), loss (F,), loss_floor."""
+    """Curves of limit.h5: output (T, P) at checkpoints, fine_time (F,), output_fine (F, P), loss (F,), loss_floor."""
 
     output: Array
     fine_time: Array
@@ -36,7 +36,7 @@ class Curves:
 
 
 def read_limit(study: Study, layout: Layout) -> Curves:
-    """The limit's curves. Raises StudyError if limit.h5 is missing or of another study."""
+    """The limit's curves. Raises StudyError if limit.h5 is missing or from another study."""
     names = ("output", "fine_time", "output_fine", "loss")
     with store.open_complete(layout.limit, "limit", limit_id=plan.limit_id(study)) as file:
         return Curves(**{name: file[name][()] for name in names}, loss_floor=float(file["loss_floor"][()]))
@@ -54,7 +54,7 @@ def diagonal(cells: Sequence[Cell], beta: float) -> list[Cell]:
     return sorted((c for c in cells if c.beta == beta and c.depth == depth), key=lambda cell: cell.width)
 
 
-def telling_probes(limit: Curves) -> list[int]:
+def spread_probes(limit: Curves) -> list[int]:
     """Probes whose limit outputs at the end are spread over their range."""
     order = np.argsort(limit.output[-1], kind="stable").tolist()
     return [int(index) for index in spaced(order, MOST_CURVES)]
@@ -63,19 +63,19 @@ def telling_probes(limit: Curves) -> list[int]:
 def outputs(study: Study, layout: Layout, cell: Cell, probes: Sequence[int]) -> tuple[Array, Array]:
     """Checkpoints after time 0 (T,), and outputs of a cell there on `probes`, (replica, T, probe).
 
-    At time 0 the output is the initial field, far wider than the rest. Raises StudyError for a file at fault.
+    At time 0 the output is the initial field, with a far wider spread. Raises StudyError for an invalid file.
     """
     with open_ensemble(layout.ensemble(cell), cell_id=plan.cell_id(study, cell)) as file:
-        first = file["sign"][()] == 1  # one of each pair: independent of one another, with the law of C
+        first = file["sign"][()] == 1  # one of each pair: independent trainings, with the law of C
         output, time = file["output"][()][first][:, :, probes], file["time"][()]
     since = 1 if time[0] == 0 else 0
     return time[since:], output[:, since:]
 
 
 def losses(study: Study, layout: Layout, cell: Cell) -> tuple[Array, Array, Array]:
-    """Centres of bins of the time, the mean squared error along the path in each, and its standard error.
+    """Centres of time bins, the mean squared error along the path in each bin, and its standard error.
 
-    Raises StudyError for a file at fault.
+    Raises StudyError for an invalid file.
     """
     with open_ensemble(layout.ensemble(cell), cell_id=plan.cell_id(study, cell)) as file:
         loss, time, pair = file["loss"][()], file["loss_time"][()], file["pair"][()]

@@ -24,15 +24,15 @@ DASHES = {"ntk": "-", "nngp": (0, (3, 2))}
 def run(study: RntkStudy, layout: RntkLayout, be: Backend) -> list[str]:
     """Draw every figure of a study into its folder figures/, and write weights.csv; returns the figures' names.
 
-    Raises StudyError for a file that is missing, damaged or of another study.
+    Raises StudyError for a file that is missing, damaged or from another study.
     """
-    drawn = []
+    names = []
     with figures.style():
         for name, figure in _figures(study, layout, be):
             figures.save(layout, name, figure)
-            drawn.append(name)
-    progress.note(f"{layout.figures}: {', '.join(drawn)}")
-    return drawn
+            names.append(name)
+    progress.note(f"{layout.figures}: {', '.join(names)}")
+    return names
 
 
 def _figures(study: RntkStudy, layout: RntkLayout, be: Backend) -> Iterator[tuple[str, Figure]]:
@@ -40,27 +40,27 @@ def _figures(study: RntkStudy, layout: RntkLayout, be: Backend) -> Iterator[tupl
     for name, group in itertools.groupby(rates, key=lambda rate: rate.quantity):
         if members := [rate for rate in group if rate.cloud]:
             yield name, figures.rate_figure(members)
-    found = weights.curves(study, be)
-    weights.write_csv(layout.weights_csv, study, found)
-    if found:
-        yield "weights", weights_figure(found)
+    curves = weights.curves(study, be)
+    weights.write_csv(layout.weights_csv, study, curves)
+    if curves:
+        yield "weights", weights_figure(curves)
 
 
-def weights_figure(found: list[Curve]) -> Figure:
+def weights_figure(curves: list[Curve]) -> Figure:
     """A panel for each network: weight against time step, a colour for each sigma_w, both kernels."""
-    names = list(dict.fromkeys(curve.network for curve in found))
-    sigmas = sorted({curve.sigma_w for curve in found})
+    names = list(dict.fromkeys(curve.network for curve in curves))
+    sigmas = sorted({curve.sigma_w for curve in curves})
     colours = dict(zip(sigmas, itertools.cycle(figures.COLOURS), strict=False))
     figure = plt.figure(figsize=(0.7 + 2.6 * len(names), 3.4))
     panels = figure.subplots(1, len(names), sharey=True, squeeze=False)[0]
     for ax, name in zip(panels, names, strict=True):
-        for curve in (curve for curve in found if curve.network == name):
+        for curve in (curve for curve in curves if curve.network == name):
             step = np.arange(1, len(curve.weight) + 1)
             label = f"$\\sigma_w$ = {curve.sigma_w:.4g}" if curve.kernel == KERNELS[0] else None
             style = {"color": colours[curve.sigma_w], "linestyle": DASHES[curve.kernel], "label": label}
             ax.plot(step, curve.weight, **style)
         ax.set_yscale("log")
-        ax.set_ylim(max(1e-8, 0.5 * min(float(curve.weight.min()) for curve in found)), 2)
+        ax.set_ylim(max(1e-8, 0.5 * min(float(curve.weight.min()) for curve in curves)), 2)
         ax.set_xlabel("time step $t$")
         ax.set_title(name, loc="left")
     panels[0].set_ylabel("$|dK(x, x)/dx_t|$, largest 1")

@@ -1,6 +1,6 @@
 """Words and colours that the figures and the report of a study share.
 
-Colours are those of Okabe and Ito, told apart by colour-blind readers.
+Colours are those of Okabe and Ito, which colour-blind readers can distinguish.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ BAR = 1.96  # standard errors in an error bar: 95%, like the intervals
 SYMBOLS = {"beta": "β", "depth": "τ", "phi": "φ", "N": "N"}
 
 
-def told(rates: Sequence[Rate]) -> str:
-    """The exponents of one quantity by the estimator that tells most, and best: 0.09 to 0.39; nothing if none does."""
-    known = [rate for rate in rates if not undetermined(rate)]
-    if not known:
+def exponent_range(rates: Sequence[Rate]) -> str:
+    """The range of exponents of a quantity, such as 0.09 to 0.39, from its most informative estimator; else ""."""
+    determined = [rate for rate in rates if not undetermined(rate)]
+    if not determined:
         return ""
-    names = dict.fromkeys(rate.estimator for rate in known)
-    groups = [[rate for rate in known if rate.estimator == name] for name in names]
-    known = min(groups, key=lambda group: (-len(group), sum(rate.stderr for rate in group)))
-    low, high = min(rate.exponent for rate in known), max(rate.exponent for rate in known)
+    names = dict.fromkeys(rate.estimator for rate in determined)
+    groups = [[rate for rate in determined if rate.estimator == name] for name in names]
+    determined = min(groups, key=lambda group: (-len(group), sum(rate.stderr for rate in group)))
+    low, high = min(rate.exponent for rate in determined), max(rate.exponent for rate in determined)
     return f"{low:.2f}" if high - low < 0.01 else f"{low:.2f} to {high:.2f}"
 
 
 def undetermined(rate: Rate) -> bool:
-    """No exponent to show."""
+    """Whether the rate has no exponent to show."""
     return math.isnan(rate.exponent) or rate.refused
 
 
 def fixed(rate: Rate) -> str:
-    """The series' fixed coordinates in a reader's symbols: β = 0.75, N = ∞."""
+    """The series' fixed coordinates in mathematical symbols: β = 0.75, N = ∞."""
     return ", ".join(
         f"{SYMBOLS.get(key, key)}{value and ' = '}{value.replace('infinity', '∞')}" for key, value in rate.where.items()
     )

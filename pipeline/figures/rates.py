@@ -1,7 +1,7 @@
 """The figures stage: from rates.h5, limit.h5 and ensembles to SVG and PNG.
 
-The same files give the same bytes. Colours are those of Okabe and Ito, told apart by colour-blind readers; every
-series also has a marker of its own, so that a grey print can be read.
+The same files give the same bytes. Colours are those of Okabe and Ito, which colour-blind readers can distinguish;
+every series also has its own marker, so that a grey print can be read.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, ScalarFormatter
 
 from rnnlimits.base import progress
-from rnnlimits.figures.curves import MOST_PANELS, Curves, diagonal, losses, outputs, read_limit, spaced, telling_probes
-from rnnlimits.figures.labels import BAR, series, told, undetermined, upper_limit
+from rnnlimits.figures.curves import MOST_PANELS, Curves, diagonal, losses, outputs, read_limit, spaced, spread_probes
+from rnnlimits.figures.labels import BAR, exponent_range, series, undetermined, upper_limit
 from rnnlimits.figures.labels import BLACK as BLACK
 from rnnlimits.figures.labels import COLOURS as COLOURS
 from rnnlimits.figures.labels import GREY as GREY
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from rnnlimits.training.layout import Layout
 
 MARKERS = ("o", "s", "^", "D", "<", "P", "X", "*")
-MOST_BANDS = 4  # more would cover one another
+MOST_BANDS = 4  # more bands would cover each other
 MOST_DOTS = 48  # replicas shown as dots
 STYLE: dict[str, Any] = {
     "axes.grid": True,
@@ -78,19 +78,19 @@ CAPTION = "lines: fit;  dashed: expected;  hollow: not in the fit;  bars: 95%"
 def run(study: Study, layout: Layout) -> list[str]:
     """Draw every figure of a study into its folder figures/; returns their names.
 
-    Raises StudyError for a file that is missing, damaged or of another study.
+    Raises StudyError for a file that is missing, damaged or from another study.
     """
-    drawn = []
+    names = []
     with style():
         for name, figure in _figures(study, layout):
             save(layout, name, figure)
-            drawn.append(name)
-    progress.note(f"{layout.figures}: {', '.join(drawn)}")
-    return drawn
+            names.append(name)
+    progress.note(f"{layout.figures}: {', '.join(names)}")
+    return names
 
 
 def style() -> AbstractContextManager[None]:
-    """Draw in the style of this project, not in the user's own."""
+    """Draw in the style of this project, not in the user's default style."""
     settings: Any = matplotlib.rcParamsDefault | STYLE | {"backend": "Agg"}
     return plt.rc_context(settings)
 
@@ -100,7 +100,7 @@ def _figures(study: Study, layout: Layout) -> Iterator[tuple[str, Figure]]:
     for name, group in itertools.groupby(rates, key=lambda rate: rate.quantity):
         members = [rate for rate in group if rate.cloud]
         if members:
-            yield name, _drawn(members)
+            yield name, _figure_of(members)
     cells = [cell for cell in plan.cells(study) if cell.width == cell.steps_per_time]
     if cells:
         limit = read_limit(study, layout)
@@ -108,7 +108,7 @@ def _figures(study: Study, layout: Layout) -> Iterator[tuple[str, Figure]]:
         yield "loss", loss_figure(study, layout, cells, limit)
 
 
-def _drawn(members: Sequence[Rate]) -> Figure:
+def _figure_of(members: Sequence[Rate]) -> Figure:
     draw = {"surface": surface_figure, "ratio": ratio_figure}.get(view_of(members[0]), rate_figure)
     return draw(members)
 
@@ -175,7 +175,7 @@ def surface_figure(rates: Sequence[Rate]) -> Figure:
 
 
 def ratio_figure(rates: Sequence[Rate]) -> Figure:
-    """Measured over predicted constants against the variable; single probes thin and grey, all together with bars."""
+    """Ratios of measured to predicted constants against the variable; single probes thin and grey, all with bars."""
     figure = plt.figure(figsize=(4.6, 3.6))
     ax = figure.subplots()
     ax.axhline(1.0, color=GREY, linestyle=(0, (4, 2)), linewidth=0.9)
@@ -194,10 +194,10 @@ def ratio_figure(rates: Sequence[Rate]) -> Figure:
 
 
 def headline(rates: Sequence[Rate], separator: str = ": ") -> str:
-    """What is seen: the quantity, and the exponents by the estimator that tells most, and best."""
+    """The title of a figure: the quantity, and the exponents of its most informative estimator."""
     title = about(rates[0]).title
-    if not (span := told(rates)):
-        return f"{title}{separator}no rate can be told yet"
+    if not (span := exponent_range(rates)):
+        return f"{title}{separator}no rate can be determined yet"
     return f"{title}{separator}${variable_of(rates[0]).law}$ with $p$ = {span}"
 
 
@@ -235,7 +235,7 @@ def rate_panel(ax: Axes, rates: Sequence[Rate], styles: dict[str, Look]) -> None
 
 
 def _legend(ax: Axes, rates: Sequence[Rate], styles: dict[str, Look], title: str) -> None:
-    """Above the panel, where no point can be."""
+    """Put the legend above the panel, where it cannot hide points."""
     for rate in rates:
         look = styles[rate.at]
         hollow: dict[str, Any] = {"markerfacecolor": "white"} if undetermined(rate) else {}
@@ -246,7 +246,7 @@ def _legend(ax: Axes, rates: Sequence[Rate], styles: dict[str, Look], title: str
 
 
 def _points(ax: Axes, rate: Rate, look: Look, dodge: float) -> None:
-    """Used points filled, others hollow; an estimate that is not positive shows as the 95% limit below which it is."""
+    """Used points filled, others hollow; an estimate that is not positive is shown as its 95% upper limit."""
     for used in (True, False):
         chosen = [p for p in rate.cloud if p.used == used and p.estimate > 0]
         if not chosen:
@@ -288,7 +288,7 @@ def _laws(ax: Axes, rate: Rate, look: Look) -> None:
 
 
 def _estimate_view(ax: Axes, rates: Sequence[Rate]) -> None:
-    """Limits from the estimates, not from bars that reach down to zero; decimal ticks while they are readable."""
+    """Axis limits from the estimates, not from bars that reach down to zero; decimal ticks while they are readable."""
     values = [p.estimate for rate in rates for p in rate.cloud if p.estimate > 0]
     values += [p.estimate + BAR * p.stderr for rate in rates for p in rate.cloud if p.used]
     values += [u for rate in rates for p in rate.cloud if p.estimate <= 0 and not math.isnan(u := upper_limit(p))]
@@ -332,13 +332,13 @@ def _local_points(ax: Axes, used: Sequence[RatePoint], look: Look, geometric: bo
 
 
 def _local_view(ax: Axes, rates: Sequence[Rate]) -> None:
-    """A few wild local exponents must not hide the others."""
+    """Axis limits from quantiles: a few wild local exponents must not hide the others."""
     marks = [v for rate in rates for v in (rate.exponent, rate.expected, rate.ci_low, rate.ci_high)]
     marks += [p.local_slope for rate in rates for p in rate.cloud]
-    seen = np.array([v for v in marks if not math.isnan(v)])
-    if not len(seen):
+    finite = np.array([v for v in marks if not math.isnan(v)])
+    if not len(finite):
         return
-    low, high = np.quantile(seen, (0.03, 0.97))
+    low, high = np.quantile(finite, (0.03, 0.97))
     margin = 0.25 * (high - low) + 0.03 * max(abs(low), abs(high)) + 1e-9
     ax.set_ylim(low - margin, high + margin)
 
@@ -362,7 +362,7 @@ def output_figure(study: Study, layout: Layout, cells: Sequence[Cell], limit: Cu
     rows = 2 if any(len(diagonal(cells, beta)) > 1 for beta in betas) else 1
     figure = plt.figure(figsize=(0.8 + 2.7 * len(betas), 0.9 + 2.2 * rows))
     panels = figure.subplots(rows, len(betas), sharex=True, sharey=True, squeeze=False)
-    probes = telling_probes(limit)
+    probes = spread_probes(limit)
     for column, beta in zip(panels.T, betas, strict=True):
         ladder = diagonal(cells, beta)
         for ax, cell in zip(column, (ladder[0], ladder[-1]), strict=False):
@@ -381,8 +381,8 @@ def output_figure(study: Study, layout: Layout, cells: Sequence[Cell], limit: Cu
 
 
 def _output_range(limit: Curves, probes: Sequence[int]) -> tuple[float, float]:
-    shown = limit.output_fine[:, probes]
-    low, high = float(shown.min()), float(shown.max())
+    curves = limit.output_fine[:, probes]
+    low, high = float(curves.min()), float(curves.max())
     margin = 0.6 * (high - low) + 1e-9
     return low - margin, high + margin
 

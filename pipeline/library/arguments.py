@@ -1,4 +1,4 @@
-"""Arguments of the public functions: plain numbers and arrays, or one line that refuses them."""
+"""Checks of the public functions' arguments: plain numbers and arrays, or one line that refuses them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Option = TypeVar("Option")
 
 
 def plain(value: object) -> Any:
-    """The value as a study file would hold it: NumPy's scalars as Python's, arrays and tuples as lists."""
+    """The value in the types of a study file: NumPy scalars as Python numbers, arrays and tuples as lists."""
     if isinstance(value, np.ndarray | np.generic):
         return value.tolist()
     if isinstance(value, Mapping):
@@ -36,7 +36,7 @@ def plain(value: object) -> Any:
 
 
 def scalar(value: object) -> object:
-    """A number of NumPy's, or an array of one number, as Python's number."""
+    """A NumPy number, or an array of one number, as a Python number."""
     if isinstance(value, np.generic) or (isinstance(value, np.ndarray) and value.ndim == 0):
         return value.item()
     return value
@@ -54,21 +54,21 @@ def whole(name: str, value: object, least: int = 1, most: int = MOST) -> int:
 
 
 def beta(value: object) -> float:
-    """An exponent of the output scaling. Raises StudyError unless it is strictly between 1/2 and 1."""
+    """An exponent beta of the output scaling. Raises StudyError unless it is strictly between 1/2 and 1."""
     number = scalar(value)
     if isinstance(number, bool) or not isinstance(number, float | int) or not 0.5 < number < 1:
         raise StudyError(f"beta is {show(number)}; allowed: strictly between 1/2 and 1")
     return float(number)
 
 
-def one_of(name: str, value: object, options: Sequence[Option], given: str = "") -> Option:
-    """The value, or the only option where it is None.
+def one_of(name: str, value: object, options: Sequence[Option], label: str = "") -> Option:
+    """The value, or the only option if it is None.
 
-    given: what the options are, for the refusal. Raises StudyError for None with several options,
+    label: introduces the options in the refusal. Raises StudyError for None with several options,
     and for a value that is not among them.
     """
     number = scalar(value)
-    listed = f"{given or 'allowed'}: {', '.join(map(str, options))}"
+    listed = f"{label or 'allowed'}: {', '.join(map(str, options))}"
     if number is None:
         if len(options) == 1:
             return options[0]
@@ -88,7 +88,7 @@ def numbers(name: str, values: ArrayLike) -> Array:
     except (TypeError, ValueError):
         array = np.empty(0, dtype=object)
     if array.dtype.kind not in "iuf":
-        what = "rows of unlike lengths or values that are no real numbers"
+        what = "rows of different lengths or values that are not real numbers"
         raise StudyError(f"{name}: has {what}; give an array of finite numbers")
     array = array.astype(np.float64)
     _require_finite(name, array)
@@ -121,7 +121,7 @@ def times(values: ArrayLike, most: float) -> Array:
 def histories(values: ArrayLike, dimension: int, name: str = "histories") -> Array:
     """Input histories, oldest first, as float64 (n, T, d). Raises StudyError for another shape, or a NaN.
 
-    values: (n, T, d), or (n, T) where the dimension d of the inputs is 1.
+    values: (n, T, d), or (n, T) if the dimension d of the inputs is 1.
     """
     array = numbers(name, values)
     if array.ndim == 2 and dimension == 1:
@@ -136,7 +136,7 @@ def histories(values: ArrayLike, dimension: int, name: str = "histories") -> Arr
 
 
 def backend(name: str) -> Backend:
-    """The back end of that name: auto, cuda, host or numpy. Raises StudyError where it cannot be had."""
+    """The back end of that name: auto, cuda, host or numpy. Raises StudyError if it is not available."""
     with refusals():
         return kernels.backend(one_of("backend", name, kernels.BACKEND_NAMES), warn=_warn)
 
@@ -147,9 +147,9 @@ def _warn(line: str) -> None:
 
 @contextmanager
 def computing() -> Iterator[None]:
-    """As `refusals`, with one thread for linear algebra, as the command line has.
+    """Like `refusals`, with one thread for linear algebra, as on the command line.
 
-    Small products are many times slower with threads that fight for cores, and sums would depend on
+    Small products are many times slower with threads that compete for cores, and sums would depend on
     their number.
     """
     with refusals(), threadpool_limits(1, user_api="blas"):
@@ -158,7 +158,7 @@ def computing() -> Iterator[None]:
 
 @contextmanager
 def refusals() -> Iterator[None]:
-    """Raise StudyError, one line, for what a kernel or a section of the study refuses, and where memory runs out."""
+    """Raise StudyError, one line, for what a kernel or a section of the study refuses, and if memory runs out."""
     try:
         yield
     except KernelError as error:

@@ -30,14 +30,14 @@ def paths(
 
     Raises StudyError for bad arguments. Source: docs/model.md, eq. (1) to (6) and (20).
     """
-    given = training_study(study, "paths")
+    checked = training_study(study, "paths")
     count, length = arguments.whole("replicas", replicas), arguments.whole("steps", steps)
     start = arguments.whole("first", first, least=0, most=MOST_INDEX - count)
     be = arguments.backend(backend)
     with arguments.computing():
         index = np.arange(start, start + count, dtype=np.uint32)
-        x, z, y = training_paths(given, be, index).take(length)
-        memory = ParameterLaw.of(given).on(be).memory_path(be, x, be.array(np.zeros(count)))[:, :-1]
+        x, z, y = training_paths(checked, be, index).take(length)
+        memory = ParameterLaw.of(checked).on(be).memory_path(be, x, be.array(np.zeros(count)))[:, :-1]
         x, z, y, memory = (be.numpy(values) for values in (x, z, y, memory))
     entries: dict[str, tables.Entry] = {
         "x": (x, ("path", "step", "x_component"), "input X that the network sees"),
@@ -48,4 +48,4 @@ def paths(
     coordinates: dict[str, tables.Entry] = {
         "path": (index.astype(np.int64), ("path",), "index of the path of the chain"),
     }
-    return tables.dataset(entries, coordinates, {"study": given.name, "study_id": plan.study_id(given)})
+    return tables.dataset(entries, coordinates, {"study": checked.name, "study_id": plan.study_id(checked)})

@@ -26,7 +26,7 @@ CURVES = {
     "output_error_draws": ("time", "probe"),
     "output_error_nodes": ("time", "probe"),
 }
-LONGEST = 1e12  # alpha t, at which an eigenvalue that is 0 but for rounding still moves nothing
+LONGEST = 1e12  # alpha t, up to which an eigenvalue that is 0 except for rounding does not move anything
 LONG_NAMES = {
     "output": "g_t on the histories",
     "output_error_draws": "standard error of output from the draws",
@@ -39,10 +39,10 @@ class Limit:
 
     Histories are inputs x_0 .. x_{T-1}, oldest first: arrays (n, T, d), or (n, T) for d = 1, of any
     numbers that NumPy reads. The memory starts at 0 and the output is read at the last step, as on
-    the study's own probe histories, which are used where none are given. Everything is float64. Bad
+    the study's own probe histories, which are the default. Everything is float64. Bad
     arguments raise StudyError.
 
-    study: what the limit is of.
+    study: the study whose limit this is.
     """
 
     def __init__(self, study: Study, draws: flow.Draws, be: Backend) -> None:
@@ -68,7 +68,7 @@ class Limit:
     def solve(self, time: ArrayLike, histories: ArrayLike | None = None) -> xr.Dataset:
         """g_t with its errors: output, output_error_draws, output_error_nodes, each (time, probe); memory (probe).
 
-        The names and numbers of limit.h5 (docs/format.md). Source: docs/model.md section 5.
+        With the names and numbers of limit.h5 (docs/format.md). Source: docs/model.md section 5.
         """
         at, probes = np.atleast_1d(self._times(time)), self._probes(histories)
         solved = flow.solve(self._draws, self._law, probes, at, self.study.training.alpha)
@@ -106,7 +106,7 @@ class Limit:
 
     @arguments.computing()
     def memory(self, histories: ArrayLike | None = None) -> xr.DataArray:
-        """The limit's memory along histories, (probe, step): the one that goes with each input, 0 with the first.
+        """The limit's memory along histories, (probe, step): the memory with each input; it is 0 with the first.
 
         Source: docs/model.md, eq. (20) and (23).
         """
@@ -142,7 +142,7 @@ class Limit:
     def kernel(self, histories: ArrayLike | None = None, others: ArrayLike | None = None) -> xr.DataArray:
         """Kern between the ends of histories, (probe, probe_): with themselves, or with the ends of `others`.
 
-        Quadrature near rounding for Gaussian W, and for uniform W of d <= 3; else about 1e-4.
+        The error of quadrature is near rounding for Gaussian W, and for uniform W with d <= 3; else about 1e-4.
         Source: docs/model.md, eq. (22).
         """
         rows = self._probes(histories)
@@ -160,7 +160,9 @@ class Limit:
     @arguments.computing()
     def probes(self) -> xr.DataArray:
         """The study's own probe histories, (probe, step, x)."""
-        values = tables.variable(self._own.history, ("probe", "step", "x"), "inputs of each history, oldest first")
+        values = tables.variable(
+            self._own_probes.history, ("probe", "step", "x"), "inputs of each history, oldest first"
+        )
         return xr.DataArray(values, {dim: np.arange(size) for dim, size in values.sizes.items()}, name="history")
 
     def __repr__(self) -> str:
@@ -174,7 +176,7 @@ class Limit:
         return flow.Flow.of(pooled(self._draws.blocks), self.study.training.alpha)
 
     @cached_property
-    def _own(self) -> flow.Probes:
+    def _own_probes(self) -> flow.Probes:
         return flow.probes_of(self.study, self._law, self._be)
 
     @property
@@ -185,26 +187,30 @@ class Limit:
         return arguments.times(time, LONGEST / self.study.training.alpha)
 
     def _histories(self, histories: ArrayLike | None, name: str = "histories") -> Array:
-        return self._own.history if histories is None else arguments.histories(histories, self.study.dimension, name)
+        return (
+            self._own_probes.history
+            if histories is None
+            else arguments.histories(histories, self.study.dimension, name)
+        )
 
     def _memory_path(self, history: Array, refine: int = 1) -> Array:
         return self._law.memory_path(self._be, history, np.zeros(len(history)), refine)
 
     def _probes(self, histories: ArrayLike | None, name: str = "histories") -> flow.Probes:
         if histories is None:
-            return self._own
+            return self._own_probes
         return at_histories(self._law, self._be, self._histories(histories, name))
 
     def _over_time(self, values: Array, time: Array, dims: tables.Dims, name: str, words: str) -> xr.DataArray:
         """Values (T, ...) with their times; without the first axis for one time."""
         about = tables.variable(values, ("time", *dims), words)
         index = {dim: np.arange(about.sizes[dim]) for dim in dims}
-        found = xr.DataArray(about, {"time": np.atleast_1d(time), **index}, name=name)
-        return found.isel(time=0) if time.ndim == 0 else found
+        values_over_time = xr.DataArray(about, {"time": np.atleast_1d(time), **index}, name=name)
+        return values_over_time.isel(time=0) if time.ndim == 0 else values_over_time
 
 
 def limit(study: files.AnyStudy | Source, *, cores: int | None = None, backend: str = "auto") -> Limit:
-    """The limit of a study, from draws of its chain in this process: seconds, as draws.blocks x chains x steps grows.
+    """The limit of a study, from draws of its chain in this process. Takes seconds, growing with the number of draws.
 
     study: a Study, a study file or the name of one that ships. The draws are those of the command
     line's stage draw, so on one back end the numbers are those of limit.h5; exact chains
@@ -212,15 +218,15 @@ def limit(study: files.AnyStudy | Source, *, cores: int | None = None, backend: 
     cores: threads (default: all). backend: auto, cuda, host or numpy. Writes no file. Raises
     StudyError for bad arguments, and for a chain or memory that does not contract.
     """
-    given = training_study(study, "limit")
+    checked = training_study(study, "limit")
     be = arguments.backend(backend)
     threads = count(be, cores)
     with arguments.computing():
-        return Limit(given, drawn(given, be, threads), be)
+        return Limit(checked, drawn(checked, be, threads), be)
 
 
 def drawn(study: files.Study, be: Backend, threads: int = 1) -> flow.Draws:
-    """The moments that the stages draw and limit hand over in draw.h5, computed here."""
+    """The moments that the stage draw passes to the stage limit in draw.h5, computed here."""
     law, near = ParameterLaw.of(study), on_processor(be)
     sets = law.node_sets(study.limit.nodes, study.features)
     if plan.has_exact_law(study):
@@ -240,13 +246,13 @@ def drawn(study: files.Study, be: Backend, threads: int = 1) -> flow.Draws:
 
 
 def _mean(parts: list[Moments], first: Moments) -> Moments:
-    """The mean of blocks, added as the stage draw does."""
+    """The mean of blocks, summed as in the stage draw."""
     a, b = (sum((getattr(part, name) for part in parts), start=0) / len(parts) for name in ("a", "b"))
     return Moments(np.asarray(a), np.asarray(b), first.y2, first.weight)
 
 
 def at_histories(law: ParameterLaw, be: Backend, history: Array) -> flow.Probes:
-    """Histories (n, T, d) with the limit's memory at their last step, as the study's own probes."""
+    """Histories (n, T, d) with the limit's memory at their last step, in the form of the study's own probes."""
     start = np.zeros(len(history))
     memory, finer = (law.memory_path(be, history, start, refine)[:, -2] for refine in (1, 2))
     return flow.Probes(history, memory, np.abs(finer - memory))

@@ -1,4 +1,4 @@
-"""A results folder opened: rates as a table, ensembles as lazy named arrays, the limit, the study."""
+"""Open a results folder: rates as a table, ensembles as lazy named arrays, the limit, the study."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ GIVE = "give results/STUDY of a study that has run (rnnlimits run STUDY)"
 class Results:
     """The results folder of one study, made by `open` and `run_study`.
 
-    Files are opened when they are asked for, and only if they are whole, of this format version and
+    Files are opened when they are needed, and only if they are complete, of this format version and
     of this study: otherwise StudyError, one line.
 
-    folder: where the results are. study: the study with every default, as it was run.
+    folder: the results folder. study: the study with every default, as it was run.
     """
 
     def __init__(self, folder: Path, study: AnyStudy) -> None:
@@ -51,7 +51,7 @@ class Results:
 
     @cached_property
     def rates(self) -> pd.DataFrame:
-        """The table of rates, a row for each: the columns of rates.csv at full precision, then law and chi2_p.
+        """The table of rates, one per row: the columns of rates.csv at full precision, then law and chi2_p.
 
         Numbers that do not exist are NaN.
         """
@@ -60,7 +60,7 @@ class Results:
 
     @cached_property
     def points(self) -> pd.DataFrame:
-        """Every point of every fit: `rate` is the row of `rates`, `value` is what its variable (N, K, ...) is there.
+        """Every point of every fit: `rate` is the row of `rates`, `value` the value of its variable (N, K, ...).
 
         Then estimate, stderr, used (by the fit), replicas, and the local exponent with its
         interval.
@@ -81,15 +81,15 @@ class Results:
 
     @property
     def cells(self) -> pd.DataFrame:
-        """Every cell of the study's grid, a row for each: its coordinates, its replicas."""
+        """Every cell of the study's grid, one per row: its coordinates, its replicas."""
         return pd.DataFrame([asdict(ensemble.cell) for ensemble in self._ensembles])
 
     def ensemble(self, **coordinates: Any) -> xr.Dataset:
         """The ensemble of one cell, opened lazily: variables as in docs/format.md, dimension replica first.
 
         coordinates: beta, width, steps_per_time, depth (or kind, network, width for `experiment:
-        rntk`), as many as single out one cell. Raises StudyError for none or several, and says
-        which there are. Close it, or use `with`, when the file is to be released.
+        rntk`), as many as identify one cell. Raises StudyError if none or several cells match, and says
+        which exist. Close it, or use `with`, to release the file.
         """
         ensemble = self._single(coordinates)
         return _opened(ensemble.output.path, cell_id=ensemble.identity)
@@ -97,10 +97,10 @@ class Results:
     def twin(self, steps_per_time: int | None = None) -> xr.Dataset:
         """The infinite-width twins of one K, opened lazily. Raises StudyError for a K without twins."""
         study = self._training("twins")
-        known = {twin.steps_per_time: twin for twin in plan.twins(study)}
-        if not known:
+        by_steps = {twin.steps_per_time: twin for twin in plan.twins(study)}
+        if not by_steps:
             raise StudyError(f"{self.folder}: the study has no twins; set twin: {{follow: true}} and run it again")
-        chosen = known[arguments.one_of("steps_per_time", steps_per_time, list(known), "the study has twins at")]
+        chosen = by_steps[arguments.one_of("steps_per_time", steps_per_time, list(by_steps), "the study has twins at")]
         return _opened(self._layout.twin(chosen), twin_id=plan.twin_id(study, chosen))
 
     @property
@@ -110,7 +110,7 @@ class Results:
 
     @cached_property
     def limit(self) -> Limit:
-        """The limit from the draws in the folder: as `limit(study)`, without drawing again."""
+        """The limit from the draws in the folder: like `limit(study)`, without drawing again."""
         study = self._training("limit")
         with arguments.computing():
             return Limit(study, read_draws(study, self._layout), processor())
@@ -130,21 +130,21 @@ class Results:
 
     def _single(self, coordinates: dict[str, Any]) -> Ensemble:
         """The ensemble of the one cell with these coordinates."""
-        left = list(self._ensembles)
-        if not left:
+        matching = list(self._ensembles)
+        if not matching:
             raise StudyError(f"{self.folder}: the study computes no networks, so that there are no ensembles")
-        known = [name for name in asdict(left[0].cell) if name != "replicas"]
+        coordinate_names = [name for name in asdict(matching[0].cell) if name != "replicas"]
         for name, value in coordinates.items():
-            if name not in known:
-                raise StudyError(f"{name} is not a coordinate of a cell; {nearest(name, known)}")
+            if name not in coordinate_names:
+                raise StudyError(f"{name} is not a coordinate of a cell; {nearest(name, coordinate_names)}")
             if value is not None:
-                chosen = arguments.one_of(name, value, _values(left, name), "there is")
-                left = [ensemble for ensemble in left if getattr(ensemble.cell, name) == chosen]
-        if len(left) == 1:
-            return left[0]
-        options = {name: values for name in known if len(values := _values(left, name)) > 1}
+                chosen = arguments.one_of(name, value, _values(matching, name), "there is")
+                matching = [ensemble for ensemble in matching if getattr(ensemble.cell, name) == chosen]
+        if len(matching) == 1:
+            return matching[0]
+        options = {name: values for name in coordinate_names if len(values := _values(matching, name)) > 1}
         words = "; ".join(f"{name}: {', '.join(map(str, values))}" for name, values in options.items())
-        raise StudyError(f"{self.folder}: {len(left)} cells have these coordinates; say which ({words})")
+        raise StudyError(f"{self.folder}: {len(matching)} cells have these coordinates; say which ({words})")
 
     def _training(self, what: str) -> Study:
         if isinstance(self.study, Study):
@@ -155,7 +155,7 @@ class Results:
 def open(folder: Source) -> Results:
     """The results of a study, from its folder: results/STUDY.
 
-    Nothing is read but the study and the header of one file. Raises StudyError: no such folder
+    Only the study and the header of one file are read. Raises StudyError for: no such folder
     (with the nearest one), an empty one, results of another format version, a damaged study.
     """
     path = Path(folder)
@@ -172,14 +172,14 @@ def _require_results(path: Path) -> None:
         return
     if path.exists():
         raise StudyError(f"{path}: is a file; {GIVE}")
-    beside = [one.name for one in path.parent.iterdir() if one.is_dir()] if path.parent.is_dir() else []
-    close = difflib.get_close_matches(path.name, beside, n=1)
+    siblings = [one.name for one in path.parent.iterdir() if one.is_dir()] if path.parent.is_dir() else []
+    close = difflib.get_close_matches(path.name, siblings, n=1)
     advice = f"did you mean {path.parent / close[0]}?" if close else GIVE
     raise StudyError(f"{path}: is not a folder; {advice}")
 
 
 def _study_in(path: Path) -> files.AnyStudy:
-    """The study that a folder holds: its study.yaml, or what one of its files says."""
+    """The study of a folder: its study.yaml, or the copy in one of its files."""
     layout = StudyFolder(path)
     if layout.study_yaml.is_file():
         return files.load_any(layout.study_yaml)
@@ -206,7 +206,7 @@ def _values(ensembles: Sequence[Ensemble], name: str) -> list[Any]:
 
 
 def _opened(path: Path, **identity: object) -> xr.Dataset:
-    """A file of ours in xarray, lazily, after it was found whole and the one wanted."""
+    """A file of this project in xarray, lazily, after checking that it is complete and has this identity."""
     with store.open_complete(path, None, **identity):
         pass
     return xr.open_dataset(path, engine="h5netcdf")

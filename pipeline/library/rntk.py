@@ -5,7 +5,7 @@
 >>> rntk.gram([[0.1, -0.4, 0.2], [0.3, 0.3, -0.1]], network=network).shape
 (2, 2)
 
-Source: docs/rntk.md. All raise StudyError, one line, for bad input. RecurrentNTK and RNTKClassifier
+Source: docs/rntk.md. All functions raise StudyError, one line, for bad input. RecurrentNTK and RNTKClassifier
 need scikit-learn (the extra `rntk`).
 """
 
@@ -34,7 +34,7 @@ class ElmanNetwork(kernels.Elman):
 
     layers: recurrent layers, 1 to 32. activation: relu, erf, tanh or logistic. sigma_w, sigma_u,
     sigma_b, sigma_h, sigma_v: standard deviations of recurrent, input, bias, initial-state and
-    output weights, over the roots of their numbers. output: "last", "mean" or "average". Raises
+    output weights, divided by the roots of their numbers. output: "last", "mean" or "average". Raises
     StudyError for a value that is not allowed.
     """
 
@@ -55,13 +55,13 @@ def gram(
     backend: str = "auto",
     threads: int | None = None,
 ) -> Kernels:
-    """Kernel matrix between sequences: (n, n) of x with itself, or (n_x, n_y) where y is given.
+    """Kernel matrix between sequences: (n, n) of x with itself, or (n_x, n_y) if y is given.
 
-    x, y: an array (n, T, m) or (n, T), or a list of arrays (T_i, m) or (T_i,) of unlike lengths.
-    Without y a sequence is the same as itself: its initial state is shared; with y all are
-    different. kernel: "ntk", "nngp", or "both" for a pair. dtype: float64 or float32, of arithmetic
-    and result. threads: of the host (default: all); no number depends on it. Raises StudyError for
-    bad input, and where the matrix does not fit into memory.
+    x, y: an array (n, T, m) or (n, T), or a list of arrays (T_i, m) or (T_i,) of different lengths.
+    Without y a sequence is paired with itself and shares its initial state; with y all sequences
+    count as different. kernel: "ntk", "nngp", or "both" for a pair. dtype: float64 or float32, of
+    arithmetic and result. threads: of the host (default: all); results do not depend on it. Raises
+    StudyError for bad input, and if the matrix does not fit into memory.
     """
     with refusals():
         return kernels.gram(x, y, network=network, kernel=kernel, dtype=dtype, backend=backend, threads=threads)
@@ -83,7 +83,7 @@ def diagonal(
 def input_gradient(
     x: NDArray[Any], y: NDArray[Any] | None = None, *, network: kernels.Elman | None = None, kernel: str = "ntk"
 ) -> NDArray[np.float64]:
-    """d K(x, y) / d x for sequences x, y (T, m) or (T,), of the shape of x; without y the derivative of K(x, x).
+    """d K(x, y) / d x for sequences x, y (T, m) or (T,), with the shape of x; without y the derivative of K(x, x).
 
     For output "last". Raises StudyError for bad input.
     """
@@ -92,9 +92,9 @@ def input_gradient(
 
 
 def require_psd(matrix: NDArray[Any], tolerance: float | None = None) -> float:
-    """The smallest eigenvalue of a Gram matrix (n, n) over its largest.
+    """The smallest eigenvalue of a Gram matrix (n, n), relative to the largest.
 
-    Raises StudyError where it is below -tolerance (default: rounding of the matrix's dtype).
+    Raises StudyError if it is below -tolerance (default: rounding of the matrix's dtype).
     """
     with refusals():
         return kernels.require_psd(matrix, tolerance)

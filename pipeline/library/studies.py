@@ -27,8 +27,8 @@ class Study(files.Study):
 
     Keyword arguments are the sections of a study file (docs/howto/own-study.md,
     config/schema.json): chain, target, network, training, probes, draws, limit, twin, seed,
-    precision, name. Mappings, lists, NumPy's scalars and arrays are taken; name may be left out.
-    Raises StudyError, one line, for whatever a study file would be refused for.
+    precision, name. Mappings, lists, NumPy scalars and arrays are accepted; name may be left out.
+    Raises StudyError, one line, for anything that would be refused in a study file.
 
     >>> study = Study(
     ...     chain={"kind": "coupled-tanh"},
@@ -54,7 +54,7 @@ class Study(files.Study):
     def save(self, path: Source) -> Path:
         """Write `to_yaml` to a file, for `load` and for the command line; returns its path.
 
-        A recorded series is named relative to the new file. Raises StudyError where the file cannot
+        A recorded series is named relative to the new file. Raises StudyError if the file cannot
         be written.
         """
         return _save(self, path)
@@ -97,10 +97,10 @@ PUBLIC: Mapping[str, type[Study] | type[RntkStudy]] = {"training": Study, "rntk"
 
 
 def load(source: Source) -> AnyStudy:
-    """A study from a file, or the one that ships under a name: "demo", "full", "recorded", "rntk".
+    """A study from a file, or one that ships, by its name: "demo", "full", "recorded", "rntk".
 
-    Returns a Study, or an RntkStudy for `experiment: rntk`. Raises StudyError, one line: no such
-    file or name, or whatever is wrong with its contents.
+    Returns a Study, or an RntkStudy for `experiment: rntk`. Raises StudyError, one line, for: no such
+    file or name, or any error in its contents.
     """
     if not isinstance(source, str | os.PathLike):
         raise StudyError(f"study is {source!r}; give a Study, a study file or the name of one that ships")
@@ -108,30 +108,30 @@ def load(source: Source) -> AnyStudy:
 
 
 def adopted(study: files.AnyStudy) -> AnyStudy:
-    """A validated study as one of the public classes."""
+    """A validated study as an instance of one of the public classes."""
     public = PUBLIC[study.experiment]
     if isinstance(study, public):
         return study
     fields = {name: getattr(study, name) for name in type(study).model_fields}
-    made: AnyStudy = public.model_construct(study.model_fields_set, **fields)
-    made._source = study.source
-    return made
+    result: AnyStudy = public.model_construct(study.model_fields_set, **fields)
+    result._source = study.source
+    return result
 
 
 def training_study(study: files.AnyStudy | Source, what: str) -> Study:
     """The study for a public function, given or read from a file: of `experiment: training`, and checked.
 
-    what: names the function in refusals. Raises StudyError for a study that the command line would
+    what: the name of the function in refusals. Raises StudyError for a study that the command line would
     refuse as well.
     """
-    given = any_study(study)
-    if not isinstance(given, Study):
+    checked = any_study(study)
+    if not isinstance(checked, Study):
         raise StudyError(
-            f"{given.source}: experiment is rntk, which has no {what}; give a study of experiment: training"
+            f"{checked.source}: experiment is rntk, which has no {what}; give a study of experiment: training"
         )
     with computing():
-        _checked(given)
-    return given
+        _checked(checked)
+    return checked
 
 
 def any_study(study: files.AnyStudy | Source) -> AnyStudy:

@@ -1,4 +1,4 @@
-"""Named arrays: xarray's Datasets from NumPy's arrays, with the units and long names of the files."""
+"""Named arrays: xarray Datasets from NumPy arrays, with the units and long names of the files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 Dims = tuple[str, ...]
-NAMES = {"probe": "index of the probe history"}  # of dimensions; others are just an index
+NAMES = {"probe": "index of the probe history"}  # long names of dimensions; others are called "index of ..."
 Entry = tuple[ArrayLike, Dims, str]  # values, dimensions, long name
 
 
@@ -20,12 +20,12 @@ def variable(values: ArrayLike, dims: Dims, long_name: str) -> xr.Variable:
 
 
 def dataset(entries: Mapping[str, Entry], coordinates: Mapping[str, Entry], attrs: Mapping[str, Any]) -> xr.Dataset:
-    """A Dataset of named arrays; dimensions without a coordinate get the index of their entries."""
+    """A Dataset of named arrays; dimensions without a coordinate get their indices as a coordinate."""
     data = {name: variable(*entry) for name, entry in entries.items()}
-    known = {name: variable(*entry) for name, entry in coordinates.items()}
+    named = {name: variable(*entry) for name, entry in coordinates.items()}
     lengths = {str(dim): size for one in data.values() for dim, size in one.sizes.items()}
     index = {dim: variable(np.arange(size), (dim,), NAMES.get(dim, f"index of {dim}")) for dim, size in lengths.items()}
-    return xr.Dataset(data, {**index, **known}, attrs)
+    return xr.Dataset(data, {**index, **named}, attrs)
 
 
 def loss_times(bins: int, horizon: float) -> NDArray[np.float64]:

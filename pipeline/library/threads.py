@@ -1,4 +1,4 @@
-"""Blocks of work on all cores of this machine, in threads: kernels and NumPy let go of Python's lock."""
+"""Blocks of work on all cores of this machine, in threads: kernels and NumPy release Python's global lock."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ Tick = Callable[[int], None]
 
 
 class Interrupted(Exception):
-    """Another block failed, or the user interrupted: leave this one."""
+    """Another block failed, or the user interrupted: stop this one."""
 
 
 def count(be: Backend, cores: object) -> int:
     """Threads to start: `cores`, or all that this process may use; one for a GPU.
 
-    Raises StudyError for a number that is not whole.
+    Raises StudyError for a value that is not a whole number.
     """
     threads = len(os.sched_getaffinity(0)) if cores is None else whole("cores", cores)
     return 1 if be.on_device else threads
 
 
 def pieces(first: int, number: int, block: int, threads: int) -> Iterator[tuple[int, int]]:
-    """(first, count) of stretches of replicas or paths: at most a block, and one for each thread.
+    """(first, count) of stretches of replicas or paths: each at most a block, and enough for all threads.
 
-    No number depends on them. An even count keeps antithetic pairs, which share a path, together.
+    Results do not depend on them. An even count keeps antithetic pairs, which share a path, together.
     """
     share = -(-number // threads)
     size = min(block, share + share % 2)
@@ -41,9 +41,9 @@ def pieces(first: int, number: int, block: int, threads: int) -> Iterator[tuple[
 
 
 def over_blocks(threads: int, items: Iterable[Item], work: Callable[[Item, Tick], Result]) -> list[Result]:
-    """What work(item, tick) returns for each item, in their order.
+    """The results of work(item, tick) for each item, in order.
 
-    `tick` is to be called every second or so: it is where a block learns that another one failed.
+    `work` should call `tick` about every second: the call raises once another block has failed.
     """
     stop = Event()
 

@@ -1,4 +1,4 @@
-"""Networks trained, and their infinite-width twins followed, in this process; no file is written."""
+"""Train networks, and follow their infinite-width twins, in this process; no file is written."""
 
 from __future__ import annotations
 
@@ -42,35 +42,35 @@ def train(
     cores: int | None = None,
     backend: str = "auto",
 ) -> xr.Dataset:
-    """Train networks of one width N, beta, K and depth tau; what they are at the study's checkpoints.
+    """Train networks of one width N, beta, K and depth tau, and record them at the study's checkpoints.
 
     study: a Study, a study file or the name of one that ships. width, beta: any, not only those of
-    the study; each may be left out where the study has one value. replicas: how many, `first` ..
+    the study; each may be left out if the study has one value. replicas: how many, `first` ..
     `first + replicas - 1` (default: a block, training.replicas_per_block). steps_per_time: K
     (default: the study's, where `width` means K = N). depth: tau (default: the study's). histories:
     on which outputs are read, (n, T, d) or (n, T) for d = 1 (default: the study's probe histories).
     cores: threads (default: all).
 
-    Returns the variables of a shard of the stage train (docs/format.md), float64, and on one back
-    end its bits: output and memory (replica, time, probe), loss (replica, loss_time), drift_*
+    Returns the variables of a shard of the stage train (docs/format.md), float64, and on the same
+    back end the same bits: output and memory (replica, time, probe), loss (replica, loss_time), drift_*
     (replica, time), memory_sup, hidden_h1, hidden_h1_sup (replica, time, probe), and ntk_* with
     training.kernel. Coordinates `pair` (the path that a replica sees) and `sign` (of C in an
     antithetic pair) belong to replica. `output` is N^-beta sum C sigma. Raises StudyError
     for bad arguments. Source: docs/model.md, eq. (7) to (17).
     """
-    given = training_study(study, "train")
-    cell = _cell(given, width, beta, steps_per_time, depth, replicas)
+    checked = training_study(study, "train")
+    cell = _cell(checked, width, beta, steps_per_time, depth, replicas)
     start = arguments.whole("first", first, least=0, most=MOST_REPLICAS)
-    probes = None if histories is None else arguments.histories(histories, given.dimension)
+    probes = None if histories is None else arguments.histories(histories, checked.dimension)
     be = arguments.backend(backend)
     threads = count(be, cores)
     with arguments.computing():
-        at = AtProbes.of(given, on_processor(be)) if probes is None else _at(given, on_processor(be), probes)
-        cut = pieces(start, cell.replicas, given.training.replicas_per_block, threads)
+        at = AtProbes.of(checked, on_processor(be)) if probes is None else _at_probes(checked, on_processor(be), probes)
+        cut = pieces(start, cell.replicas, checked.training.replicas_per_block, threads)
         parts = over_blocks(
-            threads, cut, lambda piece, tick: stage.train_block(given, be, Block(cell, *piece), at, tick)
+            threads, cut, lambda piece, tick: stage.train_block(checked, be, Block(cell, *piece), at, tick)
         )
-    return _trained(given, cell, start, at.history, parts)
+    return _trained(checked, cell, start, at.history, parts)
 
 
 def twin(
@@ -86,37 +86,37 @@ def twin(
     """Infinite-width twins: the same online SGD in the limit's features, along the paths that trainings see.
 
     study: a Study, a study file or the name of one that ships. steps_per_time: K (default: the
-    study's, where it is one number). paths: how many, `first` .. `first + paths - 1` (default:
+    study's, if it is one number). paths: how many, `first` .. `first + paths - 1` (default:
     those of a block of replicas). histories, cores: as in `train`.
 
-    Returns output (path, time, probe) and loss (path, loss_time), float64: on one back end the bits
-    of the stage twin. Path p is that of the replicas whose coordinate `pair` is p. Raises
+    Returns output (path, time, probe) and loss (path, loss_time), float64, with the same bits as the
+    stage twin on the same back end. Path p is that of the replicas whose coordinate `pair` is p. Raises
     StudyError for bad arguments. Source: docs/model.md, eq. (32).
     """
-    given = training_study(study, "twin")
-    k = _steps(given, steps_per_time, None)
-    number = arguments.whole("paths", given.training.paths_per_block if paths is None else paths)
+    checked = training_study(study, "twin")
+    k = _steps(checked, steps_per_time, None)
+    number = arguments.whole("paths", checked.training.paths_per_block if paths is None else paths)
     start = arguments.whole("first", first, least=0, most=MOST_REPLICAS)
-    own = None if histories is None else arguments.histories(histories, given.dimension)
+    probe_histories = None if histories is None else arguments.histories(histories, checked.dimension)
     be = arguments.backend(backend)
     threads = count(be, cores)
     with arguments.computing():
-        near, law = on_processor(be), ParameterLaw.of(given)
-        probes = probes_of(given, law, near) if own is None else at_histories(law, near, own)
-        phi = law.features(law.nodes(given.limit.nodes, given.features), probes.last, probes.memory)
-        cut = pieces(start, number, given.training.paths_per_block, threads)
+        near, law = on_processor(be), ParameterLaw.of(checked)
+        probes = probes_of(checked, law, near) if probe_histories is None else at_histories(law, near, probe_histories)
+        phi = law.features(law.nodes(checked.limit.nodes, checked.features), probes.last, probes.memory)
+        cut = pieces(start, number, checked.training.paths_per_block, threads)
         twins = Twin(k, number)
         parts = over_blocks(
-            threads, cut, lambda piece, tick: twin_stage.follow_block(given, be, TwinBlock(twins, *piece), phi, tick)
+            threads, cut, lambda piece, tick: twin_stage.follow_block(checked, be, TwinBlock(twins, *piece), phi, tick)
         )
-    return _followed(given, k, start, probes.history, parts)
+    return _followed(checked, k, start, probes.history, parts)
 
 
-# --- what is trained -------------------------------------------------------------------------------------------
+# --- arguments ------------------------------------------------------------------------------------------------
 
 
 def _cell(study: Study, width: object, beta: object, steps: object, depth: object, replicas: object) -> Cell:
-    """The cell that the arguments and the study's defaults make."""
+    """The cell defined by the arguments and the study's defaults."""
     grid = study.training
     if width is None:
         width = arguments.one_of("width", None, grid.width, "the study has")
@@ -130,12 +130,12 @@ def _cell(study: Study, width: object, beta: object, steps: object, depth: objec
 
 
 def _steps(study: Study, steps: object, width: int | None) -> int:
-    """K: given, or the study's. Raises StudyError for one that has no whole number of steps at a checkpoint."""
+    """K: the argument, or the study's. Raises StudyError if a checkpoint is not a whole number of steps."""
     grid = study.training
     if steps is None:
         rules = grid.steps_per_time
-        known = [rule for rule in rules if width is not None or rule != "width"]
-        rule = arguments.one_of("steps_per_time", None, known or grid.width, "the study has")
+        usable = [rule for rule in rules if width is not None or rule != "width"]
+        rule = arguments.one_of("steps_per_time", None, usable or grid.width, "the study has")
         steps = width if rule == "width" else rule
     k = arguments.whole("steps_per_time", steps)
     with arguments.refusals():
@@ -143,19 +143,19 @@ def _steps(study: Study, steps: object, width: int | None) -> int:
     return k
 
 
-def _at(study: Study, be: Backend, history: Array) -> AtProbes:
-    """The limit along given histories, as `AtProbes.of` has it along the study's."""
+def _at_probes(study: Study, be: Backend, history: Array) -> AtProbes:
+    """The limit along these histories, as `AtProbes.of` computes it along the study's."""
     law = ParameterLaw.of(study)
     memory = law.memory_path(be, history, np.zeros(len(history)))[:, :-1]
     hidden = observe.SobolevDistance.of(law, history.reshape(-1, study.dimension), memory.reshape(-1))
     return AtProbes(history, memory, hidden, observe.limit_kernel(law, history[:, -1], memory[:, -1]))
 
 
-# --- what comes back -------------------------------------------------------------------------------------------
+# --- results --------------------------------------------------------------------------------------------------
 
 
 def _trained(study: Study, cell: Cell, first: int, history: Array, parts: Sequence[stage.Trained]) -> xr.Dataset:
-    """What the stage train writes into a shard, of all blocks in their order."""
+    """The variables of a shard of the stage train, for all blocks in their order."""
     entries: dict[str, tables.Entry] = {}
     for name in ("output", "memory"):
         values = np.concatenate([getattr(part, name) for part in parts])

@@ -21,26 +21,26 @@ from rnnlimits.training.layout import Layout
 def run_study(
     study: files.AnyStudy | Source, results: Source = "results", cores: int | None = None, *, backend: str = "auto"
 ) -> Results:
-    """Run the whole workflow, as `rnnlimits run STUDY` does: every stage that is not up to date, on all cores.
+    """Run the whole workflow like `rnnlimits run STUDY`: every stage that is not up to date, on all cores.
 
     study: a Study, a study file or the name of one that ships; one that was built in Python is
     saved as RESULTS/NAME.yaml, so that the command line can continue it. results: the folder of all
     results; those of the study go to RESULTS/NAME. cores: ranks to start (default: all cores, or
     one for each GPU). backend: auto, cuda, host or numpy.
 
-    Writes files, starts Snakemake and MPI in processes of their own, and shows their progress on
-    stderr. Interrupted, it continues when called again. Raises StudyError for a study, folder or
-    back end that is refused, and RuntimeError where the workflow failed for another reason.
+    Writes files, starts Snakemake and MPI in separate processes, and shows their progress on
+    stderr. After an interruption, call it again to resume. Raises StudyError for a study, folder or
+    back end that is refused, and RuntimeError if the workflow failed for another reason.
     """
-    given, folder = any_study(study), Path(results)
+    named_study, folder = any_study(study), Path(results)
     count = None if cores is None else arguments.whole("cores", cores)
     arguments.one_of("backend", backend, workflow_backends())
-    path = _file_of(given, folder)
-    with arguments.refusals(), _own_environment():
-        code = workflow.run(given, path, folder, count, (), backend)
-    layout = Layout.of(given, folder)
+    path = _file_of(named_study, folder)
+    with arguments.refusals(), _restored_environment():
+        code = workflow.run(named_study, path, folder, count, (), backend)
+    layout = Layout.of(named_study, folder)
     if code == 2:
-        raise StudyError(f"{path}: a stage refused its input; its words are on stderr and in {layout.logs}")
+        raise StudyError(f"{path}: a stage refused its input; its message is on stderr and in {layout.logs}")
     if code != 0:
         raise RuntimeError(f"{path}: the workflow failed with exit code {code}; {layout.logs} has the logs")
     return open_results(layout.root)
@@ -54,9 +54,9 @@ def workflow_backends() -> tuple[str, ...]:
 
 
 def _file_of(study: AnyStudy, results: Path) -> Path:
-    """A file that holds the study: the one it came from, if that has not changed since, else one that is written.
+    """A file with the study: the one it was read from, if that has not changed since, else a new one.
 
-    Not the copy in the results: it is itself remade by the workflow.
+    The copy in the results is not used, as the workflow itself rebuilds it.
     """
     source, copy = study.source, Layout.of(study, results).study_yaml
     usable = source.is_file() and source.resolve() != copy.resolve()
@@ -69,8 +69,8 @@ def _file_of(study: AnyStudy, results: Path) -> Path:
 
 
 @contextmanager
-def _own_environment() -> Iterator[None]:
-    """Give the caller its environment variables back: the workflow sets some for the jobs that it starts."""
+def _restored_environment() -> Iterator[None]:
+    """Restore the caller's environment variables afterwards: the workflow sets some for the jobs that it starts."""
     before = dict(os.environ)
     try:
         yield

@@ -11,7 +11,7 @@ from rnnlimits.base.tables import table as columns
 
 @dataclass(frozen=True)
 class PackCost:
-    """A pack in numbers: cells, replicas, blocks, work in the unit of its kind of study, estimated bytes of output."""
+    """The size of a pack: cells, replicas, blocks, work in the unit of its kind of study, estimated bytes of output."""
 
     name: str
     cells: int

@@ -5,9 +5,9 @@ from __future__ import annotations
 from rnnlimits.plan.parts import FileKind
 
 MACHINE = ("backend", "device")
-JOINED = ("joined_along", "shard_count")  # of an ensemble
-RANGE = ("first", "count")  # of a shard
-SAVED = ("rounding", "state_version", "done", "chain_step", "seconds")  # of a saved state, besides its shard's
+JOINED = ("joined_along", "shard_count")  # attributes of an ensemble
+RANGE = ("first", "count")  # attributes of a shard
+SAVED = ("rounding", "state_version", "done", "chain_step", "seconds")  # a saved state, with its shard's
 ENSEMBLES = "the ensembles; rnnlimits inspect FILE shows what is in one"
 
 RATES_H5 = FileKind("rates", MACHINE, "rates.h5", "every point behind it")

@@ -1,4 +1,4 @@
-"""Cells of a grid, grouped into what one job of the workflow runs."""
+"""Cells of a grid, grouped into packs: what one job of the workflow runs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ C = TypeVar("C", bound=InPack)
 
 
 def by_pack(cells: Iterable[C]) -> dict[str, tuple[C, ...]]:
-    """The cells by pack, in their order."""
+    """The cells grouped by pack, in their original order."""
     grouped: dict[str, tuple[C, ...]] = {}
     for cell in cells:
         grouped[cell.pack] = (*grouped.get(cell.pack, ()), cell)

@@ -13,7 +13,7 @@ STATES = "checkpoints"  # the folder of saved states
 
 @dataclass(frozen=True)
 class StudyFolder:
-    """The folder of one study's results; shards lie in folders named by the identity of what they hold."""
+    """The folder of one study's results. Shards lie in folders whose names contain the identity of their contents."""
 
     root: Path
 
@@ -29,7 +29,7 @@ class StudyFolder:
 
     @property
     def states(self) -> Path:
-        """Saved states of blocks under way, in folders as the shards'."""
+        """Saved states of unfinished blocks, in folders like those of the shards."""
         return self.root / STATES
 
     @property
@@ -48,12 +48,12 @@ class StudyFolder:
         return self.root / "figures"
 
     def figure(self, name: str, suffix: str) -> Path:
-        """One figure; suffix svg or png."""
+        """The path of one figure; suffix: svg or png."""
         return self.figures / f"{name}.{suffix}"
 
     @property
     def report(self) -> Path:
-        """The page that shows all of it."""
+        """The page that shows all results."""
         return self.root / "report.html"
 
     @property

@@ -1,7 +1,7 @@
-"""A study as a list of work: parts, which all ranks share, then steps, each of one process; and the files they leave.
+"""A study as a list of work: parts, which all ranks share, then steps, each of one process; and the files they write.
 
-Everything that runs, watches, prices or reads a study follows from these: the workflow, jobs of a cluster, `plan`,
-`watch`, `validate`, the report. None of them asks which kind of study it is.
+Everything that runs, watches, prices or reads a study is derived from these: the workflow, cluster jobs, `plan`,
+`watch`, `validate`, the report. None of them needs to know which kind of study it is.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 from rnnlimits.plan.layout import StudyFolder
 from rnnlimits.study import AnyStudy
 
-if TYPE_CHECKING:  # MPI starts when it is imported, which only commands of all ranks want
+if TYPE_CHECKING:  # importing MPI starts it, which only the commands that run on all ranks need
     from mpi4py import MPI
 
     from rnnlimits.kernels.interface import Backend
     from rnnlimits.statistics.ratefile import Rate
 
-Operation = Literal["unit-steps", "flop"]  # in which a site says how fast its ranks are
+Operation = Literal["unit-steps", "flop"]  # the units in which a site states the speed of its ranks
 
 
 @dataclass(frozen=True)
 class FileKind:
     """What a file of the results is.
 
-    kind: its root attribute, "" where it is not HDF5; attributes: further root attributes that it always has; file: its
-    path below the results folder where there is one of it, folder: the folder that all of its files lie in; caption:
-    what a reader finds there, "" if it is not pointed out.
+    kind: its root attribute, "" if it is not HDF5; attributes: further root attributes that it always has; file: its
+    path below the results folder if only one such file exists; folder: the folder that contains all such files;
+    caption: what a reader finds there, "" if the file is not listed for readers.
     """
 
     kind: str = ""
@@ -44,7 +44,7 @@ class FileKind:
 
 @dataclass(frozen=True)
 class Output:
-    """A file, or a folder, that a part or a step leaves."""
+    """A file, or a folder, that a part or a step writes."""
 
     path: Path
     kind: FileKind
@@ -57,10 +57,10 @@ class Output:
 
 @dataclass(frozen=True)
 class Block:
-    """A unit of work and of restart: what one rank does at a time and writes as one shard.
+    """The unit of work and of restart: what one rank computes at a time and writes as one shard.
 
-    path: of the shard; state: of the saved state of work under way (None: nothing is saved); work: in the unit of its
-    part's progress; operations: what it costs one rank, in its part's `operation`.
+    path: the shard; state: the file for the saved state of unfinished work (None: nothing is saved); work: in the unit
+    of its part's progress; operations: the cost for one rank, in its part's `operation`.
     """
 
     path: Path
@@ -71,11 +71,11 @@ class Block:
 
 @dataclass(frozen=True)
 class Ensemble:
-    """An output of a part over the shards of its blocks.
+    """An output of a part, which combines the shards of its blocks.
 
-    cell: a dataclass with the coordinates of its networks, None where they have none. steps: of a block, as its saved
-    state counts them (0: nothing is saved); replicas: independent networks, 0 where there are none; bytes: estimated
-    size of the shards; is_virtual: it reads its values from the shards, and is broken without one.
+    cell: a dataclass with the coordinates of its networks, None if they have none; steps: number of steps in a block,
+    as its saved state counts them (0: nothing is saved); replicas: number of independent networks, 0 if none; bytes:
+    estimated size of the shards; is_virtual: it reads its values from the shards, and is broken if one is missing.
     """
 
     name: str
@@ -108,11 +108,11 @@ class Ensemble:
 
 @dataclass(frozen=True)
 class Part:
-    """Work that all ranks of one command share: a rule of the workflow, a lock, a log, a line of progress.
+    """Work that all ranks of one command share. It has a rule of the workflow, a lock, a log, a line of progress.
 
-    name: as `rnnlimits work` takes it; command: the verb that runs it, with `option`, if it has one of its own; label,
-    unit: of its progress in logs; identity: exactly what changes its outputs; operation, precision: of its blocks'
-    costs; megabytes: arrays of a rank that works on the largest block.
+    name: as `rnnlimits work` takes it; command: the verb that runs it, with `option`, if it has its own verb; label,
+    unit: how logs show its progress; identity: exactly what changes its outputs; operation, precision: the units of its
+    blocks' costs; megabytes: memory for the arrays of a rank that works on the largest block.
     """
 
     name: str
@@ -130,8 +130,8 @@ class Part:
     @property
     def lock(self) -> str:
         """The name of its lock and of its log: train-N00064-K00064."""
-        own = self.command == "work" or self.name.partition("-")[0] == self.command
-        return self.name if own else f"{self.command}-{self.name}"
+        is_unambiguous = self.command == "work" or self.name.partition("-")[0] == self.command
+        return self.name if is_unambiguous else f"{self.command}-{self.name}"
 
     @property
     def rule(self) -> str:
@@ -140,7 +140,7 @@ class Part:
 
     @property
     def outputs(self) -> tuple[Path, ...]:
-        """The files that are written when all blocks are there."""
+        """The files that are written once all blocks are done."""
         return tuple(ensemble.output.path for ensemble in self.ensembles)
 
     @property
@@ -150,15 +150,15 @@ class Part:
 
     @property
     def work(self) -> int:
-        """Work of all blocks."""
+        """Total work of all blocks."""
         return sum(block.work for block in self.blocks)
 
 
 @dataclass(frozen=True)
 class Step:
-    """Work of one process after the parts; its name is its verb and its log.
+    """Work of one process after the parts; its verb and its log have its name.
 
-    run: is given the choice of a back end, which takes a moment where sources have to be compiled.
+    run: takes a function that returns the back end; calling it takes a moment if sources have to be compiled.
     """
 
     name: str
@@ -166,7 +166,7 @@ class Step:
     outputs: tuple[Output, ...]
     identity: str
     run: Callable[[Callable[[], Backend]], None] = field(compare=False)
-    rule: str = ""  # its rule, where that has another name
+    rule: str = ""  # the name of its rule, if it differs
 
     @property
     def paths(self) -> tuple[Path, ...]:
@@ -178,7 +178,7 @@ class Step:
 class Pace:
     """How fast one worker (core or GPU) of this machine is: nanoseconds for a unit of work of the packs.
 
-    measured: what `plan --json` says of it.
+    measured: the measured values that `plan --json` reports.
     """
 
     worker: str
@@ -187,14 +187,14 @@ class Pace:
 
 
 class Experiment(Protocol):
-    """A study with its results folder, as everything else sees it. `rnnlimits.experiments.of` makes one of a study."""
+    """A study with its results folder, as the rest sees it. `rnnlimits.experiments.of` builds one from a study."""
 
-    kind: ClassVar[str]  # the value of `experiment:`
-    parallel: ClassVar[tuple[str, ...]]  # verbs of the parts
-    serial: ClassVar[tuple[str, ...]]  # names of the steps
-    files: ClassVar[tuple[FileKind, ...]]  # of everything that parts and steps write
-    uses_gpus: ClassVar[bool]  # in jobs of a cluster
-    operation: ClassVar[Operation]  # in which its packs are priced
+    kind: ClassVar[str]  # the value of the key `experiment`
+    parallel: ClassVar[tuple[str, ...]]  # the verbs of its parts
+    serial: ClassVar[tuple[str, ...]]  # the names of its steps
+    files: ClassVar[tuple[FileKind, ...]]  # every kind of file that its parts and steps write
+    uses_gpus: ClassVar[bool]  # whether its cluster jobs use GPUs
+    operation: ClassVar[Operation]  # the unit in which its packs are priced
 
     @property
     def study(self) -> AnyStudy:
@@ -230,16 +230,16 @@ class Experiment(Protocol):
         """What `plan` prints."""
 
     def held_bytes(self) -> int:
-        """Values that the steps hold in memory at a time."""
+        """Bytes of values that the steps hold in memory at once."""
 
     def behind(self, rate: Rate, **values: float) -> list[Path]:
         """The files from which the point of `rate` at these values of what varies (N=64, K=64) was estimated.
 
-        Empty if none can be named, as for a row that is computed from other rows.
+        Empty if no files can be named, as for a row that is computed from other rows.
         """
 
     def measured(self, count: str) -> str:
-        """The beginning of a sentence that says what was measured; count: of all replicas."""
+        """The beginning of a sentence that says what was measured; count: the number of all replicas, in words."""
 
 
 def ensembles(parts: Sequence[Part]) -> tuple[Ensemble, ...]:

@@ -1,7 +1,7 @@
-"""What is measured: a quantity's estimator, its ladder, what is expected of it.
+"""What is measured: estimators of quantities, their ladders, and their expected rates.
 
 Each family of quantities is a module of this package that registers its entries when it is imported. A new module is
-found by itself; its rows come after those of FAMILIES. A program of one's own may call `register` as well.
+found automatically; its rows come after those of FAMILIES. Your own program may call `register` as well.
 """
 
 from importlib import import_module

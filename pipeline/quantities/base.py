@@ -1,7 +1,7 @@
-"""What a quantity is: name, estimator, variable, words for readers, where its points come from; and the registry.
+"""What defines a quantity: name, estimator, variable, titles, the files behind its points; and the registry.
 
-A module of this package builds its entries and hands each to `register`. What stands in the entry is said nowhere else:
-tables, figures, the report and the documentation look it up by the name that a row of rates.csv has.
+A module of this package builds its entries and passes each to `register`. The facts in an entry are written nowhere
+else: tables, figures, the report and the documentation look them up by the name in a row of rates.csv.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ poisson.h5; kernels or descents of Elman networks of its width; kernels.h5 and t
 
 @dataclass(frozen=True, kw_only=True)
 class Variable:
-    """What goes to infinity along a series of points.
+    """The variable that goes to infinity along a series of points.
 
-    name: in rates.csv. words: in tables. axis: label of the abscissa, in TeX. law, law_text: how a power, or a
-    geometric law, of it is written, in TeX and as plain text.
+    name: as in rates.csv. words: as in tables. axis: label of the abscissa, in TeX. law, law_text: how a power law, or
+    a geometric law, in this variable is written, in TeX and as plain text.
     """
 
     name: str
@@ -49,26 +49,26 @@ DESCENT_STEPS = Variable(name="steps", words="steps", axis="steps of gradient de
 VARIABLES = {one.name: one for one in (N, K, HIDDEN_UPDATES, CHAIN_STEPS, DRAWS, ELMAN_WIDTH, DESCENT_STEPS)}
 
 
-# --- whether a study has it ------------------------------------------------------------------------------------
+# --- whether a study has a quantity ----------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Applies:
-    """The estimator exists and its rate is judged; remark: what a reader of the number must always know, or ""."""
+    """The estimator exists and its rate is judged; remark: what readers of the number must always know, or ""."""
 
     remark: str = ""
 
 
 @dataclass(frozen=True)
 class Refused:
-    """The estimator would be wrong in this design: a row without points that says why."""
+    """The estimator would be wrong in this design: its row has no points and gives the reason."""
 
     why: str
 
 
 @dataclass(frozen=True)
 class NoLaw:
-    """The estimates are right but follow no law that could be judged: a row with points that says why."""
+    """The estimates are right but follow no law that could be judged: its row has points and gives the reason."""
 
     why: str
     remark: str = ""
@@ -76,7 +76,7 @@ class NoLaw:
 
 @dataclass(frozen=True)
 class Absent:
-    """The design has no such estimator: no row."""
+    """The design does not have this estimator: no row is written."""
 
 
 Availability = Applies | Refused | NoLaw | Absent
@@ -87,12 +87,12 @@ Availability = Applies | Refused | NoLaw | Absent
 
 @dataclass(frozen=True, kw_only=True)
 class Quantity:
-    """One quantity and one estimator of it, as readers meet it.
+    """One quantity with one of its estimators.
 
-    name, estimator: together the key. variable: what goes to infinity. title, ordinate, units: of its figure.
-    expected_kind: whether what is expected of it is a theorem, exact, heuristic, or "" where nothing is. sources: the
-    files behind a point. law: "power", "geometric", or "ratio" (of a measured to a predicted constant). view: how it
-    is drawn, if not as its law says. Estimators of one name share the figure of the first that is registered.
+    name, estimator: together the key. variable: what goes to infinity. title, ordinate, units: those of its figure.
+    expected_kind: whether the expected value is a theorem, exact or heuristic, or "" if there is no such value.
+    sources: the files behind a point. law: "power", "geometric", or "ratio" (of a measured to a predicted constant).
+    view: how it is drawn, if not as its law implies. Estimators of one name share the figure of the first registered.
     """
 
     name: str
@@ -136,12 +136,12 @@ def registered(kind: type[AnyQuantity]) -> Iterator[AnyQuantity]:
 
 
 def entry_of(name: str, estimator: str) -> Quantity:
-    """The entry with this key. Raises KeyError if there is none."""
+    """The entry with this key. Raises KeyError if no entry has it."""
     return _entries[name, estimator]
 
 
 def about(rate: Rate) -> Quantity:
-    """What is known of the quantity of a row: the first entry of its name, or else what the row itself says."""
+    """The entry that describes the quantity of a row: the first of its name, or one made from the row itself."""
     named = next((entry for entry in _entries.values() if entry.name == rate.quantity), None)
     return named or _foreign(rate)
 
@@ -153,25 +153,25 @@ def view_of(rate: Rate) -> View:
 
 
 def behind(rate: Rate) -> tuple[Source, ...]:
-    """The files behind a point of a row; none are known for a row whose quantity is not registered."""
+    """The files behind a point of a row; empty for a row whose quantity is not registered."""
     entry = _entries.get((rate.quantity, rate.estimator))
     return entry.sources if entry else ()
 
 
 def variable_of(rate: Rate) -> Variable:
-    """The variable of a row, which may be another than that of the entry (a surface has a row in N and one in K)."""
+    """The variable of a row, which may differ from that of the entry (a surface has a row in N and one in K)."""
     name = rate.variable
     return VARIABLES.get(name) or Variable(name=name, words=name, axis=name, **GEOMETRIC)
 
 
 def in_order(rates: list[Rate]) -> list[Rate]:
-    """The rows with those of one quantity side by side, quantities in the order of the registry."""
+    """The rows grouped by quantity, in the order of the registry."""
     places = {name: place for place, name in enumerate(dict.fromkeys(entry.name for entry in _entries.values()))}
     return sorted(rates, key=lambda rate: places.get(rate.quantity, len(places)))
 
 
 def _foreign(rate: Rate) -> Quantity:
-    """A stand-in for a quantity that nobody registered: that of a file from another version, or from a plug-in."""
+    """A stand-in for a quantity that is not registered: from a file of another version, or from a plug-in."""
     ordinate = "ratio" if rate.law == "ratio" else "estimate"
     return Quantity(
         name=rate.quantity,

@@ -1,6 +1,6 @@
 """Rows of rates.csv about long-run variances: measured constants over predicted ones, ergodic averages, mixing.
 
-Source: docs/theory/poisson.md. A ratio stands where other rows have an exponent, and 1 is expected.
+Source: docs/theory/poisson.md. These rows have a ratio instead of an exponent; the expected ratio is 1.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from rnnlimits.study import Study
     from rnnlimits.training.layout import Layout
 
-MEMORY_SHARE = 0.5  # an average is long enough when what the chain remembers moves it by at most this many errors
-# Averages of test functions, and mixing, come from as many chains, as long, in every study: no study file has a remedy.
+MEMORY_SHARE = 0.5  # an average is long enough if the chain's memory shifts it by at most this many standard errors
+# Averages of test functions, and mixing, use as many chains, as long, in every study: no study file can change that.
 NO_REMEDY = Rule("")
 NOT_DRAWN = "a recorded series has no constant of its own: its only randomness is where a path starts"
 
@@ -41,23 +41,23 @@ NOT_DRAWN = "a recorded series has no constant of its own: its only randomness i
 def _from_poisson(
     rows: Callable[[Study, Layout, h5py.File, Bootstrap], Iterator[Rate]],
 ) -> Callable[[Results, Bootstrap], Iterator[Rate]]:
-    """The rows that poisson.h5 gives; none before it is written, nor of a recorded series, which has nothing in it."""
+    """The rows from poisson.h5; empty before it is written, and for a recorded series, whose file has no variables."""
 
-    def of_results(results: Results, bootstrap: Bootstrap) -> Iterator[Rate]:
+    def select(results: Results, bootstrap: Bootstrap) -> Iterator[Rate]:
         study, layout = results.study, results.layout
         if not study.chain.noisy or not layout.poisson.exists():
             return
         with store.open_complete(layout.poisson, "poisson", limit_id=plan.limit_id(study)) as file:
             yield from rows(study, layout, file, bootstrap)
 
-    return of_results
+    return select
 
 
 # --- the constant of one-pass noise ----------------------------------------------------------------------------
 
 
 def noise_constants(study: Study, layout: Layout, file: h5py.File, bootstrap: Bootstrap) -> Iterator[Rate]:
-    """S.d. of twins over paths times sqrt(K) over the prediction, at one K (`_judged_k`), for all probes and each."""
+    """S.d. of twins over paths times sqrt(K) over its prediction, at one K (`_judged_k`); all probes, then each."""
     outputs = {}
     for twin in plan.twins(study):
         with open_ensemble(layout.twin(twin), "twin-ensemble", twin_id=plan.twin_id(study, twin)) as ensemble:
@@ -77,13 +77,13 @@ def noise_constants(study: Study, layout: Layout, file: h5py.File, bootstrap: Bo
 
 
 def _judged_k(outputs: Mapping[int, Array]) -> int:
-    """The largest K with at least half as many paths as any: beyond, noise of the estimate hides more than K shows."""
+    """The largest K with at least half the most paths: beyond it, noise of the estimate outweighs the larger K."""
     most = max(len(output) for output in outputs.values())
     return max(k for k, output in outputs.items() if 2 * len(output) >= most)
 
 
 def _over(k: int, output: Array, predicted: float, bootstrap: Bootstrap) -> Point:
-    """sqrt(K) times the s.d. over paths of output (path, 1, probe), over the prediction."""
+    """sqrt(K) times the s.d. over paths of output (path, 1, probe), divided by its prediction."""
     return scaled(powerlaw.measure(k, spread(output), bootstrap), math.sqrt(k) / predicted)
 
 
@@ -100,14 +100,14 @@ def ergodic_averages(study: Study, layout: Layout, file: h5py.File, bootstrap: B
 
 
 def _averages(results: Results, bootstrap: Bootstrap) -> Iterator[Rate]:
-    """As above; of a recorded series a row that says why there are none."""
+    """The rows of `ergodic_averages`; for a recorded series a row that says why it has none."""
     if not results.study.chain.noisy and results.layout.poisson.exists():
         yield replace(ERGODIC_AVERAGE.row(results.study.name, ""), note=refusal(NOT_DRAWN))
     yield from _from_poisson(ergodic_averages)(results, bootstrap)
 
 
 def ergodic_constants(study: Study, layout: Layout, file: h5py.File, bootstrap: Bootstrap) -> Iterator[Rate]:
-    """Batch means over what the Poisson equation predicts."""
+    """Constants from batch means, divided by those that the Poisson equation predicts."""
     for index, name in enumerate(_functions(file)):
         yield ergodic_constant(ERGODIC_CONSTANT.row(study.name, f"f={name}"), file, index)
 
@@ -119,21 +119,21 @@ def _functions(file: h5py.File) -> list[str]:
 def average_points(short: Array, lag_time: float, bootstrap: Bootstrap) -> list[Point]:
     """S.d. of averages of short averages (chain, stretch), over 1, 2, 4, ... of them.
 
-    Those so short that the chain's memory shows (1 - lag_time/n in their variance) are left out.
+    Averages so short that the chain's memory shows (1 - lag_time/n in their variance) are left out.
     """
-    found, size = [], AVERAGED
+    points, size = [], AVERAGED
     while True:
         point = powerlaw.measure(size, spread(short[..., None]), bootstrap)
         if 0.5 * abs(lag_time) / size * point.estimate > MEMORY_SHARE * point.stderr:
             point = point.drop("averages this short feel the chain's memory")
-        found.append(point)
+        points.append(point)
         if short.shape[1] < 2:
-            return found
+            return points
         short, size = (short[:, ::2] + short[:, 1::2]) / 2, 2 * size
 
 
 def ergodic_constant(blank: Rate, file: h5py.File, index: int) -> Rate:
-    """Square root of the long-run variance from batch means over that of the Poisson equation."""
+    """Square root of the long-run variance from batch means, divided by that from the Poisson equation."""
     chains, bias = file["batch_variance"][:, index], float(file["batch_bias"][index])
     predicted = float(file["long_run_variance"][index])
     row = replace(blank, expected=1.0, expected_kind="exact")
@@ -169,7 +169,7 @@ SGD_NOISE_CONSTANT = register(
         name="sgd_noise_constant",
         estimator="twin",
         variable=K,
-        title="Noise of one-pass training over its prediction",
+        title="Noise of one-pass training, relative to its prediction",
         ordinate="ratio",
         sources=("twin",),
         law="ratio",
@@ -193,7 +193,7 @@ ERGODIC_CONSTANT = register(
         name="ergodic_constant",
         estimator="batch-means",
         variable=DRAWS,
-        title="Constants of averages of the chain over their prediction",
+        title="Constants of averages of the chain, relative to their prediction",
         ordinate="ratio",
         expected_kind="exact",
         sources=("poisson",),

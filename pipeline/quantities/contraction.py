@@ -25,8 +25,8 @@ MOST_COUPLINGS = 1024  # pairs are averaged into this many units: more would onl
 class Contraction(Quantity):
     """A distance of coupled paths that decays geometrically.
 
-    distance: variable of draw.h5 with its logarithms (..., step), NaN where a distance is rounding. expected: the rate
-    that a study and its draw.h5 say.
+    distance: variable of draw.h5 with its logarithms (..., step), NaN where a distance is rounding error. expected: the
+    rate that follows from a study and its draw.h5.
     """
 
     distance: str
@@ -40,18 +40,18 @@ def grouped(values: Array) -> Array:
 
 
 def measured_rate(log_slope: Array, bootstrap: Bootstrap) -> Expected:
-    """A rate of decay, minus the mean of log_slope (unit,), with what a joint comparison needs."""
-    drawn = bootstrap.resample(average(log_slope[:, None]))
-    return Expected(-drawn.value, "exact", drawn.value - drawn.replicates, -drawn.influence)
+    """A rate of decay: minus the mean of log_slope (unit,), with what a joint comparison needs."""
+    mean = bootstrap.resample(average(log_slope[:, None]))
+    return Expected(-mean.value, "exact", mean.value - mean.replicates, -mean.influence)
 
 
 def _of_memories(study: Study, file: h5py.File, bootstrap: Bootstrap) -> Expected:
-    """E log|dF/dm|, on the same pairs."""
+    """The expected rate for memories: E log|dF/dm| on the same pairs."""
     return measured_rate(grouped(file["log_slope"][()].reshape(-1)), bootstrap)
 
 
 def _of_chains(study: Study, file: h5py.File, bootstrap: Bootstrap) -> Expected:
-    """The spectral radius of a linear chain; none is known of others."""
+    """The expected rate for chains: the spectral radius of a linear chain; not known for others."""
     if study.chain.gaussian() is not None and "mixing_rate" in file:
         return Expected(-math.log(float(file["mixing_rate"][()])), "exact")
     return Expected(math.nan, "")

@@ -1,4 +1,4 @@
-"""What a greater depth of backpropagation does: the same trainings at two depths, weights and data in common."""
+"""The effect of a greater depth of backpropagation: the same trainings at two depths, with common weights and data."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rnnlimits.statistics.samples import rms
 
 
 def depth_gap(trainings: Trainings) -> Sample:
-    """Output less that of depth 1."""
+    """The output minus that of depth 1."""
     assert trainings.shallow is not None
     return rms(trainings.of_law(trainings.output - trainings.shallow))
 
@@ -24,7 +24,7 @@ register(
         name="depth_gap",
         estimator="beside depth 1",
         variable=N,
-        title="Output beside that of depth 1",
+        title="Output compared with that of depth 1",
         expected_kind="",
         sources=("depths",),
         sample=depth_gap,

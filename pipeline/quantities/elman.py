@@ -1,7 +1,7 @@
 """Quantities of Elman networks of finite width against the limit's kernels (docs/rntk.md).
 
-Networks are grouped into at most MOST_UNITS units, unit u the replicas u, u + MOST_UNITS, ...: the same replica is in
-the same unit at every width, so that widths, whose weights share their first numbers, are resampled together.
+Networks are grouped into at most MOST_UNITS units; unit u contains the replicas u, u + MOST_UNITS, ... A replica is in
+the same unit at every width, so that widths, whose weights share their first random numbers, are resampled together.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ MOST_UNITS = 1024
 
 @dataclass(frozen=True, eq=False)
 class Limits:
-    """Of one network: the limit's kernels (S, S), and the step size of the descent (0 without training)."""
+    """The limit's kernels (S, S) for one network, and the step size of the descent (0 without training)."""
 
     ntk: Array
     nngp: Array
     rate: float = 0.0
 
 
-Values = Mapping[str, Array]  # of a cell, by variable, (unit, member, pair or sequence): errors, see rates.Reader
+Values = Mapping[str, Array]  # by variable: errors of a cell, (unit, member, pair or sequence), see rates.elman.Reader
 
 
 @dataclass(frozen=True, kw_only=True)
 class ElmanQuantity(Quantity):
     """A quantity of Elman networks of finite width, along their width n.
 
-    kind: of the cells that carry it. ladder: the section of the study whose widths carry it. sample: per-unit
-    statistics of a cell. expected: exponent for an activation. remark: always noted.
+    kind: the kind of cells that it is measured in. ladder: the section of the study whose widths it is measured at.
+    sample: per-unit statistics of a cell. expected: exponent for an activation. remark: a note on every row.
     """
 
     kind: Kind
@@ -48,13 +48,13 @@ class ElmanQuantity(Quantity):
     remark: str = ""
 
     def widths(self, study: RntkStudy, named: Named) -> tuple[int, ...]:
-        """The widths that carry it; none where the study does not have it."""
+        """The widths at which it is measured; empty if the study does not have it."""
         ladder = study.ladder(self.ladder, named)
         return tuple(width for width, _ in ladder.rungs()) if ladder else ()
 
 
 def units(values: Array) -> Array:
-    """Values (replica, ...) as (unit, member, ...); of more than MOST_UNITS, what fills no row of units is left out."""
+    """Values (replica, ...) as (unit, member, ...); beyond MOST_UNITS an incomplete row of units is left out."""
     count = min(len(values), MOST_UNITS)
     members = len(values) // count
     rows = values[: count * members].reshape(members, count, *values.shape[1:])
@@ -77,17 +77,17 @@ def _gap(first: str, second: str) -> Callable[[Values], Sample]:
 
 
 def _half(_: str) -> float:
-    """Means over n units, of which kernels are functions."""
+    """Exponent of means over n units; kernels are functions of such means."""
     return 0.5
 
 
 def _one(_: str) -> float:
-    """Second order of those means; none in first order."""
+    """Exponent of the second order in those means, where the first order vanishes."""
     return 1.0
 
 
 def _second_order(activation: str) -> float:
-    """Of the output in the weights: n^-1 for smooth phi (docs/rntk.md). With kinks units switch; none is derived."""
+    """Exponent of the output's second order in the weights: n^-1 for smooth phi (docs/rntk.md), unknown with kinks."""
     return math.nan if activation == "relu" else 1.0
 
 

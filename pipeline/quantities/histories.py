@@ -1,4 +1,4 @@
-"""Memory and hidden layer along whole histories, as trained networks' checkpoints show them."""
+"""Memory and hidden layer along whole histories, recorded at the checkpoints of trained networks."""
 
 from __future__ import annotations
 

@@ -19,11 +19,11 @@ from rnnlimits.statistics.bootstrap import Sample
 from rnnlimits.statistics.samples import bias, of_pairs
 
 OVER_REPLICAS = "root mean square over replicas"
-MIXED = "orders N^-1 (there from the start) and N^-2(1 - beta) (from training) mix: no expected value"
+MIXED = "orders N^-1 (present from the start) and N^-2(1 - beta) (from training) mix: no expected value"
 
 
 def mean_drift(trainings: Trainings) -> Sample:
-    """Pair means where a pair mean has the study's bias: what is odd in C drops out."""
+    """Mean of pairs if a pair mean has the study's bias: the part that is odd in C cancels."""
     along = trainings.final["ntk_drift_along"]
     if trainings.antithetic and trainings.symmetric:
         return of_pairs(bias(along.mean(1)[:, None]))

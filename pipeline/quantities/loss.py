@@ -20,7 +20,7 @@ from rnnlimits.statistics.samples import average, replicas_of, spread
 
 
 def excess_loss(trainings: Trainings) -> Array:
-    """Loss less the twin's (unit, member) over the last quarter of the bins; on one path the data's noise cancels."""
+    """Loss minus the twin's (unit, member) over the last quarter of the bins; on one path the data's noise cancels."""
     assert trainings.twin_loss is not None
     late = slice(3 * trainings.loss.shape[-1] // 4, None)
     excess = trainings.of_law(trainings.loss)[..., late].mean(-1) - trainings.twin_loss[:, None, late].mean(-1)
@@ -28,7 +28,7 @@ def excess_loss(trainings: Trainings) -> Array:
 
 
 def delay(trainings: Trainings) -> Sample:
-    """Later time at which the mean loss has fallen half-way from the twin's first bin to its last, than the twin's."""
+    """Delay against the twin until the mean loss has fallen half-way from the twin's first bin to its last."""
     assert trainings.twin_loss is not None
     both = np.concatenate([trainings.of_law(trainings.loss).mean(1), trainings.twin_loss], axis=1)
     time = trainings.loss_time
@@ -61,7 +61,7 @@ def first_below(time: Array, curve: Array, level: float) -> float:
 
 
 def _fluctuation_order(beta: float, design: Design) -> float:
-    """Linear in the initial field, times the residual."""
+    """Exponent of a term linear in the initial field, times the residual."""
     return min(fluctuation_order(beta, design), 0.5)
 
 
@@ -70,7 +70,7 @@ register(
         name="loss_excess",
         estimator="twin",
         variable=N,
-        title="Loss beside that of the infinite-width twin",
+        title="Loss compared with that of the infinite-width twin",
         ordinate="mean over replicas, last quarter of the time",
         sources=("train", "twin"),
         sample=lambda t: replace(average(excess_loss(t)), signed=True),
@@ -83,7 +83,7 @@ register(
         name="loss_fluctuation",
         estimator="twin",
         variable=N,
-        title="Fluctuation of the loss beside that of the twin",
+        title="Fluctuation of the loss compared with that of the twin",
         ordinate="standard deviation over replicas, last quarter of the time",
         sources=("train", "twin"),
         sample=lambda t: spread(excess_loss(t)[..., None]),

@@ -1,4 +1,4 @@
-"""How much twins learn, over what the eigenvalues of A say: a row of rates.csv.
+"""How much twins learn, relative to the prediction from the eigenvalues of A: a row of rates.csv.
 
 Source: docs/theory/outputs.md, "Training time"; docs/model.md, eq. (30).
 """
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def rates(study: Study, layout: Layout, bootstrap: Bootstrap) -> Iterator[Rate]:
-    """The fall of the twins' loss over that of the sum of exponentials, for the largest K with half the most paths."""
+    """Fall of the twins' loss over that of the sum of exponentials, for the largest K with half the most paths."""
     twins = plan.twins(study)
     if not twins:
         return
@@ -46,7 +46,7 @@ def rates(study: Study, layout: Layout, bootstrap: Bootstrap) -> Iterator[Rate]:
 
 
 def fall(loss: Array) -> Array:
-    """Mean of the first eighth of the bins less that of the last; loss (..., bin)."""
+    """Mean of the first eighth of the bins minus that of the last; loss (..., bin)."""
     few = max(1, loss.shape[-1] // 8)
     return np.asarray(loss[..., :few].mean(-1) - loss[..., -few:].mean(-1))
 
@@ -60,7 +60,7 @@ def bin_means(file: h5py.File, name: str, horizon: float, bins: int) -> Array:
 
 
 def _error(file: h5py.File) -> float:
-    """Standard error of the expected fall: at most that of the loss, which is that of Var Y in its greater part."""
+    """Standard error of the expected fall: at most that of the loss, which is mostly that of Var Y."""
     return float(np.max(file["loss_error_draws"][()]))
 
 
@@ -73,7 +73,7 @@ LOSS_DECAY = register(
         name="loss_decay",
         estimator="twin",
         variable=K,
-        title="Fall of the loss of twins over its prediction",
+        title="Fall of the loss of twins, relative to its prediction",
         ordinate="ratio",
         expected_kind="exact",
         sources=("twin",),

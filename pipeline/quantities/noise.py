@@ -9,7 +9,7 @@ from rnnlimits.statistics.samples import of_pairs, spread
 
 
 def noise_in_k(trainings: Trainings) -> Sample:
-    """Pair means where there are pairs: the initial field is odd in C and drops out."""
+    """Mean of pairs if trainings come in pairs: the initial field is odd in C and cancels."""
     sample = spread(trainings.output.mean(1, keepdims=True))
     return of_pairs(sample) if trainings.antithetic else sample
 
@@ -17,7 +17,7 @@ def noise_in_k(trainings: Trainings) -> Sample:
 def _without_pairs(design: Design) -> Availability:
     if design.antithetic:
         return Absent()
-    return NoLaw("no pairs: the initial field is in it, which does not shrink with K; set training.antithetic: true")
+    return NoLaw("no pairs: it contains the initial field, which does not shrink with K; set training.antithetic: true")
 
 
 register(

@@ -24,27 +24,28 @@ from rnnlimits.statistics.samples import bias, of_pairs, rms, spread
 
 
 def half_difference(output: Array) -> Array:
-    """Odd part in C (unit, 1, probe) of output (unit, 2, probe)."""
+    """The part (unit, 1, probe) of output (unit, 2, probe) that is odd in C."""
     return 0.5 * (output[:, :1] - output[:, 1:])
 
 
-def bias_beside_twin(trainings: Trainings) -> Sample:
-    """Pair means where a pair mean has the study's bias: the initial field is odd in C and drops out."""
-    error = trainings.beside_twin
+def bias_minus_twin(trainings: Trainings) -> Sample:
+    """Mean of pairs if a pair mean has the study's bias: the initial field is odd in C and cancels."""
+    error = trainings.minus_twin
     if trainings.antithetic and trainings.symmetric:
         return of_pairs(bias(error.mean(1)))
     return bias(error[:, 0])
 
 
 def variance_ratios(trainings: Trainings) -> str:
-    """How much less the mean of a pair, and of a pair less its twin, scatters than that of two lone trainings."""
+    """Variances of a pair mean, and of a pair mean minus its twin, relative to that of two lone trainings, in words."""
     if not trainings.antithetic:
-        variances = [values[:, 0].var(0, ddof=1).mean() for values in (trainings.output, trainings.beside_twin)]
-        return f"variance beside the twin 1/{variances[0] / variances[1]:.3g} of the plain one"
+        variances = [values[:, 0].var(0, ddof=1).mean() for values in (trainings.output, trainings.minus_twin)]
+        return f"variance after subtracting the twin: 1/{variances[0] / variances[1]:.3g} of the plain one"
     lone = trainings.output.var(0, ddof=1).mean() / 2
-    pair, twin = (values.mean(1).var(0, ddof=1).mean() for values in (trainings.output, trainings.beside_twin))
+    pair, twin = (values.mean(1).var(0, ddof=1).mean() for values in (trainings.output, trainings.minus_twin))
     return (
-        f"variance of a pair's mean 1/{lone / pair:.3g} of two lone ones', beside the twin another 1/{pair / twin:.3g}"
+        f"variance of a pair's mean: 1/{lone / pair:.3g} of that of two lone ones, minus the twin another"
+        f" 1/{pair / twin:.3g}"
     )
 
 
@@ -126,9 +127,9 @@ register(
         name="output_bias",
         estimator="twin",
         variable=N,
-        title="Bias of the output beside its infinite-width twin",
+        title="Bias of the output compared with its infinite-width twin",
         sources=("train", "twin"),
-        sample=bias_beside_twin,
+        sample=bias_minus_twin,
         expected=bias_order,
         applies=_bias_with_twins,
         slack=node_slack,
@@ -140,9 +141,9 @@ register(
         name="output_in_n",
         estimator="twin",
         variable=N,
-        title="Output beside its infinite-width twin, path by path",
+        title="Output compared with its infinite-width twin, path by path",
         sources=("train", "twin"),
-        sample=lambda t: rms(t.of_law(t.beside_twin)),
+        sample=lambda t: rms(t.of_law(t.minus_twin)),
         expected=rms_order,
         applies=half_with_twins,
         slack=node_slack,
@@ -153,9 +154,9 @@ register(
         name="output_even_in_n",
         estimator="twin",
         variable=N,
-        title="Fluctuation of the pair mean beside its twin",
+        title="Fluctuation of the pair mean compared with its twin",
         sources=("train", "twin"),
-        sample=lambda t: of_pairs(spread(t.beside_twin.mean(1, keepdims=True))),
+        sample=lambda t: of_pairs(spread(t.minus_twin.mean(1, keepdims=True))),
         expected=square_root_order,
         applies=_pairs_with_twins,
     )

@@ -1,4 +1,4 @@
-"""What means of pairs show where C is skewed: the bias of the part that is even in C, another one than the study's."""
+"""Means of pairs if C is skewed: the bias of the part that is even in C, which is not that of the study."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ register(
         name="output_even_bias",
         estimator="twin",
         variable=N,
-        title="Bias of the mean of pairs beside their twin (even part in C)",
+        title="Bias of the mean of pairs compared with their twin (even part in C)",
         sources=("train", "twin"),
-        sample=lambda t: of_pairs(bias(t.beside_twin.mean(1))),
+        sample=lambda t: of_pairs(bias(t.minus_twin.mean(1))),
         expected=even_bias_order,
         applies=_skewed_pairs_with_twins,
         slack=node_slack,

@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 def rates(
     study: Study, cells: Sequence[Cell], read: Callable[[Cell], Trainings], bootstrap: Bootstrap
 ) -> Iterator[Rate]:
-    """The rows of every surface of a study: for each beta and depth two, the N part's exponent and the K part's.
+    """The rows of every surface of a study: two for each beta and depth, the exponents of the N part and of the K part.
 
-    Nothing comes of cells that are a diagonal K = N, with or without a ladder in K at one width. Refused rows, with the
-    points, come of a grid that is too small. In the two rows of a surface point j is the same cell.
+    Cells on a diagonal K = N, with or without a ladder in K at one width, give no rows. A grid that is too small gives
+    refused rows, with the points. In the two rows of a surface point j is the same cell.
     """
     for at, members in grids(cells):
         rows = _blank_rows(study, at)
@@ -42,7 +42,7 @@ def rates(
         nodes = [Node(cell.width, cell.steps_per_time, point) for cell, point in zip(members, points, strict=True)]
         design = Design(symmetric=trainings[0].symmetric, antithetic=trainings[0].antithetic)
         expected = rms_order(members[0].beta, design), square_root_order(members[0].beta, design)
-        yield from judged(rows, nodes, expected, of_half(design).remark)
+        yield from judged_rows(rows, nodes, expected, of_half(design).remark)
 
 
 def grids(cells: Sequence[Cell]) -> Iterator[tuple[str, list[Cell]]]:
@@ -60,16 +60,16 @@ def _blank_rows(study: Study, at: str) -> tuple[Rate, Rate]:
 
 
 def _point(cell: Cell, trainings: Trainings, bootstrap: Bootstrap) -> Point:
-    """The rms error of one cell, left out where the limit's own error spoils it, else blurred by it."""
+    """The rms error of one cell, blurred by the limit's own error, or left out if that error spoils it."""
     point = powerlaw.measure(cell.width, OUTPUT_RMS.sample(trainings), bootstrap)
     return powerlaw.held_against(point, OUTPUT_RMS.slack(trainings), OUTPUT_RMS.leverage(trainings), bootstrap)
 
 
-def judged(
+def judged_rows(
     rows: tuple[Rate, Rate], nodes: Sequence[Node], expected: tuple[float, float], remark: str = ""
 ) -> Iterator[Rate]:
-    """Fit the surface and fill in its two rows, or say why there is none."""
-    surface, refused = _tried(nodes)
+    """Fit the surface and fill in its two rows, or give the reason why it cannot be fitted."""
+    surface, refused = _fit_or_reason(nodes)
     for index, (row, value) in enumerate(zip(rows, expected, strict=True)):
         filled = replace(row, expected=value, cloud=_cloud(nodes, row.variable))
         if surface is None:
@@ -78,19 +78,19 @@ def judged(
         exponent = (surface.n, surface.k)[index]
         verdict, reason = Judgement("undetermined", refused) if refused else compare(exponent, surface, value)
         note = "; ".join(filter(None, (reason, *surface.notes, remark)))
-        yield replace(_filled(filled, exponent, surface, index), verdict=verdict, note=note)
+        yield replace(_with_fit(filled, exponent, surface, index), verdict=verdict, note=note)
 
 
-def _tried(nodes: Sequence[Node]) -> tuple[Surface | None, str]:
-    """The surface, if there is one, and why it makes no claim, or ""."""
+def _fit_or_reason(nodes: Sequence[Node]) -> tuple[Surface | None, str]:
+    """The surface, if a fit exists, and the reason why it makes no claim, or ""."""
     try:
         return fit(nodes), ""
     except SurfaceUndetermined as short:
         return short.estimate, refusal(str(short))
 
 
-def _filled(row: Rate, exponent: Exponent, surface: Surface, index: int) -> Rate:
-    """The row with a fit's numbers; no exponent where nothing bounds it (the note says so)."""
+def _with_fit(row: Rate, exponent: Exponent, surface: Surface, index: int) -> Rate:
+    """The row with a fit's numbers; without an exponent if nothing bounds it (the note says so)."""
     if not np.isfinite(exponent.half_width):
         return row
     used = [node.point for node in surface.nodes if not node.point.reason]
@@ -108,7 +108,7 @@ def _filled(row: Rate, exponent: Exponent, surface: Surface, index: int) -> Rate
 
 
 def _cloud(nodes: Sequence[Node], variable: str) -> tuple[RatePoint, ...]:
-    """Every node, in one order for both rows."""
+    """All nodes as points, in one order for both rows."""
     return tuple(
         RatePoint(
             float(node.width if variable == "N" else node.steps_per_time),
@@ -130,7 +130,7 @@ OUTPUT_SURFACE = register(
         name="output_surface",
         estimator="joint",
         variable=N,
-        title="Output error against the limit, N and K apart",
+        title="Output error against the limit, N and K separately",
         ordinate="estimate",
         view="surface",
         rates=_of_results,

@@ -1,4 +1,4 @@
-"""Quantities of ensembles of trained networks, along ladders of cells: what there is to compute from, and what is due.
+"""Quantities of ensembles of trained networks along ladders of cells: their data, and the expected orders.
 
 Source of the expected orders: docs/model.md, "Predictions".
 """
@@ -23,11 +23,11 @@ class Trainings:
     output, memory: errors against the limit (unit, member, probe), members in the order +C, -C; drift (unit, member).
     output_slack, memory_slack: root mean square error of the limit itself over probes; node_slack: the nodes' part.
     loss: mean of (Yhat_k - Y_k)^2 along the path (unit, member, bin), at times loss_time (bin,).
-    twin, twin_loss: the same two of the infinite-width twin of each unit's path (unit, probe), (unit, bin); None
+    twin, twin_loss: error and loss of the infinite-width twin of each unit's path (unit, probe), (unit, bin); None
     without twins.
     symmetric: C and -C have one law, so that every member is a training of the study's law; otherwise the first is.
-    initial, final: variables of theory/observe.py at time 0 (empty where it is no checkpoint) and at the end, each
-    (unit, member, ...). shallow: output as above, of the cell of depth 1 that is otherwise the same; None without.
+    initial, final: variables of theory/observe.py at time 0 (empty if time 0 is not a checkpoint) and at the end, each
+    (unit, member, ...). shallow: output of the same cell at depth 1, of the same shape; None if no such cell exists.
     """
 
     output: Array
@@ -46,8 +46,8 @@ class Trainings:
     shallow: Array | None = None
 
     @property
-    def beside_twin(self) -> Array:
-        """Output less that of the twin on the same path (unit, member, probe): what the finite width does alone."""
+    def minus_twin(self) -> Array:
+        """Output minus that of the twin on the same path (unit, member, probe): the effect of finite width alone."""
         assert self.twin is not None
         return self.output - self.twin[:, None]
 
@@ -63,11 +63,11 @@ class Trainings:
 
 @dataclass(frozen=True, kw_only=True)
 class Design:
-    """What decides which estimators exist and what they should show.
+    """The properties of a study that decide which estimators exist and which orders are expected.
 
     symmetric: C and -C have one law. antithetic: trainings come in pairs (C, -C). twins: paths are followed by twins.
-    kernel: the empirical kernel is measured. initial: time 0 is a checkpoint. shallow: every cell of the ladder has
-    one of depth 1 beside it.
+    kernel: the empirical kernel is measured. initial: time 0 is a checkpoint. shallow: for every cell of the ladder the
+    same cell exists at depth 1.
     """
 
     symmetric: bool
@@ -79,11 +79,11 @@ class Design:
 
 
 Order = Callable[[float, Design], float]
-"""(beta, design) -> expected exponent, NaN where none is known."""
+"""(beta, design) -> expected exponent, NaN if not known."""
 
 
 def always(design: Design) -> Availability:
-    """Every study has it."""
+    """Available in every study."""
     return Applies()
 
 
@@ -91,9 +91,9 @@ def always(design: Design) -> Availability:
 class TrainedQuantity(Quantity):
     """A quantity of trained networks, along N with K = N, or along K at fixed N.
 
-    sample: per-unit statistics of a cell. expected: exponent. applies: whether a design has it. slack: error of the
-    reference (the limit) in the estimate's norm, 0 if none enters. leverage: how much of it moves the estimate to first
-    order. report: a further note, on the last cell of a ladder.
+    sample: per-unit statistics of a cell. expected: the exponent. applies: whether a design has it. slack: error of the
+    reference (the limit) in the estimate's norm, 0 if the limit does not enter. leverage: the part of this error that
+    moves the estimate to first order. report: a further note, on the last cell of a ladder.
     """
 
     sample: Callable[[Trainings], Sample]
@@ -108,72 +108,72 @@ class TrainedQuantity(Quantity):
 
 
 def fluctuation_order(beta: float, design: Design) -> float:
-    """Initial field: a sum of N independent terms times N^-beta."""
+    """Exponent of the initial field: a sum of N independent terms times N^-beta."""
     return beta - 0.5
 
 
 def even_bias_order(beta: float, design: Design) -> float:
-    """Second order in the drift of the parameters, at most O(1/N)."""
+    """Exponent of the second order in the drift of the parameters, at most O(1/N)."""
     return min(2 * (1 - beta), 1.0)
 
 
 def bias_order(beta: float, design: Design) -> float:
-    """First order in the drift is odd in C, so that only a skewed law shows it."""
+    """Exponent of the bias; its first order in the drift is odd in C, so that only a skewed law shows it."""
     return even_bias_order(beta, design) if design.symmetric else min(1 - beta, 1.0)
 
 
 def rms_order(beta: float, design: Design) -> float:
-    """The slowest of fluctuation, bias, and the memory's and the data's N^-1/2."""
+    """The slowest of the exponents of fluctuation, bias, and the N^-1/2 of memory and data."""
     return min(fluctuation_order(beta, design), bias_order(beta, design), 0.5)
 
 
 def loss_order(beta: float, design: Design) -> float:
-    """Square of the initial field, and the bias times what is left to learn."""
+    """Exponent of the square of the initial field plus the bias times the remaining error."""
     return min(2 * beta - 1, bias_order(beta, design), 1.0)
 
 
 def drift_order(beta: float, design: Design) -> float:
-    """KT updates of size N^(beta - 1) / K."""
+    """Exponent of KT updates of size N^(beta - 1) / K."""
     return 1 - beta
 
 
 def square_root_order(beta: float, design: Design) -> float:
-    """Means of independent terms."""
+    """Exponent of means of independent terms."""
     return 0.5
 
 
 def first_order(beta: float, design: Design) -> float:
-    """Squares of means of independent terms."""
+    """Exponent of squares of means of independent terms."""
     return 1.0
 
 
 def unknown_order(beta: float, design: Design) -> float:
-    """Two orders mix over any range of widths that can be computed: an exponent is fitted, but not judged."""
+    """NaN: two orders mix at all widths that can be computed, so the exponent is fitted but not judged."""
     return math.nan
 
 
-# --- which designs have it -------------------------------------------------------------------------------------
+# --- which designs have a quantity -----------------------------------------------------------------------------
 
 
 def with_remark(remark: str) -> Callable[[Design], Availability]:
-    """Every study has it, with this remark."""
+    """Available in every study, with this remark."""
     return lambda design: Applies(remark)
 
 
 def of_half(design: Design) -> Applies:
-    """From the members that have the study's law, which a skewed law halves."""
+    """Estimated from the members that have the study's law: half of them if the law is skewed."""
     return Applies(
         "" if design.symmetric or not design.antithetic else "from the half of each pair that has the law of C"
     )
 
 
 def with_pairs(design: Design) -> Availability:
-    """From both trainings of each pair."""
+    """Available with pairs: estimated from both trainings of each pair."""
     return Applies() if design.antithetic else Absent()
 
 
 def with_pair_means(design: Design) -> Availability:
-    """From the means of pairs, which have the bias of the study's law only if -C has it too."""
+    """Estimated from the means of pairs, which have the bias of the study's law only if -C has that law too."""
     if design.antithetic and not design.symmetric:
         why = "C is skewed: -C has another law, so a pair mean has another bias than the study's"
         return Refused(f"{why}; set network.c to a symmetric law")
@@ -181,7 +181,7 @@ def with_pair_means(design: Design) -> Availability:
 
 
 def half_with_twins(design: Design) -> Availability:
-    """Compared with twins, from the members that have the study's law."""
+    """Available with twins: estimated from the members that have the study's law."""
     return of_half(design) if design.twins else Absent()
 
 
@@ -199,12 +199,12 @@ def memory_slack(trainings: Trainings) -> float:
 
 
 def node_slack(trainings: Trainings) -> float:
-    """Nodes in place of the law of W: with few of them, and d of 3 or more, the twin is another network's."""
+    """Error from nodes in place of the law of W: with few nodes and d >= 3, the twin belongs to another network."""
     return trainings.node_slack
 
 
 def mean_share(error: Array) -> float:
-    """Size of the mean error over the rms error: only the mean responds, to first order, to a shifted limit."""
+    """The mean error relative to the rms error: only the mean responds, to first order, to a shifted limit."""
     return float(np.sqrt(np.square(error.mean((0, 1))).mean() / np.square(error).mean()))
 
 
@@ -212,7 +212,7 @@ def mean_share(error: Array) -> float:
 
 
 def rms_of(when: str, name: str) -> Callable[[Trainings], Sample]:
-    """Root mean square of an observed variable at "initial" or "final" time, over what it is an array of."""
+    """Root mean square of an observed variable at "initial" or "final" time, over its further dimensions."""
 
     def sample(trainings: Trainings) -> Sample:
         values = trainings.of_law(getattr(trainings, when)[name])

@@ -1,4 +1,4 @@
-"""What infinite-width twins show by themselves as K grows."""
+"""Quantities of infinite-width twins alone, as K grows."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from rnnlimits.statistics.samples import bias, spread
 class TwinQuantity(Quantity):
     """A quantity of twins alone, along the ladder of all their K.
 
-    sample: from their errors against the limit (path, probe). expected: exponent. against_limit: whether the limit's
-    own error enters.
+    sample: statistics of their errors against the limit (path, probe). expected: the exponent. against_limit: whether
+    the limit's own error enters.
     """
 
     sample: Callable[[Array], Sample]

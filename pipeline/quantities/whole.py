@@ -1,4 +1,4 @@
-"""Quantities of a study as a whole, which make their own rows from any of its files."""
+"""Quantities of a whole study, which compute their own rows from any of its files."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ class Results(Protocol):
 
     @property
     def layout(self) -> Layout:
-        """Where its files are."""
+        """The paths of its files."""
 
     @property
     def cells(self) -> Sequence[Cell]:
         """Its cells."""
 
     def __call__(self, cell: Cell) -> Trainings:
-        """Trainings of a cell. Raises StudyError if its ensemble is missing or not this cell's."""
+        """Trainings of a cell. Raises StudyError if its ensemble is missing or belongs to another cell."""
 
     def twin(self, twin: Twin) -> Array:
         """Errors against the limit of all twins of one K at the final time, (path, probe)."""
@@ -41,6 +41,6 @@ class Results(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class StudyQuantity(Quantity):
-    """A quantity that makes its own rows. rates: the rows, none where the study lacks it."""
+    """A quantity that computes its own rows. rates: the rows, empty if the study does not have it."""
 
     rates: Callable[[Results, Bootstrap], Iterator[Rate]]

@@ -1,1 +1,1 @@
-"""Rates: exponents with intervals and verdicts, and which study would resolve more."""
+"""Rates: exponents with intervals and verdicts, and the design of studies that resolve them better."""

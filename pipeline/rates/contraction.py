@@ -23,8 +23,8 @@ from rnnlimits.theory.couplings import RESOLVED
 if TYPE_CHECKING:
     from rnnlimits.study import Study
 
-LOST = 0.01  # a step counts while at most this fraction of the coupled pairs has fallen below couplings.RESOLVED
-TRANSIENT = 1e-2  # contraction counts once distances have shrunk by this: before, they see finite differences
+LOST = 0.01  # a step counts if at most this fraction of the coupled pairs has fallen below couplings.RESOLVED
+TRANSIENT = 1e-2  # steps count once distances have shrunk by this factor: larger ones are not yet infinitesimal
 
 
 def contraction_rates(study: Study, file: h5py.File, bootstrap: Bootstrap) -> Iterator[Rate]:
@@ -41,7 +41,7 @@ def contraction_rates(study: Study, file: h5py.File, bootstrap: Bootstrap) -> It
 
 
 def contraction_rate(blank: Rate, step: Array, log_distance: Array, expected: Expected, bootstrap: Bootstrap) -> Rate:
-    """Rate of decay of exp(mean log distance), log_distance (pair, step) with NaN where a distance is rounding."""
+    """Rate of decay of exp(mean log distance); log_distance (pair, step), NaN where a distance is rounding error."""
     points = []
     for index in resolved_steps(log_distance):
         column = np.nan_to_num(log_distance[:, index], nan=math.log(RESOLVED))

@@ -1,8 +1,8 @@
-"""Design of experiment: how many replicas of each width resolve an exponent for the least training.
+"""Design of experiment: how many replicas of each width resolve an exponent at the least cost of training.
 
-A pilot tells the scatter of log estimates from replica to replica. An exponent is a linear combination of them, of
-variance sum_ij w_i w_j c_ij / max(R_i, R_j) as replicas are shared between widths; R is chosen so that it is small
-enough and sum_i cost_i R_i least. For one exponent, fixed weights and widths without common replicas that is
+A pilot shows the scatter of log estimates from replica to replica. An exponent is a linear combination of them, with
+variance sum_ij w_i w_j c_ij / max(R_i, R_j), since replicas are shared between widths. R is chosen such that this is
+small enough and sum_i cost_i R_i minimal. For one exponent, fixed weights and widths without common replicas that is
 R_i ~ |w_i| sqrt(c_ii / cost_i) (Lagrange).
 """
 
@@ -38,23 +38,23 @@ if TYPE_CHECKING:
     from rnnlimits.study import Study
     from rnnlimits.training.layout import Layout
 
-LEAST_UNITS = 32  # of a width, whatever its weight: the law is checked there too, and intervals are known to cover
-LARGER = 4.0  # the exponent over the larger half of the widths is resolved to this many times the wanted half-width
-AIM = 0.95  # of the half-width: what a pilot and a run say of it errs, by more when it is too wide
-MARGIN = 1.2  # a debiased square is planned this much clearer of its noise than it must be
-HINT = 0.5  # a pilot's debiased square under so many standard errors says nothing of its size
+LEAST_UNITS = 32  # per width, whatever its weight: the law is checked there too, and intervals are known to cover
+LARGER = 4.0  # the exponent over the larger half of the widths is resolved to this many times the half-width
+AIM = 0.95  # fraction of the half-width to aim at: estimates of it have errors, which are larger if it is too wide
+MARGIN = 1.2  # a debiased square is planned to exceed its noise by this factor more than it must
+HINT = 0.5  # a pilot's debiased square below this many standard errors does not show its size
 MOST = 2.0**29  # units: a study may have 2^30 replicas
-REPLICATES = 400  # of the bootstrap, which only says whether a pilot's estimate stands out
-ROUNDS = 60  # of the iteration; it settles in about 20
+REPLICATES = 400  # of the bootstrap, which only decides whether a pilot's estimate exceeds its noise
+ROUNDS = 60  # of the iteration; it converges in about 20
 
 
 @dataclass(frozen=True, eq=False)
 class Scatter:
-    """What a pilot says of one exponent, for the widths (width,) of the study's ladder.
+    """A pilot's information about one exponent, for the widths (width,) of the study's ladder.
 
-    x: log N. covariance (width, width): of the influences of one unit on the log estimates. dof: degrees of freedom
-    that a unit is worth. slack: relative error that the limit's own error makes, all in one direction. least: units
-    without which an estimate does not count.
+    x: log N. covariance (width, width): covariance of the influences of one unit on the log estimates. dof: degrees of
+    freedom per unit. slack: relative error due to the limit's own error, all in one direction. least: the number of
+    units that an estimate needs to count.
     """
 
     at: str
@@ -71,7 +71,7 @@ class Scatter:
         return np.asarray(-weight * offset / (weight @ offset**2), dtype=np.float64)
 
     def half_width(self, units: Array, first: int = 0) -> float:
-        """Half the 95% interval that so many units (width,) will give."""
+        """Half the 95% interval that this many units (width,) will give."""
         a = self.contrast(units, first)
         own = np.square(a) * np.diag(self.covariance) / units
         variance = float(a @ (self.covariance / np.maximum.outer(units, units)) @ a)
@@ -85,46 +85,46 @@ class Scatter:
         return np.asarray(np.diag(joint) + 2 * np.triu(joint, 1).sum(1), dtype=np.float64)
 
 
-class Wanted(NamedTuple):
-    """One exponent, over the widths from `first` on, and the half-width that it shall have."""
+class Goal(NamedTuple):
+    """One exponent, over the widths from `first` on, and the half-width that it should have."""
 
     scatter: Scatter
     half_width: float
     first: int = 0
 
     def excess(self, units: Array) -> float:
-        """Predicted over wanted half-width."""
+        """The predicted half-width, relative to the one that it should have."""
         return self.scatter.half_width(units, self.first) / self.half_width
 
 
-def wanted(scatters: Sequence[Scatter], half_width: float) -> list[Wanted]:
-    """Each exponent, and, less precisely, each over its larger half, lest the cheap small widths decide alone."""
+def goals_of(scatters: Sequence[Scatter], half_width: float) -> list[Goal]:
+    """Each exponent, and less precisely each over its larger half, so that cheap small widths do not decide alone."""
     half_width = AIM * half_width
-    found = [Wanted(scatter, half_width) for scatter in scatters]
-    larger = [Wanted(s, LARGER * half_width, len(s.x) // 2) for s in scatters if len(s.x) >= MINIMUM_POINTS]
-    return found + larger
+    whole_ladders = [Goal(scatter, half_width) for scatter in scatters]
+    larger = [Goal(s, LARGER * half_width, len(s.x) // 2) for s in scatters if len(s.x) >= MINIMUM_POINTS]
+    return whole_ladders + larger
 
 
 # --- the choice ------------------------------------------------------------------------------------------------
 
 
-def choose(goals: Sequence[Wanted], cost: Array, floor: Array, step: int = 1) -> Array:
+def choose(goals: Sequence[Goal], cost: Array, floor: Array, step: int = 1) -> Array:
     """Units (width,) that reach all goals at the least cost @ units; multiples of `step`, at least `floor`.
 
-    cost (width,): of one unit. No width has fewer units than a larger one. Without that the weight would go to two or
-    three widths, and a pilot is too uncertain to say which: designs so made miss their goal by a sixth, and leave
-    little to see whether it is one law. Each round takes the weights for given and moves the units towards Lagrange's
-    sqrt(pull / cost), pooled over widths that would break the order; several goals share by multipliers that grow where
-    a goal is not met. The cheapest of all rounds is kept, which makes it no dearer than equal replicas, the first.
-    Raises StudyError if no number of replicas is enough.
+    cost (width,): the cost of one unit. No width has fewer units than a larger one. Otherwise two or three widths would
+    get all the weight, and a pilot is too uncertain to determine which: such designs miss their goal by a sixth, and
+    leave little to see whether the points follow one law. Each round takes the weights as given and moves the units
+    towards Lagrange's sqrt(pull / cost), pooled over widths that would break the order; several goals share by
+    multipliers, which grow where a goal is not met. The cheapest of all rounds is kept; as the first has equal
+    replicas, the result never costs more. Raises StudyError if no number of replicas is enough.
     """
     least = np.maximum.reduce([floor, *(goal.scatter.least for goal in goals)])
     least = np.maximum.accumulate(least[::-1])[::-1]
     share, units, best = np.ones(len(goals)), np.ones(len(cost)), None
     for _ in range(ROUNDS):
         units = _scaled(goals, units, least)
-        whole = _trimmed(goals, step * np.ceil(units / step - 1e-9), cost, least, step)
-        best = whole if best is None or cost @ whole < cost @ best else best
+        trimmed = _trimmed(goals, step * np.ceil(units / step - 1e-9), cost, least, step)
+        best = trimmed if best is None or cost @ trimmed < cost @ best else best
         share = share * np.array([goal.excess(units) for goal in goals]) ** 2
         pull = sum(s * goal.scatter.pull(units, goal.first) for s, goal in zip(share, goals, strict=True))
         ordered = isotonic_regression(pull / cost, weights=cost, increasing=False).x
@@ -134,8 +134,8 @@ def choose(goals: Sequence[Wanted], cost: Array, floor: Array, step: int = 1) ->
     return best
 
 
-def _scaled(goals: Sequence[Wanted], units: Array, least: Array) -> Array:
-    """The units times the smallest factor that reaches all goals, none under `least`."""
+def _scaled(goals: Sequence[Goal], units: Array, least: Array) -> Array:
+    """The units times the smallest factor that reaches all goals, at least `least` each."""
 
     def reached(factor: float) -> bool:
         return all(goal.excess(np.maximum(least, factor * units)) <= 1 for goal in goals)
@@ -150,17 +150,17 @@ def _scaled(goals: Sequence[Wanted], units: Array, least: Array) -> Array:
     return np.asarray(np.maximum(least, high * units), dtype=np.float64)
 
 
-def _unreachable(goals: Sequence[Wanted], units: Array) -> str:
+def _unreachable(goals: Sequence[Goal], units: Array) -> str:
     worst = max(goals, key=lambda goal: goal.excess(units))
-    there = worst.scatter.half_width(units, worst.first)
+    floor = worst.scatter.half_width(units, worst.first)
     return (
         f"--resolve: out of reach at {worst.scatter.at}: with any number of replicas the limit's own error leaves a "
-        f"half-width of {there:.2g}; raise draws or limit.nodes, or ask for less"
+        f"half-width of {floor:.2g}; raise draws or limit.nodes, or ask for less"
     )
 
 
-def _trimmed(goals: Sequence[Wanted], units: Array, cost: Array, least: Array, step: int) -> Array:
-    """Whole units less the blocks that rounding up made superfluous, the dearest widths first."""
+def _trimmed(goals: Sequence[Goal], units: Array, cost: Array, least: Array, step: int) -> Array:
+    """Whole units without the blocks that rounding up made superfluous, the most expensive widths first."""
     units = units.copy()
 
     def enough(index: int, blocks: int) -> bool:
@@ -183,55 +183,55 @@ def _trimmed(goals: Sequence[Wanted], units: Array, cost: Array, least: Array, s
 def scatter_of(at: str, widths: Sequence[int], points: Sequence[Point], slack: Sequence[float]) -> Scatter:
     """The scatter of a ladder from the pilot's points, at some or all of its widths, and the slack of each.
 
-    The variances are smoothed by a line in log N, as the fit's weights are, and so extended to widths without a pilot.
-    Correlations depend on the ratio of two widths; at ratios that the pilot lacks they are 0, on the safe side.
+    The variances are smoothed by a line in log N, like the fit's weights; it extends them to widths without a pilot.
+    Correlations depend on the ratio of two widths; at ratios that the pilot lacks they are set to 0, the safe side.
     """
-    known = [list(widths).index(round(point.variable)) for point in points]
+    positions = [list(widths).index(round(point.variable)) for point in points]
     x = np.log(np.array(widths, dtype=np.float64))
     influence = [point.units * point.log_influence for point in points]
     raw = np.array([np.square(one).mean() * len(one) / (len(one) - 1) for one in influence]) + RESOLUTION**2
-    line = np.polynomial.Polynomial.fit(x[known], np.log(raw), 1)
+    line = np.polynomial.Polynomial.fit(x[positions], np.log(raw), 1)
     size = np.exp(0.5 * line(x))
     dof = np.mean([degrees_of_freedom(one) / len(one) for one in influence])
     return Scatter(
         at=at,
         x=x,
-        covariance=_correlation(x, known, influence) * np.outer(size, size),
+        covariance=_correlation(x, positions, influence) * np.outer(size, size),
         dof=np.full(len(x), dof),
-        slack=np.interp(x, x[known], slack),
-        least=np.interp(x, x[known], [_least_units(point) for point in points]),
+        slack=np.interp(x, x[positions], slack),
+        least=np.interp(x, x[positions], [_least_units(point) for point in points]),
     )
 
 
-def _correlation(x: Array, known: Sequence[int], influence: Sequence[Array]) -> Array:
+def _correlation(x: Array, positions: Sequence[int], influence: Sequence[Array]) -> Array:
     """Correlations (width, width) of influences over the units that two cells share, by their distance in octaves.
 
-    Those at one distance are averaged, as each is known to a tenth or so. What results is made a correlation matrix.
+    Those at one distance are averaged, as each has an error of about a tenth. The result is made a correlation matrix.
     """
     distance = np.rint(np.abs(np.subtract.outer(x, x)) / np.log(2)).astype(int)
-    seen: dict[int, list[float]] = {}
-    for (i, one), (j, other) in itertools.combinations(zip(known, influence, strict=True), 2):
+    by_distance: dict[int, list[float]] = {}
+    for (i, one), (j, other) in itertools.combinations(zip(positions, influence, strict=True), 2):
         n = min(len(one), len(other))
         norm = np.sqrt(np.square(one[:n]).sum() * np.square(other[:n]).sum())
-        seen.setdefault(distance[i, j], []).append(one[:n] @ other[:n] / norm if norm > 0 else 0.0)
-    found = np.eye(len(x))
-    for apart, values in seen.items():
-        found[(distance == apart) & (found != 1)] = np.mean(values)
-    size, vectors = np.linalg.eigh(found)
-    found = (vectors * np.maximum(size, 1e-6)) @ vectors.T
-    scale = np.sqrt(np.diag(found))
-    return np.asarray(found / np.outer(scale, scale), dtype=np.float64)
+        by_distance.setdefault(distance[i, j], []).append(one[:n] @ other[:n] / norm if norm > 0 else 0.0)
+    matrix = np.eye(len(x))
+    for apart, values in by_distance.items():
+        matrix[(distance == apart) & (matrix != 1)] = np.mean(values)
+    size, vectors = np.linalg.eigh(matrix)
+    matrix = (vectors * np.maximum(size, 1e-6)) @ vectors.T
+    scale = np.sqrt(np.diag(matrix))
+    return np.asarray(matrix / np.outer(scale, scale), dtype=np.float64)
 
 
 def _least_units(point: Point) -> float:
-    """Units with which a debiased square will stand out of its noise."""
+    """The number of units with which a debiased square will exceed its noise."""
     if not point.signed:
         return float(LEAST_UNITS)
     return max(LEAST_UNITS, point.units * (MARGIN * SIGNIFICANCE / point.significance) ** 2)
 
 
 class Pilot:
-    """The trainings that a study already has, whatever their number, as points of one quantity in N."""
+    """The existing trainings of a study, whatever their number, as points of one quantity in N."""
 
     def __init__(self, study: Study, layout: Layout, quantity: TrainedQuantity, be: Backend) -> None:
         self.study, self.layout, self.quantity = study, layout, quantity
@@ -241,13 +241,13 @@ class Pilot:
         )
 
     def scatters(self, cells: Sequence[Cell]) -> Iterator[Scatter]:
-        """The scatter of each ladder K = N of the cells. Raises StudyError where the pilot is too small."""
+        """The scatter of each ladder K = N of the cells. Raises StudyError if the pilot is too small."""
         for ladder in ladders(N, cells):
             if not ladder.cells:
                 continue
-            there = [cell for cell in ladder.cells if self.layout.ensemble(cell).exists()]
+            existing = [cell for cell in ladder.cells if self.layout.ensemble(cell).exists()]
             points, slack = [], []
-            for cell in there:
+            for cell in existing:
                 trainings = self.read(replace(cell, replicas=1))
                 point = powerlaw.measure(cell.width, self.quantity.sample(trainings), self.bootstrap)
                 points.append(self._good(point, ladder.at))
@@ -270,7 +270,7 @@ class Pilot:
         return point
 
     def replicas(self, cell: Cell) -> int:
-        """Trainings of a cell that are there."""
+        """The number of existing trainings of a cell."""
         if not self.layout.ensemble(cell).exists():
             return 0
         return int(np.prod(self.read(replace(cell, replicas=1)).output.shape[:2]))
@@ -281,7 +281,7 @@ class Pilot:
 
 @dataclass(frozen=True, eq=False)
 class Resolved:
-    """A study with the chosen replicas, what a pilot has of them (width,), and the predicted half-widths by ladder."""
+    """A study with the chosen replicas, how many exist already (width,), and the predicted half-widths by ladder."""
 
     study: Study
     quantity: TrainedQuantity
@@ -290,22 +290,22 @@ class Resolved:
     half_widths: dict[str, float]
 
     def to_yaml(self, folder: Path) -> str:
-        """The study file with the chosen replicas, to be put into `folder`."""
+        """The text of the study file with the chosen replicas, to be written to `folder`."""
         return to_yaml(self.study, folder)
 
     def report(self, ns_per_unit_step: float, worker: str = "core") -> str:
-        """The plan's table for the chosen replicas, then what they will resolve, and the line to paste."""
+        """The plan's table for the chosen replicas, then the predicted half-widths, and the line to paste."""
         cells = _main_cells(self.study)
         steps = sum(plan.unit_steps(cell, self.study) for cell in cells)
-        there = dict(zip(self.study.training.width, self.done, strict=True))
-        old = sum(plan.unit_steps(replace(c, replicas=min(c.replicas, there[c.width])), self.study) for c in cells)
-        found = ", ".join(f"{at} ± {half:.3g}" for at, half in self.half_widths.items())
+        existing = dict(zip(self.study.training.width, self.done, strict=True))
+        old = sum(plan.unit_steps(replace(c, replicas=min(c.replicas, existing[c.width])), self.study) for c in cells)
+        predictions = ", ".join(f"{at} ± {half:.3g}" for at, half in self.half_widths.items())
         new = (steps - old) * ns_per_unit_step / 3.6e12
         return "\n".join(
             [
                 plan.summary(self.study, ns_per_unit_step, worker),
-                f"{100 * old / steps:.0f}% of the training steps in width are there, {new:.3g} {worker}-hours remain",
-                f"predicted for {self.quantity.name} ({self.quantity.estimator}): {found}",
+                f"{100 * old / steps:.0f}% of the training steps in width are done, {new:.3g} {worker}-hours remain",
+                f"predicted for {self.quantity.name} ({self.quantity.estimator}): {predictions}",
                 f"replicas: [{', '.join(map(str, self.replicas))}]",
             ]
         )
@@ -314,7 +314,7 @@ class Resolved:
 def resolve(study: Study, layout: Layout, be: Backend, half_width: float, name: str) -> Resolved:
     """Choose the replicas of the study's main product so that quantity `name` has the half-width in every ladder.
 
-    be: a back end for the bootstrap's uniforms, on a processor. What is there counts as done, and is not taken away.
+    be: a back end for the bootstrap's uniforms, on a processor. Existing trainings count, and are never removed.
     Ladders of the study (training.ladders) keep their replicas. Raises StudyError without a pilot, for a quantity that
     has no rate in N, and for a half-width out of reach.
     """
@@ -342,13 +342,13 @@ def resolve(study: Study, layout: Layout, be: Backend, half_width: float, name: 
 
 
 def _chosen(study: Study, scatters: list[Scatter], half_width: float, cost: Array, done: Array) -> Array:
-    """Units for each width in the order of the study; widths that are in no ladder keep their number."""
+    """Units for each width in the order of the study; widths outside all ladders keep their number."""
     order = _order(scatters[0], study.training.width)
     step = study.training.paths_per_block
     floor = np.maximum(done[order], LEAST_UNITS)
     members = 2 if study.training.antithetic else 1
     units = np.array(study.training.products()[0].replicas) / members
-    units[order] = choose(wanted(scatters, half_width), cost[order], step * np.ceil(floor / step), step)
+    units[order] = choose(goals_of(scatters, half_width), cost[order], step * np.ceil(floor / step), step)
     return units
 
 
@@ -364,7 +364,7 @@ def _main_cells(study: Study) -> list[Cell]:
 
 
 def quantity_of(study: Study, name: str) -> TrainedQuantity:
-    """The best estimator of a quantity in N that the study has without twins. Raises StudyError if there is none."""
+    """The best estimator of a quantity in N that the study has without twins. Raises StudyError if it has none."""
     design = Design(symmetric=ParameterLaw.of(study).symmetric_c, antithetic=study.training.antithetic)
     in_n = [one for one in registered(TrainedQuantity) if one.variable is N]
     allowed = [one for one in in_n if isinstance(one.applies(design), Applies)]

@@ -1,6 +1,6 @@
 """The rates stage of a study of the recurrent NTK: exponents with intervals, verdicts, rates.h5, rates.csv, kernels.h5.
 
-Nothing here knows a particular quantity but the gap in steps, which needs no networks but their outputs before
+This module knows only one particular quantity, the gap in steps, which needs only the networks' outputs before
 training; the others are registered by quantities/elman.py.
 """
 
@@ -37,7 +37,7 @@ from rnnlimits.study.elman import Named, RntkStudy
 def run(study: RntkStudy, layout: RntkLayout, be: Backend) -> list[Rate]:
     """Estimate every rate that the study's files allow; write kernels.h5, rates.h5 and rates.csv. For one process.
 
-    be: back end, of which only random numbers are used. Raises StudyError for a file that is missing, damaged or of
+    be: back end, used for random numbers only. Raises StudyError for a file that is missing, damaged or from
     another study.
     """
     bootstrap = Bootstrap(lambda unit, count: be.uniforms(study.seed, Stream.BOOTSTRAP, unit.astype(np.uint32), count))
@@ -46,22 +46,22 @@ def run(study: RntkStudy, layout: RntkLayout, be: Backend) -> list[Rate]:
     attrs = {**store.provenance(study), "backend": be.name, "device": be.device}
     write_kernels(study, layout, shared, limits, attrs)
     read = Reader(study, layout, shared, limits)
-    found = in_order([*network_rates(study, read, bootstrap), *step_rates(study, read, bootstrap)])
-    write_h5(layout.rates_h5, attrs, found)
-    write_csv(layout.rates_csv, found)
-    progress.note(f"{layout.rates_csv}: {len(found)} rates")
-    return found
+    rates = in_order([*network_rates(study, read, bootstrap), *step_rates(study, read, bootstrap)])
+    write_h5(layout.rates_h5, attrs, rates)
+    write_csv(layout.rates_csv, rates)
+    progress.note(f"{layout.rates_csv}: {len(rates)} rates")
+    return rates
 
 
 def limits_of(study: RntkStudy, named: Named, shared: World) -> Limits:
-    """The limit's kernels in double precision, whatever the networks' precision."""
+    """The limit's kernels of one network, in double precision whatever the networks' precision."""
     ntk, nngp = rntk.gram(shared.x, network=named.elman, kernel="both", backend="numpy")
     rate = step_size(study, named.elman, shared) if study.training else 0.0
     return Limits(np.asarray(ntk), np.asarray(nngp), rate)
 
 
 def network_rates(study: RntkStudy, read: Reader, bootstrap: Bootstrap) -> Iterator[Rate]:
-    """Every quantity of the registry for every network, in the width n."""
+    """The rate of every quantity of the registry for every network, in the width n."""
     for entry in registered(ElmanQuantity):
         for named in study.elmans:
             if not (widths := entry.widths(study, named)):
@@ -83,7 +83,7 @@ def step_rates(study: RntkStudy, read: Reader, bootstrap: Bootstrap) -> Iterator
         for steps in sorted(section.step_ladder):
             gap, finer = (linear_descent(limit.ntk, start, target, total / k, k) - flow for k in (steps, 2 * steps))
             point = powerlaw.measure(steps, rms(units(gap)), bootstrap)
-            # No noise, but more than the first order in 1/steps, which doubling the steps shows.
+            # The gap has no noise, but higher orders in 1/steps; doubling the steps shows their size.
             points.append(point.blur(bootstrap, abs(1 - 2 * rms_of(finer) / rms_of(gap))))
         yield judged(STEP_GAP.row(study.name, named.at), points, Expected(1.0, STEP_GAP.expected_kind))
 
@@ -96,23 +96,23 @@ def rms_of(values: Array) -> float:
 class Reader:
     """Values of a cell, (unit, member, pair or sequence); each file is read once.
 
-    ntk, nngp: less the limit's, over the root of the product of the two sequences' own entries there. initial, network,
-    linearised: outputs; limit: what descent with the limit's kernel makes of the initial ones.
+    ntk, nngp: minus the limit's, divided by the root of the product of the limit's diagonal entries of the two
+    sequences. initial, network, linearised: outputs; limit: the initial outputs after descent with the limit's kernel.
     """
 
     def __init__(self, study: RntkStudy, layout: RntkLayout, shared: World, limits: Mapping[str, Limits]) -> None:
         self.study, self.layout, self.shared, self.limits = study, layout, shared, limits
         self._cells = {(cell.kind, cell.network, cell.width): cell for cell in plan.cells(study)}
-        self._known: dict[Cell, Values] = {}
+        self._cache: dict[Cell, Values] = {}
 
     def __call__(self, entry: ElmanQuantity, named: Named, width: int) -> Values:
-        """Raises StudyError if the ensemble is missing or not this cell's."""
+        """Values of one cell. Raises StudyError if its ensemble is missing or belongs to another cell."""
         cell = self._cells[entry.kind, named.name, width]
-        if cell not in self._known:
-            limit, found = self.limits[named.name], self._read(cell)
-            errors = self._errors(found, limit) if cell.kind == "kernel" else self._beside(found, limit)
-            self._known[cell] = {name: units(values) for name, values in errors.items()}
-        return self._known[cell]
+        if cell not in self._cache:
+            limit, variables = self.limits[named.name], self._read(cell)
+            errors = self._errors(variables, limit) if cell.kind == "kernel" else self._with_limit(variables, limit)
+            self._cache[cell] = {name: units(values) for name, values in errors.items()}
+        return self._cache[cell]
 
     def start(self, named: Named) -> Array:
         """Outputs (replica, sequence) of the widest trained networks before training."""
@@ -127,19 +127,19 @@ class Reader:
                 raise StudyError(f"{path}: has {count} replicas, expected {cell.replicas}; run the train stage again")
             return {name: file[name][()] for name in VARIABLES[cell.kind]}
 
-    def _errors(self, found: Mapping[str, Array], limit: Limits) -> dict[str, Array]:
+    def _errors(self, values: Mapping[str, Array], limit: Limits) -> dict[str, Array]:
         first, second = np.array(list(plan.pairs(self.study))).T
         errors = {}
         for name, kernel in (("ntk", limit.ntk), ("nngp", limit.nngp)):
             size = np.sqrt(np.diag(kernel))
-            errors[name] = (found[name] - kernel[first, second]) / (size[first] * size[second])
+            errors[name] = (values[name] - kernel[first, second]) / (size[first] * size[second])
         return errors
 
-    def _beside(self, found: Mapping[str, Array], limit: Limits) -> dict[str, Array]:
+    def _with_limit(self, values: Mapping[str, Array], limit: Limits) -> dict[str, Array]:
         assert self.study.training is not None
         steps = self.study.training.steps
-        descended = linear_descent(limit.ntk, found["initial"], self.shared.target, limit.rate, steps)
-        return {**found, "limit": descended}
+        descended = linear_descent(limit.ntk, values["initial"], self.shared.target, limit.rate, steps)
+        return {**values, "limit": descended}
 
 
 def write_kernels(

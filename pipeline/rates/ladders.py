@@ -12,7 +12,7 @@ from rnnlimits.training.plan import Cell
 
 
 class Ladder(NamedTuple):
-    """Cells along which a variable goes to infinity; at: their fixed coordinates; refusal: why no rate follows."""
+    """Cells along which a variable goes to infinity; at: their fixed coordinates; refusal: why it has no rate."""
 
     at: str
     cells: list[Cell]
@@ -23,32 +23,32 @@ def ladders(variable: Variable, cells: Sequence[Cell]) -> list[Ladder]:
     """Groups of cells along which `variable` goes to infinity, each with its fixed coordinates.
 
     N: the diagonal K = N, for each beta and depth. K: every K at one N, beta and depth. A group in which the variable
-    takes several values, but too few of them count, comes with a refusal; one with a single value is no ladder.
+    takes several values, but too few that count, gets a refusal; one with a single value is not a ladder.
     """
     grouped: dict[str, list[Cell]] = {}
-    tell_depth = len({cell.depth for cell in cells}) > 1
+    show_depth = len({cell.depth for cell in cells}) > 1
     for cell in sorted(cells, key=lambda cell: (cell.depth, cell.beta, cell.width, cell.steps_per_time)):
-        fixed = [f"beta={cell.beta:g}"] + [f"depth={cell.depth}"] * tell_depth
+        fixed = [f"beta={cell.beta:g}"] + [f"depth={cell.depth}"] * show_depth
         grouped.setdefault(" ".join(fixed + [f"N={cell.width}"] * (variable is K)), []).append(cell)
     make = _steps_ladder if variable is K else _diagonal
-    every = [make(at, members) for at, members in grouped.items()]
-    return [ladder for ladder in every if ladder.cells or ladder.refusal]
+    candidates = [make(at, members) for at, members in grouped.items()]
+    return [ladder for ladder in candidates if ladder.cells or ladder.refusal]
 
 
 def _diagonal(at: str, cells: Sequence[Cell]) -> Ladder:
-    """The cells with K = N. Widths that have none are lost to the rate: said where too few others are left."""
+    """The cells with K = N. Widths without such a cell are lost to the rate; if too few remain, the refusal says so."""
     diagonal = [cell for cell in cells if cell.steps_per_time == cell.width]
-    widths, left = {cell.width for cell in cells}, [str(cell.width) for cell in diagonal]
-    if len(left) >= powerlaw.MINIMUM_POINTS or len(left) == len(widths) or len(widths) == 1:
+    widths, on_diagonal = {cell.width for cell in cells}, [str(cell.width) for cell in diagonal]
+    if len(on_diagonal) >= powerlaw.MINIMUM_POINTS or len(on_diagonal) == len(widths) or len(widths) == 1:
         return Ladder(at, diagonal)
-    have = f"no widths with K = N (of {len(widths)})"
-    if left:
-        have = f"{len(left)} of {len(widths)} widths with K = N ({', '.join(left)})"
-    return Ladder(at, diagonal, f"{have}, {powerlaw.MINIMUM_POINTS} are needed; set steps_per_time: [width]")
+    problem = f"no widths with K = N (of {len(widths)})"
+    if on_diagonal:
+        problem = f"{len(on_diagonal)} of {len(widths)} widths with K = N ({', '.join(on_diagonal)})"
+    return Ladder(at, diagonal, f"{problem}, {powerlaw.MINIMUM_POINTS} are needed; set steps_per_time: [width]")
 
 
 def _steps_ladder(at: str, cells: list[Cell]) -> Ladder:
-    """All the cells, refused where they are too few; a single one is no ladder."""
+    """All the cells, refused if they are too few; a single one is not a ladder."""
     if len(cells) == 1:
         return Ladder(at, [])
     few = len(cells) < powerlaw.MINIMUM_POINTS

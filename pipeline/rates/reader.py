@@ -1,4 +1,4 @@
-"""Reading of a study's results: ensembles at the final time, as errors against the limit."""
+"""Read a study's results: ensembles at the final time, as errors against the limit."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ OBSERVED_VARIABLES = (*observe.MEMORY, *observe.KERNEL)
 
 
 def design_of(study: Study) -> Design:
-    """What a study's trainings allow, on any of its ladders."""
+    """The design of a study's trainings, on any of its ladders."""
     section = study.training
     return Design(
         symmetric=ParameterLaw.of(study).symmetric_c,
@@ -56,7 +56,7 @@ class Reader:
             self.memory_slack = float(np.sqrt(np.square(file["memory_error_nodes"][()]).mean()))
 
     def __call__(self, cell: Cell) -> Trainings:
-        """Read a cell's ensemble. Raises StudyError if it is missing or not this cell's."""
+        """Read a cell's ensemble. Raises StudyError if it is missing or belongs to another cell."""
         if cell not in self._known:
             path = self.layout.ensemble(cell)
             with open_ensemble(path, cell_id=plan.cell_id(self.study, cell)) as file:
@@ -87,16 +87,16 @@ class Reader:
             if self.design.initial
             else {},
             shallow=self._shallow(cell, len(order) // members),
-            **self._beside(cell, len(order) // members),
+            **self._twins_of(cell, len(order) // members),
         )
 
     def _shallow(self, cell: Cell, units: int) -> Array | None:
-        """Errors of the same trainings at depth 1, where there are any."""
+        """Errors of the same trainings at depth 1, None if they do not exist."""
         other = shallow(cell, self.cells)
         return self(other).output[:units] if other else None
 
-    def _beside(self, cell: Cell, units: int) -> dict[str, Array]:
-        """The twins of a cell's paths, one for each unit; nothing where trainings are not followed."""
+    def _twins_of(self, cell: Cell, units: int) -> dict[str, Array]:
+        """The twins of a cell's paths, one for each unit; empty if trainings are not followed."""
         if not self.study.twin.follow:
             return {}
         (twin,) = (twin for twin in plan.twins(self.study) if twin.steps_per_time == cell.steps_per_time)
@@ -108,7 +108,7 @@ class Reader:
         return self._read_twin(twin)[0]
 
     def _read_twin(self, twin: Twin) -> tuple[Array, Array]:
-        """Errors of the outputs (path, probe), losses (path, bin). Raises StudyError if they are missing or others'."""
+        """Errors of the outputs (path, probe), losses (path, bin). Raises StudyError if missing or of another twin."""
         if twin not in self._twins:
             path, identity = self.layout.twin(twin), plan.twin_id(self.study, twin)
             with open_ensemble(path, "twin-ensemble", twin_id=identity) as file:

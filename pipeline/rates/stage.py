@@ -1,6 +1,6 @@
 """The rates stage: from ensembles, draws and the limit to exponents with intervals, verdicts, rates.h5 and rates.csv.
 
-Nothing here knows a particular quantity: those are registered by the modules of quantities/.
+This module does not know any particular quantity; the modules of quantities/ register them.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ __all__ = ["Rate", "read", "run", "table"]
 def run(study: Study, layout: Layout, be: Backend) -> list[Rate]:
     """Estimate every rate that the study's files allow; write rates.h5 and rates.csv. For one process.
 
-    be: back end, used for the bootstrap's uniforms only. Raises StudyError for a file that is missing, damaged or of
+    be: back end, used for the bootstrap's uniforms only. Raises StudyError for a file that is missing, damaged or from
     another study.
     """
     bootstrap = Bootstrap(

@@ -19,19 +19,19 @@ from rnnlimits.statistics.verdicts import Expected
 from rnnlimits.training import plan
 from rnnlimits.training.plan import Cell
 
-K_BELOW_N = 4  # K <= N / 4 counts as well below N: the kernel's own N^-1/2 noise is then some 6% of the variance
+K_BELOW_N = 4  # K <= N / 4 counts as well below N: the kernel's own N^-1/2 noise is then about 6% of the variance
 
 
 def training_rates(read: Reader, bootstrap: Bootstrap) -> Iterator[Rate]:
-    """Every registered quantity of trained networks along every ladder of cells that has one."""
+    """The rate of every registered quantity of trained networks along every ladder of cells that allows one."""
     for quantity in registered(TrainedQuantity):
         for ladder in ladders(quantity.variable, read.cells):
-            beside = all(shallow(cell, read.cells) for cell in ladder.cells)
-            yield from training_rate(quantity, ladder, replace(read.design, shallow=beside), read, bootstrap)
+            has_shallow = all(shallow(cell, read.cells) for cell in ladder.cells)
+            yield from training_rate(quantity, ladder, replace(read.design, shallow=has_shallow), read, bootstrap)
 
 
 def twin_rates(read: Reader, bootstrap: Bootstrap) -> Iterator[Rate]:
-    """What infinite-width twins show along the ladder of all their K."""
+    """The rates of infinite-width twins along the ladder of all their K."""
     twins = plan.twins(read.study)
     if len(twins) < 2:
         return
@@ -49,7 +49,7 @@ def twin_rates(read: Reader, bootstrap: Bootstrap) -> Iterator[Rate]:
 def training_rate(
     quantity: TrainedQuantity, ladder: Ladder, design: Design, read: Reader, bootstrap: Bootstrap
 ) -> Iterator[Rate]:
-    """One rate of one quantity, or its refusal (with the points, unless they would be wrong); none if it is absent."""
+    """One rate of one quantity, or its refusal (with the points, unless they would be wrong); empty if it is absent."""
     row = quantity.row(read.study.name, ladder.at)
     match quantity.applies(design):
         case Absent():
@@ -77,7 +77,7 @@ def _without_law(row: Rate, points: list[Point], why: str, remark: str) -> Rate:
 
 
 def training_point(quantity: TrainedQuantity, cell: Cell, trainings: Trainings, bootstrap: Bootstrap) -> Point:
-    """The estimate of one cell, left out where the limit's own error or the cell's own K/N spoils it."""
+    """The estimate of one cell, left out if the limit's own error or the cell's own K/N spoils it."""
     variable = cell.steps_per_time if quantity.variable is K else cell.width
     point = powerlaw.measure(variable, quantity.sample(trainings), bootstrap)
     if quantity.variable is K and cell.steps_per_time * K_BELOW_N > cell.width:

@@ -1,4 +1,4 @@
-"""What a study has cost: time of cores and GPUs for each cell, shards and bytes."""
+"""The cost of a study: time of cores and GPUs for each cell, shards and bytes."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ DEVICES = {entry.name for entry in BACKENDS.values() if entry.on_device}  # whos
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one ensemble, or all: seconds of cores and of GPUs (None: not recorded), replicas, shards and their bytes.
+    """The cost of one ensemble, or of all: seconds of cores and GPUs (None: not recorded), replicas, shards, bytes.
 
-    backends, devices: that occur among the shards.
+    backends, devices: those that occur among the shards.
     """
 
     file: Path | None
@@ -40,10 +40,10 @@ def costs(parts: Sequence[Part]) -> list[Cost]:
     Times are volatile and come from the files, so the same files give the same costs. Raises StudyError naming an
     ensemble or a shard that is missing or damaged.
     """
-    found = ensembles(parts)
-    virtual = sorted((one for one in found if one.is_virtual), key=lambda one: not one.replicas)
+    every = ensembles(parts)
+    virtual = sorted((one for one in every if one.is_virtual), key=lambda one: not one.replicas)
     networks = [_of_ensemble(one.output.path, [block.path for block in one.blocks]) for one in virtual]
-    return [*networks, *(_of_copy(one) for one in found if not one.is_virtual)]
+    return [*networks, *(_of_copy(one) for one in every if not one.is_virtual)]
 
 
 def _of_copy(ensemble: Ensemble) -> Cost:
@@ -52,15 +52,15 @@ def _of_copy(ensemble: Ensemble) -> Cost:
     return Cost(ensemble.output.path, 0, len(present), _bytes(present), None, None)
 
 
-def total(found: Sequence[Cost]) -> Cost:
-    """The sum; times that are not recorded are left out."""
+def total(each: Sequence[Cost]) -> Cost:
+    """The total cost, without times that are not recorded."""
     return Cost(
         None,
-        sum(cost.replicas for cost in found),
-        sum(cost.shards for cost in found),
-        sum(cost.bytes for cost in found),
-        sum(cost.core_seconds or 0.0 for cost in found),
-        sum(cost.gpu_seconds or 0.0 for cost in found),
+        sum(cost.replicas for cost in each),
+        sum(cost.shards for cost in each),
+        sum(cost.bytes for cost in each),
+        sum(cost.core_seconds or 0.0 for cost in each),
+        sum(cost.gpu_seconds or 0.0 for cost in each),
     )
 
 
@@ -83,7 +83,7 @@ def _occurring(file: h5py.File, attribute: str) -> frozenset[str]:
 
 
 def _on_gpu(path: Path) -> float:
-    """Seconds of a shard that a GPU computed, else 0: of an ensemble whose shards come from both."""
+    """Seconds of a shard if a GPU computed it, else 0: for an ensemble whose shards come from both."""
     try:
         with h5py.File(path) as file:
             return float(file[TIMED][()].sum()) if attribute_of(file, "backend") in DEVICES else 0.0

@@ -1,4 +1,4 @@
-"""Interactive figures of curves in time: outputs and losses beside the limit's, and the weight of time steps."""
+"""Interactive figures of curves in time: outputs and losses with those of the limit, and the weight of time steps."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from rnnlimits.base.errors import StudyError
-from rnnlimits.figures.curves import MOST_PANELS, Curves, diagonal, losses, outputs, read_limit, spaced, telling_probes
+from rnnlimits.figures.curves import MOST_PANELS, Curves, diagonal, losses, outputs, read_limit, spaced, spread_probes
 from rnnlimits.figures.labels import BAR, BLACK, COLOURS, GREY
 from rnnlimits.report.numbers import short, span, whole
 from rnnlimits.report.plots import SYMBOLS, Panel, Plot, Table, axis, legend, logarithmic, panel, room
@@ -23,13 +23,13 @@ from rnnlimits.training.plan import Cell
 
 HEIGHT = 300
 TIME = "training time <i>t</i>"
-WEIGHTS_FLOOR = 1e-8  # of the axis; what is below is nothing
+WEIGHTS_FLOOR = 1e-8  # lower end of the axis; smaller weights are negligible
 
 
 def curve_plots(study: Study, layout: Layout, link: ToLink) -> list[Plot]:
-    """Outputs and losses along the diagonal K = N; nothing without such cells.
+    """Plots of outputs and losses along the diagonal K = N; empty without such cells.
 
-    Raises StudyError for a file at fault.
+    Raises StudyError for an invalid file.
     """
     cells = [cell for cell in plan.cells(study) if cell.width == cell.steps_per_time]
     if not cells:
@@ -41,11 +41,11 @@ def curve_plots(study: Study, layout: Layout, link: ToLink) -> list[Plot]:
 
 
 def _outputs(study: Study, layout: Layout, ladders: Sequence[list[Cell]], limit: Curves, link: ToLink) -> Plot:
-    probes = telling_probes(limit)
+    probes = spread_probes(limit)
     panels, rows = [], []
     for cell in dict.fromkeys([ladder[0] for ladder in ladders] + [ladder[-1] for ladder in ladders]):
-        drawn, more = _output_panel(study, layout, cell, limit, probes, link)
-        panels.append(drawn)
+        figure_panel, more = _output_panel(study, layout, cell, limit, probes, link)
+        panels.append(figure_panel)
         rows += more
     columns = ("β", "N", "probe", "t", "mean", "s.d.", "limit", "replicas", "files")
     heading = f"Outputs of trained networks and the limit, on {len(probes)} probes"
@@ -69,7 +69,7 @@ def _output_panel(
         traces.append(go.Scatter(mode="lines", hovertemplate=f"limit, {about}<br>%{{y:.4g}}<extra></extra>", **curve))
         shift = step * (index - (len(probes) - 1) / 2)
         numbers = zip(time, mean[:, index], deviation[:, index], strict=True)
-        said = [[whole(t), short(m, 4), short(d)] for t, m, d in numbers]
+        hover = [[whole(t), short(m, 4), short(d)] for t, m, d in numbers]
         text = (
             f"<b>t = %{{customdata[0]}}</b>  N = {cell.width}, {about}<br>mean %{{customdata[1]}}<br>"
             f"s.d. %{{customdata[2]}}<br>{len(output)} replicas<br>{escape(file.text)}<extra></extra>"
@@ -77,15 +77,15 @@ def _output_panel(
         bars = {"array": deviation[:, index].tolist(), "thickness": 1, "width": 0, "color": colour}
         marker = {"symbol": SYMBOLS[index], "size": 8, "color": colour}
         places = {"x": (time + shift).tolist(), "y": mean[:, index].tolist(), "mode": "markers"}
-        traces.append(go.Scatter(error_y=bars, marker=marker, customdata=said, hovertemplate=text, **places))
+        traces.append(go.Scatter(error_y=bars, marker=marker, customdata=hover, hovertemplate=text, **places))
         fixed = [whole(cell.beta), str(cell.width), str(probe)]
         rows += [
             [*fixed, *words, short(g, 4), str(len(output)), [file]]
-            for words, g in zip(said, exact[:, probe], strict=True)
+            for words, g in zip(hover, exact[:, probe], strict=True)
         ]
     heading = f"β = {cell.beta:g}, N = {cell.width}"
-    shown = limit.output_fine[:, list(probes)]
-    low, high = float(shown.min()), float(shown.max())
+    curves = limit.output_fine[:, list(probes)]
+    low, high = float(curves.min()), float(curves.max())
     margin = 0.6 * (high - low) + 1e-9
     return _plain_panel(heading, traces, axis("output", range=[low - margin, high + margin], nticks=6)), rows
 
@@ -104,10 +104,10 @@ def _plain_panel(heading: str, traces: Sequence[go.Scatter], ordinate: dict[str,
 def _losses(study: Study, layout: Layout, ladders: Sequence[list[Cell]], limit: Curves, link: ToLink) -> Plot:
     panels, rows = [], []
     for ladder in ladders:
-        drawn, more = _loss_panel(study, layout, ladder, limit, link)
-        panels.append(drawn)
+        figure_panel, more = _loss_panel(study, layout, ladder, limit, link)
+        panels.append(figure_panel)
         rows += more
-    about = "Markers: mean over replicas with 95% bars. Line: the limit's loss; dotted: what it tends to."
+    about = "Markers: mean over replicas with 95% bars. Line: the limit's loss; dotted: its value for large t."
     columns = ("β", "N", "t", "squared error", "95%", "replicas", "files")
     return Plot("loss", "Loss along the training path and the limit's loss", about, panels, Table(columns, rows))
 
@@ -119,7 +119,7 @@ def _loss_panel(
     for cell, colour, symbol in zip(spaced(ladder, 3), COLOURS, SYMBOLS, strict=False):
         time, mean, stderr = losses(study, layout, cell)
         file = link(layout.ensemble(cell))
-        said = [
+        hover = [
             [short(t), short(m, 4), span(m - BAR * e, m + BAR * e)] for t, m, e in zip(time, mean, stderr, strict=True)
         ]
         text = (
@@ -129,8 +129,8 @@ def _loss_panel(
         bars = {"array": (BAR * stderr).tolist(), "thickness": 1, "width": 0, "color": colour}
         marker = {"symbol": symbol, "size": 6, "color": colour}
         places = {"x": time.tolist(), "y": mean.tolist(), "mode": "markers", "name": f"N = {cell.width}"}
-        traces.append(go.Scatter(error_y=bars, marker=marker, customdata=said, hovertemplate=text, **places))
-        rows += [[whole(cell.beta), str(cell.width), *numbers, str(cell.replicas), [file]] for numbers in said]
+        traces.append(go.Scatter(error_y=bars, marker=marker, customdata=hover, hovertemplate=text, **places))
+        rows += [[whole(cell.beta), str(cell.width), *numbers, str(cell.replicas), [file]] for numbers in hover]
     heading = f"β = {ladder[0].beta:g}"
     above = room(len(traces), heading)
     layout_ = {
@@ -154,7 +154,7 @@ def _limit_loss(limit: Curves) -> list[go.Scatter]:
 
 
 def weights_plot(path: Path) -> list[Plot]:
-    """Weight against time step from weights.csv: a panel for each network; nothing if the file has no rows.
+    """The plot of weight against time step from weights.csv: a panel for each network; empty if the file has no rows.
 
     Raises StudyError if it cannot be read.
     """

@@ -1,4 +1,4 @@
-"""Files of the results folder, as the page links them."""
+"""Links from the page to files of the results folder."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rnnlimits.report.plots import Link
 
 
 def linked(layout: StudyFolder, path: Path) -> Link:
-    """A file below the results folder, by its path relative to it."""
+    """The link to a file below the results folder, by its relative path."""
     relative = path.relative_to(layout.root).as_posix()
     return Link(relative, quote(relative))
 

@@ -38,7 +38,7 @@ ToLink = Callable[[Path], Link]
 UPPER, LOWER = 290, 130  # pixels of the two parts of a panel
 BELOW = 60
 MOST_BANDS = 4
-MOST_FILES = 2  # named under the pointer
+MOST_FILES = 2  # files named in the text under the pointer
 UNITS = {"power": "local exponent", "geometric": "rate per step", "ratio": "ratio"}
 CAPTIONS = {
     "power": "Markers: estimates with 95% bars; hollow ones are not in the fit, triangles that point down are 95% "
@@ -46,7 +46,7 @@ CAPTIONS = {
     "fitted exponent's 95% interval as a band.",
     "geometric": "Markers: estimates with 95% bars; hollow ones are not in the fit. Lines: fitted law; dashed: "
     "expected rate. Below: rates between neighbouring points, the fitted rate's 95% interval as a band.",
-    "ratio": "Measured over predicted constant with 95% bars, single probes in grey; dashed: expected.",
+    "ratio": "Ratio of the measured to the predicted constant with 95% bars, single probes in grey; dashed: expected.",
     "surface": "Error against width, one line for each number of steps K; bars: 95%. Both exponents come from one "
     "fit of all points.",
 }
@@ -54,7 +54,7 @@ CAPTIONS = {
 
 @dataclass(frozen=True)
 class Files:
-    """How a point finds the files behind it, and how a file is linked."""
+    """The functions that find the files behind a point, and that link a file."""
 
     behind: Behind
     link: ToLink
@@ -66,7 +66,7 @@ class Files:
 
 @dataclass(frozen=True)
 class Look:
-    """How a series is drawn."""
+    """The style of a series."""
 
     colour: str
     symbol: str
@@ -90,13 +90,13 @@ def rate_plot(rates: Sequence[Rate], files: Files) -> Plot:
 
 
 def title(rates: Sequence[Rate]) -> str:
-    """The quantity, and the exponents by the estimator that tells most."""
+    """The title of a figure: the quantity, and the exponents of its most informative estimator."""
     name = about(rates[0]).title
-    found = labels.told(rates)
+    exponents = labels.exponent_range(rates)
     if rates[0].law == "ratio":
         return f"{name}: {short(rates[0].exponent)}"
     law = variable_of(rates[0]).law_text
-    return f"{name}: {law} with p = {found}" if found else f"{name}: no rate can be told yet"
+    return f"{name}: {law} with p = {exponents}" if exponents else f"{name}: no rate can be determined yet"
 
 
 def _looks(rates: Sequence[Rate]) -> dict[str, Look]:
@@ -132,17 +132,17 @@ def _panel(rates: Sequence[Rate], looks: dict[str, Look], view: list[float], fil
 
 
 def _points(rate: Rate, look: Look, files: Files) -> list[go.Scatter]:
-    """Estimates: filled, hollow where the fit leaves them out, triangles for upper limits; the first has the legend."""
+    """Estimates: filled, hollow if the fit leaves them out, triangles for upper limits; the first has the legend."""
     good = [p for p in rate.cloud if p.estimate > 0]
     groups = (
         ([p for p in good if p.used], look.symbol),
         ([p for p in good if not p.used], f"{look.symbol}-open"),
         ([p for p in rate.cloud if p.estimate <= 0], "triangle-down-open"),
     )
-    found = [_markers(rate, points, look, symbol, files) for points, symbol in groups if points]
-    for index, trace in enumerate(found):
+    traces = [_markers(rate, points, look, symbol, files) for points, symbol in groups if points]
+    for index, trace in enumerate(traces):
         trace.showlegend = index == 0
-    return found
+    return traces
 
 
 def _markers(rate: Rate, points: Sequence[RatePoint], look: Look, symbol: str, files: Files) -> go.Scatter:
@@ -164,13 +164,13 @@ def _markers(rate: Rate, points: Sequence[RatePoint], look: Look, symbol: str, f
         marker={"symbol": symbol, "size": 8, "color": look.colour, "line": {"width": 1.4, "color": look.colour}},
         name=escape(labels.series(rate)),
         legendgroup=escape(rate.at),
-        customdata=[_told(rate, p, files) for p in points],
+        customdata=[_hover_data(rate, p, files) for p in points],
         hovertemplate=_template(rate),
     )
 
 
 def _template(rate: Rate) -> str:
-    """What is said under the pointer."""
+    """The template of the text under the pointer."""
     return (
         f"<b>{escape(rate.variable)} = %{{customdata[0]}}</b>  {escape(labels.fixed(rate))}<br>"
         "estimate %{customdata[1]}<br>95%: %{customdata[2]}<br>%{customdata[3]} replicas%{customdata[4]}<br>"
@@ -178,7 +178,7 @@ def _template(rate: Rate) -> str:
     )
 
 
-def _told(rate: Rate, point: RatePoint, files: Files, **values: float) -> list[str]:
+def _hover_data(rate: Rate, point: RatePoint, files: Files, **values: float) -> list[str]:
     links = files.links(rate, **(values or {rate.variable: point.variable}))
     names = [link.text for link in links[:MOST_FILES]] + ["…"] * (len(links) > MOST_FILES)
     use = "" if point.used else ", not in the fit"
@@ -221,7 +221,7 @@ def _local(rate: Rate, look: Look) -> list[go.Scatter]:
     up = [max(0.0, p.local_high - p.local_slope) for p, _ in pairs]
     down = [max(0.0, p.local_slope - p.local_low) for p, _ in pairs]
     bars = {"array": up, "arrayminus": down, "thickness": 1, "width": 0, "color": look.colour}
-    said = [[whole(p.variable), whole(q.variable), span(p.local_low, p.local_high)] for p, q in pairs]
+    hover = [[whole(p.variable), whole(q.variable), span(p.local_low, p.local_high)] for p, q in pairs]
     template = (
         f"{escape(rate.variable)} = %{{customdata[0]}} to %{{customdata[1]}}  {escape(labels.fixed(rate))}<br>"
         f"{UNITS[rate.law]} %{{y:.3f}}<br>95%: %{{customdata[2]}}<extra></extra>"
@@ -235,7 +235,7 @@ def _local(rate: Rate, look: Look) -> list[go.Scatter]:
         error_y={"type": "data", **bars},
         legendgroup=escape(rate.at),
         showlegend=False,
-        customdata=said,
+        customdata=hover,
         hovertemplate=template,
     )
     return [trace]
@@ -267,7 +267,7 @@ def _expected(rate: Rate, look: Look, ends: Sequence[float]) -> list[go.Scatter]
 
 
 def _ends(rates: Sequence[Rate]) -> tuple[float, float]:
-    """Where the abscissa begins and ends: a little beyond the points."""
+    """The ends of the abscissa: a little beyond the points."""
     values = [p.variable for rate in rates for p in rate.cloud]
     if rates[0].law == "geometric":
         beyond = 0.06 * (max(values) - min(values)) + 0.1
@@ -288,7 +288,7 @@ def _abscissa(rates: Sequence[Rate]) -> dict[str, Any]:
 
 
 def _estimate_view(rates: Sequence[Rate]) -> list[float]:
-    """Limits from the estimates, not from bars that reach down to zero."""
+    """Axis limits from the estimates, not from bars that reach down to zero."""
     cloud = [p for rate in rates for p in rate.cloud]
     values = [p.estimate for p in cloud if p.estimate > 0]
     values += [p.estimate + BAR * p.stderr for p in cloud if p.used]
@@ -302,13 +302,13 @@ def _estimate_view(rates: Sequence[Rate]) -> list[float]:
 
 
 def _local_view(rates: Sequence[Rate]) -> dict[str, Any]:
-    """A few wild local exponents must not hide the others."""
+    """Axis limits from quantiles: a few wild local exponents must not hide the others."""
     marks = [v for rate in rates for v in (rate.exponent, rate.expected, rate.ci_low, rate.ci_high)]
     marks += [p.local_slope for rate in rates for p in rate.cloud]
-    seen = sorted(v for v in marks if math.isfinite(v))
-    if not seen:
+    finite = sorted(v for v in marks if math.isfinite(v))
+    if not finite:
         return {}
-    low, high = (seen[round(q * (len(seen) - 1))] for q in (0.03, 0.97))
+    low, high = (finite[round(q * (len(finite) - 1))] for q in (0.03, 0.97))
     margin = 0.25 * (high - low) + 0.03 * max(abs(low), abs(high)) + 1e-9
     return {"range": [low - margin, high + margin]}
 
@@ -317,7 +317,7 @@ def _local_view(rates: Sequence[Rate]) -> dict[str, Any]:
 
 
 def _ratio_panel(rates: Sequence[Rate], files: Files) -> Panel:
-    """Measured over predicted constants; single probes thin and grey, all together with bars."""
+    """Ratios of measured to predicted constants; single probes thin and grey, all together with bars."""
     traces = []
     for rate in sorted(rates, key=lambda rate: not rate.single):
         single = rate.single
@@ -332,7 +332,7 @@ def _ratio_panel(rates: Sequence[Rate], files: Files) -> Panel:
                 marker={"size": 8, "color": colour},
                 opacity=0.6 if single else 1.0,
                 name=escape(labels.fixed(rate)),
-                customdata=[_told(rate, p, files) for p in rate.cloud],
+                customdata=[_hover_data(rate, p, files) for p in rate.cloud],
                 hovertemplate=_template(rate),
             )
         )
@@ -349,12 +349,12 @@ def _ratio_panel(rates: Sequence[Rate], files: Files) -> Panel:
 
 def _surfaces(rates: Sequence[Rate]) -> list[tuple[Rate, list[tuple[RatePoint, float]]]]:
     """Each surface's row in N, its points with their K: two rows share the points of one surface."""
-    found = []
+    surfaces = []
     for in_n in (rate for rate in rates if rate.variable == "N"):
         in_k = next(rate for rate in rates if rate.at == in_n.at and rate.variable == "K")
         steps = [point.variable for point in in_k.cloud]
-        found.append((in_n, list(zip(in_n.cloud, steps, strict=True))))
-    return found
+        surfaces.append((in_n, list(zip(in_n.cloud, steps, strict=True))))
+    return surfaces
 
 
 def _surface_panels(rates: Sequence[Rate], files: Files) -> list[Panel]:
@@ -375,7 +375,7 @@ def _surface_panel(rate: Rate, points: Sequence[tuple[RatePoint, float]], files:
                 line={"color": colour, "width": 1.4},
                 marker={"symbol": symbol, "size": 8, "color": colour},
                 name=f"K = {whole(k)}",
-                customdata=[_told(rate, p, files, N=p.variable, K=k) for p in chosen],
+                customdata=[_hover_data(rate, p, files, N=p.variable, K=k) for p in chosen],
                 hovertemplate=_template(rate).replace("</b>", f"</b>, K = {whole(k)}", 1),
             )
         )

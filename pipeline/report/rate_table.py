@@ -1,4 +1,4 @@
-"""The table of rates and its notes, in words and with what each column is sorted by."""
+"""The table of rates and its notes, in words, with the keys that each column is sorted by."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rnnlimits.statistics.ratefile import Rate
 
 @dataclass(frozen=True)
 class Row:
-    """A rate as the table shows it; keys: what each column is sorted by, in the order of the columns."""
+    """A row of the table; keys: the values that each column is sorted by, in the order of the columns."""
 
     quantity: str
     title: str
@@ -33,7 +33,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Note:
-    """A note below the table, and the rows that carry it."""
+    """A note below the table, and the rows that refer to it."""
 
     number: int
     text: str
@@ -42,9 +42,9 @@ class Note:
 
 def rows(rates: Sequence[Rate]) -> list[Row]:
     """The rows of the table, in the order of rates.csv."""
-    found = notes_of(rates)
-    drawn = {rate.quantity for rate in rates if rate.cloud}
-    return [_row(index, rate, found, drawn) for index, rate in enumerate(rates)]
+    numbered = notes_of(rates)
+    with_figure = {rate.quantity for rate in rates if rate.cloud}
+    return [_row(index, rate, numbered, with_figure) for index, rate in enumerate(rates)]
 
 
 def notes_of(rates: Sequence[Rate]) -> dict[str, int]:
@@ -53,7 +53,7 @@ def notes_of(rates: Sequence[Rate]) -> dict[str, int]:
 
 
 def notes(rates: Sequence[Rate]) -> list[Note]:
-    """The notes with the rows that carry them."""
+    """The notes with the rows that refer to them."""
     return [
         Note(number, text, [name(rate) for rate in rates if rate.note == text])
         for text, number in notes_of(rates).items()
@@ -65,12 +65,12 @@ def name(rate: Rate) -> str:
     return f"{rate.quantity} in {variable_of(rate).words}, {fixed(rate)} ({rate.estimator})"
 
 
-def _row(index: int, rate: Rate, numbered: dict[str, int], drawn: set[str]) -> Row:
+def _row(index: int, rate: Rate, numbered: dict[str, int], with_figure: set[str]) -> Row:
     digits = 3 if rate.stderr >= 0.0005 else 4
-    known = not math.isnan(rate.exponent)
+    determined = not math.isnan(rate.exponent)
     half = 0.5 * (rate.ci_high - rate.ci_low)
-    number = f"{rate.exponent:.{digits}f} ± {half:.{digits}f}" if known else "–"
-    interval = f"{rate.ci_low:.{digits}f} to {rate.ci_high:.{digits}f}" if known else "–"
+    number = f"{rate.exponent:.{digits}f} ± {half:.{digits}f}" if determined else "–"
+    interval = f"{rate.ci_low:.{digits}f} to {rate.ci_high:.{digits}f}" if determined else "–"
     note = numbered.get(rate.note, 0)
     variable = variable_of(rate).words
     at = fixed(rate)
@@ -78,7 +78,7 @@ def _row(index: int, rate: Rate, numbered: dict[str, int], drawn: set[str]) -> R
     return Row(
         rate.quantity,
         about(rate).title,
-        f"figure-{rate.quantity}" if rate.quantity in drawn else "",
+        f"figure-{rate.quantity}" if rate.quantity in with_figure else "",
         variable,
         at,
         rate.estimator,

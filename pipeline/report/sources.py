@@ -1,4 +1,4 @@
-"""Which files are behind a point of a rate, so that a reader can open them."""
+"""The files behind a point of a rate, so that a reader can open them."""
 
 from __future__ import annotations
 
@@ -27,32 +27,32 @@ def of_trainings(study: Study, layout: Layout, rate: Rate, values: Mapping[str, 
 
 def _ensembles(study: Study, layout: Layout, rate: Rate, values: Mapping[str, float]) -> list[Path]:
     fixed, sources = rate.where, quantities.behind(rate)
-    wanted = {key: float(value) for key, value in fixed.items() if key in ("beta", "N", "K") and value != "infinity"}
-    # What varies is said last: a constant that was read off at one K has it among its coordinates as well.
-    wanted |= {key: value for key, value in values.items() if key in ("N", "K")}
-    if "K" not in wanted and "N" in wanted:
-        wanted["K"] = wanted["N"]  # along the diagonal
+    point = {key: float(value) for key, value in fixed.items() if key in ("beta", "N", "K") and value != "infinity"}
+    # The varying coordinates take precedence: a constant measured at one K also has that K among its fixed coordinates.
+    point |= {key: value for key, value in values.items() if key in ("N", "K")}
+    if "K" not in point and "N" in point:
+        point["K"] = point["N"]  # along the diagonal
     depths = None if "depths" in sources or "depth" not in fixed else {int(fixed["depth"])}
     cells = [
         layout.ensemble(cell)
         for cell in plan.cells(study)
-        if {"beta": cell.beta, "N": cell.width, "K": cell.steps_per_time}.items() >= _of_cell(wanted).items()
+        if {"beta": cell.beta, "N": cell.width, "K": cell.steps_per_time}.items() >= _of_cell(point).items()
         and (depths is None or cell.depth in depths)
     ]
-    twins = [layout.twin(twin) for twin in plan.twins(study) if _follows(twin, wanted)]
+    twins = [layout.twin(twin) for twin in plan.twins(study) if _follows(twin, point)]
     return cells * bool({"train", "depths"} & {*sources}) + twins * ("twin" in sources)
 
 
-def _of_cell(wanted: Mapping[str, float]) -> dict[str, float]:
-    return {key: value for key, value in wanted.items() if key in ("beta", "N", "K")}
+def _of_cell(coordinates: Mapping[str, float]) -> dict[str, float]:
+    return {key: value for key, value in coordinates.items() if key in ("beta", "N", "K")}
 
 
-def _follows(twin: Twin, wanted: Mapping[str, float]) -> bool:
-    return wanted.get("K") == twin.steps_per_time
+def _follows(twin: Twin, coordinates: Mapping[str, float]) -> bool:
+    return coordinates.get("K") == twin.steps_per_time
 
 
 def of_networks(study: RntkStudy, layout: RntkLayout, rate: Rate, values: Mapping[str, float]) -> list[Path]:
-    """The same of a study of the recurrent NTK."""
+    """The files of a study of the recurrent NTK from which the point of `rate` at `values` was estimated."""
     names = [named.name for named in study.elmans if named.at == rate.at]
     sources = quantities.behind(rate)
     kinds = {"descent"} if "start" in sources else {*sources}

@@ -1,4 +1,4 @@
-"""What the page is about: a study of any kind, with the figures that only its kind has."""
+"""The subject of the page: a study of any kind, with the figures that only its kind has."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rnnlimits.report.rate_plots import ToLink
 
 
 class Subject(Experiment, Protocol):
-    """A study with its results folder, as the page sees it."""
+    """A study with its results folder, as the report needs it."""
 
     def plots(self, link: ToLink) -> Sequence[Plot]:
-        """Interactive figures besides those of the rates, in the order of the figures stage."""
+        """Interactive figures in addition to those of the rates, in the order of the figures stage."""

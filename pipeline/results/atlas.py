@@ -1,6 +1,6 @@
-"""An atlas: one study in many variants, run one after the other, and one table and figure of all their exponents.
+"""An atlas: one study in many variants, run one after the other, with one table and one figure of all exponents.
 
-The file has a name, a `base` study without name, and `variants`: for each a mapping that is laid over the base.
+The file has a name, a `base` study without a name, and `variants`: for each a mapping that overrides the base.
 """
 
 from __future__ import annotations
@@ -29,51 +29,51 @@ KEYS = ("name", "base", "variants")
 
 @dataclass(frozen=True)
 class Atlas:
-    """A name and its studies, by variant."""
+    """The name of an atlas, and its studies by variant."""
 
     name: str
     source: Path
     studies: Mapping[str, Study]
 
     def root(self, results: Path) -> Path:
-        """Where the atlas' own files go; its studies lie beside it."""
+        """The folder of the atlas' own files; the results of its studies lie next to it."""
         return results / self.name
 
 
 def load(path: Path) -> Atlas:
-    """Read an atlas and check all its studies. Raises StudyError, one line, for whatever is wrong with it."""
+    """Read an atlas and check all its studies. Raises StudyError, one line, for any error in it."""
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise StudyError(f"{path}: cannot be read: {error.strerror}; give an atlas file") from error
     raw: Any = parse(text, str(path))
     _check_shape(path, raw)
-    found = {}
+    variants = {}
     for variant, changes in raw["variants"].items():
         values = merged(raw["base"], changes or {})
         text = yaml.safe_dump({"name": f"{raw['name']}-{variant}", **values}, sort_keys=False)
         try:
-            found[str(variant)] = studies.loads(text, path)
+            variants[str(variant)] = studies.loads(text, path)
         except StudyError as error:
             raise StudyError(f"{error} (variant {variant})") from error
-    return Atlas(raw["name"], path, found)
+    return Atlas(raw["name"], path, variants)
 
 
 def _check_shape(path: Path, raw: Any) -> None:
     if not isinstance(raw, dict) or sorted(raw) != sorted(KEYS):
-        found = ", ".join(map(str, raw)) if isinstance(raw, dict) else "no mapping"
-        raise StudyError(f"{path}: has {found}; an atlas has exactly {', '.join(KEYS)}")
+        keys = ", ".join(map(str, raw)) if isinstance(raw, dict) else "no mapping"
+        raise StudyError(f"{path}: has {keys}; an atlas has exactly {', '.join(KEYS)}")
     if not isinstance(raw["name"], str) or not isinstance(raw["base"], dict) or not isinstance(raw["variants"], dict):
         raise StudyError(f"{path}: name must be text, base and variants mappings")
     if not raw["variants"]:
         raise StudyError(f"{path}: variants is empty; give at least one")
     wrong = [str(name) for name, changes in raw["variants"].items() if not isinstance(changes, dict | None)]
     if wrong:
-        raise StudyError(f"{path}: variants.{wrong[0]} is no mapping; allowed: keys of a study, laid over base")
+        raise StudyError(f"{path}: variants.{wrong[0]} is not a mapping; allowed: keys of a study, which override base")
 
 
 def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """`base` with the keys of `over`: mappings of one kind are laid over one another, everything else is replaced."""
+    """`base` with the keys of `over`: mappings of the same kind are merged, everything else is replaced."""
     result = dict(base)
     for key, value in over.items():
         old = result.get(key)
@@ -85,7 +85,7 @@ def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def write_studies(atlas: Atlas, results: Path) -> dict[str, Path]:
-    """Each study as a file of its own, which can be submitted by itself; returns their paths by variant."""
+    """Write each study to its own file, which can be submitted separately; returns the paths by variant."""
     folder = atlas.root(results) / "studies"
     folder.mkdir(parents=True, exist_ok=True)
     paths = {}
@@ -96,37 +96,37 @@ def write_studies(atlas: Atlas, results: Path) -> dict[str, Path]:
 
 
 def rates(atlas: Atlas, results: Path) -> dict[str, list[Rate]]:
-    """The rates of every variant. Raises StudyError for one that has not run."""
-    found = {}
+    """The rates of every variant. Raises StudyError for a variant that has not run."""
+    by_variant = {}
     for variant, study in atlas.studies.items():
         path = Layout.of(study, results).rates_h5
         if not path.exists():
             raise StudyError(f"{path}: is missing; run: rnnlimits atlas {atlas.source} --results {results}")
-        found[variant] = ratefile.read(path)
-    return found
+        by_variant[variant] = ratefile.read(path)
+    return by_variant
 
 
-def write_table(atlas: Atlas, results: Path, found: Mapping[str, list[Rate]]) -> Path:
-    """All rates in one CSV file: a column `variant`, then those of rates.csv. Returns its path."""
+def write_table(atlas: Atlas, results: Path, by_variant: Mapping[str, list[Rate]]) -> Path:
+    """Write all rates to one CSV file: a column `variant`, then those of rates.csv. Returns its path."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["variant", *ratefile.COLUMNS])
-    for variant, members in found.items():
+    for variant, members in by_variant.items():
         writer.writerows([variant, *ratefile.cells(rate)] for rate in members)
     path = atlas.root(results) / "atlas.csv"
     durable.write_bytes(path, text.getvalue().encode())
     return path
 
 
-def table(found: Mapping[str, list[Rate]]) -> str:
+def table(by_variant: Mapping[str, list[Rate]]) -> str:
     """Exponents with half their intervals, a line for each quantity and beta, a column for each variant."""
     rows: dict[tuple[str, str, str], dict[str, str]] = {}
-    for variant, members in found.items():
+    for variant, members in by_variant.items():
         for rate in members:
             key = (f"{rate.quantity} ({rate.estimator})", rate.variable, rate.at)
             rows.setdefault(key, {})[variant] = _number(rate)
-    header = ["quantity", "in", "at", *found]
-    lines = [header, *([*key, *(row.get(variant, "") for variant in found)] for key, row in rows.items())]
+    header = ["quantity", "in", "at", *by_variant]
+    lines = [header, *([*key, *(row.get(variant, "") for variant in by_variant)] for key, row in rows.items())]
     sizes = [max(len(line[i]) for line in lines) for i in range(len(header))]
     return "\n".join(
         "  ".join(cell.ljust(size) for cell, size in zip(line, sizes, strict=True)).rstrip() for line in lines
@@ -134,7 +134,7 @@ def table(found: Mapping[str, list[Rate]]) -> str:
 
 
 def _number(rate: Rate) -> str:
-    """p+-half, marked where it excludes (!) or cannot tell (?) what is expected; - for no rate."""
+    """p+-half, marked if it excludes the expected value (!) or is undetermined (?); - without a rate."""
     if math.isnan(rate.exponent) or rate.refused:
         return "-"
     mark = {"consistent": "", "inconsistent": "!"}.get(rate.verdict, "?")

@@ -1,4 +1,4 @@
-"""The figure of an atlas: measured exponents against beta, with their intervals, over the orders that are expected."""
+"""The figure of an atlas: measured exponents against beta, with their intervals and the expected orders."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Order = Callable[[np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class Panel:
-    """One panel: which (quantity, estimator) it shows, the first that a variant has, and the orders behind them."""
+    """One panel: its (quantity, estimator), of which the first that a variant has is shown, and the expected orders."""
 
     title: str
     sources: tuple[tuple[str, str], ...]
@@ -47,24 +47,24 @@ PANELS = (
         {"1/2": lambda beta: np.full_like(beta, 0.5)},
     ),
 )
-SPREAD = 0.03  # of the variants of one beta along the axis
+SPREAD = 0.03  # width along the axis over which the variants at one beta are spread
 
 
-def draw(found: Mapping[str, Sequence[Rate]], folder: Path) -> list[Path]:
-    """Write atlas.svg and atlas.png into a folder; `found`: rates by variant. Returns their paths."""
+def draw(by_variant: Mapping[str, Sequence[Rate]], folder: Path) -> list[Path]:
+    """Write atlas.svg and atlas.png into a folder; by_variant: rates by variant. Returns their paths."""
     style: Any = matplotlib.rcParamsDefault | STYLE | {"backend": "Agg"}
     with plt.rc_context(style):
-        return write(figure(found), {suffix: folder / f"atlas.{suffix}" for suffix in ("svg", "png")})
+        return write(figure(by_variant), {suffix: folder / f"atlas.{suffix}" for suffix in ("svg", "png")})
 
 
-def figure(found: Mapping[str, Sequence[Rate]]) -> Figure:
+def figure(by_variant: Mapping[str, Sequence[Rate]]) -> Figure:
     """Four panels, a colour and a marker for each variant."""
     page = plt.figure(figsize=(8.4, 6.6))
     axes = page.subplots(2, 2).reshape(-1)
     for ax, panel in zip(axes, PANELS, strict=True):
         _orders(ax, panel)
-        for index, (variant, rates) in enumerate(found.items()):
-            _variant(ax, panel, rates, index, len(found), variant)
+        for index, (variant, rates) in enumerate(by_variant.items()):
+            _variant(ax, panel, rates, index, len(by_variant), variant)
         ax.set_title(panel.title, loc="left")
         ax.set_xlabel("β")
     for ax in axes[::2]:
@@ -84,7 +84,7 @@ def _orders(ax: Axes, panel: Panel) -> None:
 
 
 def _variant(ax: Axes, panel: Panel, rates: Sequence[Rate], index: int, count: int, name: str) -> None:
-    """Points of one variant, moved a little sideways so that intervals of many variants can be told apart."""
+    """Points of one variant, moved a little sideways so that intervals of many variants do not overlap."""
     chosen = _chosen(panel, rates)
     dodge = SPREAD * ((index + 0.5) / count - 0.5)
     colour = next(itertools.islice(itertools.cycle(COLOURS), index, None))
@@ -96,15 +96,15 @@ def _variant(ax: Axes, panel: Panel, rates: Sequence[Rate], index: int, count: i
 
 
 def _chosen(panel: Panel, rates: Sequence[Rate]) -> list[tuple[float, Rate]]:
-    """(beta, rate) of the first source that has any rate that was not refused; depth 1 where there are several."""
+    """(beta, rate) of the first source with a rate that was not refused; at depth 1 if several depths exist."""
     for source in panel.sources:
-        members = [rate for rate in rates if (rate.quantity, rate.estimator) == source and _told(rate)]
+        members = [rate for rate in rates if (rate.quantity, rate.estimator) == source and _has_exponent(rate)]
         if members:
             return [(_beta(rate), rate) for rate in members]
     return []
 
 
-def _told(rate: Rate) -> bool:
+def _has_exponent(rate: Rate) -> bool:
     return bool(np.isfinite(rate.exponent)) and not rate.refused and rate.where.get("depth", "1") == "1"
 
 

@@ -1,4 +1,4 @@
-"""The same rates of several studies side by side, with a test of equality: from each rates.h5 to rows and a table."""
+"""Compare the same rates of several studies, with a test of equality: from each rates.h5 to rows and a table."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from rnnlimits.statistics.ratefile import Rate
 from rnnlimits.study import text
 from rnnlimits.training.layout import Layout
 
-LEVEL = 0.05  # of an adjusted p-value below which studies are said to differ
+LEVEL = 0.05  # studies are reported to differ if the adjusted p-value is below this
 FORMATS = (".svg", ".png", ".pdf")
-WORLDS = ("chain", "sequences")  # what trainings, or networks of the recurrent NTK, have in common besides the seed
+WORLDS = ("chain", "sequences")  # what trainings, or networks of the recurrent NTK, share in addition to the seed
 
 
 @dataclass(frozen=True)
 class Key:
-    """What two rates must have in common to be the same quantity."""
+    """The properties that two rates must share to be the same quantity."""
 
     quantity: str
     estimator: str
@@ -42,13 +42,13 @@ class Key:
 
     @property
     def heading(self) -> str:
-        """As in the table of one study."""
+        """The heading of its rows, as in the table of one study."""
         return f"{self.quantity} in {self.variable} ({self.estimator})"
 
 
 @dataclass(frozen=True)
 class Source:
-    """The rates of one study. world: seed and what is drawn from it; None if the file does not say."""
+    """The rates of one study. world: seed and what is drawn from it; None if the file does not contain it."""
 
     label: str
     folder: str
@@ -60,7 +60,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Row:
-    """One quantity in every study (None: not in that one). Differences are second less first, of two studies only."""
+    """One quantity in every study (None: not in that one). Differences: second minus first, only for two studies."""
 
     key: Key
     rates: tuple[Rate | None, ...]
@@ -73,24 +73,24 @@ class Row:
 
     @property
     def known(self) -> list[Rate]:
-        """Those with a number that a test can use."""
+        """The rates with a number that a test can use."""
         return [rate for rate in self.rates if rate is not None and usable(rate)]
 
 
 def usable(rate: Rate) -> bool:
-    """Whether a rate is a number with an error: not refused, and not undetermined for another reason than theory's.
+    """Whether a rate is a number with an error: not refused, and undetermined only for lack of an expected value.
 
-    Where nothing is expected the verdict is undetermined whatever was measured: such numbers can be compared.
+    Without an expected value the verdict is always undetermined, but such numbers can be compared.
     """
     number = math.isfinite(rate.exponent) and rate.stderr > 0 and not rate.refused
     return number and (rate.verdict != "undetermined" or math.isnan(rate.expected))
 
 
 def run(folders: Sequence[Path], csv_file: Path | None, figure: Path | None, as_json: bool) -> str:
-    """Compare the studies in these results folders; returns what is to be printed.
+    """Compare the studies in these results folders; returns the text to print.
 
-    Raises StudyError: fewer than two folders, one given twice, one without rates, damaged rates, a figure of a format
-    that is not known.
+    Raises StudyError for fewer than two folders, a folder given twice or without rates, damaged rates, and an unknown
+    format of the figure.
     """
     if figure is not None and figure.suffix not in FORMATS:
         raise StudyError(f"--figure: {figure} ends in {figure.suffix or 'nothing'}; allowed: {', '.join(FORMATS)}")
@@ -113,7 +113,7 @@ def run(folders: Sequence[Path], csv_file: Path | None, figure: Path | None, as_
 
 
 def load(folders: Sequence[Path]) -> list[Source]:
-    """The rates of each results folder, labelled by study, or by folder where two studies have one name."""
+    """The rates of each results folder, labelled by study, or by folder if two studies have the same name."""
     if len(folders) < 2:
         raise StudyError(f"{folders[0]}: is the only folder given; give two or more results folders to compare")
     for one, other in combinations(folders, 2):
@@ -130,11 +130,11 @@ def _source(folder: Path) -> Source:
         what = "has no rates" if folder.is_dir() else "is not a results folder"
         raise StudyError(f"{folder}: {what}; give results/STUDY of a study that has run (rnnlimits run STUDY)")
     with store.open_complete(path, "rates") as file:
-        found = {name: store.attribute_of(file, name) for name in ("study", "study_id", "study_yaml", "seed")}
+        attributes = {name: store.attribute_of(file, name) for name in ("study", "study_id", "study_yaml", "seed")}
     rates = {_key(rate): rate for rate in ratefile.read(path) if not rate.single}
-    seed = int(found["seed"]) if found["seed"] is not None else None
-    world = _world(str(found["study_yaml"] or ""), path)
-    return Source(str(found["study"]), str(folder), str(found["study_id"]), seed, world, rates)
+    seed = int(attributes["seed"]) if attributes["seed"] is not None else None
+    world = _world(str(attributes["study_yaml"] or ""), path)
+    return Source(str(attributes["study"]), str(folder), str(attributes["study_id"]), seed, world, rates)
 
 
 def _key(rate: Rate) -> Key:
@@ -142,7 +142,7 @@ def _key(rate: Rate) -> Key:
 
 
 def _world(study_yaml: str, path: Path) -> str | None:
-    """Seed and chain (or sequences) of a study as text: equal ones share their paths."""
+    """Seed and chain (or sequences) of a study as text: studies with equal text share their paths."""
     raw = text.parse(study_yaml, str(path))
     if not isinstance(raw, dict):
         return None
@@ -162,20 +162,20 @@ def compare(sources: Sequence[Source]) -> list[Row]:
 
 
 def _row(key: Key, rates: tuple[Rate | None, ...]) -> Row:
-    known = [rate for rate in rates if rate is not None and usable(rate)]
-    if len(known) < 2:
+    measured = [rate for rate in rates if rate is not None and usable(rate)]
+    if len(measured) < 2:
         return Row(key, rates)
-    values, errors = [rate.exponent for rate in known], [rate.stderr for rate in known]
-    freedom = [degrees_of_freedom(0.5 * (rate.ci_high - rate.ci_low), rate.stderr) for rate in known]
-    found = welch(values, errors, freedom)
+    values, errors = [rate.exponent for rate in measured], [rate.stderr for rate in measured]
+    freedom = [degrees_of_freedom(0.5 * (rate.ci_high - rate.ci_low), rate.stderr) for rate in measured]
+    test = welch(values, errors, freedom)
     two = len(rates) == 2
     difference = values[1] - values[0] if two else math.nan
     error = math.hypot(*errors) if two else math.nan
-    return Row(key, rates, difference, error, found.statistic, found.dof, found.p)
+    return Row(key, rates, difference, error, test.statistic, test.dof, test.p)
 
 
 def assumptions(sources: Sequence[Source], rows: Sequence[Row]) -> list[str]:
-    """What the test takes for granted, in a line each."""
+    """The assumptions of the test, one line each."""
     tested = sum(not math.isnan(row.p) for row in rows)
     lines = [
         "test: Welch's, over the bootstrap standard errors (rates.h5 keeps no replicas of the bootstrap); "
@@ -186,7 +186,7 @@ def assumptions(sources: Sequence[Source], rows: Sequence[Row]) -> list[str]:
             what = "sequences" if '"experiment": "rntk"' in one.world else "chain"
             lines.append(
                 f"{one.label} and {other.label} share seed {one.seed} and {what}, so their replicas have random "
-                "numbers in common; the test takes them as independent, and p is too large where both are moved alike"
+                "numbers in common; the test takes them as independent, and p is too large if both deviate alike"
             )
     if len(lines) == 1:
         lines.append("no two of them share seed and chain: taken as independent")
@@ -197,7 +197,7 @@ def assumptions(sources: Sequence[Source], rows: Sequence[Row]) -> list[str]:
 
 
 def table(sources: Sequence[Source], rows: Sequence[Row], width: int) -> str:
-    """A plain-text table: rows of two studies or more, then what only some have, notes, assumptions."""
+    """A plain-text table: rows of two studies or more, then rows of only one study, notes, assumptions."""
     common = [row for row in rows if sum(rate is not None for rate in row.rates) > 1]
     notes = list(dict.fromkeys(rate.note for row in common for rate in row.rates if rate and not usable(rate)))
     header = (
@@ -215,7 +215,7 @@ def table(sources: Sequence[Source], rows: Sequence[Row], width: int) -> str:
         if heading != (heading := row.key.heading):
             lines.append(heading)
         lines.append(_aligned(cells, sizes))
-    rest = [*_alone(sources, rows), *assumptions(sources, rows)]
+    rest = [*_only_in_one(sources, rows), *assumptions(sources, rows)]
     return "\n".join([*lines, *_wrapped(notes, width), *(w for line in rest for w in textwrap.wrap(line, width))])
 
 
@@ -249,8 +249,8 @@ def _wrapped(notes: Iterable[str], width: int) -> Iterator[str]:
         yield from textwrap.wrap(f"[{number}] {note}", width, subsequent_indent="    ")
 
 
-def _alone(sources: Sequence[Source], rows: Sequence[Row]) -> Iterator[str]:
-    """What only one study has, a line for each study."""
+def _only_in_one(sources: Sequence[Source], rows: Sequence[Row]) -> Iterator[str]:
+    """The rows that only one study has, a line for each study."""
     for index, source in enumerate(sources):
         single = [row for row in rows if sum(rate is not None for rate in row.rates) == 1]
         mine = [row.key for row in single if row.rates[index] is not None]

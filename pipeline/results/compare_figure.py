@@ -15,11 +15,11 @@ from rnnlimits.statistics.ratefile import Rate
 
 ROW = 0.27  # inches
 MARGIN = 1.1  # inches for axis and legend
-SPREAD = 0.5  # of a row, over which its studies are spread
+SPREAD = 0.5  # part of a row over which its studies are spread
 
 
 def write_to(path: Path, labels: Sequence[str], rows: Sequence[Row]) -> None:
-    """Draw rows that are known in two studies or more into a file, in the format that its ending names."""
+    """Draw the rows of two studies or more to a file, in the format given by its ending."""
     suffix = path.suffix.removeprefix(".")
     METADATA.setdefault(suffix, {"CreationDate": None})
     with style():
@@ -27,7 +27,7 @@ def write_to(path: Path, labels: Sequence[str], rows: Sequence[Row]) -> None:
 
 
 def figure(labels: Sequence[str], rows: Sequence[Row]) -> Figure:
-    """Rows from top to bottom; a star at those that differ after adjustment."""
+    """Rows from top to bottom; a star marks those that differ after adjustment."""
     page = plt.figure(figsize=(8.4, MARGIN + ROW * max(1, len(rows))))
     ax = page.subplots()
     for index, label in enumerate(labels):
@@ -39,10 +39,10 @@ def figure(labels: Sequence[str], rows: Sequence[Row]) -> Figure:
 
 
 def _study(ax: Axes, index: int, count: int, label: str, rates: Sequence[Rate | None]) -> None:
-    known = [(row, rate) for row, rate in enumerate(rates) if rate is not None and usable(rate)]
-    y = [row + SPREAD * ((index + 0.5) / count - 0.5) for row, _ in known]
-    x = [rate.exponent for _, rate in known]
-    bars = [[rate.exponent - rate.ci_low for _, rate in known], [rate.ci_high - rate.exponent for _, rate in known]]
+    points = [(row, rate) for row, rate in enumerate(rates) if rate is not None and usable(rate)]
+    y = [row + SPREAD * ((index + 0.5) / count - 0.5) for row, _ in points]
+    x = [rate.exponent for _, rate in points]
+    bars = [[rate.exponent - rate.ci_low for _, rate in points], [rate.ci_high - rate.exponent for _, rate in points]]
     marker, colour = MARKERS[index % len(MARKERS)], COLOURS[index % len(COLOURS)]
     ax.errorbar(x, y, xerr=bars, fmt=marker, color=colour, markersize=3.5, elinewidth=0.8, label=label)
 

@@ -1,6 +1,6 @@
-"""Are several measured numbers equal? Welch's test over standard errors, and Holm's adjustment for many such questions.
+"""Test whether several measured numbers are equal: Welch's test from standard errors, and Holm's adjustment.
 
-Numbers in, numbers out.
+Only numbers go in and come out.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from scipy.stats import chi2, t
 from scipy.stats import f as fisher
 
 LEVEL = 0.95
-MANY = 1e5  # degrees of freedom that are as good as infinitely many
+MANY = 1e5  # degrees of freedom that count as infinitely many
 FEWEST = 1.0
 
 
@@ -30,13 +30,13 @@ class Equality:
 
 
 def degrees_of_freedom(half_width: float, stderr: float) -> float:
-    """Those of the Student quantile that made the half-width of a 95% interval from a standard error; inf if normal."""
-    wanted = half_width / stderr
-    if wanted <= t.ppf(0.5 + LEVEL / 2, MANY):
+    """Degrees of freedom of the Student quantile half_width / stderr of a 95% interval; inf if it is normal."""
+    quantile = half_width / stderr
+    if quantile <= t.ppf(0.5 + LEVEL / 2, MANY):
         return math.inf
-    if wanted >= t.ppf(0.5 + LEVEL / 2, FEWEST):
+    if quantile >= t.ppf(0.5 + LEVEL / 2, FEWEST):
         return FEWEST
-    return float(brentq(lambda dof: t.ppf(0.5 + LEVEL / 2, dof) - wanted, FEWEST, MANY))
+    return float(brentq(lambda dof: t.ppf(0.5 + LEVEL / 2, dof) - quantile, FEWEST, MANY))
 
 
 def welch(
@@ -44,7 +44,7 @@ def welch(
     stderr: Sequence[float] | NDArray[np.float64],
     dof: Sequence[float] | NDArray[np.float64],
 ) -> Equality:
-    """Test that independent normal estimates (k,) have one mean; stderr (k,) above 0, with `dof` (k,) each.
+    """Test whether independent normal estimates (k,) have one mean; stderr (k,) above 0, with `dof` (k,) each.
 
     Welch's test for k means. With infinitely many degrees of freedom it is the chi-square test of Cochran's Q, for two
     estimates Welch's t-test. Raises ValueError for fewer than two, or a standard error that is not above 0.
@@ -64,7 +64,7 @@ def welch(
 
 
 def holm(p: Sequence[float] | NDArray[np.float64]) -> NDArray[np.float64]:
-    """Adjusted p-values (n,): to call those below a level different is wrong anywhere at most that often."""
+    """Adjusted p-values (n,): calling those below a level different makes any error at most with that probability."""
     values = np.asarray(p, dtype=np.float64)
     order = np.argsort(values, kind="stable")
     steps = np.arange(len(values), 0, -1) * values[order]

@@ -1,4 +1,4 @@
-"""Look at result files: are they sound (validate), what is in them (inspect), are two the same (digest)?"""
+"""Examine result files: check them (validate), show their contents (inspect), compare their values (digest)."""
 
 from __future__ import annotations
 
@@ -19,33 +19,33 @@ from rnnlimits.study import load_any
 
 _KINDS = [kind for kind in experiments.file_kinds() if kind.kind]
 OF_NO_STUDY = {kind.kind for kind in _KINDS if not kind.is_of_study}  # such as a matrix that belongs to a user
-# Root attributes besides provenance.FIELDS, by kind.
+# Root attributes in addition to provenance.FIELDS, by kind.
 ATTRIBUTES = {kind.kind: kind.attributes for kind in _KINDS}
-# What the results of a study are called; another kind under such a name is a file in the wrong place.
+# File names of the results of a study; another kind under such a name is a file in the wrong place.
 KIND_OF_NAME = {kind.file: kind.kind for kind in _KINDS if kind.file}
-# Shown first and in this order by `inspect`; the study's text has its own line.
+# `inspect` shows these first, in this order; the study's text has its own line.
 SHOWN_FIRST = ("study", "study_id", "cell_id", "precision", "seed", "backend", "device", "created")
 
 
 def hdf5_files(path: Path) -> list[Path]:
-    """The file itself, or every .h5 file below a folder but saved states, sorted.
+    """The file itself, or every .h5 file below a folder except saved states, sorted.
 
-    Raises StudyError if there is none.
+    Raises StudyError if none exists.
     """
     path = Path(path)
     if not path.is_dir():
         return [path]
-    # A name that starts with a dot is a temporary of a writer at work, or of one that was killed.
-    found = sorted(file for file in path.rglob("*.h5") if not file.name.startswith(".") and not _is_state(path, file))
-    if not found:
+    # A name that starts with a dot is a temporary file of a running or killed writer.
+    files = sorted(file for file in path.rglob("*.h5") if not file.name.startswith(".") and not _is_state(path, file))
+    if not files:
         raise StudyError(f"{path}: holds no .h5 files; give a results folder (results/STUDY) or a file")
-    return found
+    return files
 
 
 def _is_state(folder: Path, file: Path) -> bool:
-    """Is it a saved state of work under way? They come and go, and are no results."""
+    """Whether it is a saved state of unfinished work: such files come and go, and are not results."""
     places = [folder / parent for parent in file.relative_to(folder).parents]
-    # Beside shards or locks: a study may have the name of the folder of states.
+    # Next to shards or locks: a study may have the name of the folder of states.
     return any(
         place.name == STATES and ((place.parent / "shards").is_dir() or (place.parent / ".locks").is_dir())
         for place in places[:-1]
@@ -55,7 +55,7 @@ def _is_state(folder: Path, file: Path) -> bool:
 def digest(path: Path) -> list[str]:
     """One line for each file, "DIGEST  PATH" (relative to a folder): equal lines mean equal values.
 
-    See `store.digest_of` for what enters. Raises StudyError on a file that is not complete.
+    See `store.digest_of` for what it covers. Raises StudyError for a file that is not complete.
     """
     path = Path(path)
     return [f"{digest_of(file)}  {file.relative_to(path) if path.is_dir() else file}" for file in hdf5_files(path)]
@@ -65,16 +65,16 @@ def digest(path: Path) -> list[str]:
 
 
 def validate(path: Path) -> list[str]:
-    """Every fault of a file, or of all .h5 files of a results folder, one line each; empty if there is none.
+    """Every fault of a file, or of all .h5 files of a results folder, one line each; empty if they have none.
 
-    Looked at: completeness, safety, virtual sources, root attributes, and of each variable its units, long name,
-    dimension scales, and its digest, recomputed from the values. Raises StudyError if there is nothing to look at.
+    Checks completeness, safety, virtual sources, root attributes, and for each variable its units, long name,
+    dimension scales, and its digest, recomputed from the values. Raises StudyError if no such file exists.
     """
     return [fault for file in hdf5_files(path) for fault in _file_faults(file)]
 
 
 def missing(root: Path) -> list[str]:
-    """What the study in a results folder asks for and the folder lacks, one line each; empty for anything else.
+    """The files of a study that its results folder lacks, one line each; empty for anything else than a study's folder.
 
     Raises StudyError if the folder's study.yaml cannot be read.
     """
@@ -95,7 +95,7 @@ def _file_faults(path: Path) -> list[str]:
     except StudyError as error:
         return [str(error)]
     except (RuntimeError, LookupError) as error:
-        # What h5py raises for forged dimension scales; damage by accident ends at the file's checksum.
+        # h5py raises this for forged dimension scales; accidental damage is caught by the file's checksum.
         return [f"{path}: is damaged ({shown(error)})"]
 
 
@@ -163,12 +163,12 @@ def _file_row(folder: Path, path: Path) -> tuple[str, ...]:
 
 def _group_lines(group: h5py.Group) -> list[str]:
     """The part of the tree that belongs to one group: its dimensions, its variables, its attributes."""
-    found = variables(group)
+    members = variables(group)
     lines = [] if group.name == "/" else ["", group.name]
-    coordinates = [dataset for dataset in found.values() if dataset.is_scale]
+    coordinates = [dataset for dataset in members.values() if dataset.is_scale]
     if coordinates:
         lines += ["  dimensions", *_rows([_coordinate_row(dataset) for dataset in coordinates], indent=4)]
-    others = [dataset for dataset in found.values() if not dataset.is_scale]
+    others = [dataset for dataset in members.values() if not dataset.is_scale]
     if others:
         lines += ["  variables", *_rows([_variable_row(dataset) for dataset in others], indent=4)]
     if len(group.attrs):
@@ -199,7 +199,7 @@ def _attribute_rows(group: h5py.Group) -> list[tuple[str, ...]]:
 
 
 def _attribute_text(group: h5py.Group, name: str) -> str:
-    """One line: long text (the study) by its length, since a tree of results is no place for a page."""
+    """The value in one line: for a long text (the study) only its length, since it would not fit into a tree."""
     value = group.attrs[name]
     if isinstance(value, str) and "\n" in value:
         return f"text of {len(value.splitlines())} lines"
@@ -219,7 +219,7 @@ def _meaning(dataset: h5py.Dataset) -> str:
 
 
 def _rows(rows: list[tuple[str, ...]], indent: int = 2) -> list[str]:
-    """Columns padded to a common width; the last is left as it is."""
+    """Columns padded to a common width, except the last."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
         (" " * indent + "  ".join(cell.ljust(n) for cell, n in zip(row, widths, strict=True))).rstrip() for row in rows
@@ -227,7 +227,7 @@ def _rows(rows: list[tuple[str, ...]], indent: int = 2) -> list[str]:
 
 
 def size_text(count: float) -> str:
-    """Bytes for people: 812 B, 3.1 kB, 20 MB."""
+    """Bytes for readers: 812 B, 3.1 kB, 20 MB."""
     for unit in ("B", "kB", "MB"):
         if count < 1000:
             return f"{count:.3g} {unit}"

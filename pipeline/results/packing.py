@@ -21,11 +21,11 @@ STUDY = ("study", "study_id", "precision", "seed")
 
 
 def pack(results: Path, output: Path) -> None:
-    """Copy every result of a study (draw, limit, rates, ensembles; not the shards) into the file `output`.
+    """Copy every result of a study (draw, limit, rates, ensembles; not the shards) to the file `output`.
 
-    results: the folder results/STUDY. A result train/P/C.h5 becomes the group train/P/C, its root attributes the
-    group's, virtual values real ones. Each value is checked against its digest on the way, and the file is validated.
-    Raises StudyError if there is nothing to pack, or a result is not complete, damaged, or misses a shard.
+    results: the folder results/STUDY. A result train/P/C.h5 becomes the group train/P/C, with its root attributes;
+    virtual values become real ones. Each value is checked against its digest on the way, and the file is validated.
+    Raises StudyError if no results exist, or a result is not complete, damaged, or lacks a shard.
     """
     results, output = Path(results), Path(output)
     if not results.is_dir():
@@ -33,9 +33,9 @@ def pack(results: Path, output: Path) -> None:
     if results.resolve() in output.resolve().parents:
         raise StudyError(f"{output}: lies inside {results}; write the pack somewhere else")
     if output.exists() and not _is_pack(output):
-        raise StudyError(f"{output}: is there already and is not a pack; give a new name, or remove it first")
+        raise StudyError(f"{output}: exists and is not a pack; give a new name, or remove it first")
     if not output.absolute().parent.is_dir():
-        raise StudyError(f"{output.absolute().parent}: there is no such folder for the pack")
+        raise StudyError(f"{output.absolute().parent}: is not a folder for the pack; create it, or give another")
     members = [path for path in hdf5_files(results) if _belongs(results, path)]
     if not members:
         raise StudyError(f"{results}: holds no results to pack; run the study first")
@@ -55,7 +55,7 @@ def _is_pack(path: Path) -> bool:
 
 
 def _belongs(results: Path, path: Path) -> bool:
-    """Results only: no shards (ensembles hold their values) and no earlier pack."""
+    """Whether a file is a result: not a shard (ensembles contain their values) and not an earlier pack."""
     if path.relative_to(results).parts[0] == "shards":
         return False
     with open_complete(path, None) as file:
@@ -67,9 +67,9 @@ def _attributes(results: Path, member: Path) -> dict[str, object]:
     with open_complete(member, None) as file:
         study = {name: value for name in STUDY if (value := attribute_of(file, name)) is not None}
         text = attribute_of(file, "study_yaml")
-    written = results / "study.yaml"
-    if written.is_file():
-        text = written.read_text(encoding="utf-8")
+    study_yaml = results / "study.yaml"
+    if study_yaml.is_file():
+        text = study_yaml.read_text(encoding="utf-8")
     return {**study, "study_yaml": text or "", **software(), "command_line": shlex.join(sys.argv)}
 
 

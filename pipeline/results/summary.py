@@ -1,4 +1,4 @@
-"""What a finished study says in the terminal: its table of rates, and where to look next."""
+"""The summary of a finished study in the terminal: its table of rates, and where to look next."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def summary(root: Path) -> str:
     """
     room = tables.terminal_width()
     table = ratefile.table(rates_of(root), 100 if room == tables.UNLIMITED else min(120, room), room)
-    found = places(root)
-    longest = max(len(str(path)) for path, _ in found)
-    lines = (f"  {str(path).ljust(longest)}  {words}" for path, words in found)
+    locations = places(root)
+    longest = max(len(str(path)) for path, _ in locations)
+    lines = (f"  {str(path).ljust(longest)}  {words}" for path, words in locations)
     return "\n".join([table, "", "where to look:", *lines])
 
 
@@ -35,7 +35,7 @@ def rates_of(root: Path) -> list[Rate]:
 
 
 def places(root: Path) -> list[tuple[Path, str]]:
-    """Files and folders of the results folder `root` that exist, each with what it is."""
+    """Existing files and folders of the results folder `root`, each with a caption."""
     own = [kind for each in experiments.KINDS.values() for kind in each.files if kind.caption]
     fixed = [(kind.file, kind.caption) for kind in (REPORT, FIGURES, RATES_CSV, RATES_H5, *own) if kind.file]
     folders = [(kind.folder, kind.caption) for kind in own if kind.folder]

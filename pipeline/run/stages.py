@@ -1,4 +1,4 @@
-"""How a stage is entered: study read and checked, back end chosen, lock held, errors shared. No stage knows this."""
+"""Entry to the stages: read and check the study, choose a back end, hold a lock, share errors. Stages need not know."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Order:
-    """What the command line asked for; `say` prints a line for the user, on one rank only."""
+    """A request of the command line; `say` prints a line for the user, on one rank only."""
 
     stage: str
     study: Path
@@ -51,7 +51,7 @@ def distributed(order: Order) -> None:
     Raises StudyError on every rank; a defect ends all of them.
     """
     comm = parallel.world()
-    # It asks for a saved state, of which there is none before blocks begin and after they end. Unasked it would kill.
+    # SIGUSR1 requests a saved state; none exists before blocks begin or after they end. By default it would kill.
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     try:
         _distributed(comm, order)
@@ -63,7 +63,7 @@ def distributed(order: Order) -> None:
         progress.note(str(failure))
         raise SystemExit(1) from failure
     except Exception:
-        # Only this rank may have come here: the others must not wait for it.
+        # Perhaps only this rank has failed: the others must not wait for it.
         parallel.abort(comm, traceback.format_exc())
 
 
@@ -72,34 +72,34 @@ def _distributed(comm: MPI.Intracomm, order: Order) -> None:
     parallel.on_root(comm, lambda: _begin_log(comm, order))
     be = _same_backend(comm, order)
     experiment = experiments.of(study, order.results)
-    wait = order.say if order.stage == "work" else None  # for another process, such as a job left over, to end first
+    wait = order.say if order.stage == "work" else None  # wait for another process, such as a leftover job, to end
     for part in parallel.together(comm, lambda: chosen(experiment, order)):
         with _held_by_root(comm, experiment.layout, part.lock, wait):
             part.run(comm, be)
 
 
 def chosen(experiment: Experiment, order: Order) -> list[Part]:
-    """The parts that were asked for. Raises StudyError for one that the study does not have."""
+    """The requested parts. Raises StudyError for a part that the study does not have."""
     parts = experiment.parts()
     if order.stage == "work":
         by_name = {part.name: part for part in parts}
-        return [by_name[_known(experiment, "part", name, by_name)] for name in order.parts]
+        return [by_name[_require_known(experiment, "part", name, by_name)] for name in order.parts]
     if order.stage not in experiment.parallel:
         raise experiments.has_no(experiment.study, f"stage {order.stage}")
     of_stage = [part for part in parts if part.command == order.stage]
-    option = order.pack if order.steps is None else order.steps
-    if option is None:
+    requested = order.pack if order.steps is None else order.steps
+    if requested is None:
         return of_stage
     by_option = {part.option[1]: part for part in of_stage if part.option}
     what = "pack" if order.steps is None else f"{order.stage} with K ="
-    return [by_option[_known(experiment, what, option, by_option)]]
+    return [by_option[_require_known(experiment, what, requested, by_option)]]
 
 
-def _known(experiment: Experiment, what: str, key: Any, allowed: Mapping[Any, Part]) -> Any:
-    if key in allowed:
-        return key
+def _require_known(experiment: Experiment, what: str, requested: Any, allowed: Mapping[Any, Part]) -> Any:
+    if requested in allowed:
+        return requested
     names = ", ".join(map(str, allowed)) or "none"
-    raise StudyError(f"{experiment.study.source}: there is no {what} {key}; allowed: {names}")
+    raise StudyError(f"{experiment.study.source}: there is no {what} {requested}; allowed: {names}")
 
 
 def _begin_log(comm: MPI.Intracomm, order: Order) -> None:
@@ -111,7 +111,7 @@ def _begin_log(comm: MPI.Intracomm, order: Order) -> None:
 def _held_by_root(comm: MPI.Intracomm, layout: StudyFolder, name: str, wait: Say | None) -> Iterator[None]:
     """The lock `name`, held by rank 0 for all.
 
-    Raises StudyError on all ranks if another process has it, unless there is a `wait` to tell so.
+    Raises StudyError on all ranks if another process holds it, unless `wait` is given, which is called while waiting.
     """
     with ExitStack() as held:
         parallel.on_root(comm, lambda: held.enter_context(exclusive(layout.locks, name, wait)))
@@ -125,7 +125,7 @@ def _checked(path: Path) -> AnyStudy:
 
 
 def _same_backend(comm: MPI.Intracomm, order: Order) -> Backend:
-    """The back end asked for, the same on every rank. Raises StudyError on all ranks if one cannot have it."""
+    """The requested back end, the same on every rank. Raises StudyError on all ranks if one cannot use it."""
     split = parallel.rank_on_node(comm)
     gpu = parallel.together(comm, lambda: gpus.own(order.backend, os.environ, split))
     be = parallel.together(comm, lambda: backend(order.backend, warn=order.say, gpu=gpu))
@@ -141,14 +141,14 @@ def require_same(names: Sequence[str]) -> None:
     if len(kinds) == 1:
         return
     ranks = {kind: gpus.name_ranks([rank for rank, name in enumerate(names) if name == kind]) for kind in kinds}
-    found = ", ".join(f"{kind} on {ranks[kind]}" for kind in kinds)
+    by_kind = ", ".join(f"{kind} on {ranks[kind]}" for kind in kinds)
     on_device = any(kernels.BACKENDS[kind].on_device for kind in kinds)
     needed = "a GPU, or --backend host" if on_device else "a compiler, or --backend numpy"
-    raise StudyError(f"--backend: ranks found different ones ({found}); give all {needed}")
+    raise StudyError(f"--backend: ranks found different ones ({by_kind}); give all {needed}")
 
 
 def _announce(comm: MPI.Intracomm, be: Backend, gpu: int, say: Say) -> None:
-    """Say on rank 0 which ranks work on which GPU. Collective."""
+    """Print on rank 0 which ranks work on which GPU. Collective."""
     name, identity = parallel.together(comm, lambda: kernels.gpu(be.name, gpu))
     seats = comm.gather(gpus.Seat(platform.node(), gpu, name, identity))
     if seats is None:

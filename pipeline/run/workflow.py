@@ -53,8 +53,8 @@ def submit(
 ) -> int:
     """Run every stage that is not up to date in jobs of a Slurm cluster; profile: a folder such as cluster/slurm.
 
-    Jobs that a killed run left behind are cancelled first: what they have done is kept, and is gone on with.
-    Exit codes and errors as for `run`; StudyError also where Slurm cannot be asked.
+    Jobs that a killed run left behind are cancelled first; their results are kept, and the run resumes from them.
+    Exit codes and errors as for `run`; StudyError also if Slurm does not answer.
     """
     submission.require_plain(path, results, profile)
     experiment = experiments.of(study, results)
@@ -68,7 +68,7 @@ def submit(
     with exclusive(layout.locks, "run") as lock:
         leftovers.cancel(prefix, say=_say)
         code = _guarded([*command, *further], lock, experiment)
-        with suppress(StudyError):  # the run has ended; only words about it are missing
+        with suppress(StudyError):  # the run has ended; only messages about it are missing
             for line in endings.told(prefix, submission.profile(profile).logs):
                 _say(line)
         return code
@@ -79,15 +79,15 @@ def _say(line: str) -> None:
 
 
 def _guarded(command: Sequence[str], lock: int, experiment: Experiment) -> int:
-    """Run Snakemake under our own lock, which unlike Snakemake's ends with a process that is killed."""
+    """Run Snakemake under our own lock, which unlike Snakemake's is released when a process is killed."""
     os.environ.update(environment())
     require_mpiexec()
     locks = experiment.layout.locks
-    # A workflow profile would only say the same, and is announced on every run.
+    # A workflow profile would only repeat these options, and is announced on every run.
     guard = [*colours(), "--nolock", "--rerun-incomplete", "--keep-going", "--workflow-profile", "none"]
     for stale in locks.glob("refusals-*"):  # of a run that was killed; the lock is ours
         stale.unlink(missing_ok=True)
-    # In the results folder, which jobs on other nodes see as well.
+    # In the results folder, as jobs on other nodes see it too.
     with tempfile.NamedTemporaryFile("r", dir=locks, prefix="refusals-") as refusals:
         forget_broken_ensembles(experiment)
         os.environ[REFUSALS] = str(Path(refusals.name).resolve())
@@ -100,15 +100,15 @@ def _guarded(command: Sequence[str], lock: int, experiment: Experiment) -> int:
 
 
 def colours() -> list[str]:
-    """What tells Snakemake that NO_COLOR is set (no-color.org)."""
+    """The options that pass NO_COLOR (no-color.org) to Snakemake."""
     return ["--nocolor"] if os.environ.get("NO_COLOR") else []
 
 
 def gpu_ranks(backend: str, elsewhere: bool = False) -> int | None:
     """One rank for each GPU of this machine if the stages will use them, else None: one for each core.
 
-    elsewhere: Snakemake was given options, which may send jobs to machines that have a GPU.
-    Raises KernelError if GPUs are asked for and there is none.
+    elsewhere: Snakemake was given options, which may send jobs to other machines with a GPU.
+    Raises KernelError if GPUs are requested and none exists.
     """
     try:
         return gpu_count(backend) or None
@@ -119,20 +119,20 @@ def gpu_ranks(backend: str, elsewhere: bool = False) -> int | None:
 
 
 def forget_broken_ensembles(experiment: Experiment) -> None:
-    """Remove ensembles that miss a shard: they hold no values, and Snakemake would think them up to date."""
+    """Remove ensembles that lack a shard: they contain no values, but Snakemake would consider them up to date."""
     for ensemble in ensembles(experiment.parts()):
         missing = [block.path for block in ensemble.blocks if not block.path.exists()]
         if missing and ensemble.is_virtual and ensemble.output.path.exists():
-            print(f"{missing[0]}: is missing; it is made again", file=sys.stderr)
+            print(f"{missing[0]}: is missing; it is rebuilt", file=sys.stderr)
             ensemble.output.path.unlink()
 
 
 def supervise(command: Sequence[str], lock: int) -> int:
-    """Run a command that keeps `lock` open, and interrupt it and all its jobs if we are asked to end.
+    """Run a command that keeps `lock` open, and interrupt it and all its jobs if this process is asked to end.
 
     Raises KeyboardInterrupt, once the command has ended, after an interrupt, a SIGTERM or the terminal's end.
     """
-    # A process group of its own: then the signal reaches the jobs as well, once, whoever sent it to us.
+    # A separate process group, so that the signal reaches the jobs too, exactly once, whoever sent it.
     child = subprocess.Popen(command, pass_fds=[lock], process_group=0)
     sign(lock, child.pid)
     received: list[int] = []
@@ -144,11 +144,11 @@ def supervise(command: Sequence[str], lock: int) -> int:
         with suppress(ProcessLookupError):
             os.killpg(child.pid, signal.SIGINT)
 
-    kept = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    handlers = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     try:
         code = child.wait()
     finally:
-        for number, handler in kept.items():
+        for number, handler in handlers.items():
             signal.signal(number, handler)
     if received:
         raise KeyboardInterrupt
@@ -156,7 +156,7 @@ def supervise(command: Sequence[str], lock: int) -> int:
 
 
 def show_log() -> None:
-    """The end of Snakemake's own log: what it says of a failure that no stage explained."""
+    """Print the end of Snakemake's own log, with its messages about a failure that no stage explained."""
     logs = sorted(Path(".snakemake/log").glob("*.log"), key=lambda log: log.stat().st_mtime)
     if logs:
         lines = logs[-1].read_text(errors="replace").splitlines()[-LOG_LINES:]
@@ -164,33 +164,33 @@ def show_log() -> None:
 
 
 def environment(backend: str | None = None) -> dict[str, str]:
-    """Variables under which jobs find this Python, its mpiexec, and a clone of this package also from elsewhere.
+    """Environment variables with which jobs find this Python, its mpiexec, and a clone of this package from anywhere.
 
-    backend: what the jobs are to take, if that is not left to them.
+    backend: the back end that the jobs must use, None if they choose.
     """
     ours = str(Path(sys.executable).parent)
-    found = {"PATH": os.pathsep.join([ours, os.environ.get("PATH", "")])}
-    if shipped.IS_CLONE:  # this Python finds what is installed, and must not see all that lies next to that
+    variables = {"PATH": os.pathsep.join([ours, os.environ.get("PATH", "")])}
+    if shipped.IS_CLONE:  # an installed package is found without it, and other packages next to it must stay hidden
         others = os.environ.get("PYTHONPATH", "")
-        found["PYTHONPATH"] = os.pathsep.join([str(shipped.PACKAGE.parent), others]).rstrip(os.pathsep)
-    return {**found, **({BACKEND: backend} if backend else {})}
+        variables["PYTHONPATH"] = os.pathsep.join([str(shipped.PACKAGE.parent), others]).rstrip(os.pathsep)
+    return {**variables, **({BACKEND: backend} if backend else {})}
 
 
 def relative_results(folder: object) -> str:
-    """The results folder as seen from here, so that a file is the same however its path was spelled.
+    """The results folder relative to the present folder, so that a file has one path however it was spelled.
 
     Raises StudyError for braces, which Snakemake reads as wildcards.
     """
     relative = os.path.relpath(str(folder))
-    if found := next((letter for letter in relative if letter in "{}"), None):
+    if brace := next((letter for letter in relative if letter in "{}"), None):
         raise StudyError(
-            f"results folder {str(folder)!r}: has {found!r}, which Snakemake reads as a wildcard; rename it"
+            f"results folder {str(folder)!r}: has {brace!r}, which Snakemake reads as a wildcard; rename it"
         )
     return relative
 
 
 def require_site(site: object | None) -> None:
-    """Raises StudyError if Snakemake was told to submit jobs, but not of what size."""
+    """Raises StudyError if Snakemake is to submit jobs, but the site with their sizes is missing."""
     slurm = any(word == "--executor=slurm" for word in sys.argv) or any(
         pair == ("--executor", "slurm") or pair == ("-e", "slurm") for pair in pairwise(sys.argv)
     )
@@ -199,7 +199,7 @@ def require_site(site: object | None) -> None:
 
 
 def require_mpiexec() -> None:
-    """Raises StudyError if there is no mpiexec on PATH."""
+    """Raises StudyError if PATH has no mpiexec."""
     if shutil.which("mpiexec") is None:
         raise StudyError("mpiexec: not found on PATH; install MPI, for instance with: python -m pip install mpich")
 
@@ -216,10 +216,10 @@ def part_command(part: Part) -> str:
 
 
 def part_params(part: Part) -> dict[str, object]:
-    """Params of the rule of a part besides the study: what its command names, and the identity."""
-    named = {"part": part.name} if part.command == "work" else dict([part.option] if part.option else [])
+    """Params of the rule of a part in addition to the study: the arguments of its command, and the identity."""
+    arguments = {"part": part.name} if part.command == "work" else dict([part.option] if part.option else [])
     identity = part.identity
-    # Snakemake compares params as text, and results that exist have a list of cells here.
+    # Snakemake compares params as text, and existing results have a list of cells here.
     if isinstance(identity, tuple) and all(isinstance(cell, tuple) for cell in identity):
         identity = list(identity)
-    return {**named, "identity": identity}
+    return {**arguments, "identity": identity}

@@ -37,11 +37,11 @@ COLUMNS = (
 )
 
 
-REFUSED = "refused: "  # how the note begins where no law could be fitted, in rates.csv as well
+REFUSED = "refused: "  # the beginning of the note if no law could be fitted, in rates.csv too
 
 
 def refusal(reason: str, *remarks: str) -> str:
-    """The note of a rate that is refused for this reason, with what else a reader must know; empty remarks are left."""
+    """The note of a rate that is refused for this reason, with further remarks; empty remarks are skipped."""
     return "; ".join((REFUSED + reason, *filter(None, remarks)))
 
 
@@ -49,9 +49,9 @@ def refusal(reason: str, *remarks: str) -> str:
 class Rate:
     """One row of rates.csv (COLUMNS) and the points behind it.
 
-    exponent: p in prefactor * variable^-p (law "power") or prefactor * exp(-p variable) ("geometric"), NaN if there is
-    none; a measured over a predicted constant (law "ratio"). verdict: consistent, inconsistent or undetermined (then
-    `note` says why). chi2_p: chance of such residuals.
+    exponent: p in prefactor * variable^-p (law "power") or prefactor * exp(-p variable) ("geometric"), NaN if it does
+    not exist; the ratio of a measured to a predicted constant (law "ratio"). verdict: consistent, inconsistent or
+    undetermined (then `note` says why). chi2_p: probability of residuals this large.
     """
 
     study: str
@@ -86,19 +86,19 @@ class Rate:
 
     @property
     def where(self) -> Mapping[str, str]:
-        """The fixed coordinates: {"beta": "0.75", "N": "64"}; a word that is no coordinate ("all") has the value ""."""
+        """The fixed coordinates: {"beta": "0.75", "N": "64"}; a word that is not a coordinate ("all") has value ""."""
         parts = (part.partition("=") for part in self.at.split())
         return {key: value for key, _, value in parts}
 
     @property
     def single(self) -> bool:
-        """Whether this is the row of a single probe, of which tables show none."""
+        """Whether this is the row of a single probe; tables do not show such rows."""
         return "probe" in self.where
 
 
 @dataclass(frozen=True)
 class RatePoint:
-    """One point of a rate. The local exponent, with its 95% interval, is the one from this used point to the next."""
+    """One point of a rate. The local exponent, with its 95% interval, is that between this used point and the next."""
 
     variable: float
     estimate: float
@@ -211,9 +211,9 @@ def _values(dataset: h5py.Dataset) -> list[object]:
 
 
 def table(rates: Sequence[Rate], width: int = 100, room: int = tables.UNLIMITED) -> str:
-    """A plain-text table of at most `room` columns, and below it, once each, the notes of rows, `width` wide.
+    """A plain-text table of at most `room` columns, followed by each note of its rows once, `width` wide.
 
-    Rows of single probes are left to the files.
+    Rows of single probes are only in the files.
     """
     rates = [rate for rate in rates if not rate.single]
     notes = list(dict.fromkeys(rate.note for rate in rates if rate.note))
@@ -229,7 +229,7 @@ def table(rates: Sequence[Rate], width: int = 100, room: int = tables.UNLIMITED)
 
 
 def _lines(header: tuple[str, ...], rows: Sequence[tuple[str, ...]], room: int) -> list[str]:
-    """Header and rows in columns; too narrow: without the intervals, which ± tells of; then blocks without header."""
+    """Header and rows in columns; if too narrow, without the intervals (± shows them), or as blocks without header."""
     without = [(*row[:2], *row[3:]) for row in (header, *rows)]
     for cells in ([header, *rows], without):
         sizes = [max(map(len, column)) for column in zip(*cells, strict=True)]

@@ -25,7 +25,7 @@ CONSTANT = Rule("more paths or draws")
 def judged(
     blank: Rate, points: Sequence[Point], expected: Expected, remark: str = "", rule: Rule | None = None
 ) -> Rate:
-    """Fit the points, compare with what is expected (by `rule`, or that of the law), and fill in the row."""
+    """Fit the points, compare with the expected value (by `rule`, or that of the law), and fill in the row."""
     row = replace(blank, expected=expected.value, expected_kind=expected.kind)
     try:
         fit = powerlaw.fit(points, geometric=blank.law == "geometric")
@@ -37,7 +37,7 @@ def judged(
 
 
 def fitted(row: Rate, fit: Fit | None, points: Sequence[Point]) -> Rate:
-    """The row with a fit's numbers (none if there is no fit) and its points."""
+    """The row with its points and the numbers of the fit, if one exists."""
     if fit is None:
         cloud = tuple(dot(point, used=False) for point in points)
         return replace(row, cloud=cloud, replicas=min((p.replicas for p in points), default=0))
@@ -64,22 +64,22 @@ def _cloud(fit: Fit) -> Iterator[RatePoint]:
 
 
 def dot(point: Point, used: bool) -> RatePoint:
-    """A point as rates.h5 has it, without a local exponent."""
+    """A point in the form of rates.h5, without a local exponent."""
     return RatePoint(point.variable, point.estimate, point.stderr, used, point.replicas)
 
 
 def log_point(variable: float, logs: Array, bootstrap: Bootstrap) -> Point:
     """The point whose logarithm is the mean of `logs` (unit,); its error is symmetrical there, whatever its size."""
-    drawn = bootstrap.resample(average(logs[:, None]))
-    estimate, error = math.exp(drawn.value), standard_error(drawn.replicates)
+    mean = bootstrap.resample(average(logs[:, None]))
+    estimate, error = math.exp(mean.value), standard_error(mean.replicates)
     return Point(
         float(variable),
         estimate,
         estimate * error,
         math.inf,
-        drawn.value,
-        drawn.replicates,
-        drawn.influence,
+        mean.value,
+        mean.replicates,
+        mean.influence,
         len(logs),
     )
 
@@ -88,7 +88,7 @@ def log_point(variable: float, logs: Array, bootstrap: Bootstrap) -> Point:
 
 
 class Ratio(NamedTuple):
-    """A measured over a predicted number: value, standard error, degrees of freedom."""
+    """The ratio of a measured to a predicted number: value, standard error, degrees of freedom."""
 
     value: float
     stderr: float
@@ -111,7 +111,7 @@ class Ratio(NamedTuple):
 
 
 def judged_ratio(blank: Rate, points: Sequence[Point], variable: float, error: float, kind: ExpectedKind) -> Rate:
-    """The row of a ratio: that of the point at `variable`, with the relative error of the prediction."""
+    """The row of a ratio: the point at `variable`, with the relative error of the prediction."""
     (here,) = (point for point in points if point.variable == variable)
     cloud = tuple(dot(point, point is here) for point in points)
     row = replace(blank, expected=1.0, expected_kind=kind, law="ratio", cloud=cloud)
@@ -123,7 +123,7 @@ def judged_ratio(blank: Rate, points: Sequence[Point], variable: float, error: f
 
 
 def ratio_row(row: Rate, ratio: Ratio, replicas: int) -> Rate:
-    """Fill in value, interval and verdict of a ratio of which `row.expected` is expected."""
+    """Fill in value, interval and verdict of a ratio whose expected value is `row.expected`."""
     verdict, note = judge(ratio, row.expected, CONSTANT)
     return replace(
         row,

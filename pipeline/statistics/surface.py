@@ -20,11 +20,11 @@ from rnnlimits.statistics.bootstrap import Array, degrees_of_freedom, quantile, 
 from rnnlimits.statistics.powerlaw import MISFIT, RESOLUTION, SIGNIFICANCE, Point
 from rnnlimits.statistics.verdicts import Judgement, Rule, judge
 
-MINIMUM_VALUES = 3  # of each variable, at which its part of the error stands out: two always lie on one power law
-MINIMUM_CELLS = 8  # twice as many as there are parameters
-REACH = 1.0  # an interval that goes farther from the exponent says nothing of it
+MINIMUM_VALUES = 3  # of each variable, at which its part of the error exceeds noise: two always fit one power law
+MINIMUM_CELLS = 8  # twice the number of parameters
+REACH = 1.0  # an interval that extends farther from the exponent does not determine it
 STARTS = ((0.1, 0.5), (0.25, 0.5), (0.5, 0.5), (0.25, 0.25))  # (p, q) from which the fit begins
-BEYOND_ALL = 500.0  # logarithm of a term that is nothing, or everything
+BEYOND_ALL = 500.0  # logarithm of a term that is negligible, or dominates all others
 SURFACE = Rule("more replicas, or a wider grid", law="lie on one surface")
 
 
@@ -55,8 +55,8 @@ class Surface:
     """A fitted surface. The exponents' intervals are already widened by `scale`.
 
     n, k: exponents p and q; prefactors: roots of a and b, at N = 1 and K = 1. shares: (2, used) shares of the error's
-    square that the two parts have. standing: at how many values of N, of K, the part stands out of the noise.
-    further: the third term, of MODELS, that the data demanded, or "". condition: of the weighted fit with columns of
+    square that the two parts have. standing: number of values of N, of K, at which the part exceeds the noise.
+    further: the third term, of MODELS, that the data required, or "". condition: of the weighted fit with columns of
     unit length; correlations: of (log a, p), (log b, q), (p, q). chi2_p, scale: as of powerlaw.Fit.
     """
 
@@ -75,7 +75,7 @@ class Surface:
 
     @property
     def notes(self) -> list[str]:
-        """What a reader of the exponents must know, in short phrases."""
+        """Short phrases that a reader of the exponents must know."""
         (a, b), (ap, bq, pq) = (100 * np.stack([s.min(), s.max()]) for s in self.shares), self.correlations
         notes = [
             f"share of the square: N part {a[0]:.0f} to {a[1]:.0f}%, K part {b[0]:.0f} to {b[1]:.0f}%",
@@ -89,7 +89,7 @@ class Surface:
 
 
 class SurfaceUndetermined(StudyError):
-    """The grid does not tell both parts. `estimate` is the surface through what there is, without a claim, or None."""
+    """The grid does not determine both parts. `estimate` is a surface without a claim, or None."""
 
     def __init__(self, missing: str, estimate: Surface | None, nodes: Sequence[Node]) -> None:
         super().__init__(missing)
@@ -149,7 +149,7 @@ def _with_constant_jacobian(theta: Array, n: Array, k: Array) -> Array:
 
 
 def _bounded(*terms: Array) -> Array:
-    """The terms (term, node) within what an exponential can hold: a trial step of the fit may go anywhere."""
+    """The terms (term, node) limited to the range of an exponential: a trial step of the fit may go anywhere."""
     return np.asarray(np.clip(np.stack(terms), -BEYOND_ALL, BEYOND_ALL), dtype=np.float64)
 
 
@@ -174,7 +174,7 @@ def fit(nodes: Sequence[Node]) -> Surface:
     Two terms are fitted. Only where their residuals are larger than chance allows (p < powerlaw.MISFIT, 1%) each third
     term of MODELS is tried, and the one that fits best is kept if its residuals pass the same test; otherwise the two
     terms stay and the intervals are widened. Raises SurfaceUndetermined, carrying the estimate, when the grid is too
-    small or a part does not stand out of the noise.
+    small or a part does not exceed the noise.
     """
     used = tuple(node for node in nodes if not node.point.reason)
     if reason := too_small(used):
@@ -186,12 +186,12 @@ def fit(nodes: Sequence[Node]) -> Surface:
 
 
 def too_small(nodes: Sequence[Node]) -> str:
-    """Why no surface can be fitted to these nodes, or ""."""
+    """The reason why no surface can be fitted to these nodes, or ""."""
     for name, values in (("N", {n.width for n in nodes}), ("K", {n.steps_per_time for n in nodes})):
         if len(values) == 1:
             other = "N" if name == "K" else "K"
             return (
-                f"one {name} only ({min(values)}): a surface with one {name} cannot tell its {name} part from {other}'s"
+                f"one {name} only ({min(values)}): a surface with one {name} cannot separate {name} and {other} parts"
             )
         if len(values) < MINIMUM_VALUES:
             return f"{len(values)} usable values of {name}, a surface needs {MINIMUM_VALUES}"
@@ -200,7 +200,7 @@ def too_small(nodes: Sequence[Node]) -> str:
 
 
 def _dropped(nodes: Sequence[Node]) -> list[str]:
-    """One phrase per reason for which cells were left out."""
+    """One phrase for each reason why cells were left out."""
     reasons: dict[str, list[str]] = {}
     for node in nodes:
         if node.point.reason:
@@ -209,18 +209,18 @@ def _dropped(nodes: Sequence[Node]) -> list[str]:
 
 
 def _hidden(surface: Surface) -> str:
-    """Which part the data do not tell, and why, or ""."""
+    """The part that the data do not determine, with the reason, or ""."""
     parts = zip("NK", "KN", (surface.n, surface.k), surface.standing, surface.shares, strict=True)
     for name, other, exponent, standing, shares in parts:
         if standing and np.isfinite(exponent.half_width):
             continue
-        seen = (
+        finding = (
             f"has an exponent from {exponent.low:.2g} to {exponent.high:.2g}"
             if standing
-            else "is nowhere above the noise"
+            else "does not exceed the noise anywhere"
         )
         share = f"at most {100 * shares.max():.2g}% of the square"
-        return f"the {name} part ({share}) {seen}: more replicas, larger {other}, or smaller {name}"
+        return f"the {name} part ({share}) {finding}: more replicas, larger {other}, or smaller {name}"
     return ""
 
 
@@ -280,7 +280,7 @@ class _Sheet:
         return min(fits, key=lambda one: one[1])[0]
 
     def _least(self, start: Array, fixed: int | None = None) -> tuple[Array, float]:
-        """Parameters that minimise the weighted squares from `start` on, one of them held if `fixed`; and the sum."""
+        """Parameters that minimise the weighted squares, starting from `start`, with `fixed` held; and the sum."""
         free = [index for index in range(len(start)) if index != fixed]
         root = np.sqrt(self.weight)
 
@@ -302,11 +302,11 @@ class _Sheet:
         return with_free(optimum.x), float(optimum.cost)
 
     def residual(self, theta: Array) -> Array:
-        """Estimates less fitted logarithms (node,)."""
+        """Logarithms of the estimates minus fitted ones (node,)."""
         return np.asarray(self.y - 0.5 * np.logaddexp.reduce(self.terms(theta)), dtype=np.float64)
 
     def _start(self, p: float, q: float) -> Array:
-        """The best non-negative a, b (and c) for given exponents, relatively to the estimates."""
+        """The best non-negative a, b (and c) for given exponents, relative to the estimates."""
         zero = np.zeros(self.model.parameters)
         zero[[P, Q]] = p, q
         size = np.exp(self.terms(zero) - 2 * self.y).T
@@ -331,18 +331,18 @@ class _Sheet:
         return np.asarray(np.exp(terms - np.logaddexp.reduce(terms)), dtype=np.float64)
 
     def _goodness(self) -> tuple[float, float]:
-        """(p-value, widening), as of a line: residuals against those of the bootstrap."""
+        """(p-value, widening), as for a line: residuals compared with those of the bootstrap."""
         off = np.eye(len(self.y)) - self.jacobian(self.theta) @ self.solver
         weight = self.weight / self.weight.sum()
-        seen = float(weight @ np.square(self.residual(self.theta)))
+        observed = float(weight @ np.square(self.residual(self.theta)))
         chance = np.square((self.replicates - self.replicates.mean(0)) @ off.T) @ weight + RESOLUTION**2
-        p = float((1 + np.sum(chance >= seen)) / (1 + len(chance)))
-        return p, float(np.sqrt(max(1.0, seen / chance.mean()))) if p < MISFIT else 1.0
+        p = float((1 + np.sum(chance >= observed)) / (1 + len(chance)))
+        return p, float(np.sqrt(max(1.0, observed / chance.mean()))) if p < MISFIT else 1.0
 
     def error(self, coefficients: Array) -> tuple[float, float]:
         """Standard error of coefficients @ y, widened by `scale`, and half its 95% interval.
 
-        A widened one has at most the residuals' degrees of freedom.
+        A widened interval has at most the residuals' degrees of freedom.
         """
         rounding = RESOLUTION * float(np.sqrt(np.square(coefficients).sum()))
         stderr = self.scale * float(np.hypot(standard_error(self.replicates @ coefficients), rounding))
@@ -354,9 +354,9 @@ class _Sheet:
     def exponent(self, index: int) -> Exponent:
         """An exponent with its interval: the values that the data do not exclude.
 
-        A value is excluded when, from the best surface that has it, one linear step to the exponent that the data want
-        is longer than half an interval there. Unlike the estimate plus or minus its error this holds where the part
-        hardly stands out: for an exponent that makes it smaller the data know less.
+        A value is excluded if, from the best surface with that value, one linear step to the exponent that fits best is
+        longer than half an interval there. Unlike the estimate plus or minus its error this is valid where the part
+        hardly exceeds the noise: the data determine an exponent less well if it makes that part smaller.
         """
         value = float(self.theta[index])
         stderr, half = self.error(self.solver[index])
@@ -364,18 +364,18 @@ class _Sheet:
         return Exponent(value, stderr, low, high)
 
     def _bound(self, index: int, sign: int, half: float) -> float:
-        """Where values of the parameter begin to be excluded, on one side; infinite if not within REACH."""
+        """The value of the parameter beyond which, on one side, values are excluded; infinite if not within REACH."""
         value, near = float(self.theta[index]), 0.0
 
         def excess(distance: float) -> float:
             if distance == 0:
-                return -1.0  # there is no step from the best surface of all
+                return -1.0  # the step from the overall best surface is 0
             exponents = {P: self.theta[P], Q: self.theta[Q], index: value + sign * distance}
             theta, _ = self._least(self._start(exponents[P], exponents[Q]), index)
             coefficients = self._solver(theta)[index]
             allowed = self.error(coefficients)[1]
             step = -sign * float(coefficients @ self.residual(theta))
-            return step / allowed - 1 if allowed > 0 else -1.0  # a part that is gone excludes nothing
+            return step / allowed - 1 if allowed > 0 else -1.0  # a part that has vanished does not exclude any value
 
         far = min(half, REACH)
         while excess(far) < 0:
@@ -390,9 +390,9 @@ class _Sheet:
         return float(np.exp(0.5 * a + p * self.centre[0])), float(np.exp(0.5 * b + q * self.centre[1]))
 
     def standing(self) -> tuple[int, int]:
-        """At how many values of N the N part, and of K the K part, is SIGNIFICANCE standard errors of the square."""
-        seen = self.shares[:2] >= SIGNIFICANCE * 2 * np.sqrt(self.variance)
-        return len(set(self.log_n[seen[0]])), len(set(self.log_k[seen[1]]))
+        """Number of values of N (K) at which the N (K) part is at least SIGNIFICANCE standard errors of the square."""
+        exceeds = self.shares[:2] >= SIGNIFICANCE * 2 * np.sqrt(self.variance)
+        return len(set(self.log_n[exceeds[0]])), len(set(self.log_k[exceeds[1]]))
 
     def condition(self) -> float:
         """Condition number of the weighted Jacobian, its columns scaled to unit length."""
@@ -400,7 +400,7 @@ class _Sheet:
         return float(np.linalg.cond(columns / np.linalg.norm(columns, axis=0)))
 
     def correlations(self) -> tuple[float, float, float]:
-        """Of (log a, p), (log b, q) and (p, q), over the bootstrap; a and b are those at N = 1 and K = 1."""
+        """Correlations of (log a, p), (log b, q), (p, q) over the bootstrap; a and b are those at N = 1 and K = 1."""
         a, p, b, q = (self.replicates @ self.solver[:4].T).T
         pairs = ((a + 2 * p * self.centre[0], p), (b + 2 * q * self.centre[1], q), (p, q))
         first, second, third = (float(np.corrcoef(*pair)[0, 1]) for pair in pairs)
@@ -416,7 +416,7 @@ def _smooth_variance(n: Array, k: Array, replicates: Array, units: Array) -> Arr
 
 
 def _stacked(influences: Sequence[Array]) -> Array:
-    """(unit, node), zero where a cell lacks the unit."""
+    """The influences as an array (unit, node), zero where a cell lacks the unit."""
     stacked = np.zeros((max(map(len, influences)), len(influences)))
     for j, influence in enumerate(influences):
         stacked[: len(influence), j] = influence

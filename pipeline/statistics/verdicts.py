@@ -1,7 +1,7 @@
-"""Verdicts: whether an estimate agrees with what is expected of it, by one set of rules for every stage.
+"""Verdicts: whether an estimate agrees with its expected value, by one set of rules for every stage.
 
-An exclusion counts however wide the interval; an agreement only if the interval is narrow and one law describes the
-points. Nothing here knows a particular quantity.
+An exclusion counts however wide the interval is; an agreement counts only if the interval is narrow and one law
+describes the points. This module does not know any particular quantity.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Estimate(Protocol):
 
 @dataclass(frozen=True)
 class Expected:
-    """What theory says: value (NaN: nothing) and kind; if measured on the same units, its deviations and influence."""
+    """The prediction: value (NaN: none) and kind; if measured on the same units, its deviations and influence."""
 
     value: float
     kind: ExpectedKind
@@ -57,11 +57,11 @@ class Expected:
 
 @dataclass(frozen=True)
 class Rule:
-    """How wide an interval may be for an agreement to count, and the words of the reasons.
+    """How wide an interval may be for an agreement to count, and the texts of the reasons.
 
-    own_scale: half-widths are measured in units of the estimate, which is then none if its interval holds 0. remedy,
-    remedy_for_zero: what would narrow the interval, or keep it from 0 ("": nothing that a user could set). law: what
-    the points would do if the fit described them.
+    own_scale: half-widths are measured in units of the estimate, which then does not count if its interval contains 0.
+    remedy, remedy_for_zero: what would narrow the interval, or keep it from 0 ("": nothing that a user could set). law:
+    what the points would do if the fit described them.
     """
 
     remedy: str
@@ -85,7 +85,7 @@ def judge(
 ) -> Judgement:
     """The verdict on one estimate.
 
-    tolerance: half the 95% interval of estimate minus expected, where the two share their noise; by default the
+    tolerance: half the 95% interval of estimate minus expected, if the two share their noise; by default the
     estimate's own interval decides. one_law: whether the fit describes the points. aside: added to "off by".
     """
     if math.isnan(expected):
@@ -101,21 +101,21 @@ def judge(
     return Judgement("consistent")
 
 
-def judge_fit(found: Fit, expected: Expected, rule: Rule | None = None) -> Judgement:
+def judge_fit(fit: Fit, expected: Expected, rule: Rule | None = None) -> Judgement:
     """The verdict on a fitted exponent, by default by POWER or GEOMETRIC; the fit's own notes give further numbers."""
-    large = found.halves[1]
+    large = fit.halves[1]
     return judge(
-        found.slope,
+        fit.slope,
         expected.value,
-        rule or (GEOMETRIC if found.geometric else POWER),
-        tolerance=_tolerance(found.slope, expected),
-        one_law=found.chi2_p >= MISFIT and not found.drifts,
+        rule or (GEOMETRIC if fit.geometric else POWER),
+        tolerance=_tolerance(fit.slope, expected),
+        one_law=fit.chi2_p >= MISFIT and not fit.drifts,
         aside=f"over the larger half of the points {large.value:.3f} ± {large.half_width:.3f}",
     )
 
 
 def half_width_of_difference(slope: Slope, expected: Expected) -> float:
-    """Half the 95% interval of a fitted minus a measured rate: what is common to their units does not count."""
+    """Half the 95% interval of a fitted minus a measured rate; noise that they share does not count."""
     if expected.replicates is None or expected.influence is None:
         return slope.half_width
     scale = slope.stderr / max(standard_error(slope.replicates), 1e-300)  # widened or rounded like the slope
@@ -137,7 +137,7 @@ def _agree(estimate: Estimate, expected: float, tolerance: float | None) -> bool
 
 
 def _too_wide(estimate: Estimate, rule: Rule) -> str:
-    """Why the interval is too wide for an agreement to mean anything, or ""."""
+    """The reason why the interval is too wide for an agreement to count, or ""."""
     if rule.own_scale and estimate.low <= 0 <= estimate.high:
         return _with_remedy("the interval holds 0, that is, no contraction", rule.remedy_for_zero)
     most = MEANINGFUL * abs(estimate.value) if rule.own_scale else MEANINGFUL

@@ -23,7 +23,7 @@ class AnyStudy(Section):
 
     @property
     def source(self) -> Path:
-        """The file that the study came from; relative paths in it start at that file's folder."""
+        """The file that the study was read from; paths in it are relative to that file's folder."""
         return self._source
 
     @property
@@ -34,6 +34,6 @@ class AnyStudy(Section):
     def values(self, folder: Path | None = None) -> dict[str, Any]:
         """Every key with its value, defaults included, in the types that YAML has.
 
-        folder: where they will be written, if not next to the study's own file; relative paths then start there.
+        folder: where they will be written, if not next to the study's own file; relative paths are then relative to it.
         """
         return self.model_dump(mode="json", exclude_none=True)

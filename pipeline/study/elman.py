@@ -62,12 +62,12 @@ class WidthLadder(Section):
     def _one_each(self) -> Self:
         check_distinct("width", self.width)
         if not isinstance(self.replicas, int) and len(self.replicas) != len(self.width):
-            found = Found(f"has {len(self.replicas)} entries")
-            raise refusal("replicas", found, f"allowed: a number, or {len(self.width)} (one for each width)")
+            problem = Found(f"has {len(self.replicas)} entries")
+            raise refusal("replicas", problem, f"allowed: a number, or {len(self.width)} (one for each width)")
         return self
 
     def rungs(self) -> tuple[tuple[int, int], ...]:
-        """(width, replicas), the narrowest first."""
+        """Pairs (width, replicas), the narrowest first."""
         each = self.replicas if not isinstance(self.replicas, int) else (self.replicas,) * len(self.width)
         return tuple(sorted(zip(self.width, each, strict=True)))
 
@@ -90,7 +90,7 @@ class ElmanSection(Section):
         return self
 
     def networks(self) -> tuple[Elman, ...]:
-        """One for each number of layers."""
+        """The networks, one for each number of layers."""
         sigmas = (self.sigma_w, self.sigma_u, self.sigma_b, self.sigma_h, self.sigma_v)
         return tuple(Elman(layers, self.activation, *sigmas) for layers in self.layers)
 
@@ -103,7 +103,7 @@ class Sequences(Section):
 
 
 class Descent(WidthLadder):
-    """Full-batch gradient descent on a few sequences, beside the linearised network and the limit's kernel."""
+    """Full-batch gradient descent on a few sequences, compared with the linearised network and the limit's kernel."""
 
     trained: Count = Field(default=3, description="How many of the sequences are trained on, from the first")
     steps: Count = Field(default=40, description="Steps of gradient descent")
@@ -138,7 +138,7 @@ class TimeWeights(Section):
 
 
 class Named(NamedTuple):
-    """A network of the study and what it is called: relu-L1; bias: widths at which its mean is measured."""
+    """A network of the study and its name, such as relu-L1; bias: widths at which its mean is measured."""
 
     name: str
     elman: Elman
@@ -192,5 +192,5 @@ class RntkStudy(AnyStudy):
         )
 
     def ladder(self, section: Literal["fluctuation", "bias", "training"], named: Named) -> WidthLadder | None:
-        """Widths of a network that a section of the study asks for."""
+        """The widths of a network in a section of the study, None without that section."""
         return {"fluctuation": self.fluctuation, "bias": named.bias, "training": self.training}[section]

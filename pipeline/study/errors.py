@@ -22,7 +22,7 @@ _ALLOWED = {
 def one_line(error: ValidationError, raw: object, origin: str) -> str:
     """`origin: key is found; allowed: ...` for the first error; unknown keys come before missing ones.
 
-    A misspelt key is also a missing one, and the spelling is what the user can put right.
+    A misspelt key also counts as a missing one, and the spelling is what the user can correct.
     """
     errors = error.errors(include_url=False)
     first = next((e for e in errors if e["type"] != "missing"), errors[0])
@@ -32,8 +32,8 @@ def one_line(error: ValidationError, raw: object, origin: str) -> str:
 def _sentence(error: Any, key: str) -> str:
     kind, context = error["type"], error.get("ctx", {})
     if kind == "refused":
-        own = ".".join(part for part in (key, context["key"]) if part) or "the study"
-        return f"{own} {context['found']}; {context['allowed']}"
+        full_key = ".".join(part for part in (key, context["key"]) if part) or "the study"
+        return f"{full_key} {context['found']}; {context['allowed']}"
     if kind == "missing":
         return f"{key} is missing; it has no default"
     if kind in ("union_tag_invalid", "union_tag_not_found"):
@@ -60,7 +60,7 @@ def known_kinds(key: str) -> list[str]:
 
 
 def _key(location: Sequence[int | str], raw: object) -> str:
-    """training.beta[1] from pydantic's location, less the names of union members that it holds."""
+    """training.beta[1] from pydantic's location, without the names of union members that it contains."""
     text, node = "", raw
     for part in location:
         if isinstance(part, int):

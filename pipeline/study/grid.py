@@ -25,12 +25,12 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """beta0.6-depth1: the cell within its pack."""
+        """Its name within its pack, such as beta0.6-depth1."""
         return f"beta{self.beta}-depth{self.depth}"
 
     @property
     def pack(self) -> str:
-        """N00064-K00064: the cells of one (N, K), which one workflow job runs."""
+        """The name of its pack, such as N00064-K00064: all cells of one (N, K), which one workflow job runs."""
         return f"N{self.width:05d}-K{self.steps_per_time:05d}"
 
 
@@ -43,17 +43,17 @@ class Twin:
 
 
 def cells(study: Study) -> tuple[Cell, ...]:
-    """Every cell of the grid and its ladders once, with the larger of two numbers of replicas.
+    """Every cell of the grid and its ladders once; a cell listed twice gets the larger number of replicas.
 
     Sorted by width, K, beta and depth.
     """
-    found: dict[tuple[int, int, float, int], Cell] = {}
+    by_point: dict[tuple[int, int, float, int], Cell] = {}
     for part in study.training.products():
         for cell in _product_cells(part):
             point = (cell.width, cell.steps_per_time, cell.beta, cell.depth)
-            if point not in found or cell.replicas > found[point].replicas:
-                found[point] = cell
-    return tuple(found[point] for point in sorted(found))
+            if point not in by_point or cell.replicas > by_point[point].replicas:
+                by_point[point] = cell
+    return tuple(by_point[point] for point in sorted(by_point))
 
 
 def _product_cells(part: Product) -> Iterator[Cell]:

@@ -1,4 +1,4 @@
-"""Identities: hashes of exactly what changes certain results, which name folders of shards and say what is stale."""
+"""Identities: hashes of exactly what changes certain results. They name folders of shards and show what is stale."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from rnnlimits.study.grid import Cell, Twin, cells, twins
 if TYPE_CHECKING:
     from rnnlimits.study.model import Study
 
-RANDOMNESS_VERSION = 1  # raise it when the same seed comes to mean other numbers
+RANDOMNESS_VERSION = 1  # raise it when the same seed gives other random numbers than before
 ID_DIGITS = 12
 
 
 def identity(values: dict[str, Any]) -> str:
     """12 hexadecimal digits of values in canonical JSON.
 
-    The types of the study have made 1 and 1.0 the same already; sorting takes care of the order of keys.
+    The types of the study already make 1 and 1.0 the same; sorting makes the order of keys irrelevant.
     """
     text = json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:ID_DIGITS]
@@ -31,7 +31,7 @@ def identity(values: dict[str, Any]) -> str:
 def cell_id(study: Study, cell: Cell) -> str:
     """12 hexadecimal digits of exactly what changes the numbers of a replica of the cell.
 
-    Not in it: the study's name, paths, other cells, how many replicas there are, how they are cut into blocks.
+    Not part of it: the study's name, paths, other cells, the number of replicas, how they are cut into blocks.
     """
     return identity({**_world(study), **_training(study), **_point(cell)})
 
@@ -63,7 +63,7 @@ def study_id(study: Study) -> str:
 
 
 def _world(study: Study) -> dict[str, Any]:
-    """What every stage sees."""
+    """The values that every stage depends on."""
     values = _dump(study, "seed", "target", "network", "probes")
     return {**values, "chain": study.chain.identity(study.source), "randomness": RANDOMNESS_VERSION}
 
@@ -73,13 +73,13 @@ def _draws(study: Study) -> dict[str, Any]:
 
 
 def _nodes(study: Study) -> dict[str, Any]:
-    """The kind of nodes counts, not whether it was left to its default."""
+    """The values that choose the nodes: the kind of nodes counts, not whether it is the default."""
     return {"limit": {"nodes": study.limit.nodes, "features": study.features}}
 
 
 def _training(study: Study) -> dict[str, Any]:
     keys = {"alpha", "horizon", "checkpoints", "clip", "update_b", "antithetic", "loss_bins"}
-    if study.training.kernel:  # otherwise nothing is measured that was not before there was such a key
+    if study.training.kernel:  # if it is off, identities are those from before the key existed
         keys.add("kernel")
     return {**_dump(study, "precision"), "training": study.training.model_dump(mode="json", include=keys)}
 

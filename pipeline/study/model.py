@@ -105,8 +105,8 @@ class Study(AnyStudy):
     def _check_target(self) -> None:
         if self.chain.own_target:
             if self.target is not None:
-                found = Found("is given beside a recorded series")
-                raise refusal("target", found, f"leave it out: {self.chain.own_target}")
+                problem = Found("is given together with a recorded series")
+                raise refusal("target", problem, f"leave it out: {self.chain.own_target}")
         elif self.target is None:
             raise refusal("target", Found("is missing"), f"a {self.chain.kind} chain needs one")
         else:
@@ -118,7 +118,7 @@ class Study(AnyStudy):
         return study_id(self)
 
     def values(self, folder: Path | None = None) -> dict[str, Any]:
-        """See `AnyStudy.values`; files of the chain are found from `folder`."""
+        """See `AnyStudy.values`; files of the chain are relative to `folder`."""
         if folder is None:
             return super().values()
         return self.model_copy(update={"chain": self.chain.moved(self.source.parent, folder)}).values()
@@ -135,7 +135,7 @@ class Study(AnyStudy):
 
     @property
     def features(self) -> Features:
-        """limit.features, with its default resolved."""
+        """The value of limit.features, with its default resolved."""
         if self.limit.features is not None:
             return self.limit.features
         return "grid" if self.dimension <= 2 else "quasi-random"
@@ -143,17 +143,17 @@ class Study(AnyStudy):
 
 after_registration(lambda: Study.model_rebuild(force=True))
 
-# A new kind of study is a model in a module of its own, a line here, and one in `rnnlimits.experiments.KINDS`.
+# A new kind of study needs a model in its own module, a line here, and one in `rnnlimits.experiments.KINDS`.
 EXPERIMENTS: dict[str, type[AnyStudy]] = {"training": Study, "rntk": RntkStudy}
 
 
 def load(path: Path | str) -> Study:
-    """Read and check one study file of `experiment: training`. Raises StudyError, one line, for whatever is wrong."""
+    """Read and check one study file of `experiment: training`. Raises StudyError, one line, for any error in it."""
     return loads(_text(Path(path)), path)
 
 
 def load_any(path: Path | str) -> AnyStudy:
-    """Read and check one study file of any experiment. Raises StudyError, one line, for whatever is wrong with it."""
+    """Read and check one study file of any experiment. Raises StudyError, one line, for any error in it."""
     return loads_any(_text(Path(path)), path)
 
 
@@ -167,7 +167,7 @@ def _text(path: Path) -> str:
 
 
 def loads(text: str, origin: Path | str) -> Study:
-    """Check the text of a study file; `origin` names it in errors and is where relative paths start."""
+    """Check the text of a study file; `origin` names it in errors, and relative paths are relative to its folder."""
     study = loads_any(text, origin)
     if not isinstance(study, Study):
         raise StudyError(
@@ -178,7 +178,7 @@ def loads(text: str, origin: Path | str) -> Study:
 
 
 def loads_any(text: str, origin: Path | str) -> AnyStudy:
-    """The same for every experiment."""
+    """Check the text of a study file of any experiment; `origin` as for `loads`."""
     raw = parse(text, str(origin))
     if raw is None:
         raise StudyError(f"{origin}: is empty; a study has at least name, chain and training")
@@ -200,7 +200,7 @@ def _validated(model: type[AnyStudy], raw: object, origin: Path | str) -> AnyStu
 def to_yaml(study: AnyStudy, folder: Path | None = None) -> str:
     """The study with every default written out; `loads` gives an equal study back.
 
-    folder: where the text will lie, if not beside the study's own file; a recorded series is found from there.
+    folder: where the text will be written, if not next to the study's own file; paths are then relative to it.
     """
     return yaml.safe_dump(study.values(folder), sort_keys=False, default_flow_style=None, width=100)
 
@@ -208,17 +208,17 @@ def to_yaml(study: AnyStudy, folder: Path | None = None) -> str:
 def json_schema() -> dict[str, Any]:
     """JSON schema of study files, for editors; config/schema.json is a copy of it."""
     names = [(model, "validation") for model in EXPERIMENTS.values()]
-    of_models, together = models_json_schema(names)  # type: ignore[arg-type]
+    of_models, definitions = models_json_schema(names)  # type: ignore[arg-type]
     references = {kind: of_models[model, "validation"] for kind, model in EXPERIMENTS.items()}
     choice: dict[str, Any] = references["training"]
     for kind in reversed([kind for kind in EXPERIMENTS if kind != "training"]):
-        said = {"properties": {"experiment": {"const": kind}}, "required": ["experiment"]}
-        choice = {"if": said, "then": references[kind], "else": choice}
+        is_kind = {"properties": {"experiment": {"const": kind}}, "required": ["experiment"]}
+        choice = {"if": is_kind, "then": references[kind], "else": choice}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Study file of rnnlimits",
         "type": "object",
         "properties": {"experiment": {"enum": list(EXPERIMENTS), "description": "Which kind of study this is"}},
-        "$defs": together["$defs"],
+        "$defs": definitions["$defs"],
         **choice,
     }

@@ -40,7 +40,7 @@ class GaussianW(Section):
     covariance: FullMatrix | None = Field(default=None, description="d x d covariance, instead of std")
 
     def check(self, dimension: int) -> None:
-        """Refuse shapes that are not the chain's dimension, and a std beside a covariance."""
+        """Refuse shapes that do not match the chain's dimension, and a std given together with a covariance."""
         check_moments(self, dimension)
         if self.covariance is None:
             return
@@ -68,7 +68,7 @@ class UniformW(Section):
     std: PositiveOrVector = Field(default=1.0, description="S.d. of each component: a number or d of them")
 
     def check(self, dimension: int) -> None:
-        """Refuse shapes that are not the chain's dimension."""
+        """Refuse shapes that do not match the chain's dimension."""
         check_moments(self, dimension)
 
     def mean_vector(self, dimension: int) -> Array:
@@ -95,8 +95,8 @@ class LawB(Section):
         if self.direction is None:
             return
         if len(self.direction) != dimension:
-            found = Found(f"has {len(self.direction)} entries")
-            raise refusal("network.b.direction", found, f"allowed: {dimension} (the components of X)")
+            problem = Found(f"has {len(self.direction)} entries")
+            raise refusal("network.b.direction", problem, f"allowed: {dimension} (the components of X)")
         if not any(self.direction):
             raise refusal("network.b.direction", self.direction, "allowed: a vector other than 0")
 
@@ -147,7 +147,7 @@ class Network(Section):
     c: LawC = Field(default=SymmetricC(kind="uniform"), description="Law of the output weight C")
 
     def check(self, dimension: int) -> None:
-        """Refuse laws whose shapes are not the chain's dimension."""
+        """Refuse laws whose shapes do not match the chain's dimension."""
         self.w.check(dimension)
         self.b.check(dimension)
 

@@ -12,7 +12,7 @@ RENEW = "python -m rnnlimits.study.schema"
 
 
 def schema_text() -> str:
-    """What config/schema.json must hold."""
+    """The required contents of config/schema.json."""
     return json.dumps(json_schema(), indent=2) + "\n"
 
 

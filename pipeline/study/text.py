@@ -44,7 +44,7 @@ for _tag, _pattern, _first in _SCALARS:
 def parse(text: str, origin: str) -> object:
     """Plain Python values of one YAML document.
 
-    `origin` names the text in errors. Raises StudyError with line and column for whatever is not YAML.
+    `origin` names the text in errors. Raises StudyError with line and column for anything that is not YAML.
     """
     try:
         return yaml.load(text, _Loader)  # a SafeLoader

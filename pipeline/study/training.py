@@ -51,7 +51,7 @@ class Product(NamedTuple):
     replicas: tuple[int, ...]
 
     def steps(self) -> set[int]:
-        """Every K of the product, with the word width replaced by the widths."""
+        """Every K of the product, with the word `width` replaced by the widths."""
         return {width if k == "width" else k for k in self.steps_per_time for width in self.width}
 
 
@@ -93,7 +93,7 @@ class Training(Section):
     @field_validator("checkpoints")
     @classmethod
     def _default_checkpoints(cls, given: tuple[float, ...], info: ValidationInfo) -> tuple[float, ...]:
-        horizon = info.data.get("horizon")  # absent if it was refused itself
+        horizon = info.data.get("horizon")  # absent if the horizon itself was refused
         if given or horizon is None:
             return given
         return (0.0, horizon / 4, horizon / 2, horizon)
@@ -112,7 +112,7 @@ class Training(Section):
         return self.replicas_per_block // 2 if self.antithetic else self.replicas_per_block
 
     def products(self) -> tuple[Product, ...]:
-        """The main product and the ladders, everything filled in."""
+        """The main product and the ladders, with all values filled in."""
         return (self._product("", Ladder()), *self._ladder_products())
 
     def _ladder_products(self) -> tuple[Product, ...]:
@@ -151,15 +151,15 @@ class Training(Section):
             self.check_steps(product.key + "steps_per_time", steps)
 
     def check_steps(self, key: str, steps: int) -> None:
-        """Raises the refusal of a K that the schedule does not allow."""
-        found = Found(f"has K = {steps}")
+        """Raises a refusal if the schedule does not allow this K."""
+        problem = Found(f"has K = {steps}")
         for time in self.checkpoints:
             if abs(time * steps - round(time * steps)) > WHOLE_STEPS_TOLERANCE * max(1.0, time * steps):
                 # A rounded time would be a bias of order 1/K, the size of what is measured.
-                raise refusal(key, found, f"allowed: a whole number of steps at checkpoint {show(time)}")
+                raise refusal(key, problem, f"allowed: a whole number of steps at checkpoint {show(time)}")
         total = round(self.horizon * steps)
         if total >= MOST_STEPS:
-            raise refusal(key, found, f"which makes {total} steps; allowed: at most {MOST_STEPS - 1}")
+            raise refusal(key, problem, f"which makes {total} steps; allowed: at most {MOST_STEPS - 1}")
         if total < self.loss_bins:
             allowed = f"that is fewer than the {self.loss_bins} bins of the loss: lower training.loss_bins"
             raise refusal(key, Found(f"has K = {steps}, which makes {total} steps in all"), allowed)
@@ -169,8 +169,8 @@ def _one_each(key: str, replicas: int | tuple[int, ...], width: tuple[int, ...])
     if isinstance(replicas, int):
         return (replicas,) * len(width)
     if len(replicas) != len(width):
-        found = Found(f"has {len(replicas)} entries")
-        raise refusal(key + "replicas", found, f"allowed: a number, or {len(width)} (one for each width)")
+        problem = Found(f"has {len(replicas)} entries")
+        raise refusal(key + "replicas", problem, f"allowed: a number, or {len(width)} (one for each width)")
     return replicas
 
 

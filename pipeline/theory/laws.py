@@ -26,7 +26,7 @@ Array = NDArray[np.float64]
 PROJECTION_NODES = 64  # of the trapezoidal rule for normal W: error 1e-15 at s = 1, 1e-8 at s = 2 (tanh)
 PRODUCT_NODES = {1: 48, 2: 24, 3: 12}  # per axis, Gauss-Legendre, for uniform W; more axes take Sobol points
 SOBOL_NODES = 2048
-CHUNK_VALUES = 1 << 20  # activations evaluated at a time, so that memory stays flat in the number of points
+CHUNK_VALUES = 1 << 20  # activations evaluated at a time, so that memory does not grow with the number of points
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +65,7 @@ class MemoryRule:
 
 @dataclass(frozen=True, eq=False)
 class ParameterLaw:
-    """Law of (W, B, C): W = mean + factor zeta, B = offset + slope direction.(W - mean) + noise zeta', C apart.
+    """Law of (W, B, C): W = mean + factor zeta, B = offset + slope direction.(W - mean) + noise zeta', C independent.
 
     mean (d,), factor (d, d), direction (d,); zeta has independent components of variance 1, normal or uniform
     (`w_kind`). Source: docs/model.md, eq. (10).
@@ -105,11 +105,11 @@ class ParameterLaw:
         )
 
     def on(self, be: Backend) -> Self:
-        """The same law among arrays of the back end, for `draw`, `memory_path` and `features`."""
+        """The same law with arrays of the back end, for `draw`, `memory_path` and `features`."""
         mean, factor, direction = (be.array(a) for a in (self.mean, self.factor, self.direction))
-        there = replace(self, mean=mean, factor=factor, direction=direction)
-        there._rules.update({1: self.memory_rule()})  # its nodes come from NumPy, and the back end takes them so
-        return there
+        moved = replace(self, mean=mean, factor=factor, direction=direction)
+        moved._rules.update({1: self.memory_rule()})  # its nodes are NumPy arrays, as the back end expects
+        return moved
 
     # --- moments -------------------------------------------------------------------------------------------
 
@@ -125,7 +125,7 @@ class ParameterLaw:
 
     @cached_property
     def mean_abs_b(self) -> float:
-        """E|B|: closed form for normal W; for uniform W a mean over Sobol points, good to about 1e-4."""
+        """E|B|: closed form for normal W; for uniform W a mean over Sobol points, accurate to about 1e-4."""
         if self.w_kind == "gaussian":
             spread = self.slope * self.direction @ self.factor
             return float(mean_abs_normal(self.offset, float(np.sqrt(spread @ spread + self.noise**2))))
@@ -210,14 +210,14 @@ class ParameterLaw:
         normal W and Gauss-Legendre for uniform W; "gauss-hermite", for normal W only (StudyError otherwise).
         """
         if kind == "quasi-random":
-            return self._at(self._sobol(count, shift), np.full(count, 1 / count))
+            return self._nodes_at(self._sobol(count, shift), np.full(count, 1 / count))
         return self._product(self._per_axis(count), kind)
 
     def node_sets(self, count: int, kind: str) -> tuple[Nodes, ...]:
-        """The nodes to use and, for a product, a second set to judge them by.
+        """The nodes to use and, for a product, a second set to check them with.
 
         The second has one point fewer along each axis. Its points lie between those of the first, so that the leading
-        error changes sign. Quasi-random nodes are judged by leaving out some of them. Source: docs/model.md section 5.
+        error changes sign. Quasi-random nodes are checked by leaving out some of them. Source: docs/model.md section 5.
         """
         if kind == "quasi-random":
             return (self.nodes(count, kind),)
@@ -239,11 +239,11 @@ class ParameterLaw:
         else:
             points, weight = roots_legendre(per_axis)
             points = np.sqrt(3.0) * points
-        return self._at(*product_rule(points, weight, self.dimension))
+        return self._nodes_at(*product_rule(points, weight, self.dimension))
 
     def _sobol(self, count: int, shift: int) -> Array:
         """Standardised points (count, d)."""
-        from scipy.stats import qmc  # here, because it takes a second to import and few studies need it
+        from scipy.stats import qmc  # imported here, as it takes a second and few studies need it
 
         rng = np.random.default_rng([self.seed, int(Stream.SCRAMBLE), shift])
         sampler = qmc.Sobol(self.dimension, scramble=True, rng=rng)
@@ -251,7 +251,7 @@ class ParameterLaw:
         unit = np.clip(unit, 1e-15, 1 - 1e-15)  # a scrambled point can be 0, whose normal quantile is not finite
         return np.asarray(ndtri(unit) if self.w_kind == "gaussian" else centred(unit))
 
-    def _at(self, standard: Array, weight: Array) -> Nodes:
+    def _nodes_at(self, standard: Array, weight: Array) -> Nodes:
         w = self.mean + standard @ self.factor.T
         b = self.b_given(w)
         return Nodes(w, weight, b, b**2 + self.noise**2)
@@ -344,7 +344,7 @@ class ParameterLaw:
 
 
 def centred(uniform: Array) -> Array:
-    """Uniforms on (0, 1) carried to mean 0 and variance 1."""
+    """Uniforms on (0, 1) transformed to mean 0 and variance 1."""
     return np.sqrt(3.0) * (2 * uniform - 1)  # type: ignore[no-any-return]
 
 
@@ -359,7 +359,7 @@ def mean_abs_normal(mean: Array | float, std: Array | float) -> Array:
 def normal_grid(count: int) -> tuple[Array, Array]:
     """Trapezoidal rule for the standard normal law: points (count,), weights (count,) that sum to 1.
 
-    The range grows so that truncation and step errors fall together, like exp(-c count^(2/3)).
+    The range grows such that truncation and step errors fall together, like exp(-c count^(2/3)).
     Source: docs/model.md section 5.
     """
     reach = min(8.6, (np.pi**2 * count) ** (1 / 3))  # beyond 8.6 the weights are below rounding

@@ -1,7 +1,7 @@
-"""What a checkpoint shows of the hidden layer and of the kernel: finite networks beside the limit on probe histories.
+"""Observations at a checkpoint of the hidden layer and of the kernel: finite networks against the limit on probes.
 
 Source: docs/theory/memory_and_kernel.md. Memories and distances are float64; kernels are summed in the training's
-precision, on the back end, replica by replica, so that no number depends on how replicas are cut into blocks.
+precision, on the back end, replica by replica, so that results do not depend on how replicas are cut into blocks.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from rnnlimits.theory import flow
 from rnnlimits.theory.laws import PROJECTION_NODES, Nodes, ParameterLaw, normal_grid
 
 AXIS_NODES = {"gaussian": {1: 128, 2: 96}, "uniform": {1: 96, 2: 48, 3: 24}}  # per axis: errors near rounding
-SOBOL_NODES = 2**14  # where a product would be too large: errors of 1e-4
-DEGREE = 15  # of the distance's polynomial in the difference of memories, over |difference| <= REACH; odd: see `of`
+SOBOL_NODES = 2**14  # if a product would be too large: errors of 1e-4
+DEGREE = 15  # of the distance's polynomial in the difference of memories, for |difference| <= REACH; odd: see `of`
 REACH = 0.5  # sigma is analytic at least in the strip of half-width pi/2: an error of about (3.14 + 3.30)^-16 = 1e-13
-MODES = 3  # leading eigenvalues of the kernel that are looked at
-CHUNK_VALUES = 2**15  # hidden values of one layer at a time: they stay in cache
-NULL = 1e-12  # an eigenvalue below this share of the largest is rounding
+MODES = 3  # leading eigenvalues of the kernel that are recorded
+CHUNK_VALUES = 2**15  # hidden values of one layer at a time, so that they stay in cache
+NULL = 1e-12  # an eigenvalue below this fraction of the largest is rounding error
 
 Variables = dict[str, tuple[tuple[str, ...], str]]
 
-MEMORY: Variables = {  # dimensions after replica and time, and what it is
+MEMORY: Variables = {  # dimensions after replica and time, and long name
     "memory_sup": (("probe",), "largest |M^N_k - M_k| over the steps of a probe history"),
     "hidden_h1": (("probe",), "H^1(lambda) distance of the hidden layer from the limit's, at the last step"),
     "hidden_h1_sup": (("probe",), "the same, largest over the steps of a probe history"),
@@ -64,21 +64,21 @@ class SobolevDistance:
 
     @classmethod
     def of(cls, law: ParameterLaw, x: Array, m: Array) -> SobolevDistance:
-        """x (n, d), m (n,)."""
+        """The distance at the points x (n, d), m (n,)."""
         argument, weight = _arguments(law, x)
         empty = np.zeros((DEGREE + 1, len(m)))
-        made = cls(law.activation, argument + m[:, None], weight, np.sum(x**2, axis=1), empty)
-        # An even number of Chebyshev points: none is at 0, where the ratio is 0/0.
+        blank = cls(law.activation, argument + m[:, None], weight, np.sum(x**2, axis=1), empty)
+        # The number of Chebyshev points is even, so that none is at 0, where the ratio is 0/0.
         at = REACH * np.cos(np.pi * (np.arange(DEGREE + 1) + 0.5) / (DEGREE + 1))
-        ratio = np.stack([made._squares(delta) / delta**2 for delta in at])
+        ratio = np.stack([blank._squares(delta) / delta**2 for delta in at])
         basis = np.polynomial.polynomial.polyvander(at / REACH, DEGREE)
-        return replace(made, coefficient=np.linalg.solve(basis, ratio))
+        return replace(blank, coefficient=np.linalg.solve(basis, ratio))
 
     def __call__(self, delta: Array) -> Array:
         """Distances for delta (..., n)."""
         ratio = _horner(self.coefficient, np.clip(delta / REACH, -1.0, 1.0))
         distance = np.abs(delta) * np.sqrt(np.maximum(ratio, 0.0))
-        for place in np.argwhere(np.abs(delta) > REACH):  # a handful, in networks of a few units
+        for place in np.argwhere(np.abs(delta) > REACH):  # a few, in networks of a few units
             point = slice(place[-1], place[-1] + 1)
             distance[tuple(place)] = np.sqrt(self._squares(float(delta[tuple(place)]), point)[0])
         return distance
@@ -103,7 +103,7 @@ def _horner(coefficient: Array, u: Array) -> Array:
 def _arguments(law: ParameterLaw, x: Array) -> tuple[Array, Array]:
     """W.x at nodes (n, Q) for x (n, d), and weights (Q,). Normal W: W.x is normal, one dimension is enough."""
     if law.w_kind == "gaussian":
-        points, weight = normal_grid(4 * PROJECTION_NODES)  # the slope is sharper than what PROJECTION_NODES are for
+        points, weight = normal_grid(4 * PROJECTION_NODES)  # the slope is sharper than the functions for these nodes
         location, coordinates, _ = law.memory_inputs(x)
         return location[:, None] + coordinates * points, weight
     nodes = _nodes(law)
@@ -111,7 +111,7 @@ def _arguments(law: ParameterLaw, x: Array) -> tuple[Array, Array]:
 
 
 def _nodes(law: ParameterLaw) -> Nodes:
-    """Nodes of the law of W that are better than any network is wide."""
+    """Nodes of the law of W, whose error is below that of any finite width."""
     axis = AXIS_NODES[law.w_kind].get(law.dimension)
     return law.nodes(axis**law.dimension, "grid") if axis else law.nodes(SOBOL_NODES, "quasi-random")
 
@@ -139,7 +139,7 @@ class AtProbes:
 
     @classmethod
     def of(cls, study: Study, be: Backend) -> AtProbes:
-        """`be` has NumPy's arrays (kernels.on_processor)."""
+        """The limit along the study's probe histories; `be` has NumPy arrays (kernels.on_processor)."""
         law, history = ParameterLaw.of(study), chains.probe_histories(study, be)
         memory = law.memory_path(be, history, np.zeros(len(history)))[:, :-1]
         hidden = SobolevDistance.of(law, history.reshape(-1, study.dimension), memory.reshape(-1))
@@ -164,7 +164,7 @@ def memory_and_hidden(probes: AtProbes, memory: Array) -> dict[str, Array]:
 
 
 class Kernels(NamedTuple):
-    """Parts (n, P, P) of N^(2 beta - 1) times the Gram matrix of output gradients; float64, NumPy's arrays.
+    """Parts (n, P, P) of N^(2 beta - 1) times the Gram matrix of output gradients; float64, NumPy arrays.
 
     direct: C and W of the last layer. b: B at depth 1. past_w, past_b: what a depth of max(tau, 2) adds to them.
     """
@@ -182,7 +182,7 @@ class Kernels(NamedTuple):
 
 
 class _Layers(NamedTuple):
-    """The last layers, latest first: inputs (P, d), values and (but of the last) slopes (n, P, N)."""
+    """The last layers, latest first: inputs (P, d), values and (except of the last) slopes (n, P, N)."""
 
     x: list[Any]
     value: list[Any]
@@ -194,20 +194,20 @@ def kernels(
 ) -> Kernels:
     """The empirical kernel of frozen networks at the ends of histories (P, L, d), with their memories (n, P, L).
 
-    weights: w (n, N, d), b (n, N), c (n, N), arrays of the back end, whose precision is used; the others are NumPy's.
+    weights: w (n, N, d), b (n, N), c (n, N), arrays of the back end, whose precision is used; others: NumPy arrays.
     """
     w, b, c = weights
     back = max(training.depth, 2)
     layers = _layers(be, training.activation, w, history, memory, back)
     slopes = [c[:, None] * layers.slope[0], *(b[:, None] * slope for slope in layers.slope[1:])]
-    # reach[l] = mu_l / N^-beta of eq. (16), over N: how a gradient of the output arrives at the memory l steps ago
+    # reach[l] = mu_l / N^-beta of eq. (16), over N: the gradient of the output with respect to the memory l steps ago
     reach = [slopes[0].sum(axis=2) / training.width]
     for slope in slopes[1:]:
         reach.append(reach[-1] * (slope.sum(axis=2) / training.width))
     of_w, of_b = (_Gradient(*parts) for parts in (([None, *reach], slopes, layers.x), (reach, layers.value[1:], None)))
     direct = _cross(layers.value[0], layers.value[0]) + of_w.gram(0, 0)
-    found = (direct, of_b.gram(0, 0), of_w.beyond_first(), of_b.beyond_first())
-    return Kernels(*(be.numpy(part).astype(np.float64) / training.width for part in found))
+    terms = (direct, of_b.gram(0, 0), of_w.beyond_first(), of_b.beyond_first())
+    return Kernels(*(be.numpy(part).astype(np.float64) / training.width for part in terms))
 
 
 class _Gradient(NamedTuple):
@@ -227,7 +227,7 @@ class _Gradient(NamedTuple):
         return product
 
     def beyond_first(self) -> Any:
-        """The Gram matrix less the product of the first layer with itself."""
+        """The Gram matrix minus the product of the first layer with itself."""
         pairs = [(i, j) for j in range(1, len(self.part)) for i in range(j)]
         crosses = sum(self.gram(i, j) for i, j in pairs)
         return crosses + crosses.swapaxes(1, 2) + sum(self.gram(j, j) for j in range(1, len(self.part)))
@@ -239,20 +239,20 @@ def _cross(a: Any, b: Any) -> Any:
 
 def _layers(be: Backend, activation: str, w: Any, history: Array, memory: Array, back: int) -> _Layers:
     """The last back + 1 layers of each history; those before the first step are zero."""
-    sigma, made, length = ACTIVATIONS[activation], _Layers([], [], []), history.shape[1]
+    sigma, layers, length = ACTIVATIONS[activation], _Layers([], [], []), history.shape[1]
     for step in range(length - 1, length - 2 - back, -1):
         if step < 0:
-            made.x.append(0.0 * made.x[0])
-            made.value.append(0.0 * made.value[0])
-            made.slope.append(0.0 * made.value[0])
+            layers.x.append(0.0 * layers.x[0])
+            layers.value.append(0.0 * layers.value[0])
+            layers.slope.append(0.0 * layers.value[0])
             continue
         x, m = be.array(history[:, step].astype(w.dtype)), be.array(memory[:, :, step].astype(w.dtype))
         a = m[..., None] + sum(x[:, j, None] * w[:, None, :, j] for j in range(x.shape[1]))
         value = sigma.value(a)
-        made.x.append(x)
-        made.value.append(value)
-        made.slope.append(sigma.slope_of_value(value) if sigma.slope_of_value else sigma.slope(a).astype(a.dtype))
-    return made._replace(x=made.x[:back], slope=made.slope[:back])
+        layers.x.append(x)
+        layers.value.append(value)
+        layers.slope.append(sigma.slope_of_value(value) if sigma.slope_of_value else sigma.slope(a).astype(a.dtype))
+    return layers._replace(x=layers.x[:back], slope=layers.slope[:back])
 
 
 class KernelWatch:
@@ -263,21 +263,21 @@ class KernelWatch:
         self._norm = float(np.linalg.norm(probes.kernel))
         values = np.linalg.eigvalsh(probes.kernel)[::-1][:MODES]
         self._eigenvalue = np.maximum(values, NULL * values[0])
-        self.start: Array | None = None  # the initial kernels (R, P, P), once they are known
+        self.start: Array | None = None  # the initial kernels (R, P, P), once they are computed
 
     def begin(self, trainer: Trainer, count: int) -> None:
-        """Remember the kernels of the initial networks, which are those that drifts are counted from."""
+        """Keep the kernels of the initial networks, from which drifts are measured."""
         _, memory = trainer.probe(self._probes.history)
         self.start = self._parts(trainer, memory, count).trained(self._training)
 
     def _parts(self, trainer: Trainer, memory: Array, count: int) -> Kernels:
         some = max(1, CHUNK_VALUES // (self._training.width * memory.shape[1]))
-        found = []
+        pieces = []
         for first in range(0, count, some):
             rows = slice(first, min(first + some, count))
             weights = trainer.weights(rows.start, rows.stop - rows.start)
-            found.append(kernels(self._be, self._training, weights, self._probes.history, memory[rows]))
-        return Kernels(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
+            pieces.append(kernels(self._be, self._training, weights, self._probes.history, memory[rows]))
+        return Kernels(*(np.concatenate(parts) for parts in zip(*pieces, strict=True)))
 
     def __call__(self, trainer: Trainer, memory: Array) -> dict[str, Array]:
         """The variables KERNEL of settled networks with memories (R, P, L) on the probes: (R,) and (R, MODES)."""
@@ -296,7 +296,7 @@ class KernelWatch:
         }
 
     def _relative(self, matrix: Array) -> Array:
-        """Frobenius norms (R,) over the limit's; summed row by row, so that company changes no bit."""
+        """Frobenius norms (R,) over the limit's; summed row by row, so that other replicas do not change any bit."""
         squares = np.square(matrix).reshape(len(matrix), -1).sum(axis=1)
         return np.asarray(np.sqrt(squares) / self._norm)
 
@@ -314,7 +314,7 @@ def wasserstein1(a: Array, b: Array) -> float:
 def memory_law_distances(limit: Array, finite: Array) -> Array:
     """Wasserstein-1 (R,) between the law of each network's memory, finite (R, P, L), and the limit's (P, L).
 
-    Both are empirical laws over the second half of the same histories: what they share of the sampling noise cancels,
+    Both are empirical laws over the second half of the same histories: their common sampling noise cancels,
     and the distance is at most the mean of |M^N_k - M_k|.
     """
     late = limit.shape[-1] // 2
@@ -323,7 +323,7 @@ def memory_law_distances(limit: Array, finite: Array) -> Array:
 
 
 class Settling(NamedTuple):
-    """A cell of the two-way table: rms distance of a memory started from 0 from the stationary limit memory."""
+    """A cell of the two-way table: rms distance between a memory started from 0 and the stationary limit memory."""
 
     width: int
     updates: int  # hidden updates since the start from 0
@@ -336,8 +336,8 @@ def settling_table(
 ) -> list[Settling]:
     """Convergence of the memory in the number of hidden updates and of hidden units, for untrained networks.
 
-    Stationary is the limit memory after the first half of each probe history; the finite networks start from 0 there.
-    `be` has NumPy's arrays; updates lie within 0 .. length / 2 - 1.
+    The limit memory counts as stationary after half of each probe history; the finite networks start from 0 there.
+    `be` has NumPy arrays; updates lie within 0 .. length / 2 - 1.
     """
     law, history = ParameterLaw.of(study), chains.probe_histories(study, be)
     start = history.shape[1] // 2

@@ -1,4 +1,4 @@
-"""Stationary laws that need no drawing, and exact rates of mixing.
+"""Stationary laws that are known without draws, and exact rates of mixing.
 
 Source: docs/model.md section 5, eq. (31), and the end of section 6.
 """
@@ -22,14 +22,14 @@ from rnnlimits.theory.laws import ParameterLaw
 
 Array = NDArray[np.float64]
 
-FIRST_ORDER = 8  # Chebyshev points of each state to begin with
+FIRST_ORDER = 8  # initial number of Chebyshev points in each state
 LAST_ORDER = 256
 GOAL = 1e-13  # stop doubling the points when moments change by less
-COMPARED = 8  # Chebyshev moments of the memory that judge convergence, in each state
-SETTLED = 1e-11  # a change of the fixed vector, summed over its points, that may be rounding
-ITERATIONS = 5000  # of the fixed vector; with a contraction of 0.99 it takes about 3700
-GRID = 257  # memories at which the range of the memory map is looked up
-ROUNDS = 1000  # through a recorded series, at most
+COMPARED = 8  # Chebyshev moments of the memory, in each state, that decide convergence
+SETTLED = 1e-11  # a change of the fixed vector, summed over its points, that may be due to rounding
+ITERATIONS = 5000  # for the fixed vector; with a contraction of 0.99 it takes about 3700
+GRID = 257  # memories at which the range of the memory map is evaluated
+ROUNDS = 1000  # most rounds through a recorded series
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +58,7 @@ class StateMemory:
 
 
 def atoms(study: Study, be: Backend) -> Atoms:
-    """The stationary law of (X, Z, Y, M) of a chain where it is known exactly. Raises StudyError for others."""
+    """The stationary law of (X, Z, Y, M) of a chain if it is known exactly. Raises StudyError for other chains."""
     law = ParameterLaw.of(study)
     if (states := study.chain.finite()) is not None:
         joint, error = joint_law(law, states.transition, states.x)
@@ -91,16 +91,16 @@ def memory_interval(law: ParameterLaw, x: Array) -> tuple[float, float]:
 
 
 def collocated_memory(law: ParameterLaw, transition: Array, x: Array, order: int) -> StateMemory:
-    """Fixed vector of the collocated transition operator with `order` points a state. Source: eq. (31).
+    """Fixed vector of the collocated transition operator with `order` points per state. Source: eq. (31).
 
-    Raises StudyError when the iteration does not settle, as for a memory map that does not contract.
+    Raises StudyError if the iteration does not converge, as for a memory map that does not contract.
     """
     low, high = memory_interval(law, x)
     nodes = np.cos(np.pi * (np.arange(order) + 0.5) / order)
     memory = (low + high) / 2 + (high - low) / 2 * nodes
     image = law.memory_map(x[:, None, :], memory[None, :])
     carry = cardinal_values((2 * image - low - high) / (high - low), nodes)
-    # Starting from the right law of the state leaves only the memory to converge, at its own contraction,
+    # If it starts from the exact law of the state, only the memory has to converge, at its own contraction,
     # whatever the second eigenvalue of the transition matrix.
     weight = np.repeat(stationary_states(transition)[:, None] / order, order, axis=1)
     before = np.inf
@@ -108,7 +108,7 @@ def collocated_memory(law: ParameterLaw, transition: Array, x: Array, order: int
         moved = transition.T @ np.einsum("ia,iab->ib", weight, carry)
         change = float(np.abs(moved - weight).sum())
         weight = moved / moved.sum()
-        if change < SETTLED and change >= before:  # down to rounding, which depends on the number of points
+        if change < SETTLED and change >= before:  # converged to rounding, which depends on the number of points
             return StateMemory(memory, weight, low, high)
         before = change
     raise StudyError(
@@ -127,14 +127,14 @@ def cardinal_values(points: Array, nodes: Array) -> Array:
 
 
 def joint_law(law: ParameterLaw, transition: Array, x: Array) -> tuple[StateMemory, float]:
-    """Stationary law of (state, memory), with points doubled until low moments settle, and their last change."""
+    """Stationary law of (state, memory), with points doubled until low moments converge, and their last change."""
     order, before = FIRST_ORDER, np.inf
     coarse = collocated_memory(law, transition, x, order)
     while True:
         order *= 2
         fine = collocated_memory(law, transition, x, order)
         error = float(np.abs(low_moments(fine) - low_moments(coarse)).max())
-        if error < GOAL or error > before or order >= LAST_ORDER:  # growing again means rounding
+        if error < GOAL or error > before or order >= LAST_ORDER:  # a growing error is due to rounding
             return fine, error
         coarse, before = fine, error
 
@@ -146,7 +146,7 @@ def low_moments(joint: StateMemory) -> Array:
 
 
 def finite_state_atoms(joint: StateMemory, error: float, x: Array, z: Array, y: Array) -> Atoms:
-    """Atoms (P q) of a joint law, given what each state shows (P, d), hides (P, dz) and its target (P,)."""
+    """Atoms (P q) of a joint law; x (P, d), z (P, dz) and y (P,) are the values of each state."""
     order = len(joint.memory)
     state = np.repeat(np.arange(len(x)), order)
     memory = np.tile(joint.memory, len(x))
@@ -159,7 +159,7 @@ def finite_state_atoms(joint: StateMemory, error: float, x: Array, z: Array, y: 
 def recorded_atoms(law: ParameterLaw, be: Backend, x: Array, y: Array) -> Atoms:
     """One atom for each position of a circular series x (T, d), y (T,), with the periodic memory.
 
-    Raises StudyError when the memory has not come back to itself after many rounds.
+    Raises StudyError if the memory does not return to itself after many rounds.
     """
     start = np.zeros(1)
     for _ in range(ROUNDS):
@@ -179,10 +179,10 @@ def recorded_atoms(law: ParameterLaw, be: Backend, x: Array, y: Array) -> Atoms:
 
 
 def mixing_rate(study: Study) -> float | None:
-    """Factor per step at which the chain forgets its start, or None where it is not known exactly.
+    """Factor per step at which the chain forgets its start, or None if it is not known exactly.
 
-    Finitely many states: second largest modulus of the eigenvalues of the transition matrix; a linear chain: spectral
-    radius of A.
+    For finitely many states: second largest modulus of the eigenvalues of the transition matrix; for a linear chain:
+    spectral radius of A.
     """
     if (states := study.chain.finite()) is not None:
         return second_modulus(states.transition)

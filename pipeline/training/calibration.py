@@ -22,7 +22,7 @@ WIDEST = 100_000  # beyond, the time of a unit-step hardly changes, but memory w
 def ns_per_unit_step(study: Study, be: Backend, seconds: float = SECONDS) -> float:
     """Nanoseconds for one unit in one step, paths included, at the study's cell of median cost.
 
-    On a core one replica at a time, on a GPU a whole block of them.
+    A core trains one replica at a time, a GPU a whole block of replicas.
     """
     grid = sorted(cells(study), key=lambda cell: cell.width * cell.steps_per_time * cell.replicas)
     median = grid[len(grid) // 2]
@@ -38,6 +38,6 @@ def ns_per_unit_step(study: Study, be: Backend, seconds: float = SECONDS) -> flo
     while time.perf_counter() < end:
         started = time.perf_counter()
         x, _, y = path.take(STEPS)
-        be.numpy(trainer.run(x, y))  # waits for a device
+        be.numpy(trainer.run(x, y))  # copying waits for a device
         best = min(best, time.perf_counter() - started)
     return float(best) / (STEPS * block.cell.width * count) * 1e9

@@ -14,8 +14,8 @@ from rnnlimits.kernels.activations import ACTIVATIONS
 from rnnlimits.study import Study
 from rnnlimits.theory.laws import ParameterLaw
 
-ZERO = 1e-9  # below this a memory is rounding, and a slope this little below 1 is 1
-MEMORY_POINTS = 17  # memories m at which its slope is looked at
+ZERO = 1e-9  # a smaller memory is rounding error; a slope less than this below 1 counts as 1
+MEMORY_POINTS = 17  # values of the memory m at which the slope is evaluated
 MOST_FEATURES = 2000
 MOST_GIB = 0.5  # of all blocks' second moments together; merging them takes about four times as much
 
@@ -23,9 +23,9 @@ MOST_GIB = 0.5  # of all blocks' second moments together; merging them takes abo
 def check(study: Study) -> list[str]:
     """Findings of all numerical checks, one readable line each.
 
-    Raises StudyError for a covariance that is none, a recorded series that cannot be used, a memory that is
-    always zero; and for a chain or memory map that does not contract unless study.allow_noncontracting, which
-    turns that refusal into a finding.
+    Raises StudyError for an invalid covariance, a recorded series that cannot be used, and a memory that is always
+    zero. Raises it for a chain or memory map that does not contract, too, unless study.allow_noncontracting is set,
+    which turns that refusal into a finding.
     """
     law = ParameterLaw.of(study)
     require_moderate(study)
@@ -78,7 +78,7 @@ def _accept(study: Study, verdict: Verdict) -> str:
 
 
 def check_some_memory(study: Study, law: ParameterLaw, inputs: Array) -> None:
-    """Refuse a limit memory that is 0 whatever the input: a study about nothing.
+    """Refuse a limit memory that is 0 whatever the input: such a study would measure nothing.
 
     Zero is a fixed point at every input if F(x, 0) = 0. Source: docs/model.md section 2.
     """
@@ -91,7 +91,7 @@ def check_some_memory(study: Study, law: ParameterLaw, inputs: Array) -> None:
 
 
 def always_zero(law: ParameterLaw) -> bool:
-    """Whether symmetry alone makes F(x, 0) = 0; quasi-random nodes would show this only up to their error."""
+    """Whether symmetry alone implies F(x, 0) = 0; quasi-random nodes would show this only up to their error."""
     centred = ACTIVATIONS[law.activation].odd and not law.mean.any()
     return law.slope == 0 and (law.offset == 0 or centred)
 

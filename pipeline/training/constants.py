@@ -34,16 +34,19 @@ Array = NDArray[np.float64]
 GROUP = 64  # chains followed side by side
 FUNCTIONS = ("x", "y", "x^2", "m")
 AVERAGED = 128  # values in the shortest average of a test function
-AVERAGES = 128  # of them along each chain
+AVERAGES = 128  # such averages along each chain
 AVERAGED_GROUPS = 4
 PAIRS = 1 << 14
-WALKS_BEYOND = 1 << 20  # replicas of the walks for test functions begin here, away from those for the scores
+WALKS_BEYOND = 1 << 20  # first replica of the walks for test functions, far from those for the scores
 
 
 @dataclass(frozen=True, eq=False)
 class Averages:
-    """Of the test functions: short (chain, average, function), long-run variances along the same chains, and the
-    variances (function,) that the Poisson equation predicts."""
+    """Averages of the test functions and their variances.
+
+    short: averages (chain, average, function); batch: long-run variances along the same chains; predicted: the
+    variances (function,) that the Poisson equation predicts.
+    """
 
     short: Array
     batch: LongRun
@@ -53,20 +56,20 @@ class Averages:
 def run(study: Study, layout: Layout, be: Backend) -> None:
     """Compute what poisson.h5 holds and write it. For one process; `be` has NumPy's arrays.
 
-    A recorded series gets a file without variables: its only randomness is where it starts, no law of large numbers
-    with a chain's constant applies. Raises StudyError when draw.h5 is missing, incomplete or of another study.
+    A recorded series gets a file without variables: its only randomness is where it starts, so no law of large numbers
+    with a chain's constant applies. Raises StudyError if draw.h5 is missing, incomplete or from another study.
     """
     identities = {"draw_id": plan.draw_id(study), "limit_id": plan.limit_id(study)}
     attrs = {**store.provenance(study), **identities, "backend": be.name, "device": be.device}
-    found = _found(study, layout, be) if study.chain.noisy else None
+    results = _results(study, layout, be) if study.chain.noisy else None
     with store.atomic_h5(layout.poisson, "poisson", attrs) as file:
-        if found is not None:
-            put_noise(file, found[0])
-            put_averages(file, found[1])
-            put_departure(file, found[2])
+        if results is not None:
+            put_noise(file, results[0])
+            put_averages(file, results[1])
+            put_departure(file, results[2])
 
 
-def _found(study: Study, layout: Layout, be: Backend) -> tuple[Noise, Averages, Departure | None]:
+def _results(study: Study, layout: Layout, be: Backend) -> tuple[Noise, Averages, Departure | None]:
     return noise(study, layout, be), averages(study, be), departure(study, be)
 
 
@@ -80,8 +83,8 @@ def noise(study: Study, layout: Layout, be: Backend) -> Noise:
     flow = Flow.of(pooled(draws.blocks), study.training.alpha)
     scores = Scores.of(flow, law.features(draws.nodes, probes.last, probes.memory), study.training.horizon)
     observable = scores.observable(law, draws.nodes)
-    if (known := poisson_equation.finite_state(study, law)) is not None:
-        operator, atoms = known
+    if (finite := poisson_equation.finite_state(study, law)) is not None:
+        operator, atoms = finite
         return exact_noise(operator, poisson_equation.at_atoms(observable, atoms), scores.combination)
     groups = -(-study.draws.blocks * study.draws.chains // GROUP)
     scales = Scales.of_groups([_scales(study, law, be, observable, group) for group in range(groups)])
@@ -131,9 +134,9 @@ def averages(study: Study, be: Backend) -> Averages:
 
 def predicted(study: Study, law: ParameterLaw, be: Backend) -> Estimate:
     """Long-run variances (function,) from the Poisson equation, exactly where that is possible."""
-    if (known := poisson_equation.finite_state(study, law)) is None:
+    if (finite := poisson_equation.finite_state(study, law)) is None:
         return poisson_equation.coupled_variance(study, be, functions, PAIRS)
-    operator, atoms = known
+    operator, atoms = finite
     value = operator.variance(poisson_equation.at_atoms(functions, atoms))
     return Estimate(value, np.zeros_like(value), np.zeros_like(value))
 
@@ -141,36 +144,36 @@ def predicted(study: Study, law: ParameterLaw, be: Backend) -> Estimate:
 # --- files -----------------------------------------------------------------------------------------------------
 
 
-def put_noise(file: h5py.File, found: Noise) -> None:
+def put_noise(file: h5py.File, constants: Noise) -> None:
     """The constants of eq. (37)."""
-    store.put(file, "probe", np.arange(len(found.constant)), ("probe",), "1", "index of the probe history")
+    store.put(file, "probe", np.arange(len(constants.constant)), ("probe",), "1", "index of the probe history")
     name = "predicted sqrt(K) times the s.d. of the infinite-width output at the horizon, docs/model.md eq. (37)"
-    store.put(file, "noise", found.constant, ("probe",), "1", name)
-    store.put(file, "noise_stderr", found.stderr, ("probe",), "1", "standard error of noise, 0 if exact")
-    store.put(file, "noise_bias", found.bias, ("probe",), "1", "change of noise when batches were doubled last")
+    store.put(file, "noise", constants.constant, ("probe",), "1", name)
+    store.put(file, "noise_stderr", constants.stderr, ("probe",), "1", "standard error of noise, 0 if exact")
+    store.put(file, "noise_bias", constants.bias, ("probe",), "1", "change of noise when batches were doubled last")
 
 
-def put_averages(file: h5py.File, found: Averages) -> None:
+def put_averages(file: h5py.File, results: Averages) -> None:
     """Averages of test functions and their long-run variances."""
-    put, batch = store.put, found.batch
+    put, batch = store.put, results.batch
     put(file, "function", list(FUNCTIONS), ("function",), "1", "test functions of the chain and its memory")
     dims = ("chain", "stretch", "function")
-    put(file, "average", found.short, dims, "1", f"averages over {AVERAGED} consecutive values")
+    put(file, "average", results.short, dims, "1", f"averages over {AVERAGED} consecutive values")
     name = "long-run variance from batch means, for each chain about the mean of all"
     put(file, "batch_variance", batch.chains, ("chain", "function"), "1", name)
     put(file, "batch_bias", batch.bias, ("function",), "1", "change of batch_variance when batches were doubled last")
     name = "n Var(average of n values) is the long-run variance times 1 - lag_time/n"
     put(file, "lag_time", batch.lag_time, ("function",), "1", name)
-    value = found.predicted
+    value = results.predicted
     put(file, "long_run_variance", value.value, ("function",), "1", "long-run variance, docs/model.md eq. (35)")
     put(file, "long_run_variance_stderr", value.stderr, ("function",), "1", "its standard error, 0 if exact")
     put(file, "long_run_variance_rest", value.rest, ("function",), "1", "bound on what later steps would add")
 
 
-def put_departure(file: h5py.File, found: Departure | None) -> None:
+def put_departure(file: h5py.File, distances: Departure | None) -> None:
     """Chains with one start, where the rate of mixing is known exactly."""
-    if found is None:
+    if distances is None:
         return
-    store.put(file, "mixing_step", found.step, ("mixing_step",), "1", "steps since the start")
+    store.put(file, "mixing_step", distances.step, ("mixing_step",), "1", "steps since the start")
     name = "averages over groups of chains with one start, less their stationary value"
-    store.put(file, "mixing_error", found.error, ("mixing_step", "unit", "component"), "1", name)
+    store.put(file, "mixing_error", distances.error, ("mixing_step", "unit", "component"), "1", name)

@@ -1,7 +1,7 @@
 """The draw stage: stationary draws of the chain with its infinite-width memory, in blocks, and coupled pairs.
 
-Writes one shard a block and draw.h5 over them: the moments that the limit needs, distances of coupled chains
-and memories, thinned draws. Source: docs/model.md sections 4 to 6.
+Writes one shard for each block, and combines them in draw.h5: the moments that the limit needs, distances of coupled
+chains and memories, thinned draws. Source: docs/model.md sections 4 to 6.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from rnnlimits.training.layout import Layout
 if TYPE_CHECKING:
     from mpi4py import MPI
 
-TAILS = ("", "_check")  # of the variables that belong to the nodes in use, and to those that judge them
+TAILS = ("", "_check")  # suffixes of the variables for the nodes in use, and for the nodes that check them
 
 
 # --- running ---------------------------------------------------------------------------------------------------
@@ -39,7 +39,7 @@ TAILS = ("", "_check")  # of the variables that belong to the nodes in use, and 
 
 @dataclass(frozen=True, eq=False)
 class Drawn:
-    """What one block leaves behind, NumPy's arrays; atoms: of a stationary law that is known exactly."""
+    """The results of one block, NumPy arrays; atoms: those of a stationary law that is known exactly, else None."""
 
     sets: tuple[Nodes, ...]
     moments: list[Moments]
@@ -49,15 +49,15 @@ class Drawn:
 
 
 def run(study: Study, layout: Layout, comm: MPI.Intracomm, be: Backend) -> None:
-    """Draw every block that has no shard yet, on all ranks, then merge them into draw.h5. Collective.
+    """Draw every block that has no shard yet, on all ranks, then merge the shards into draw.h5. Collective.
 
-    Raises StudyError: a shard that is damaged or belongs to something else.
+    Raises StudyError for a shard that is damaged or belongs to something else.
     """
     sharded.run(comm, stage(study, layout, be))
 
 
 def stage(study: Study, layout: Layout, be: Backend) -> Stage[int, None, Drawn]:
-    """All blocks of draws, each named by its index."""
+    """The stage that computes all blocks of draws, each named by its index."""
     return Stage(
         label="draw",
         unit="draws",
@@ -86,7 +86,7 @@ def _ensemble(study: Study, layout: Layout) -> Ensemble[int]:
 
 
 def draw_block(study: Study, be: Backend, index: int, tick: Tick = lambda _: None) -> Drawn:
-    """Compute one block. What it holds depends on (study, index) only.
+    """Compute one block. Its contents depend on (study, index) only.
 
     `tick(draws)` is called at least after every stretch of 16,384 chain states.
     """
@@ -95,11 +95,11 @@ def draw_block(study: Study, be: Backend, index: int, tick: Tick = lambda _: Non
     walk = stationary_walk(study, law, chain, be, index, tick)
     atoms = stationary.atoms(study, near) if plan.has_exact_law(study) else None
     if atoms is not None:
-        found = exact_moments(near, law, atoms, sets)
+        sums = exact_moments(near, law, atoms, sets)
         _, sample = record(be, walk, study, (), tick, law)
     else:
-        found, sample = record(be, walk, study, sets, tick, law)
-    return Drawn(sets, found, atoms, sample, couplings(study, law, chain, near, index, tick))
+        sums, sample = record(be, walk, study, sets, tick, law)
+    return Drawn(sets, sums, atoms, sample, couplings(study, law, chain, near, index, tick))
 
 
 # --- stationary draws ------------------------------------------------------------------------------------------
@@ -120,25 +120,25 @@ def stationary_walk(
 def record(
     be: Backend, walk: Walk, study: Study, sets: tuple[Nodes, ...], tick: Tick, law: ParameterLaw
 ) -> tuple[list[Moments], Stretch]:
-    """Moments for each node set over draws.steps steps of the walk, and draws.sample evenly spaced draws a chain.
+    """Moments for each node set over draws.steps steps of the walk, and draws.sample evenly spaced draws per chain.
 
-    The walk's arrays are the back end's, what is returned has NumPy's.
+    The walk's arrays belong to the back end; the results have NumPy arrays.
     """
     draws = study.draws
-    wanted = (np.arange(draws.sample) + 1) * draws.steps // draws.sample - 1
+    sampled = (np.arange(draws.sample) + 1) * draws.steps // draws.sample - 1
     law, sets = law.on(be), tuple(nodes.on(be) for nodes in sets)
     sums = [Accumulator(be, nodes.features) for nodes in sets]
-    kept: list[Stretch] = []
+    samples: list[Stretch] = []
     done = 0
     for length in walk.lengths(draws.steps):
         part = walk.take(length)
         for accumulator, nodes in zip(sums, sets, strict=True):
             accumulate(accumulator, law, nodes, part)
-        here = be.array(wanted[(wanted >= done) & (wanted < done + length)] - done)
-        kept.append(Stretch(part.x[:, here], part.z[:, here], part.y[:, here], part.m[:, here]))
+        here = be.array(sampled[(sampled >= done) & (sampled < done + length)] - done)
+        samples.append(Stretch(part.x[:, here], part.z[:, here], part.y[:, here], part.m[:, here]))
         done += length
         tick(draws.chains * length)
-    fields = (be.numpy(np.concatenate([getattr(part, name) for part in kept], axis=1)) for name in "xzym")
+    fields = (be.numpy(np.concatenate([getattr(part, name) for part in samples], axis=1)) for name in "xzym")
     return [accumulator.result() for accumulator in sums], Stretch(*fields)
 
 
@@ -150,7 +150,7 @@ def accumulate(accumulator: Accumulator, law: ParameterLaw, nodes: Nodes, part: 
 
 def exact_moments(be: Backend, law: ParameterLaw, atoms: stationary.Atoms, sets: tuple[Nodes, ...]) -> list[Moments]:
     """Moments for each node set without drawing."""
-    found = []
+    results = []
     for nodes in sets:
         accumulator = Accumulator(be, nodes.features)
 
@@ -158,8 +158,8 @@ def exact_moments(be: Backend, law: ParameterLaw, atoms: stationary.Atoms, sets:
             return law.features(nodes, atoms.x[rows], atoms.m[rows])
 
         moments.add_in_batches(accumulator, features, atoms.y, nodes.features, atoms.weight)
-        found.append(accumulator.result())
-    return found
+        results.append(accumulator.result())
+    return results
 
 
 # --- files -----------------------------------------------------------------------------------------------------
@@ -176,7 +176,7 @@ def _put(shard: h5py.File, study: Study, drawn: Drawn) -> None:
 
 
 def put_nodes(file: h5py.File, sets: tuple[Nodes, ...]) -> None:
-    """The nodes behind the features, so that the limit uses the very same ones."""
+    """The nodes behind the features, so that the limit uses the same ones."""
     for nodes, tail in zip(sets, TAILS, strict=False):
         node = "node" + tail
         store.put(file, f"{node}_w", nodes.w, (node, "x"), "1", "quadrature nodes of the law of W")
@@ -185,18 +185,18 @@ def put_nodes(file: h5py.File, sets: tuple[Nodes, ...]) -> None:
         store.put(file, f"{node}_b_squared", nodes.b_squared, (node,), "1", "E[B^2 | W] at each node")
 
 
-def put_moments(file: h5py.File, found: list[Moments]) -> None:
-    """Second moments for the node set in use and, if there is one, for the set that judges it."""
-    for part, tail in zip(found, TAILS, strict=False):
+def put_moments(file: h5py.File, results: list[Moments]) -> None:
+    """Second moments for the node set in use and, if one exists, for the set that checks it."""
+    for part, tail in zip(results, TAILS, strict=False):
         feature = "feature" + tail
         store.put(file, f"A{tail}", part.a, (feature, feature + "_"), "1", "E phi phi^T, docs/model.md eq. (28)")
         store.put(file, f"b{tail}", part.b, (feature,), "1", "E phi y, docs/model.md eq. (28)")
-    store.put(file, "y2", found[0].y2, (), "1", "E y^2")
-    store.put(file, "count", found[0].weight, (), "1", "number of draws, 1 for an exact law")
+    store.put(file, "y2", results[0].y2, (), "1", "E y^2")
+    store.put(file, "count", results[0].weight, (), "1", "number of draws, 1 for an exact law")
 
 
 def put_atoms(file: h5py.File, atoms: stationary.Atoms | None) -> None:
-    """The stationary law itself, where it is exact: sums over atoms with weights, some of them negative."""
+    """The stationary law itself, if it is known exactly: atoms and their weights, some of them negative."""
     if atoms is None:
         return
     store.put(file, "atom_x", atoms.x, ("atom", "x"), "1", "X at each atom")
@@ -219,7 +219,7 @@ def put_sample(file: h5py.File, sample: Stretch) -> None:
 
 
 def put_couplings(file: h5py.File, pairs: Couplings) -> None:
-    """Log distances by step; NaN where the distance is zero or rounding."""
+    """Log distances by step; NaN where the distance is zero or only rounding error."""
     steps = pairs.memory.shape[1]
     store.put(file, "hidden_update", np.arange(steps), ("hidden_update",), "1", "hidden updates since the start")
     store.put(file, "log_slope", pairs.log_slope, ("coupling",), "1", "mean of log|dF/dm| along the stationary memory")
@@ -232,7 +232,7 @@ def put_couplings(file: h5py.File, pairs: Couplings) -> None:
 
 
 def put_mixing(file: h5py.File, rate: float | None) -> None:
-    """The exact factor per step at which the chain forgets, where it is known."""
+    """The exact factor per step at which the chain forgets its start, if it is known."""
     if rate is not None:
         store.put(file, "mixing_rate", rate, (), "1", "factor per step at which the chain forgets its start, exact")
 
@@ -242,7 +242,7 @@ POOLED = ("A_check", "b_check")  # only their mean over blocks is needed
 
 
 def merge(ensemble: Ensemble[int], is_exact: bool) -> None:
-    """All shards, in the order of blocks, as one file draw.h5 with a block dimension."""
+    """Merge all shards, in the order of blocks, into one file draw.h5 with a block dimension."""
     attrs = {**ensemble.attributes(), "exact": is_exact}
     parts: dict[str, list[Array]] = {}
     about: dict[str, tuple[tuple[str, ...], str, str]] = {}
@@ -261,7 +261,7 @@ def merge(ensemble: Ensemble[int], is_exact: bool) -> None:
 def put_merged(
     file: h5py.File, name: str, blocks: list[Array], dims: tuple[str, ...], units: str, long_name: str
 ) -> None:
-    """One variable of the merged file: shared, pooled, or stacked over blocks."""
+    """Write one variable of the merged file: shared, pooled, or stacked over blocks."""
     if dims == (name,) or name.startswith(SHARED):
         store.put(file, name, blocks[0], dims, units, long_name)
     elif name in POOLED:

@@ -1,4 +1,4 @@
-"""What draw.h5 holds for those who solve for the limit: nodes, and moments by block."""
+"""Read from draw.h5 what solving for the limit needs: nodes, and moments by block."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rnnlimits.training.layout import Layout
 
 
 def read_draws(study: Study, layout: Layout) -> Draws:
-    """What draw.h5 holds for the limit."""
+    """The draws of a study, as solving for the limit needs them."""
     with store.open_complete(layout.draw, "draw", draw_id=plan.draw_id(study)) as file:
         a, b, y2, count = (file[name][()] for name in ("A", "b", "y2", "count"))
         blocks = [Moments(a[i], b[i], float(y2[i]), float(count[i])) for i in range(len(b))]

@@ -1,4 +1,4 @@
-"""Every path below results/STUDY that only a study of trainings has. Nothing else in the project builds one."""
+"""Every path below results/STUDY that only a study of trainings has. No other module builds such a path."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class Layout(StudyFolder):
     """The folder of a study of trainings."""
 
     def shard_folder(self, cell: Cell, cell_id: str) -> Path:
-        """The shards of one cell; another seed, say, is another folder, and nothing is overwritten."""
+        """The shards of one cell; another seed, for example, has another folder, so that nothing is overwritten."""
         return self.shards / f"{cell.pack}_{cell.name}_{cell_id}"
 
     def shard(self, block: Block, cell_id: str) -> Path:
@@ -44,7 +44,7 @@ class Layout(StudyFolder):
         return self.states / self.shard_folder(cell, cell_id).name
 
     def state(self, block: Block, cell_id: str) -> Path:
-        """The saved state of one block of replicas: gone once its shard is there."""
+        """The saved state of one block of replicas, deleted once its shard exists."""
         return self.state_folder(block.cell, cell_id) / f"{block.name}.h5"
 
     def twin_state_folder(self, twin: Twin, twin_id: str) -> Path:

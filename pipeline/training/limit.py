@@ -19,19 +19,19 @@ from rnnlimits.training.layout import Layout
 
 
 def run(study: Study, layout: Layout, be: Backend) -> None:
-    """Solve for the limit of a study whose draw.h5 is there, and write limit.h5. For one process.
+    """Solve for the limit of a study whose draw.h5 exists, and write limit.h5. For one process.
 
-    Raises StudyError when draw.h5 is missing, incomplete or of another study.
+    Raises StudyError if draw.h5 is missing, incomplete or from another study.
     """
     law = ParameterLaw.of(study)
     draws = read_draws(study, layout)
     probes = probes_of(study, law, be)
-    found = solve(draws, law, probes, np.array(study.training.checkpoints), study.training.alpha)
+    limit = solve(draws, law, probes, np.array(study.training.checkpoints), study.training.alpha)
     identities = {"draw_id": plan.draw_id(study), "limit_id": plan.limit_id(study)}
     attrs = {**store.provenance(study), **identities, "exact": draws.exact}
     with store.atomic_h5(layout.limit, "limit", {**attrs, "backend": be.name, "device": be.device}) as file:
         put_probes(file, probes)
-        put_limit(file, found)
+        put_limit(file, limit)
 
 
 def put_probes(file: h5py.File, probes: Probes) -> None:
@@ -44,24 +44,24 @@ def put_probes(file: h5py.File, probes: Probes) -> None:
     put(file, "memory_error_nodes", probes.memory_error, ("probe",), "1", name)
 
 
-def put_limit(file: h5py.File, found: Limit) -> None:
+def put_limit(file: h5py.File, limit: Limit) -> None:
     """Curves at checkpoints and between them, with their errors."""
     put = store.put
-    put(file, "time", found.time, ("time",), "1", "training time t")
-    put(file, "fine_time", found.fine_time, ("fine_time",), "1", "training time t, evenly spaced")
+    put(file, "time", limit.time, ("time",), "1", "training time t")
+    put(file, "fine_time", limit.fine_time, ("fine_time",), "1", "training time t, evenly spaced")
     at = ("time", "probe")
-    put(file, "output", found.output, at, "1", "g_t on the probe histories")
-    put(file, "output_error_draws", found.output_error_draws, at, "1", "standard error of output from the draws")
+    put(file, "output", limit.output, at, "1", "g_t on the probe histories")
+    put(file, "output_error_draws", limit.output_error_draws, at, "1", "standard error of output from the draws")
     put(
         file,
         "output_error_nodes",
-        found.output_error_nodes,
+        limit.output_error_nodes,
         at,
         "1",
         "error of output from the nodes, docs/model.md section 5",
     )
-    put(file, "output_fine", found.output_fine, ("fine_time", "probe"), "1", "g_t on the probe histories")
-    put(file, "loss", found.loss, ("fine_time",), "1", "E (g_t - y)^2")
-    put(file, "loss_error_draws", found.loss_error_draws, ("fine_time",), "1", "standard error of loss from the draws")
-    put(file, "loss_floor", found.loss_floor, (), "1", "loss as t grows without bound")
-    put(file, "eigenvalue", found.eigenvalue, ("mode",), "1", "eigenvalues of A, largest first")
+    put(file, "output_fine", limit.output_fine, ("fine_time", "probe"), "1", "g_t on the probe histories")
+    put(file, "loss", limit.loss, ("fine_time",), "1", "E (g_t - y)^2")
+    put(file, "loss_error_draws", limit.loss_error_draws, ("fine_time",), "1", "standard error of loss from the draws")
+    put(file, "loss_floor", limit.loss_floor, (), "1", "loss as t grows without bound")
+    put(file, "eigenvalue", limit.eigenvalue, ("mode",), "1", "eigenvalues of A, largest first")

@@ -15,7 +15,7 @@ from rnnlimits.training.checks import MOST_FEATURES
 from rnnlimits.training.layout import Layout
 from rnnlimits.training.plan import Cell, Twin
 
-if TYPE_CHECKING:  # MPI starts when it is imported
+if TYPE_CHECKING:  # importing MPI starts it
     from mpi4py import MPI
 
     from rnnlimits.kernels.interface import Backend
@@ -36,11 +36,11 @@ FILES = (
     *(TWIN_SHARD, TWIN_STATE, TWIN_ENSEMBLE),
 )
 
-# Measured on one core, as unit-steps in double precision: a draw or a twin's step, for each of its features.
+# Measured on one core, in unit-steps in double precision: a draw or a twin's step, for each of its features.
 DRAW_FEATURE = 30.0
 TWIN_FEATURE = 4.0
 
-PATH_STEPS = 1024  # of a path that a twin holds at a time
+PATH_STEPS = 1024  # steps of a path that a twin holds at a time
 
 
 def parts(study: Study, layout: Layout) -> tuple[Part, ...]:
@@ -165,7 +165,7 @@ def _run_train(study: Study, layout: Layout, pack: str, comm: MPI.Intracomm, be:
 
 
 def state_megabytes(study: Study, cell: Cell) -> float:
-    """Memory that the networks of one block take, and what they are looked at with."""
+    """Memory for the networks of one block and for what is recorded of them."""
     words = launch.words_per_unit(plan.kernel_training(study, cell))
     replicas = study.training.replicas_per_block
     values = len(study.training.checkpoints) * study.probes.count * (study.probes.length + 2)

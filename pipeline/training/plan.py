@@ -25,13 +25,13 @@ from rnnlimits.study.identity import limit_id as limit_id
 from rnnlimits.study.identity import study_id as study_id
 from rnnlimits.study.identity import twin_id as twin_id
 
-FILE_OVERHEAD = 40_000  # bytes of an HDF5 file besides its values: attributes, the study, dimension scales
+FILE_OVERHEAD = 40_000  # bytes of an HDF5 file in addition to its values: attributes, the study, dimension scales
 TIME_SERIES = 6  # drift norms per replica and checkpoint
 
 
 @dataclass(frozen=True)
 class Block:
-    """`count` consecutive replicas of a cell from `first` on: the unit of work, of restart, one shard."""
+    """`count` consecutive replicas of a cell, starting at `first`: the unit of work and of restart, and one shard."""
 
     cell: Cell
     first: int
@@ -39,7 +39,7 @@ class Block:
 
     @property
     def name(self) -> str:
-        """replicas-00000-00015, both ends included."""
+        """Its name, such as replicas-00000-00015, both ends included."""
         return f"replicas-{self.first:05d}-{self.first + self.count - 1:05d}"
 
 
@@ -56,7 +56,7 @@ def blocks(study: Study, cell: Cell) -> tuple[Block, ...]:
 
 @dataclass(frozen=True)
 class TwinBlock:
-    """`count` consecutive paths of the twins of one K: a unit of work, one shard."""
+    """`count` consecutive paths of the twins of one K: a unit of work, and one shard."""
 
     twin: Twin
     first: int
@@ -64,17 +64,17 @@ class TwinBlock:
 
     @property
     def name(self) -> str:
-        """paths-00000-00015, both ends included."""
+        """Its name, such as paths-00000-00015, both ends included."""
         return f"paths-{self.first:05d}-{self.first + self.count - 1:05d}"
 
     @property
     def paths(self) -> NDArray[np.uint32]:
-        """Their indices."""
+        """The indices of its paths."""
         return np.arange(self.first, self.first + self.count, dtype=np.uint32)
 
 
 def twin_blocks(study: Study, twin: Twin) -> tuple[TwinBlock, ...]:
-    """The paths cut into blocks as those of the trainings are, in order."""
+    """The paths cut into blocks like those of the trainings, in order."""
     size = study.training.paths_per_block
     return tuple(TwinBlock(twin, first, size) for first in range(0, twin.paths, size))
 
@@ -85,23 +85,23 @@ def has_exact_law(study: Study) -> bool:
 
 
 def draw_blocks(study: Study) -> int:
-    """Number of shards: one where the stationary law is exact."""
+    """Number of shards: one if the stationary law is exact."""
     return 1 if has_exact_law(study) else study.draws.blocks
 
 
 def draw_steps(study: Study) -> int:
-    """Draws in one block, for progress."""
+    """Number of draws in one block, for progress."""
     return study.draws.chains * study.draws.steps
 
 
 def twin_steps(item: Twin | TwinBlock, study: Study) -> int:
-    """Steps of all paths together."""
+    """Number of steps of all paths together."""
     twin, paths = (item.twin, item.count) if isinstance(item, TwinBlock) else (item, item.paths)
     return round(twin.steps_per_time * study.training.horizon) * paths
 
 
 def kernel_training(study: Study, cell: Cell) -> Training:
-    """The cell as the kernels take it."""
+    """The cell in the form that the kernels take."""
     section = study.training
     return Training(
         width=cell.width,
@@ -159,7 +159,7 @@ def summary(study: Study, ns_per_unit_step: float, worker: str = "core") -> str:
 
 
 def pack_cost(name: str, members: tuple[Cell, ...], study: Study) -> PackCost:
-    """What the cells of a pack come to."""
+    """The size and cost of the cells of a pack."""
     return PackCost(
         name,
         cells=len(members),

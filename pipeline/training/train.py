@@ -31,9 +31,9 @@ from rnnlimits.training.plan import Block, Cell, blocks, cell_id, kernel_trainin
 if TYPE_CHECKING:
     from mpi4py import MPI
 
-MOST_STEPS = 1024  # of a segment: its path fits in cache, and progress is shown often enough
+MOST_STEPS = 1024  # steps in a segment: its path fits in cache, and progress is shown often enough
 FILL_VALUES = 2**18  # units whose initial weights are drawn at a time
-MOST_UNIT_STEPS = 2**26  # of one replica in a segment: a fraction of a second, so that a failure is noticed in time
+MOST_UNIT_STEPS = 2**26  # for one replica and segment: a fraction of a second, so that a failure is noticed in time
 
 DRIFTS = {  # in the order of kernels.interface.norms
     "drift_w_max": "largest |W_t - W_0| over units and components",
@@ -47,7 +47,7 @@ DRIFTS = {  # in the order of kernels.interface.norms
 
 @dataclass(frozen=True)
 class Trained:
-    """What one block's training leaves behind; arrays as docs/format.md describes them."""
+    """The results of training one block; arrays as docs/format.md describes them."""
 
     output: Array  # (replica, time, probe)
     memory: Array  # (replica, time, probe)
@@ -102,9 +102,9 @@ def _ensemble(study: Study, layout: Layout, cell: Cell) -> Ensemble[Block]:
 def train_block(
     study: Study, be: Backend, block: Block, probes: AtProbes, tick: Tick, keeper: checkpoints.Keeper | None = None
 ) -> Trained:
-    """Train the block's replicas to the horizon, looked at on the probes; tick(unit-steps) reports progress.
+    """Train the block's replicas to the horizon and record them on the probes; tick(unit-steps) reports progress.
 
-    keeper: who saves the state at the ends of segments and may have one to go on from (default: nobody).
+    keeper: saves the state at the ends of segments, and may hold a state to resume from (default: saves nothing).
     """
     keeper = keeper or checkpoints.Forgetful(tick)
     run, a_step = _Run(study, be, block, probes, keeper.load()), block.cell.width * block.count
@@ -118,43 +118,43 @@ def train_block(
 
 
 class _Run:
-    """A block's training under way: with its `state`, another process goes on with it."""
+    """The unfinished training of a block; another process can resume it from its `state`."""
 
     def __init__(
-        self, study: Study, be: Backend, block: Block, probes: AtProbes, found: checkpoints.State | None = None
+        self, study: Study, be: Backend, block: Block, probes: AtProbes, saved: checkpoints.State | None = None
     ) -> None:
         self._started = time.perf_counter()
         self.times = [round(t * block.cell.steps_per_time) for t in study.training.checkpoints]
         self.loss = BinnedMean(be, block.count, self.times[-1], study.training.loss_bins)
         self.looks = _Looks(study, be, block, probes)
-        self._path, self.done = _Paths(study, be, block, found), 0
-        if found is None:
+        self._path, self.done = _Paths(study, be, block, saved), 0
+        if saved is None:
             self._trainer = _initial(study, be, block)
             self.looks.begin(self._trainer, self.times[0] == 0)
         else:
             self._trainer = be.trainer(kernel_training(study, block.cell), block.count)
-            self._trainer.restore(TrainerState(found.arrays["units"], found.arrays["words"]))
-            self.loss.sums, self.done = found.arrays["loss_sum"], found.done
-            self.looks.restore(found.arrays)
-            self._started -= found.numbers["seconds"]
+            self._trainer.restore(TrainerState(saved.arrays["units"], saved.arrays["words"]))
+            self.loss.sums, self.done = saved.arrays["loss_sum"], saved.done
+            self.looks.restore(saved.arrays)
+            self._started -= saved.numbers["seconds"]
 
     @property
     def seconds(self) -> float:
-        """Time spent on the block, by earlier processes as well."""
+        """Time spent on the block, including that of earlier processes."""
         return time.perf_counter() - self._started
 
     def advance(self, steps: int) -> None:
-        """Train a segment."""
+        """Train for a segment of `steps` steps."""
         self.loss.add(self.done, self._trainer.run(*self._path.take(steps)))
         self.done += steps
 
     def look(self) -> None:
-        """A checkpoint."""
+        """Record a checkpoint."""
         self._trainer.settle()
         self.looks.take(self._trainer)
 
     def state(self) -> checkpoints.State:
-        """Everything now: see STATE."""
+        """Everything that is needed to resume: see STATE."""
         trainer, (chain, step) = self._trainer.state(), self._path.position()
         arrays = {"units": trainer.units, "words": trainer.words, "chain_state": chain, "loss_sum": self.loss.sums}
         return checkpoints.State(
@@ -163,7 +163,7 @@ class _Run:
 
 
 class _Looks:
-    """What the checkpoints of a block show, one after the other."""
+    """Records of the checkpoints of a block, one after the other."""
 
     def __init__(self, study: Study, be: Backend, block: Block, probes: AtProbes) -> None:
         self._probes, self._count = probes, block.count
@@ -172,12 +172,12 @@ class _Looks:
         self._seen: list[dict[str, Array]] = []
 
     def begin(self, trainer: Trainer, soon: bool) -> None:
-        """Remember the initial kernels, unless the first checkpoint is `soon` enough, at time 0."""
+        """Keep the initial kernels, unless the first checkpoint is at time 0 (`soon`) and records them anyway."""
         if self._kernel and not soon:
             self._kernel.begin(trainer, self._count)
 
     def take(self, trainer: Trainer) -> None:
-        """Look at a settled trainer."""
+        """Record the state of a settled trainer."""
         output, memory = trainer.probe(self._probes.history)
         self._seen.append(
             {
@@ -191,13 +191,13 @@ class _Looks:
 
     @property
     def count(self) -> int:
-        """Checkpoints passed."""
+        """Number of checkpoints passed."""
         return len(self._seen)
 
     def _stacked(self) -> dict[str, Array]:
-        """What was seen so far, checkpoints along the second axis."""
+        """All records so far, checkpoints along the second axis."""
         names = self._seen[0] if self._seen else ()
-        return {name: np.stack([seen[name] for seen in self._seen], axis=1) for name in names}
+        return {name: np.stack([record[name] for record in self._seen], axis=1) for name in names}
 
     def arrays(self) -> dict[str, Array]:
         """What `restore` needs."""
@@ -205,15 +205,15 @@ class _Looks:
         return {**self._stacked(), **({} if start is None else {"kernel_start": start})}
 
     def restore(self, arrays: Mapping[str, Array]) -> None:
-        """Take over what another process saw."""
+        """Take over the records of another process."""
         if self._kernel:
             self._kernel.start = arrays.get("kernel_start")
-        seen = {name: arrays[name] for name in _SEEN if name in arrays}
-        count = seen["output"].shape[1] if seen else 0
-        self._seen = [{name: values[:, at] for name, values in seen.items()} for at in range(count)]
+        records = {name: arrays[name] for name in _SEEN if name in arrays}
+        count = records["output"].shape[1] if records else 0
+        self._seen = [{name: values[:, at] for name, values in records.items()} for at in range(count)]
 
     def trained(self, loss: Array, seconds: float) -> Trained:
-        """Everything, checkpoints along the second axis."""
+        """The results of the finished block, checkpoints along the second axis."""
         every = self._stacked()
         observed = {name: every[name] for name in observe.MEMORY | observe.KERNEL if name in every}
         drift = {name: every[name] for name in DRIFTS}
@@ -225,7 +225,7 @@ def _replicas(block: Block) -> NDArray[np.uint32]:
 
 
 def _initial(study: Study, be: Backend, block: Block) -> Trainer:
-    """The block's networks at time 0, filled some at a time: weights in double precision never all exist at once."""
+    """The block's networks at time 0, filled in groups so that weights in double precision never all exist at once."""
     trainer = be.trainer(kernel_training(study, block.cell), block.count)
     law, replicas, antithetic = ParameterLaw.of(study).on(be), _replicas(block), study.training.antithetic
     some = max(1, FILL_VALUES // block.cell.width)
@@ -236,18 +236,18 @@ def _initial(study: Study, be: Backend, block: Block) -> Trainer:
 
 
 class _Paths:
-    """The data of a block: the two networks of an antithetic pair see one path."""
+    """The data of a block: the two networks of an antithetic pair share one path."""
 
-    def __init__(self, study: Study, be: Backend, block: Block, found: checkpoints.State | None) -> None:
+    def __init__(self, study: Study, be: Backend, block: Block, saved: checkpoints.State | None) -> None:
         index = _replicas(block)
         pair = index // 2 if study.training.antithetic else index
         unique, row = np.unique(pair, return_inverse=True)
         self._row = be.array(row)
         self._be = be
-        self._path = chains.training_paths(study, be, unique, found.position if found else None)
+        self._path = chains.training_paths(study, be, unique, saved.position if saved else None)
 
     def position(self) -> chains.Position:
-        """Where the chain is."""
+        """The present position of the chain."""
         return chains.position(self._be, self._path)
 
     def take(self, steps: int) -> tuple[Array, Array]:
@@ -257,7 +257,7 @@ class _Paths:
 
 
 def _segments(steps: int, width: int) -> Iterator[int]:
-    """Cut a stretch of steps; a function of the cell alone, so that sums over segments never depend on the machine."""
+    """Cut a stretch of steps; depends on the cell alone, so that sums over segments never depend on the machine."""
     longest = max(1, min(MOST_STEPS, MOST_UNIT_STEPS // width))
     while steps > 0:
         yield min(steps, longest)

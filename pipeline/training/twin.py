@@ -1,7 +1,7 @@
-"""The twin stage: online SGD at infinite width along the very paths of the trainings, one shard a block of paths.
+"""The twin stage: online SGD at infinite width along the paths of the trainings, one shard for each block of paths.
 
-A twin sees the same data as a training at the same K and knows nothing of beta, depth or the sign of C: trainings share
-it. Source: docs/model.md, "Twin".
+A twin sees the same data as a training at the same K and does not depend on beta, depth or the sign of C, so trainings
+share it. Source: docs/model.md, "Twin".
 """
 
 from __future__ import annotations
@@ -33,32 +33,32 @@ from rnnlimits.training.plan import Twin, TwinBlock
 if TYPE_CHECKING:
     from mpi4py import MPI
 
-MOST_STEPS = 1024  # of a segment; fixed, so that nothing depends on who works
+MOST_STEPS = 1024  # steps in a segment; fixed, so that results depend neither on rank nor on machine
 
 
 @dataclass(frozen=True, eq=False)
 class Followed:
-    """What a block of twins leaves behind, NumPy's arrays."""
+    """The results of a block of twins, NumPy arrays."""
 
     output: Array  # (path, time, probe)
     loss: Array  # (path, loss_time)
 
 
 def run(study: Study, layout: Layout, steps_per_time: int | None, comm: MPI.Intracomm, be: Backend) -> None:
-    """Follow all twins of one K (None: of every K), and write their ensembles. Collective over `comm`.
+    """Follow all twins of one K (None: those of every K), and write their ensembles. Collective over `comm`.
 
     Raises StudyError for a K without twins, and for a shard that is damaged or belongs to something else.
     """
-    known = {twin.steps_per_time: twin for twin in plan.twins(study)}
-    if steps_per_time is not None and steps_per_time not in known:
-        have = ", ".join(map(str, known)) or "none (twin.follow is false, twin.steps_per_time is empty)"
+    by_steps = {twin.steps_per_time: twin for twin in plan.twins(study)}
+    if steps_per_time is not None and steps_per_time not in by_steps:
+        have = ", ".join(map(str, by_steps)) or "none (twin.follow is false, twin.steps_per_time is empty)"
         raise StudyError(f"{study.source}: there is no twin with K = {steps_per_time}; allowed: {have}")
-    twins = [known[steps_per_time]] if steps_per_time is not None else list(known.values())
+    twins = [by_steps[steps_per_time]] if steps_per_time is not None else list(by_steps.values())
     sharded.run(comm, stage(study, layout, twins, be))
 
 
 def stage(study: Study, layout: Layout, twins: Sequence[Twin], be: Backend) -> Stage[TwinBlock, Array, Followed]:
-    """Some twins, an ensemble each."""
+    """The stage that follows some twins, with one ensemble for each."""
     return Stage(
         label="twin",
         unit="steps",
@@ -96,7 +96,7 @@ def features_at_probes(study: Study, be: Backend) -> Array:
 
 
 def feature_map(study: Study, law: ParameterLaw) -> FeatureMap:
-    """The features of the limit (law.features) as the kernels take them."""
+    """The features of the limit (law.features) in the form that the kernels take."""
     nodes = law.nodes(study.limit.nodes, study.features)
     root = np.sqrt(nodes.weight)
     return FeatureMap(law.activation, nodes.w, root, law.c_std * root)
@@ -112,7 +112,7 @@ def follow_block(
 ) -> Followed:
     """Follow the block's paths to the horizon; tick(steps) reports progress.
 
-    keeper: who saves the state at the ends of segments and may have one to go on from (default: nobody).
+    keeper: saves the state at the ends of segments, and may hold a state to resume from (default: saves nothing).
     """
     keeper = keeper or checkpoints.Forgetful(tick)
     run = _Run(study, be, block, keeper.load())
@@ -127,26 +127,26 @@ def follow_block(
 
 
 class _Run:
-    """A block's twins under way: with their `state`, another process goes on with them."""
+    """The unfinished twins of a block; another process can resume them from their `state`."""
 
-    def __init__(self, study: Study, be: Backend, block: TwinBlock, found: checkpoints.State | None = None) -> None:
+    def __init__(self, study: Study, be: Backend, block: TwinBlock, saved: checkpoints.State | None = None) -> None:
         self._be, self._law = be, ParameterLaw.of(study)
         self._features, self._there = feature_map(study, self._law), self._law.on(be)
         k = block.twin.steps_per_time
         self._rate, self.times = study.training.alpha / k, [round(t * k) for t in study.training.checkpoints]
-        self._path = chains.training_paths(study, be, block.paths, found.position if found else None)
+        self._path = chains.training_paths(study, be, block.paths, saved.position if saved else None)
         self.loss = BinnedMean(be, block.count, self.times[-1], study.training.loss_bins)
         theta, memory = np.zeros((block.count, self._features.size)), np.zeros(block.count)
         self.output: list[Array] = []
         self.done, self._started = 0, time.perf_counter()
-        if found is not None:
-            theta, memory, self.loss.sums = (found.arrays[name] for name in ("theta", "memory", "loss_sum"))
-            self.output = list(found.arrays["output"].swapaxes(0, 1)) if "output" in found.arrays else []
-            self.done, self._started = found.done, self._started - found.numbers["seconds"]
+        if saved is not None:
+            theta, memory, self.loss.sums = (saved.arrays[name] for name in ("theta", "memory", "loss_sum"))
+            self.output = list(saved.arrays["output"].swapaxes(0, 1)) if "output" in saved.arrays else []
+            self.done, self._started = saved.done, self._started - saved.numbers["seconds"]
         self._theta, self._memory = be.array(theta), be.array(memory)
 
     def advance(self, steps: int) -> None:
-        """Follow a segment."""
+        """Follow the paths for a segment of `steps` steps."""
         x, _, y = self._path.take(steps)
         along = self._there.memory_path(self._be, x, self._memory)
         self._memory = along[:, -1].copy()
@@ -155,18 +155,18 @@ class _Run:
         self.done += steps
 
     def look(self, probe_features: Array) -> None:
-        """A checkpoint."""
+        """Record a checkpoint."""
         # Not a matrix product: its bits would depend on how many paths a block has.
         self.output.append((self._be.numpy(self._theta)[:, None, :] * probe_features).sum(axis=-1))
 
     def state(self) -> checkpoints.State:
-        """Everything now: see STATE."""
+        """Everything that is needed to resume: see STATE."""
         theta, memory = (np.array(self._be.numpy(a)) for a in (self._theta, self._memory))
         chain, step = chains.position(self._be, self._path)
         arrays = {"theta": theta, "memory": memory, "chain_state": chain, "loss_sum": self.loss.sums}
-        seen = {"output": np.stack(self.output, axis=1)} if self.output else {}
+        outputs = {"output": np.stack(self.output, axis=1)} if self.output else {}
         numbers = {"chain_step": step, "seconds": time.perf_counter() - self._started}
-        return checkpoints.State(self.done, numbers, {**arrays, **seen})
+        return checkpoints.State(self.done, numbers, {**arrays, **outputs})
 
 
 # --- saved states ------------------------------------------------------------------------------------------

@@ -1,1 +1,1 @@
-"""A live view of a study under way. Only reads: no lock, neither MPI nor a GPU."""
+"""A live view of a running study. It only reads: it takes no lock, and uses neither MPI nor a GPU."""

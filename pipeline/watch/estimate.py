@@ -1,8 +1,8 @@
-"""How fast work is done, and the time left: a range between two ways of reckoning, never one number.
+"""The pace of work, and the time left: always a range between two estimates, never one number.
 
-Where progress lines tell a rate, the work left is held against that rate and against the average of the whole run.
-Where none does, parts are short, and what they wait for weighs more than their work: then each block left takes as long
-as one took so far, or each part left as long as one took so far, and its work on top at the best rate seen.
+If progress lines show a rate, the remaining work is divided by that rate and by the average rate of the whole run.
+Otherwise parts are short and spend more time waiting than working. Then each remaining block takes as long as a block
+took so far, or each remaining part as long as a part took so far, plus its work at the best rate so far.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from rnnlimits.watch.logs import Log
 from rnnlimits.watch.moment import Estimate, Pace, PartNow, Worker
 
-LEAST_SECONDS = 5.0  # of a run before its average says anything
+LEAST_SECONDS = 5.0  # duration of a run before its average is meaningful
 
 
 @dataclass(frozen=True)
 class SoFar:
-    """What a run has done in so many seconds: parts that ended, blocks (None: not yet counted)."""
+    """What a run has done in `seconds`: parts that ended, blocks (None: not yet counted)."""
 
     seconds: float
     parts: int
@@ -26,7 +26,7 @@ class SoFar:
 
 
 def pace(unit: str, workers: Sequence[Worker], ended: Sequence[Log], recent: int | None, seconds: float) -> Pace:
-    """ended: logs of this run that tell a part's end; recent: work of its shards, in `seconds`; None if not known."""
+    """ended: logs of this run that report a part's end; recent: work of its shards, in `seconds`; None if not known."""
     now = [worker.rate for worker in workers if worker.unit == unit and worker.rate]
     best = max((log.rate for log in ended if log.unit == unit and log.rate), default=None)
     average = recent / seconds if recent and seconds >= LEAST_SECONDS else None
@@ -36,7 +36,7 @@ def pace(unit: str, workers: Sequence[Worker], ended: Sequence[Log], recent: int
 def estimate(
     parts: Sequence[PartNow], workers: Sequence[Worker], paces: Sequence[Pace], so_far: SoFar
 ) -> Estimate | None:
-    """Time left of all blocks; None where nothing can be said of any."""
+    """Time left for all blocks; None if it cannot be estimated for any."""
     low = high = 0.0
     of: list[str] = []
     without: list[str] = []
@@ -53,8 +53,8 @@ def estimate(
 def _by_rate(parts: Sequence[PartNow], workers: Sequence[Worker], pace: Pace) -> tuple[float, float] | None:
     if not pace.now:
         return None
-    left = sum(_left(part, workers) for part in parts)
-    return left / pace.now, left / (pace.average or pace.now)
+    remaining = sum(_left(part, workers) for part in parts)
+    return remaining / pace.now, remaining / (pace.average or pace.now)
 
 
 def _by_number(parts: Sequence[PartNow], pace: Pace, so_far: SoFar) -> tuple[float, float] | None:
@@ -66,9 +66,9 @@ def _by_number(parts: Sequence[PartNow], pace: Pace, so_far: SoFar) -> tuple[flo
 
 
 def _left(part: PartNow, workers: Sequence[Worker]) -> float:
-    """Work left of a part; of one under way not more than its own log says, which knows of unfinished blocks."""
-    left = float(part.work - part.work_done)
+    """Remaining work of a part; for a running part at most what its log reports, which includes unfinished blocks."""
+    remaining = float(part.work - part.work_done)
     for worker in workers:
         if worker.log == part.name and worker.rate and worker.left_seconds is not None:
-            left = min(left, worker.rate * worker.left_seconds)
-    return left
+            remaining = min(remaining, worker.rate * worker.left_seconds)
+    return remaining

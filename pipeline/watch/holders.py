@@ -1,4 +1,4 @@
-"""Who works: the names in lock files, held against the processes of this machine. Locks are looked at, never taken."""
+"""The holders of locks: names in lock files, compared with the processes of this machine. Locks are never taken."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MOST_BYTES = 1000
 
 @dataclass(frozen=True)
 class Holder:
-    """Who signed a lock last. alive: whether it still holds it; None on another machine, where nobody can tell."""
+    """The process that signed a lock last. alive: whether it still holds it; None on another machine: not known."""
 
     name: str
     host: str
@@ -26,20 +26,20 @@ class Holder:
 
 
 class Locks:
-    """The locks of one results folder; a lock file is read again when it was signed again."""
+    """The locks of one results folder; a lock file is read again when it has been signed again."""
 
     def __init__(self, folder: Path, listing: Listing) -> None:
         self._folder, self._listing = folder, listing
         self._read: dict[str, tuple[int, str]] = {}
 
     def holders(self) -> dict[str, Holder]:
-        """Who signed each lock, by the lock's name. Locks stay behind when a run ends."""
+        """The last holder of each lock, by the lock's name. Lock files remain when a run ends."""
         names = sorted(name for name in self._listing.names(self._folder) if name.endswith(".lock"))
-        found = (self._holder(name) for name in names)
-        return {holder.name: holder for holder in found if holder is not None}
+        signed = (self._holder(name) for name in names)
+        return {holder.name: holder for holder in signed if holder is not None}
 
     def refusals(self) -> list[str]:
-        """The lines that stages of the present run were refused with."""
+        """The messages with which stages of the present run were refused."""
         names = [name for name in self._listing.names(self._folder) if name.startswith("refusals-")]
         texts = (_text(self._folder / name) for name in sorted(names))
         return [line for text in texts for line in text.splitlines() if line]
@@ -50,11 +50,11 @@ class Locks:
             signed = os.stat(path).st_mtime_ns
         except OSError:
             return None
-        known = self._read.get(file)
-        if known is None or known[0] != signed:
-            known = (signed, _text(path))
-            self._read[file] = known
-        words = SIGNED.match(known[1])
+        content = self._read.get(file)
+        if content is None or content[0] != signed:
+            content = (signed, _text(path))
+            self._read[file] = content
+        words = SIGNED.match(content[1])
         if words is None:
             return None
         processes = tuple(int(number) for number in words.groups()[:2] if number)
@@ -63,7 +63,7 @@ class Locks:
 
 
 def holds(process: int, path: Path) -> bool:
-    """Whether a process of this machine has a file open; of another user's, only whether there is such a process."""
+    """Whether a process of this machine has a file open; for another user's process, only whether it exists."""
     folder = f"/proc/{process}/fd"
     try:
         return any(_same(f"{folder}/{name}", path) for name in os.listdir(folder))
@@ -77,11 +77,11 @@ def _same(descriptor: str, path: Path) -> bool:
     try:
         return os.path.samefile(descriptor, path)
     except OSError:
-        return False  # closed meanwhile, or a socket
+        return False  # closed in the meantime, or a socket
 
 
 def _exists(process: int) -> bool:
-    """Where there is no /proc. Signal 0 is not sent, it only asks."""
+    """Whether a process exists, without /proc: signal 0 is not delivered, but only checked."""
     try:
         os.kill(process, 0)
     except PermissionError:

@@ -1,4 +1,4 @@
-"""Names in folders, remembered: one `stat` a folder and refresh, and a listing only where something has changed."""
+"""Cached names in folders: one `stat` per folder and refresh, and a listing only if something has changed."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-STATS = 1000  # of files in one refresh, at most: the rest comes with the next ones
-GRAIN = 2.0  # seconds within which a second change of a folder may leave its time as it is
+STATS = 1000  # calls for files in one refresh, at most: the rest follows in later refreshes
+GRAIN = 2.0  # seconds within which a second change of a folder may not change its time stamp
 
 
 class Listing:
-    """What lies in folders. Whatever vanishes meanwhile is simply not there."""
+    """The contents of folders. Files that vanish in the meantime are ignored."""
 
     def __init__(self) -> None:
         self._known: dict[Path, tuple[int, float, frozenset[str]]] = {}
@@ -21,20 +21,20 @@ class Listing:
         self._left = STATS
 
     def begin(self) -> None:
-        """A refresh begins: folders are looked at again, once each, and STATS files may be asked for their times."""
+        """Begin a refresh: folders are read again, once each, and the times of STATS files may be read."""
         self._looked.clear()
         self._left = STATS
 
     def names(self, folder: Path) -> frozenset[str]:
-        """Names of the finished files in a folder: hidden ones are under way. The same throughout a refresh."""
-        known = self._known.get(folder)
+        """Names of the finished files in a folder: hidden ones are unfinished. The same throughout a refresh."""
+        cached = self._known.get(folder)
         if folder in self._looked:
-            return known[2] if known else frozenset()
+            return cached[2] if cached else frozenset()
         self._looked.add(folder)
         try:
             changed = os.stat(folder).st_mtime_ns
-            if known and known[0] == changed and known[1] - changed / 1e9 > GRAIN:
-                return known[2]
+            if cached and cached[0] == changed and cached[1] - changed / 1e9 > GRAIN:
+                return cached[2]
             now = time.time()
             names = frozenset(name for name in os.listdir(folder) if not name.startswith("."))
         except OSError:
@@ -44,19 +44,19 @@ class Listing:
         return names
 
     def changed_since(self, folder: Path, moment: float) -> bool:
-        """Whether anything was added to a folder since then; of a folder listed before."""
-        known = self._known.get(folder)
-        return known is not None and known[0] / 1e9 >= moment - 1.0
+        """Whether anything was added to a folder, listed before, since that moment."""
+        cached = self._known.get(folder)
+        return cached is not None and cached[0] / 1e9 >= moment - 1.0
 
     def times(self, folder: Path, names: Iterable[str]) -> dict[str, float] | None:
-        """When each of these files appeared, each asked for once; None as long as too many have not been asked."""
-        found = self._times.setdefault(folder, {})
-        wanted = [name for name in names if name not in found]
-        for name in wanted[: self._left]:
+        """The times when these files appeared, each read once; None as long as too many have not been read."""
+        known = self._times.setdefault(folder, {})
+        unread = [name for name in names if name not in known]
+        for name in unread[: self._left]:
             try:
-                found[name] = os.stat(folder / name).st_mtime
+                known[name] = os.stat(folder / name).st_mtime
             except OSError:
-                continue  # gone since the listing
-        missing = len(wanted) > self._left
-        self._left -= min(self._left, len(wanted))
-        return None if missing else found
+                continue  # deleted since the listing
+        missing = len(unread) > self._left
+        self._left -= min(self._left, len(unread))
+        return None if missing else known

@@ -1,4 +1,4 @@
-"""`rnnlimits watch`: the screen that renews itself, one snapshot where there is no terminal, or lines of JSON."""
+"""`rnnlimits watch`: a screen that refreshes itself, one snapshot without a terminal, or lines of JSON."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ KEYS = "q ends the view, not the run"
 
 
 def watch(root: Path, study: Path | None, every: float, once: bool, as_json: bool) -> None:
-    """Show the study in `root` every so many seconds, until it is finished, or until q or an interrupt.
+    """Show the study in `root` every `every` seconds, until it is finished, or until q or an interrupt.
 
-    Raises StudyError if `root` is no results folder.
+    Raises StudyError if `root` is not a results folder.
     """
     watcher = Watcher(root, study)
     if as_json:
@@ -42,47 +42,47 @@ def watch(root: Path, study: Path | None, every: float, once: bool, as_json: boo
 
 
 def _lines(watcher: Watcher, every: float, once: bool) -> None:
-    """A line of JSON for each look, the last one when the study is finished."""
+    """Print a line of JSON for each refresh, the last one when the study is finished."""
     while True:
-        seen = watcher.look()
-        print(json.dumps(seen.plain(), allow_nan=False), flush=True)
-        if once or seen.state == "finished":
+        snapshot = watcher.look()
+        print(json.dumps(snapshot.plain(), allow_nan=False), flush=True)
+        if once or snapshot.state == "finished":
             return
         time.sleep(every)
 
 
 def _live(watcher: Watcher, every: float, console: Console) -> None:
-    seen = watcher.look()
+    snapshot = watcher.look()
     with _keys(), Live(console=console, screen=True, auto_refresh=False) as live:
-        while seen.state != "finished":
-            live.update(screen(seen, console, console.height, KEYS), refresh=True)
-            if _asked_to_end(every):
+        while snapshot.state != "finished":
+            live.update(screen(snapshot, console, console.height, KEYS), refresh=True)
+            if _quit_pressed(every):
                 break
-            seen = watcher.look()
-    _leave(seen, console)
+            snapshot = watcher.look()
+    _leave(snapshot, console)
 
 
-def _leave(seen: Snapshot, console: Console) -> None:
-    """The last moment stays on the terminal when the screen is given back."""
-    console.print(screen(seen, console, console.height))
+def _leave(snapshot: Snapshot, console: Console) -> None:
+    """Leave the last snapshot on the terminal after the screen is restored."""
+    console.print(screen(snapshot, console, console.height))
 
 
 @contextmanager
 def _keys() -> Iterator[None]:
-    """Single keys are read as they are pressed, and not shown."""
+    """Read single keys as they are pressed, without showing them."""
     if not sys.stdin.isatty():
         yield
         return
-    kept = termios.tcgetattr(sys.stdin)
+    settings = termios.tcgetattr(sys.stdin)
     try:
         tty.setcbreak(sys.stdin)
         yield
     finally:
-        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, kept)
+        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, settings)
 
 
-def _asked_to_end(seconds: float) -> bool:
-    """Wait so long, or until q is pressed."""
+def _quit_pressed(seconds: float) -> bool:
+    """Wait for `seconds`, or until q is pressed; returns whether it was."""
     if not sys.stdin.isatty():
         time.sleep(seconds)
         return False

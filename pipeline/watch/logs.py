@@ -1,4 +1,4 @@
-"""Progress as the stages write it into results/STUDY/logs: read from the end, and then only what was added."""
+"""Progress that the stages write to results/STUDY/logs: read from the end, and afterwards only what was added."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ LENGTH = re.compile(r"(?:(\d+) h )?(?:(\d+) min)?(?: ?([\d.]+) s)?$")
 
 @dataclass(frozen=True)
 class Log:
-    """What a log says of the last command that wrote it.
+    """The state of the last command that wrote a log.
 
-    label, share, rate, unit, left (seconds): of its last progress line. ended: after that came the line of the end.
-    failure: its line about what went wrong. changed: when it was written last.
+    label, share, rate, unit, left (seconds): from its last progress line. ended: the final line followed it.
+    failure: its line about a failure. changed: the time when it was last written.
     """
 
     name: str
@@ -49,7 +49,7 @@ class Logs:
         self._read: dict[str, tuple[int, int, Log]] = {}
 
     def all(self) -> list[Log]:
-        """What each log says, by name."""
+        """The state of each log, sorted by name."""
         names = sorted(name for name in self._listing.names(self._folder) if name.endswith(".log"))
         return [log for log in map(self._log, names) if log is not None]
 
@@ -70,26 +70,26 @@ class Logs:
 
 
 def _continued(path: Path, read: int, size: int, log: Log) -> tuple[int, Log]:
-    """The log with the whole lines that were added, the last PIECE bytes of them, and up to where it was read."""
+    """The log with the complete added lines (at most the last PIECE bytes), and the position of their end."""
     skipped = max(read, size - PIECE)
     with path.open("rb") as file:
         first = file.readline(PIECE) if skipped and not read else b""
         file.seek(skipped)
         piece = file.read(size - skipped)
-    whole = piece.rfind(b"\n") + 1
-    text = (first + piece[:whole]).decode(errors="replace")
-    return skipped + whole, told(log, text.splitlines())
+    complete = piece.rfind(b"\n") + 1
+    text = (first + piece[:complete]).decode(errors="replace")
+    return skipped + complete, with_lines(log, text.splitlines())
 
 
-def told(log: Log, lines: Iterable[str]) -> Log:
-    """What a log says after these lines."""
+def with_lines(log: Log, lines: Iterable[str]) -> Log:
+    """The state of a log after these lines."""
     for line in lines:
         log = _after(log, STAMP.sub("", line).rstrip())
     return log
 
 
 def _after(log: Log, line: str) -> Log:
-    # A line of progress ends in a carriage return where a stage drew it on a terminal.
+    # A line of progress ends in a carriage return if a stage drew it on a terminal.
     line = line.rsplit("\r", 1)[-1]
     if (words := STARTED.match(line)) is not None:
         return Log(log.name, log.changed, ranks=int(words[1]))
@@ -109,7 +109,7 @@ def _after(log: Log, line: str) -> Log:
 
 
 def seconds(text: str) -> float | None:
-    """What progress.readable_time said; None for an unknown time."""
+    """Seconds from a text of progress.readable_time; None for an unknown time."""
     words = LENGTH.match(text)
     if words is None or not text:
         return None

@@ -1,4 +1,4 @@
-"""A study at one moment, in plain values: what the screen shows and what --json prints."""
+"""A snapshot of a study in plain values: what the screen shows and what --json prints."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class CellNow:
-    """One cell. saved: blocks with a saved state; share: of the work, saved states included where they were read."""
+    """One cell. saved: blocks with a saved state; share: of the work, including saved states that were read."""
 
     name: str
     planned: int
@@ -20,7 +20,7 @@ class CellNow:
 
 @dataclass(frozen=True)
 class PartNow:
-    """One part. state: done, running, waiting, partial (begun, and nobody works on it)."""
+    """One part. state: done, running, waiting, partial (begun, but no process works on it)."""
 
     name: str
     state: str
@@ -35,7 +35,7 @@ class PartNow:
 
 @dataclass(frozen=True)
 class Worker:
-    """One command at work, as its log tells. rate in units per second; per_rank: the same over its ranks."""
+    """One running command, as reported in its log. rate: in units per second; per_rank: rate divided by its ranks."""
 
     log: str
     what: str
@@ -51,7 +51,7 @@ class Worker:
 
 @dataclass(frozen=True)
 class Failure:
-    """What went wrong, in its one line; where: the log, or `run` for a line of the whole workflow."""
+    """A failure, in one line; where: the log, or `run` for a line of the whole workflow."""
 
     where: str
     line: str
@@ -59,7 +59,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class Run:
-    """Who runs the study. alive: None where only another machine could tell."""
+    """The process that runs the study. alive: None if only another machine could know."""
 
     alive: bool | None
     host: str
@@ -70,10 +70,10 @@ class Run:
 
 @dataclass(frozen=True)
 class Pace:
-    """Units per second. now: of the commands at work, as their logs tell; average: of this run up to now.
+    """Units per second. now: of the running commands, from their logs; average: of this run up to now.
 
     The average counts finished shards over all the time since the run began: starts, draws and waiting included.
-    best: of a whole part of this run, without its start.
+    best: of a complete part of this run, without its start.
     """
 
     unit: str
@@ -84,7 +84,7 @@ class Pace:
 
 @dataclass(frozen=True)
 class Estimate:
-    """Seconds left of the units in `of`; `without`: units with work left of which nothing can be said yet."""
+    """Seconds left for the units in `of`; `without`: units with remaining work that have no estimate yet."""
 
     low_seconds: float
     high_seconds: float
@@ -111,7 +111,7 @@ class Snapshot:
     look_seconds: float = 0.0
 
     def taking(self, seconds: float) -> Snapshot:
-        """The same, with how long the look took."""
+        """The same snapshot, with the time that it took."""
         return replace(self, look_seconds=round(seconds, 4))
 
     @property

@@ -1,4 +1,4 @@
-"""A moment of a study as lines of a terminal, of any width and height, with or without colour."""
+"""A snapshot of a study as lines of a terminal, of any width and height, with or without colour."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from rnnlimits.base.progress import readable_time
 from rnnlimits.watch.moment import Estimate, Failure, Pace, PartNow, Snapshot, Worker
 
 STYLES = {"running": "bold green", "stopped": "bold red", "finished": "bold blue", "partial": "yellow", "done": "dim"}
-ORDER = ("running", "partial", "waiting")  # of the rows; what is done is only counted
+ORDER = ("running", "partial", "waiting")  # of the rows; finished parts are only counted
 MOST_FAILURES = 4
-WIDE = 76  # columns from which rows also tell rates
+WIDE = 76  # columns from which rows also show rates
 BAR = 10
 LEAST_ROWS = 3
 
 
 def screen(seen: Snapshot, console: Console, height: int | None = None, keys: str = "") -> RenderableType:
-    """What is shown; height: lines that there are (None: as many as it takes); keys: a last line about keys."""
+    """The screen; height: available lines (None: as many as needed); keys: a last line about keys."""
     wide = console.width >= WIDE
     top = [*_head(seen), *_failures(seen.failures)]
     texts = [_short(text, console) if height else text for text in top]
@@ -30,7 +30,7 @@ def screen(seen: Snapshot, console: Console, height: int | None = None, keys: st
 
 
 def _short(text: Text, console: Console) -> Text:
-    """Cut to one line of the terminal."""
+    """The text cut to one line of the terminal."""
     cut = text.copy()
     cut.truncate(console.width, overflow="ellipsis")
     return cut
@@ -47,13 +47,13 @@ def _head(seen: Snapshot) -> Iterator[Text]:
         if (pace.now or pace.average) and seen.state == "running":
             yield Text(_pace(pace, seen.workers))
     if seen.state == "running":
-        yield Text(_left(seen.left) if done < blocks else "all blocks are there")
+        yield Text(_left(seen.left) if done < blocks else "all blocks are done")
     if seen.stages and seen.state != "finished":
         yield Text("then " + ", ".join(f"{name} ({state})" for name, state in seen.stages.items()))
     if seen.state == "finished":
         yield Text(f"finished: rnnlimits summary {seen.folder} prints its rates; a report lies there if one was made")
     if seen.state == "stopped":
-        yield Text("nobody works on it: rnnlimits run with its study goes on where it stopped")
+        yield Text("no process works on it: rnnlimits run with its study resumes where it stopped")
 
 
 def _since(seen: Snapshot) -> str:
@@ -62,7 +62,7 @@ def _since(seen: Snapshot) -> str:
         return ""
     if run.alive is None:
         silent = readable_time(run.last_sign_seconds or 0.0)
-        return f", it seems: started on {run.host}, of which only the logs tell; written {silent} ago"
+        return f", it seems: started on {run.host}, known only from the logs; written {silent} ago"
     return f" for {readable_time(seen.time - run.since)} on {run.host}, process {run.processes[0]}"
 
 
@@ -82,7 +82,7 @@ def _left(left: Estimate | None) -> str:
         return "time left of the blocks: no estimate yet"
     low, high = readable_time(left.low_seconds), readable_time(left.high_seconds)
     span = f"about {high}" if left.high_seconds <= 1.1 * left.low_seconds else f"between {low} and {high}"
-    rest = f", without {' and '.join(left.without)}, of which nothing is known yet" if left.without else ""
+    rest = f", without {' and '.join(left.without)}, for which no estimate exists yet" if left.without else ""
     return f"time left of the blocks: {span}{rest}"
 
 
@@ -94,15 +94,15 @@ def _failures(failures: Sequence[Failure]) -> Iterator[Text]:
 
 
 def bar(done: float, planned: float) -> str:
-    """A bar of BAR signs that any font and any terminal has."""
+    """A bar of BAR characters that every font and every terminal has."""
     full = int(BAR * done / planned) if planned else BAR
     return f"[{'#' * full}{'.' * (BAR - full)}]"
 
 
 def _parts(seen: Snapshot, rows: int | None, wide: bool) -> list[RenderableType]:
     open_parts = sorted((part for part in seen.parts if part.state in ORDER), key=lambda part: ORDER.index(part.state))
-    shown = open_parts if rows is None else open_parts[:rows]
-    table = Table(box=None, pad_edge=False, show_header=bool(shown), header_style="dim")
+    visible = open_parts if rows is None else open_parts[:rows]
+    table = Table(box=None, pad_edge=False, show_header=bool(visible), header_style="dim")
     table.add_column("part", no_wrap=True, overflow="ellipsis")
     table.add_column("", no_wrap=True)
     table.add_column("blocks", no_wrap=True, justify="right")
@@ -110,9 +110,9 @@ def _parts(seen: Snapshot, rows: int | None, wide: bool) -> list[RenderableType]
         table.add_column("", no_wrap=True, min_width=BAR + 2)
         table.add_column("saved", no_wrap=True, justify="right")
         table.add_column("now", no_wrap=True, overflow="ellipsis")
-    for part in shown:
+    for part in visible:
         table.add_row(*_row(part, seen.workers, wide))
-    return [table, *_rest(seen, len(open_parts) - len(shown))] if shown else _rest(seen, 0)
+    return [table, *_rest(seen, len(open_parts) - len(visible))] if visible else _rest(seen, 0)
 
 
 def _row(part: PartNow, workers: Sequence[Worker], wide: bool) -> list[RenderableType]:
@@ -124,7 +124,7 @@ def _row(part: PartNow, workers: Sequence[Worker], wide: bool) -> list[Renderabl
 
 
 def _now(part: PartNow, workers: Sequence[Worker]) -> str:
-    """What the log of a part says: share, rate, rate of each rank, GPUs."""
+    """The state of a part from its log: share, rate, rate of each rank, GPUs."""
     for worker in workers:
         if part.state == "running" and worker.rate and worker.log == part.name:
             each = f", {worker.per_rank:.3g}/s a rank" if worker.per_rank else ""

@@ -1,4 +1,4 @@
-"""Saved states of blocks under way: which there are, and how far into its block each one is."""
+"""Saved states of unfinished blocks: which exist, and how far each block has come."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import h5py
 
 from rnnlimits.watch.listing import Listing
 
-READS = 16  # files opened in one refresh, at most; each is opened once each time that it was saved
+READS = 16  # files opened in one refresh, at most; each is opened once after each time that it is saved
 
 
 class States:
-    """The saved states of a study. A state is replaced whole by rename: what lies there is never being written."""
+    """The saved states of a study. A state is replaced by renaming, so an existing file is always complete."""
 
     def __init__(self, listing: Listing) -> None:
         self._listing = listing
@@ -22,11 +22,11 @@ class States:
         self._left = READS
 
     def begin(self) -> None:
-        """A refresh begins: as many files as READS may be opened again."""
+        """Begin a refresh: up to READS files may be opened again."""
         self._left = READS
 
-    def found(self, folder: Path, planned: Iterable[str]) -> dict[str, int | None]:
-        """Steps done by each saved state of a planned block; None where the file was not looked into."""
+    def steps_done(self, folder: Path, planned: Iterable[str]) -> dict[str, int | None]:
+        """Steps done by each saved state of a planned block; None if the file was not read."""
         names = self._listing.names(folder)
         return {name: self._steps(folder / name) for name in planned if name in names} if names else {}
 
@@ -35,11 +35,11 @@ class States:
             saved = os.stat(path).st_mtime_ns
         except OSError:
             return None
-        known = self._done.get(path)
-        if known and known[0] == saved:
-            return known[1]
+        cached = self._done.get(path)
+        if cached and cached[0] == saved:
+            return cached[1]
         if not self._left:
-            return known[1] if known else None
+            return cached[1] if cached else None
         self._left -= 1
         steps = _done(path)
         self._done[path] = (saved, steps)
@@ -47,9 +47,9 @@ class States:
 
 
 def _done(path: Path) -> int | None:
-    """The root attribute `done`. Without HDF5's lock on the file, which would be in the way of who removes it."""
+    """The root attribute `done`, read without HDF5's lock on the file, which could block its removal."""
     try:
         with h5py.File(path, "r", locking=False) as file:
             return int(file.attrs["done"])
     except (OSError, KeyError, RuntimeError, TypeError, ValueError):
-        return None  # gone meanwhile, or damaged: the stage that takes it will say so
+        return None  # deleted in the meantime, or damaged: the stage that resumes from it will report that

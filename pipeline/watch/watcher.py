@@ -1,4 +1,4 @@
-"""Looks at one results folder again and again, and remembers what cannot have changed."""
+"""Takes snapshots of one results folder again and again, and caches what cannot have changed."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from rnnlimits.watch.logs import Log, Logs
 from rnnlimits.watch.moment import CellNow, PartNow, Run, Snapshot, Worker
 from rnnlimits.watch.states import States
 
-Recent = tuple[int, int] | tuple[None, None]  # work and number of shards; None as long as not all were asked when
+Recent = tuple[int, int] | tuple[None, None]  # work and number of shards; None until all their times are read
 
 
 @dataclass(frozen=True)
 class Programme:
-    """A study with all its parts in the order of work, and the files that each step leaves."""
+    """A study with all its parts in the order of work, and the files that each step writes."""
 
     study: AnyStudy
     parts: tuple[Part, ...]
@@ -43,7 +43,7 @@ class Watcher:
     """One results folder. Nothing is written, no lock is taken, and the work of a refresh is bounded."""
 
     def __init__(self, root: Path, study: Path | None = None) -> None:
-        """study: its file, for a folder without study.yaml. Raises StudyError if `root` is no results folder."""
+        """study: its file, for a folder without study.yaml. Raises StudyError if `root` is not a results folder."""
         require_results(root)
         self._layout, self._given = StudyFolder(root), study
         self._listing = Listing()
@@ -53,18 +53,18 @@ class Watcher:
         self._loaded: tuple[int, Programme] | None = None
 
     def look(self) -> Snapshot:
-        """One refresh. Raises StudyError for a study file that is there and cannot be read."""
+        """One refresh. Raises StudyError for an existing study file that cannot be read."""
         started, now = time.perf_counter(), time.time()
         self._listing.begin()
         self._states.begin()
         self._load()
         holders, logs = self._locks.holders(), self._logs.all()
         run = workers.run_of(holders, logs, now)
-        seen = self._unknown(run, now) if self._loaded is None else self._known(holders, logs, run, now)
-        return seen.taking(time.perf_counter() - started)
+        snapshot = self._unknown(run, now) if self._loaded is None else self._known(holders, logs, run, now)
+        return snapshot.taking(time.perf_counter() - started)
 
     def _load(self) -> None:
-        """Read the study if it is new. While study.yaml is being replaced, the last one known is good enough."""
+        """Read the study if it is new. While study.yaml is being replaced, the last known one is used."""
         path = self._given or self._layout.study_yaml
         try:
             changed = os.stat(path).st_mtime_ns
@@ -77,7 +77,7 @@ class Watcher:
             self._loaded = (changed, programme(study, self._layout.root))
 
     def _unknown(self, run: Run, now: float) -> Snapshot:
-        """Of a folder whose run has not yet said what it is going to do."""
+        """The snapshot of a folder whose run has not yet written study.yaml."""
         root = self._layout.root
         failures = workers.failures_of((), self._locks.refusals(), (), run)
         state = "running" if run.alive else "not started"
@@ -108,36 +108,36 @@ class Watcher:
         )
 
     def _part(self, part: Part, busy: set[str]) -> PartNow:
-        looked = [self._cell(ensemble) for ensemble in part.ensembles]
-        cells = tuple(cell for cell, _ in looked)
+        counts = [self._cell(ensemble) for ensemble in part.ensembles]
+        cells = tuple(cell for cell, _ in counts)
         planned, done, saved = (sum(getattr(cell, name) for cell in cells) for name in ("planned", "done", "saved"))
         state = "partial" if done or saved else "waiting"
         if done == planned and all(path.exists() for path in part.outputs):
             state = "done"
         if part.lock in busy or (part.label in busy and state != "done"):
             state = "running"
-        work = sum(amount for _, amount in looked)
+        work = sum(amount for _, amount in counts)
         return PartNow(part.lock, state, part.unit, planned, done, saved, part.work, work, cells)
 
     def _cell(self, cell: Ensemble) -> tuple[CellNow, int]:
-        """The cell, and the work behind its shards."""
+        """The cell, and the work done in its shards."""
         names = self._listing.names(cell.shards)
-        there = [name for name in cell.work if name in names]
-        work, total = sum(cell.work[name] for name in there), sum(cell.work.values())
+        existing = [name for name in cell.work if name in names]
+        work, total = sum(cell.work[name] for name in existing), sum(cell.work.values())
         saved: dict[str, int | None] = {}
-        if cell.states is not None and len(there) < len(cell.work):
-            saved = self._states.found(cell.states, (name for name in cell.work if name not in names))
+        if cell.states is not None and len(existing) < len(cell.work):
+            saved = self._states.steps_done(cell.states, (name for name in cell.work if name not in names))
         under_way = sum(cell.work[name] * (steps or 0) / cell.steps for name, steps in saved.items())
         share = min(1.0, (work + under_way) / total) if total else 1.0
-        return CellNow(cell.name, len(cell.work), len(there), len(saved), round(share, 4)), work
+        return CellNow(cell.name, len(cell.work), len(existing), len(saved), round(share, 4)), work
 
     def _recent(self, programme: Programme, since: float | None) -> dict[str, Recent]:
-        """By unit, what appeared since the run began."""
-        found: dict[str, Recent] = {part.unit: (0, 0) for part in programme.parts}
+        """By unit, the work that appeared since the run began."""
+        by_unit: dict[str, Recent] = {part.unit: (0, 0) for part in programme.parts}
         for part in programme.parts if since is not None else ():
             for cell in part.ensembles:
-                found[part.unit] = _both(found[part.unit], self._recent_of(cell, since or 0.0))
-        return found
+                by_unit[part.unit] = _sum(by_unit[part.unit], self._recent_of(cell, since or 0.0))
+        return by_unit
 
     def _recent_of(self, cell: Ensemble, since: float) -> Recent:
         names = self._listing.names(cell.shards)
@@ -154,7 +154,7 @@ def require_results(root: Path) -> None:
     """Raises StudyError unless `root` is, or may become, the results folder of a study."""
     if not root.is_dir():
         what = "is not a folder" if root.exists() else "is missing"
-        raise StudyError(f"{root}: {what}; give results/STUDY, which rnnlimits run makes when it starts")
+        raise StudyError(f"{root}: {what}; give results/STUDY, which rnnlimits run creates when it starts")
     names = {entry.name for entry in root.iterdir()}
     layout = StudyFolder(root)
     ours = {path.name for path in (layout.study_yaml, layout.shards, layout.logs, layout.locks, layout.rates_h5)}
@@ -165,20 +165,20 @@ def require_results(root: Path) -> None:
 
 
 def _busy(active: Sequence[Worker], holders: Mapping[str, Holder]) -> set[str]:
-    """Names of locks that are held here and of logs that move, and what their progress lines are about."""
-    held = {name for name, holder in holders.items() if holder.alive}
-    about = {worker.what for worker in active} - {"twin"}  # which says nothing about the K
-    return held | {worker.log for worker in active} | about
+    """Names of locks that are held here and of logs that change, and the labels of their progress lines."""
+    locked = {name for name, holder in holders.items() if holder.alive}
+    about = {worker.what for worker in active} - {"twin"}  # this label does not contain the K
+    return locked | {worker.log for worker in active} | about
 
 
 def _stage(name: str, outputs: Sequence[Path], busy: set[str], parts: Sequence[PartNow]) -> str:
     if name in busy:
         return "running"
-    there = all(path.exists() for path in outputs)
-    return "done" if there and all(part.state == "done" for part in parts) else "waiting"
+    complete = all(path.exists() for path in outputs)
+    return "done" if complete and all(part.state == "done" for part in parts) else "waiting"
 
 
-def _both(one: Recent, other: Recent) -> Recent:
+def _sum(one: Recent, other: Recent) -> Recent:
     if one[0] is None or other[0] is None or one[1] is None or other[1] is None:
         return None, None
     return one[0] + other[0], one[1] + other[1]

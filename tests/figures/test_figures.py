@@ -181,7 +181,7 @@ def test_points_left_out_are_hollow_and_negative_ones_are_limits(figure: Figure)
 def test_refused_rates_show_points_without_lines() -> None:
     figure = figures.rate_figure([made_up_rate("beta=0.6", note="refused: 2 usable points, 4 are needed")])
     assert all(line.get_linestyle() == "None" for line in lines(figure.axes[0]))
-    assert "no rate can be told yet" in figure.get_suptitle()
+    assert "no rate can be determined yet" in figure.get_suptitle()
     legend = figure.axes[0].get_legend()
     assert legend is not None
     assert "not determined" in legend.get_texts()[0].get_text()

@@ -19,7 +19,7 @@ from rnnlimits import kernels
 from rnnlimits import study as studies
 from rnnlimits.base.errors import StudyError
 from rnnlimits.rates import design
-from rnnlimits.rates.design import Scatter, Wanted, choose, resolve, scatter_of, wanted
+from rnnlimits.rates.design import Goal, Scatter, choose, goals_of, resolve, scatter_of
 from rnnlimits.statistics import powerlaw
 from rnnlimits.statistics.bootstrap import Bootstrap
 from rnnlimits.statistics.samples import spread
@@ -45,9 +45,9 @@ def scatter(widths: tuple[int, ...], variance: list[float], correlation: Array |
     return Scatter("beta=0.75", np.log(np.array(widths, dtype=float)), covariance, none + MANY, none, none)
 
 
-def goals(one: Scatter, half_width: float) -> list[Wanted]:
+def goals(one: Scatter, half_width: float) -> list[Goal]:
     """The exponent alone, without its larger half."""
-    return [Wanted(one, half_width)]
+    return [Goal(one, half_width)]
 
 
 # --- closed forms ----------------------------------------------------------------------------------------------
@@ -117,14 +117,14 @@ def test_half_width_is_that_of_nested_means() -> None:
 # --- the choice ------------------------------------------------------------------------------------------------
 
 
-def half_widths(aims: list[Wanted], units: Array) -> list[float]:
+def half_widths(aims: list[Goal], units: Array) -> list[float]:
     return [aim.excess(units) for aim in aims]
 
 
 def test_every_goal_is_met_in_whole_blocks_and_what_is_done_is_kept() -> None:
     cost = np.array(WIDTHS, dtype=float) ** 2
     ladders = [scatter(WIDTHS, [v] * 6) for v in (0.2, 0.5, 0.9)]
-    aims = wanted(ladders, 0.05)
+    aims = goals_of(ladders, 0.05)
     assert len(aims) == 6
     done = np.array([2000, 16, 16, 16, 16, 16], dtype=float)
     units = choose(aims, cost, done, step=16)
@@ -138,7 +138,7 @@ def test_every_goal_is_met_in_whole_blocks_and_what_is_done_is_kept() -> None:
 
 def test_chosen_replicas_are_cheaper_than_equal_ones() -> None:
     cost = np.array(WIDTHS, dtype=float) ** 2
-    aims = wanted([scatter(WIDTHS, [0.5] * 6)], 0.03)
+    aims = goals_of([scatter(WIDTHS, [0.5] * 6)], 0.03)
     equal = next(n for n in range(1, 10**5) if max(half_widths(aims, np.full(6, float(n)))) <= 1)
     assert cost @ choose(aims, cost, np.zeros(6)) < 0.8 * equal * cost.sum()
 
@@ -147,7 +147,7 @@ def test_larger_widths_are_not_starved() -> None:
     """Small widths alone would be cheapest; the exponent over the larger half is resolved as well."""
     cost = np.array(WIDTHS, dtype=float) ** 2
     one = scatter(WIDTHS, [0.5] * 6)
-    units = choose(wanted([one], 0.03), cost, np.full(6, float(design.LEAST_UNITS)))
+    units = choose(goals_of([one], 0.03), cost, np.full(6, float(design.LEAST_UNITS)))
     assert one.half_width(units, 3) <= design.LARGER * 0.03
     alone = choose(goals(one, 0.03), cost, np.full(6, float(design.LEAST_UNITS)))
     assert one.half_width(alone, 3) > 1.5 * design.LARGER * 0.03
@@ -196,7 +196,7 @@ def test_half_width_reached_is_the_one_wanted() -> None:
     for seed in range(6):
         rng = np.random.default_rng([4, seed])
         one = scatter_of("beta=0.75", WIDTHS, points(fields(rng, np.full(6, 128))), [0.0] * 6)
-        units = choose(wanted([one], half), cost, np.full(6, float(design.LEAST_UNITS)), step=8)
+        units = choose(goals_of([one], half), cost, np.full(6, float(design.LEAST_UNITS)), step=8)
         reached += [powerlaw.fit(points(fields(rng, units))).slope.half_width for _ in range(4)]
     assert np.mean(reached) == pytest.approx(half, rel=0.15)
 
@@ -248,10 +248,10 @@ def test_a_study_is_resolved_from_its_own_trainings(tmp_path: Path) -> None:
     assert text.startswith("pack ")
     assert f"replicas: [{', '.join(map(str, found.replicas))}]" in text.splitlines()
     steps = {n: 2 * n * n * 2 for n in study.training.width}
-    there = sum(64 * one for one in steps.values()) / sum(
+    share = sum(64 * one for one in steps.values()) / sum(
         count * one for count, one in zip(found.replicas, steps.values(), strict=True)
     )
-    assert f"{100 * there:.0f}% of the training steps in width are there" in text
+    assert f"{100 * share:.0f}% of the training steps in width are done" in text
 
 
 def test_the_written_study_keeps_every_shard(tmp_path: Path) -> None:
@@ -284,7 +284,7 @@ def test_nothing_is_taken_away(tmp_path: Path) -> None:
     study = made_up.make_study(replicas="128")
     found = resolved(study, made_up.write_results(study, tmp_path), 0.5)
     assert found.replicas == found.done == (128,) * 5
-    assert "100% of the training steps in width are there, 0 core-hours remain" in found.report(0.5)
+    assert "100% of the training steps in width are done, 0 core-hours remain" in found.report(0.5)
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,7 @@ def test_merging_keeps_what_is_not_named() -> None:
     ("content", "says"),
     [
         ({"variants": {}}, "variants is empty"),
-        ({"variants": {"p": 3}}, "variants.p is no mapping"),
+        ({"variants": {"p": 3}}, "variants.p is not a mapping"),
         ({"extra": 1}, "an atlas has exactly name, base, variants"),
         ({"variants": {"p": {"training": {"widht": [3]}}}}, r"training.widht is not a key; .*\(variant p\)"),
         ({"variants": {"a b": {}}}, r"name is 'small-a b'; .*\(variant a b\)"),

@@ -180,7 +180,7 @@ def test_a_pack_may_be_renewed_and_overwrites_nothing_else(root: Path, tmp_path:
     pack(root, output)
     notes.write_text("mine")
     for target, says in (
-        (notes, "is there already and is not a pack"),
+        (notes, "exists and is not a pack"),
         (root / "limit.h5", "lies inside"),
         (root / "demo.h5", "lies inside"),
         (tmp_path / "nowhere" / "demo.h5", "no such folder"),

@@ -136,4 +136,4 @@ def test_a_row_tells_its_coordinates() -> None:
 
 @pytest.mark.parametrize(("at", "shown"), [("", True), (" depth=1", True), (" depth=2", False), (" depth=16", False)])
 def test_an_atlas_shows_networks_of_depth_one(at: str, shown: bool) -> None:
-    assert atlas_figure._told(replace(row(), at=f"beta=0.75{at}", exponent=0.5)) is shown
+    assert atlas_figure._has_exponent(replace(row(), at=f"beta=0.75{at}", exponent=0.5)) is shown

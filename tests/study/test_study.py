@@ -136,7 +136,7 @@ BAD = [
     (REPLICAS, "replicas: 64, checkpoints: [1, 0, 2]", "training.checkpoints is [1.0, 0.0, 2.0]; allowed: increas"),
     (TARGET, "target: {x: [1, 2]}", "target.x has 2 entries; allowed: a number or 1 entries (the components of X)"),
     (TARGET, "", "target is missing; a coupled-tanh chain needs one"),
-    (CHAIN, "{kind: recorded, file: a.csv, columns: [a]}", "target is given beside a recorded series; leave it"),
+    (CHAIN, "{kind: recorded, file: a.csv, columns: [a]}", "target is given together with a recorded series; leave it"),
     (CHAIN, "{kind: recorded, file: a.csv, columns: [a, a]}", "chain.columns[1] is 'a'; allowed: each column once"),
     (CHAIN, "{kind: coupled-tanh, a: [[1, 0]]}", "chain.a has 1 rows of 2 entries; allowed: 1 x 1"),
     (CHAIN, "{kind: coupled-tanh, s: [1, 1]}", "chain.s has 2 entries; allowed: a number or 1 entries"),

@@ -192,7 +192,7 @@ def test_on_another_machine_signs_of_life_count(folder: Path, age: float, state:
 
 
 def told(*lines: str) -> Log:
-    return logs.told(Log("x", 0.0), [STAMP + line for line in lines])
+    return logs.with_lines(Log("x", 0.0), [STAMP + line for line in lines])
 
 
 def test_progress_lines_are_those_that_are_written(caplog: pytest.LogCaptureFixture) -> None:
@@ -249,8 +249,8 @@ def test_a_log_is_read_on_from_where_it_ended(folder: Path, monkeypatch: pytest.
     with (folder / "logs" / "train-x.log").open("a") as file:
         file.write("train x:  50%, 7 unit-steps/s, 9.0 s left\ntrain x:  60")
     read = []
-    told = logs.told
-    monkeypatch.setattr(logs, "told", lambda log, lines: (read.extend(lines), told(log, read[-1:]))[1])
+    with_lines = logs.with_lines
+    monkeypatch.setattr(logs, "with_lines", lambda log, lines: (read.extend(lines), with_lines(log, read[-1:]))[1])
     assert [each.rate for each in watched.all()] == [7.0]
     assert len(read) == 1
 
