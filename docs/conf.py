@@ -44,7 +44,7 @@ toc_object_entries_show_parents = "hide"
 _FOREIGN = (
     r"(argparse|array|collections|concurrent|contextlib|ctypes|datetime|enum|fractions|functools|io|logging|multiprocessing"
     r"|np|numpy|npt|os|pathlib|subprocess|tempfile|types|typing|h5py|matplotlib|mpi4py|MPI|pydantic|pydantic_core|annotated_types"
-    r"|scipy|sklearn|snakemake|cupy|rich|plotly|xarray)(\.\w+)*"
+    r"|pandas|scipy|sklearn|snakemake|cupy|rich|plotly|xarray)(\.\w+)*"
 )
 nitpick_ignore_regex = [(r"py:.*", _FOREIGN)]
 
