@@ -1,7 +1,8 @@
 """What signatures need so that every name in them has its meaning on the page.
 
 Imports for the type checker alone are carried out; types of named tuples and of dataclasses are resolved in the modules
-in which they were written. Names of ours that no page describes (private classes, type variables) stay plain text instead of broken links.
+in which they were written. Names of ours that no page describes (private classes, type variables) stay plain text
+instead of broken links.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 
 ARRAY = re.compile(r"~?numpy\.ndarray\[tuple\[~?(?:typing\.)?Any, \.\.\.\], ~?numpy\.dtype\[([~\w.]+)\]\]")
+
+# Defaults that a dataclass has no text for: a function, a class, a factory. Sphinx cannot parse a signature with these.
+DEFAULT = re.compile(r"= <(?:function |class ')([\w.]+)'?(?: at 0x[0-9a-f]+)?>")
 
 
 def _guarded(source: str) -> list[ast.stmt]:
@@ -73,8 +77,10 @@ def _without_fields(
 
 
 def _short(text: str | None) -> str | None:
-    """What NumPy makes of NDArray, as it was written."""
-    return None if text is None else ARRAY.sub(r"~numpy.typing.NDArray[\1]", text)
+    """NDArray and defaults as they were written."""
+    if text is None:
+        return None
+    return DEFAULT.sub(r"= \1", ARRAY.sub(r"~numpy.typing.NDArray[\1]", text)).replace("= <factory>", "= ...")
 
 
 def _is_undescribed(target: str) -> bool:

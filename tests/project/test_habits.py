@@ -108,7 +108,7 @@ BUILT = ("docs/_build/", "docs/reference/generated/")
 
 
 def markdown() -> list[Path]:
-    """Every Markdown file of the repository: those that git tracks, or in an unpacked archive those below its folders."""
+    """Every tracked Markdown file; in an unpacked archive, those in folders that have some."""
     listed = subprocess.run(["git", "ls-files", "-z", "*.md"], cwd=ROOT, capture_output=True, text=True)
     if listed.returncode == 0 and listed.stdout:
         return [ROOT / name for name in listed.stdout.split("\0") if name]
