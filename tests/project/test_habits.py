@@ -183,3 +183,10 @@ def _is_name(name: str, modules: set[str]) -> bool:
 
 
 ENTRY_POINTS = "rnnlimits.activations"  # a group of entry points, no module
+
+
+def test_the_index_links_every_how_to() -> None:
+    index = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    pages = [f"howto/{path.name}" for path in sorted((ROOT / "docs" / "howto").glob("*.md"))]
+    assert len(pages) > 10
+    assert [page for page in [*pages, "library.md", "glossary.md"] if f"]({page})" not in index] == []
