@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from types import ModuleType
+
 import architecture
 import command_page
 import quantities_page
 import schema_page
 from sphinx.application import Sphinx
 
+import rnnlimits
 from rnnlimits.cli.page import parser
 from rnnlimits.files import durable
 from rnnlimits.study import json_schema
@@ -23,6 +26,7 @@ def pages() -> dict[str, str]:
         "quantities.md": quantities_page.page(),
         "commands.rst": command_page.page(parser()),
         "modules.rst": _contents(table),
+        f"modules-{architecture.TOP}.rst": _top(),
         **{f"modules-{name}.rst": _modules(group) for name, group in table.items()},
     }
 
@@ -35,11 +39,26 @@ def _contents(table: dict[str, architecture.Group]) -> str:
     """Groups from the top of the picture to its bottom."""
     order = list(reversed(table.values()))
     lines = [f"- :doc:`{group.title} <modules-{group.name}>`: {group.about}" for group in order]
-    entries = "\n".join(f"   modules-{group.name}" for group in order)
+    lines.insert(0, f"- :doc:`{architecture.TOP} <modules-{architecture.TOP}>`: The public names")
+    entries = "\n".join(f"   modules-{name}" for name in (architecture.TOP, *(group.name for group in order)))
     words = "By package, as in the picture of the :doc:`/architecture`: each uses only packages further down."
     return "\n".join(
         [_heading("Modules", "="), words, "", *lines, "", ".. toctree::", "   :hidden:", "", entries, ""],
     )
+
+
+def _top() -> str:
+    """The package itself: its docstring, and links to what its public names stand for."""
+    names = [name for name in rnnlimits.__all__ if not name.startswith("_")]
+    links = [f"- :py:obj:`{name} <{_home(name)}>`" for name in names]
+    lines = [_heading(f"``{architecture.TOP}``", "="), f".. automodule:: {architecture.TOP}", "", *links, ""]
+    return "\n".join(lines)
+
+
+def _home(name: str) -> str:
+    """Where a public name is defined."""
+    value = getattr(rnnlimits, name)
+    return value.__name__ if isinstance(value, ModuleType) else f"{value.__module__}.{value.__qualname__}"
 
 
 def _modules(group: architecture.Group) -> str:

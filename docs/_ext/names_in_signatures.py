@@ -1,12 +1,14 @@
 """What signatures need so that every name in them has its meaning on the page.
 
-Imports that are there for the type checker only are carried out; types of named tuples are resolved where they were
-written. Names of ours that no page describes (private classes, type variables) stay plain text instead of broken links.
+Imports for the type checker alone are carried out; types of named tuples and of dataclasses are resolved in the modules
+in which they were written. Names of ours that no page describes (private classes, type variables) stay plain text
+instead of broken links.
 """
 
 from __future__ import annotations
 
 import ast
+import dataclasses
 import importlib
 import re
 import typing
@@ -22,6 +24,9 @@ from sphinx.environment import BuildEnvironment
 
 ARRAY = re.compile(r"~?numpy\.ndarray\[tuple\[~?(?:typing\.)?Any, \.\.\.\], ~?numpy\.dtype\[([~\w.]+)\]\]")
 
+# Defaults that a dataclass has no text for: a function, a class, a factory. Sphinx cannot parse a signature with these.
+DEFAULT = re.compile(r"= <(?:function |class ')([\w.]+)'?(?: at 0x[0-9a-f]+)?>")
+
 
 def _guarded(source: str) -> list[ast.stmt]:
     """What stands below `if TYPE_CHECKING:`."""
@@ -36,6 +41,16 @@ def _settle_tuples(module: ModuleType) -> None:
             found.__new__.__annotations__ = typing.get_type_hints(found)
 
 
+def _settle_dataclasses(module: ModuleType) -> None:
+    """Inherited fields have types whose names only the module of the base class knows."""
+    for value in vars(module).values():
+        own = isinstance(value, type) and value.__module__ == module.__name__
+        if own and dataclasses.is_dataclass(value) and "__init__" in vars(value):
+            hints = typing.get_type_hints(value, include_extras=True)
+            types = {field.name: hints[field.name] for field in dataclasses.fields(value) if field.init}
+            value.__init__.__annotations__ = {**types, "return": None}
+
+
 def _settle(app: Sphinx) -> None:
     for name, path in architecture.modules().items():
         if name == "rnnlimits.__main__":  # importing it would run the program
@@ -44,6 +59,9 @@ def _settle(app: Sphinx) -> None:
         body = _guarded(path.read_text(encoding="utf-8"))
         exec(compile(ast.Module(body=body, type_ignores=[]), str(path), "exec"), vars(module))
         _settle_tuples(module)
+    for name in architecture.modules():
+        if name != "rnnlimits.__main__":
+            _settle_dataclasses(importlib.import_module(name))
 
 
 def _without_fields(
@@ -59,8 +77,10 @@ def _without_fields(
 
 
 def _short(text: str | None) -> str | None:
-    """What NumPy makes of NDArray, as it was written."""
-    return None if text is None else ARRAY.sub(r"~numpy.typing.NDArray[\1]", text)
+    """NDArray and defaults as they were written."""
+    if text is None:
+        return None
+    return DEFAULT.sub(r"= \1", ARRAY.sub(r"~numpy.typing.NDArray[\1]", text)).replace("= <factory>", "= ...")
 
 
 def _is_undescribed(target: str) -> bool:

@@ -256,7 +256,7 @@ SHOWN = ["index", "model", "theory/poisson", "gallery", "architecture", "referen
 @pytest.mark.needs_docs
 @pytest.mark.needs_browser
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
-@pytest.mark.parametrize("name", [*SHOWN, "reference/generated/modules-science", "reference/generated/commands"])
+@pytest.mark.parametrize("name", [*SHOWN, "reference/generated/modules-theory", "reference/generated/commands"])
 def test_pages_in_a_browser(site: Path, chromium: Browser, name: str, width: int, scheme: str) -> None:
     with browser.open_page(chromium, site / f"{name}.html", width, scheme, bypass_csp=True) as visit:
         assert visit.errors == []

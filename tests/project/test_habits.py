@@ -10,6 +10,7 @@ import tomllib
 from pathlib import Path
 
 import architecture
+import blocks
 import pytest
 import yaml
 from runs import ENVIRONMENT, ROOT
@@ -89,3 +90,103 @@ def test_kernels_do_not_import_the_pipeline() -> None:
         assert not re.search(
             r"^\s*(from|import) rnnlimits(?!\.kernels| import kernels)", path.read_text(), flags=re.MULTILINE
         ), path
+
+
+# --- Markdown --------------------------------------------------------------------------------------------------
+
+PROSE_WIDTH = 100
+BLOCK = re.compile(r"^\s*(#|\||```|~~~|<|:::|\[[^\]]+\]:|\([\w-]+\)=)")  # headings, tables, HTML, directives, targets
+IMAGE = re.compile(r"^\s*!\[.*\]\(.*\)$")
+# What no line break may divide, with the characters that touch it: code spans, math, links, words.
+ATOM = re.compile(r"(?:`+[^`]+`+|\$[^$]+\$|!?\[[^\]]*\]\([^)]*\)|\S)+")
+# Paths in the repository and modules of the package, wherever a page names them. One after {, * or < is a pattern.
+NAMED_PATH = re.compile(r"(?<![\w/.<-])(?:benchmarks|cluster|config|docs|kernels|pipeline|src|tests|workflow)/[\w./-]+")
+NAMED_MODULE = re.compile(r"\brnnlimits(?:\.\w+)+")
+# Files that a page asks its reader to create: the first line of a block, the new side of a diff, the target of cp.
+CREATED = re.compile(r"^# (?=\w+/)([\w./-]+\.\w+)$|^\+\+\+ b/(\S+)$|^ +cp .* (\S+)$", re.MULTILINE)
+BUILT = ("docs/_build/", "docs/reference/generated/")
+
+
+def markdown() -> list[Path]:
+    """Every tracked Markdown file; in an unpacked archive, those in folders that have some."""
+    listed = subprocess.run(["git", "ls-files", "-z", "*.md"], cwd=ROOT, capture_output=True, text=True)
+    if listed.returncode == 0 and listed.stdout:
+        return [ROOT / name for name in listed.stdout.split("\0") if name]
+    folders = ("benchmarks", "cluster", "config", "docs")
+    return [*ROOT.glob("*.md"), *(path for folder in folders for path in (ROOT / folder).rglob("*.md"))]
+
+
+PAGES = [str(path.relative_to(ROOT)) for path in markdown()]
+
+
+def prose(page: str) -> list[tuple[int, str]]:
+    """The numbered lines of a page that are neither code, tables, headings, images nor displayed math."""
+    lines, code = (ROOT / page).read_text(encoding="utf-8").splitlines(), set[int]()
+    for first, last, *_ in blocks.cut(lines):
+        code |= set(range(first, last))
+    in_math, numbered = False, []
+    for number, line in enumerate(lines):
+        if line.strip().startswith("$$"):
+            in_math = not in_math
+        elif not (number in code or in_math or BLOCK.match(line) or IMAGE.match(line)):
+            numbered.append((number + 1, line))
+    return numbered
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_prose_is_at_most_100_columns_wide(page: str) -> None:
+    """A single word, link or code span that is wider may stand alone on its line."""
+    wide = [
+        f"{page}:{number}: {len(line)} columns, allowed: {PROSE_WIDTH}; wrap the paragraph"
+        for number, line in prose(page)
+        if len(line) > PROSE_WIDTH and len(ATOM.findall(line)) > 1
+    ]
+    assert wide == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_paths_and_modules_that_a_page_names_exist(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    created = {name for names in CREATED.findall(text) for name in names if name}
+    modules = {*architecture.modules(), *(_module(name) for name in created)}
+    missing = []
+    for number, line in enumerate(text.splitlines(), 1):
+        paths = {match.rstrip("./-") for match in NAMED_PATH.findall(line)}
+        missing += [f"{page}:{number}: no {path}" for path in paths if not _exists(path, created)]
+        names = {match for match in NAMED_MODULE.findall(line) if not _is_name(match, modules)}
+        missing += [f"{page}:{number}: no {name}" for name in names]
+    assert missing == []
+
+
+def _exists(path: str, created: set[str]) -> bool:
+    if f"{path}/".startswith(BUILT) or any(f"{path}/".startswith(f"{name}/") for name in created):
+        return True
+    return (ROOT / path).exists()
+
+
+def _module(path: str) -> str:
+    """The module in a file of the repository: rnnlimits.study.mean for pipeline/study/mean.py."""
+    start = {"pipeline": "rnnlimits", "kernels": "rnnlimits.kernels"}.get(path.split("/")[0], "")
+    return ".".join([start, *Path(path).with_suffix("").parts[1:]])
+
+
+def _is_name(name: str, modules: set[str]) -> bool:
+    """Whether a dotted name is a module, or what a module defines or imports."""
+    name = re.sub(r"^rnnlimits\.rntk\b", "rnnlimits.library.rntk", name)  # a public name, imported at first use
+    if name in modules or name == ENTRY_POINTS:
+        return True
+    home, _, last = name.rpartition(".")
+    if home not in modules:
+        return False
+    path = architecture.modules().get(home)
+    return path is None or re.search(rf"\b{last}\b", path.read_text(encoding="utf-8")) is not None
+
+
+ENTRY_POINTS = "rnnlimits.activations"  # a group of entry points, no module
+
+
+def test_the_index_links_every_how_to() -> None:
+    index = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    pages = [f"howto/{path.name}" for path in sorted((ROOT / "docs" / "howto").glob("*.md"))]
+    assert len(pages) > 10
+    assert [page for page in [*pages, "library.md", "glossary.md"] if f"]({page})" not in index] == []

@@ -70,7 +70,7 @@ def blocks(page: str, text: str) -> list[Block]:
     """The blocks of a page and its commands within sentences, in their order."""
     found, prose = [], []
     lines = text.splitlines()
-    for first, last, language, code, reason in _cut(lines):
+    for first, last, language, code, reason in cut(lines):
         kind = kind_of(page, language, code)
         found.append(Block(page, first + 1, kind, code, language, reason))
         prose.append((first, last))
@@ -79,7 +79,7 @@ def blocks(page: str, text: str) -> list[Block]:
     return sorted([*found, *_inline(page, "\n".join(lines))], key=lambda block: block.line)
 
 
-def _cut(lines: list[str]) -> Iterator[tuple[int, int, str, str, str]]:
+def cut(lines: list[str]) -> Iterator[tuple[int, int, str, str, str]]:
     """(first line, line after the last, language, code, reason) of each fenced or indented block."""
     at, margin = 0, 0
     while at < len(lines):

@@ -242,14 +242,16 @@ def text(binary: bytes, at: int) -> str:
 
 INTRODUCTION = """# What the training programs take of a GPU
 
-Registers of a thread of `train_segment`, compiled by NVRTC {version} for three architectures, at the most slots that
-the launch chooser (`kernels/launch.py`) gives to each team; `+n` means that n bytes of a thread's values are put aside
-in memory. A dash: the chooser does not take this program there. A thread can have {most} registers, a multiprocessor
-has {all}: blocks have {threads} threads (of a warp's team {warp_threads}), so that one always fits. Blocks whose units
-are streamed must fit {streaming} at a time, which leaves {share} registers for a thread.
+The table lists the registers that a thread of `train_segment` uses, as compiled by NVRTC {version} for
+three architectures, with the largest number of slots that the launch chooser (`kernels/launch.py`)
+gives to each team. `+n` means that n bytes of a thread's values are spilled to memory; a dash means
+that the chooser does not use this program there. A thread can have {most} registers and a
+multiprocessor has {all}. Blocks have {threads} threads ({warp_threads} for the team of a warp), so that one block
+always fits. Blocks whose units are streamed must fit {streaming} at a time, which leaves {share} registers for a
+thread.
 
-Written by `{command}`; `tests/kernels/test_nvrtc.py` compares it: the programs in any case, the counts
-where NVRTC has the version above.
+The table is written by `{command}`. `tests/kernels/test_nvrtc.py`
+compares the programs with it in any case, and the counts where NVRTC has the version above.
 
 """
 
