@@ -25,7 +25,7 @@ Resource = int | str | Callable[..., int]
 
 SPEEDS: dict[Operation, tuple[str, str]] = {  # units, and which key of a site says it
     "unit-steps": ("unit-steps/s", "speed; rnnlimits doctor measures it on a node"),
-    "flop": ("flop/s", "flops, or else speed; logs of jobs say what they reached"),
+    "flop": ("flop/s", "flops, or else speed; logs of jobs show the speed reached"),
 }
 ANALYSIS_MINUTES = 20  # asked for by the job of limit, poisson, rates, figures and report
 ANALYSIS_SECONDS = 5  # and for each cell; demo.yaml takes 1

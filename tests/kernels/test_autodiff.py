@@ -28,6 +28,7 @@ from unrolled import (
     STEPS,
     Recorded,
     asked,
+    double_jax,
     expected_changes,
     mismatch,
     trajectory,
@@ -37,6 +38,12 @@ from rnnlimits.kernels.activations import ACTIVATIONS
 from rnnlimits.kernels.interface import Training
 
 pytestmark = pytest.mark.needs_jax
+
+
+@pytest.fixture(scope="module")
+def jax() -> Any:
+    """JAX in double precision."""
+    return double_jax()
 
 
 @pytest.mark.parametrize("activation", list(ACTIVATIONS))

@@ -527,7 +527,7 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
     "replicas in a study": (lambda: tiny(training={"replicas": 7}), "multiples of training.replicas_per_block"),
     "unknown rntk key": (lambda: rnnlimits.RntkStudy(bais={"width": [8]}), "bais is not a key; did you mean bias?"),
     "no such file": (lambda: rnnlimits.load("nowhere.yaml"), "nowhere.yaml: cannot be read"),
-    "no such name": (lambda: rnnlimits.load("dmeo"), "dmeo: is no file here, and no study that ships; those are"),
+    "no such name": (lambda: rnnlimits.load("dmeo"), "dmeo: is neither a file here nor a study that ships; those are"),
     "no study at all": (lambda: rnnlimits.limit(3), "study is 3; give a Study"),  # type: ignore[arg-type]
     "chain does not contract": (lambda: rnnlimits.limit(tiny(chain={"a": 1.5})), "does not contract"),
     "limit of the recurrent NTK": (lambda: rnnlimits.limit("rntk"), "experiment is rntk, which has no limit"),
@@ -630,7 +630,9 @@ def pictures(notebook: Any) -> int:
 
 def words(notebook: Any) -> list[str]:
     """What the cells printed, numbers aside: their last digits depend on the machine."""
-    printed = [output.text for cell in notebook.cells for output in cell.get("outputs", []) if "text" in output]
+    # One text for each cell: how a kernel cuts what it prints into pieces is a matter of time.
+    cells = ([output.text for output in cell.get("outputs", []) if "text" in output] for cell in notebook.cells)
+    printed = ["".join(texts) for texts in cells if texts]
     return [re.sub(r"-?\d+(\.\d*)?(e-?\d+)?", "#", text) for text in printed]
 
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pytest
 
 from rnnlimits.kernels.activations import ACTIVATIONS
 from rnnlimits.kernels.interface import Array, Training
@@ -18,12 +17,6 @@ STEPS = 9
 
 
 Parameters = tuple[Array, Array, Array]
-
-
-@pytest.fixture(scope="module")
-def jax() -> Any:
-    """JAX in double precision."""
-    return double_jax()
 
 
 def double_jax() -> Any:
