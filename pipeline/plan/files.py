@@ -7,7 +7,8 @@ from rnnlimits.plan.parts import FileKind
 MACHINE = ("backend", "device")
 JOINED = ("joined_along", "shard_count")  # attributes of an ensemble
 RANGE = ("first", "count")  # attributes of a shard
-SAVED = ("rounding", "state_version", "done", "chain_step", "seconds")  # a saved state, with its shard's
+# Attributes of a saved state, in addition to those of its shard.
+SAVED = ("rounding", "state_version", "done", "chain_step", "seconds")
 ENSEMBLES = "the ensembles; rnnlimits inspect FILE shows what is in one"
 
 RATES_H5 = FileKind("rates", MACHINE, "rates.h5", "every point behind it")

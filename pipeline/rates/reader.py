@@ -44,7 +44,7 @@ class Reader:
     def __init__(self, study: Study, layout: Layout) -> None:
         self.study, self.layout, self.design = study, layout, design_of(study)
         self.cells = plan.cells(study)
-        self._known: dict[Cell, Trainings] = {}
+        self._cache: dict[Cell, Trainings] = {}
         with store.open_complete(layout.limit, "limit", limit_id=plan.limit_id(study)) as file:
             if not np.array_equal(file["time"][()], study.training.checkpoints):
                 raise StudyError(f"{layout.limit}: has other checkpoints than the study; run the limit stage again")
@@ -57,11 +57,11 @@ class Reader:
 
     def __call__(self, cell: Cell) -> Trainings:
         """Read a cell's ensemble. Raises StudyError if it is missing or belongs to another cell."""
-        if cell not in self._known:
+        if cell not in self._cache:
             path = self.layout.ensemble(cell)
             with open_ensemble(path, cell_id=plan.cell_id(self.study, cell)) as file:
-                self._known[cell] = self._trainings(path, file, cell)
-        return self._known[cell]
+                self._cache[cell] = self._trainings(path, file, cell)
+        return self._cache[cell]
 
     def _trainings(self, path: Path, file: h5py.File, cell: Cell) -> Trainings:
         order = np.lexsort((-file["sign"][()], file["pair"][()]))

@@ -35,7 +35,7 @@ def pack(results: Path, output: Path) -> None:
     if output.exists() and not _is_pack(output):
         raise StudyError(f"{output}: exists and is not a pack; give a new name, or remove it first")
     if not output.absolute().parent.is_dir():
-        raise StudyError(f"{output.absolute().parent}: is not a folder for the pack; create it, or give another")
+        raise StudyError(f"{output.absolute().parent}: no such folder for the pack; create it, or give another")
     members = [path for path in hdf5_files(results) if _belongs(results, path)]
     if not members:
         raise StudyError(f"{results}: holds no results to pack; run the study first")

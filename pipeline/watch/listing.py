@@ -15,7 +15,7 @@ class Listing:
     """The contents of folders. Files that vanish in the meantime are ignored."""
 
     def __init__(self) -> None:
-        self._known: dict[Path, tuple[int, float, frozenset[str]]] = {}
+        self._cache: dict[Path, tuple[int, float, frozenset[str]]] = {}
         self._times: dict[Path, dict[str, float]] = {}
         self._looked: set[Path] = set()
         self._left = STATS
@@ -27,7 +27,7 @@ class Listing:
 
     def names(self, folder: Path) -> frozenset[str]:
         """Names of the finished files in a folder: hidden ones are unfinished. The same throughout a refresh."""
-        cached = self._known.get(folder)
+        cached = self._cache.get(folder)
         if folder in self._looked:
             return cached[2] if cached else frozenset()
         self._looked.add(folder)
@@ -38,25 +38,25 @@ class Listing:
             now = time.time()
             names = frozenset(name for name in os.listdir(folder) if not name.startswith("."))
         except OSError:
-            self._known.pop(folder, None)
+            self._cache.pop(folder, None)
             return frozenset()
-        self._known[folder] = (changed, now, names)
+        self._cache[folder] = (changed, now, names)
         return names
 
     def changed_since(self, folder: Path, moment: float) -> bool:
         """Whether anything was added to a folder, listed before, since that moment."""
-        cached = self._known.get(folder)
+        cached = self._cache.get(folder)
         return cached is not None and cached[0] / 1e9 >= moment - 1.0
 
     def times(self, folder: Path, names: Iterable[str]) -> dict[str, float] | None:
         """The times when these files appeared, each read once; None as long as too many have not been read."""
-        known = self._times.setdefault(folder, {})
-        unread = [name for name in names if name not in known]
+        times_of = self._times.setdefault(folder, {})
+        unread = [name for name in names if name not in times_of]
         for name in unread[: self._left]:
             try:
-                known[name] = os.stat(folder / name).st_mtime
+                times_of[name] = os.stat(folder / name).st_mtime
             except OSError:
                 continue  # deleted since the listing
         missing = len(unread) > self._left
         self._left -= min(self._left, len(unread))
-        return None if missing else known
+        return None if missing else times_of

@@ -60,7 +60,7 @@ class Watcher:
         self._load()
         holders, logs = self._locks.holders(), self._logs.all()
         run = workers.run_of(holders, logs, now)
-        snapshot = self._unknown(run, now) if self._loaded is None else self._known(holders, logs, run, now)
+        snapshot = self._without_study(run, now) if self._loaded is None else self._of_study(holders, logs, run, now)
         return snapshot.taking(time.perf_counter() - started)
 
     def _load(self) -> None:
@@ -76,14 +76,14 @@ class Watcher:
             study = load_any(path)
             self._loaded = (changed, programme(study, self._layout.root))
 
-    def _unknown(self, run: Run, now: float) -> Snapshot:
+    def _without_study(self, run: Run, now: float) -> Snapshot:
         """The snapshot of a folder whose run has not yet written study.yaml."""
         root = self._layout.root
         failures = workers.failures_of((), self._locks.refusals(), (), run)
         state = "running" if run.alive else "not started"
         return Snapshot(root.resolve().name, str(root), "", now, state, run, {}, failures=failures)
 
-    def _known(self, holders: Mapping[str, Holder], logs: Sequence[Log], run: Run, now: float) -> Snapshot:
+    def _of_study(self, holders: Mapping[str, Holder], logs: Sequence[Log], run: Run, now: float) -> Snapshot:
         assert self._loaded is not None
         _, programme = self._loaded
         study = programme.study
