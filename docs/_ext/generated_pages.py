@@ -63,8 +63,6 @@ def _home(name: str) -> str:
 
 def _modules(group: architecture.Group) -> str:
     names = [name for name in architecture.modules() if architecture.group_of(name) == group.name]
-    if group.name == "library":  # what it offers is imported from the top
-        names.insert(0, architecture.TOP)
     lines = [_heading(group.title, "="), f"{group.about}.", ""]
     for name in names:
         if name != "rnnlimits.__main__":  # importing it would run the program
