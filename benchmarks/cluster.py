@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, Self
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "src"))
+sys.path[:0] = [str(ROOT / "src"), str(ROOT)]
 sys.path.insert(0, str(ROOT / "tests" / "support"))
 
 import slurm  # noqa: E402
@@ -33,6 +33,7 @@ import yaml  # noqa: E402
 from runs import MPIEXEC, PROGRAM, write_study  # noqa: E402
 from slurm import PLAIN, Loopback  # noqa: E402
 
+from rnnlimits import experiments  # noqa: E402
 from rnnlimits import study as studies  # noqa: E402
 from rnnlimits.cluster import leftovers, submission  # noqa: E402
 from rnnlimits.cluster.jobs import jobs  # noqa: E402
@@ -224,9 +225,8 @@ class Trial:
         return Layout.of(self.study, self.results)
 
     def rules(self) -> list[str]:
-        return [
-            submission.rule_name(job) for job in jobs(self.study, self.layout, submission.profile(self.profile).site)
-        ]
+        site = submission.profile(self.profile).site
+        return [submission.rule_name(job) for job in jobs(experiments.of(self.study, self.results), site)]
 
     def watch(self) -> None:
         """Count every shard that is written from now on."""

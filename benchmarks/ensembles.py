@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tests" / "support")]
+sys.path[:0] = [str(ROOT / "src"), str(ROOT), str(ROOT / "tests" / "support")]
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from benchmarks.rntk import LANES, best, multiply_adds  # noqa: E402

@@ -16,10 +16,10 @@ import yaml
 from runs import HANG, PROGRAM, ROOT, digests, run, write_rntk, write_study
 from slurm import Loopback
 
+from rnnlimits import experiments
 from rnnlimits import study as studies
 from rnnlimits.cluster import leftovers, submission
 from rnnlimits.cluster.jobs import jobs
-from rnnlimits.training.layout import Layout
 
 pytestmark = [pytest.mark.needs_slurm, pytest.mark.needs_mpi, pytest.mark.needs_compiler, pytest.mark.workflow]
 
@@ -64,7 +64,7 @@ def profile(folder: Path, **site: object) -> Path:
 
 def job_rules(study: Path, place: Path, results: Path) -> list[str]:
     loaded, using = studies.load_any(study), submission.profile(place)
-    return [submission.rule_name(job) for job in jobs(loaded, Layout.of(loaded, results), using.site)]
+    return [submission.rule_name(job) for job in jobs(experiments.of(loaded, results), using.site)]
 
 
 @contextmanager

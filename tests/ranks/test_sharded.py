@@ -147,7 +147,7 @@ def test_a_shard_of_something_else_is_refused(tmp_path: Path) -> None:
         sharded.run(parallel.world(), other)
     shards = tmp_path / "shards" / "b"
     (shards / "rows-0.h5").replace(shards / "rows-4.h5")
-    with pytest.raises(StudyError, match=r"rows-4\.h5: is not the file wanted here \(first 0, expected 4\)"):
+    with pytest.raises(StudyError, match=r"rows-4\.h5: is not the right file \(first 0, expected 4\)"):
         run(tmp_path)
 
 

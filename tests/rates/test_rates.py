@@ -189,7 +189,7 @@ def test_without_pairs_there_are_plain_estimators_only(tmp_path: Path) -> None:
     found = run(study, made_up.write_results(study, tmp_path))
     assert {r.estimator for r in found} == {"plain", "coupling"}
     noise = of(found, "sgd_noise", "plain", "beta=0.75 N=1024")
-    assert noise.note.startswith("refused: no pairs: the initial field is in it")
+    assert noise.note.startswith("refused: no pairs: it contains the initial field")
     assert noise.verdict == "undetermined"
     assert math.isnan(noise.exponent)
     assert math.isnan(noise.expected)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import sysconfig
 import tarfile
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -51,6 +52,14 @@ def test_the_wheel_has_what_a_run_needs(built: Path) -> None:
     data = tracked("workflow", "config", "cluster") - left_out
     assert {f"{SHARE}{name}" for name in {*data, "CITATION.cff", "environment.yml"}} <= found
     assert not found & {f"{SHARE}{name}" for name in left_out}
+
+
+def test_every_package_is_named_for_the_wheel() -> None:
+    named = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    code = [name for name in tracked("pipeline", "kernels") if name.endswith("/__init__.py")]
+    folders = {f"rnnlimits/{name.removeprefix('pipeline/')}".removesuffix("/__init__.py") for name in code}
+    data = {"rnnlimits.share", *(f"rnnlimits.share.{name}" for name in ("workflow", "config", "cluster"))}
+    assert {*named} == {folder.replace("/", ".") for folder in folders} | data
 
 
 def test_the_wheel_brings_no_package_of_a_general_name(built: Path) -> None:

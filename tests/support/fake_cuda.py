@@ -76,7 +76,7 @@ def install(monkeypatch: Any = None) -> None:
         sys.modules["rnnlimits.kernels.cuda_backend"] = here
         kernels.cuda_backend = here  # type: ignore[attr-defined]
     else:
-        monkeypatch.setitem(sys.modules, "kernels.cuda_backend", here)
+        monkeypatch.setitem(sys.modules, "rnnlimits.kernels.cuda_backend", here)
         monkeypatch.setattr(kernels, "cuda_backend", here, raising=False)
 
 
