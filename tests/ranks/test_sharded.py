@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import toy_stage
 from processors import reference
-from runs import ENVIRONMENT, MPIEXEC
+from runs import ENVIRONMENT, HANG, MPIEXEC
 from toy_stage import Rows
 
 from rnnlimits.base.errors import StudyError
@@ -42,7 +42,7 @@ def start(folder: Path, ranks: int, *words: object, **environment: str) -> subpr
 
 def finish(job: subprocess.Popen[str]) -> str:
     """What it said on stderr."""
-    said = job.communicate(timeout=60)[1]
+    said = job.communicate(timeout=HANG)[1]
     assert job.returncode == 0, said
     return said
 
@@ -162,9 +162,10 @@ def test_a_shard_of_something_else_is_refused(tmp_path: Path) -> None:
 )
 def test_what_fails_on_one_rank_ends_all(how: str, code: int, says: str, tmp_path: Path, calm: dict[Path, str]) -> None:
     job = start(tmp_path, 3, "--fail", how, "--pause", 0.05)
-    said = job.communicate(timeout=60)[1]
+    said = job.communicate(timeout=HANG)[1]
     assert job.returncode == code
-    assert {f"rank {rank} {says}" for rank in range(3)} <= set(said.splitlines())
+    for rank in range(3):  # wherever it stands in a line: ranks write at the same time
+        assert f"rank {rank} {says}" in said
     assert not list(tmp_path.glob("*.h5"))  # no ensemble
     assert not (tmp_path / "shards" / "a" / "rows-2.h5").exists()
     finish(start(tmp_path, 2))
