@@ -21,7 +21,7 @@ from rnnlimits.statistics import powerlaw
 from rnnlimits.statistics.bootstrap import Array, Bootstrap, degrees_of_freedom
 from rnnlimits.statistics.powerlaw import Point
 from rnnlimits.statistics.ratefile import Rate, refusal
-from rnnlimits.statistics.rows import Ratio, judged, judged_ratio, ratio_row, scaled
+from rnnlimits.statistics.rows import Ratio, judged, judged_ratio, ratio_row, scaled, without_local
 from rnnlimits.statistics.samples import spread
 from rnnlimits.statistics.verdicts import Expected, Rule
 from rnnlimits.theory import mixing, stationary
@@ -96,7 +96,7 @@ def ergodic_averages(study: Study, layout: Layout, file: h5py.File, bootstrap: B
     for index, name in enumerate(_functions(file)):
         blank = ERGODIC_AVERAGE.row(study.name, f"f={name}")
         points = average_points(short[..., index], float(lag[index]), bootstrap)
-        yield judged(blank, points, Expected(0.5, "exact"), rule=NO_REMEDY)
+        yield without_local(judged(blank, points, Expected(0.5, "exact"), rule=NO_REMEDY))
 
 
 def _averages(results: Results, bootstrap: Bootstrap) -> Iterator[Rate]:
@@ -159,7 +159,8 @@ def mixing_rates(study: Study, layout: Layout, file: h5py.File, bootstrap: Boots
         yield replace(blank, note=refusal("the chain forgets its start in one step"))
         return
     departures = mixing.points(mixing.Departure(file["mixing_step"][()], file["mixing_error"][()]), bootstrap)
-    yield judged(blank, departures, Expected(-math.log(factor), "exact"), rule=replace(NO_REMEDY, own_scale=True))
+    rule = replace(NO_REMEDY, own_scale=True)
+    yield without_local(judged(blank, departures, Expected(-math.log(factor), "exact"), rule=rule))
 
 
 # --- entries ---------------------------------------------------------------------------------------------------

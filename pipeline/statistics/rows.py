@@ -68,6 +68,12 @@ def dot(point: Point, used: bool) -> RatePoint:
     return RatePoint(point.variable, point.estimate, point.stderr, used, point.replicas)
 
 
+def without_local(row: Rate) -> Rate:
+    """The row without local exponents, for points that come from one and the same long path."""
+    bare = (replace(p, local_slope=math.nan, local_low=math.nan, local_high=math.nan) for p in row.cloud)
+    return replace(row, cloud=tuple(bare))
+
+
 def log_point(variable: float, logs: Array, bootstrap: Bootstrap) -> Point:
     """The point whose logarithm is the mean of `logs` (unit,); its error is symmetrical there, whatever its size."""
     mean = bootstrap.resample(average(logs[:, None]))
