@@ -120,6 +120,10 @@ def save(layout: StudyFolder, name: str, figure: Figure) -> None:
 
 def write(figure: Figure, paths: Mapping[str, Path]) -> list[Path]:
     """Write a figure in each format to its path, complete or not at all, without dates, and close it."""
+    # Panels are laid out once, and not again for each format: that takes most of the time.
+    if (engine := figure.get_layout_engine()) is not None:
+        engine.execute(figure)
+        figure.set_layout_engine("none")
     for suffix, path in paths.items():
         image = io.BytesIO()
         figure.savefig(image, format=suffix, metadata=METADATA[suffix])

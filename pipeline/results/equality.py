@@ -12,8 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
-from scipy.stats import chi2, t
-from scipy.stats import f as fisher
+from scipy.special import chdtrc, fdtrc, stdtrit
 
 LEVEL = 0.95
 MANY = 1e5  # degrees of freedom that count as infinitely many
@@ -32,11 +31,11 @@ class Equality:
 def degrees_of_freedom(half_width: float, stderr: float) -> float:
     """Degrees of freedom of the Student quantile half_width / stderr of a 95% interval; inf if it is normal."""
     quantile = half_width / stderr
-    if quantile <= t.ppf(0.5 + LEVEL / 2, MANY):
+    if quantile <= stdtrit(MANY, 0.5 + LEVEL / 2):
         return math.inf
-    if quantile >= t.ppf(0.5 + LEVEL / 2, FEWEST):
+    if quantile >= stdtrit(FEWEST, 0.5 + LEVEL / 2):
         return FEWEST
-    return float(brentq(lambda dof: t.ppf(0.5 + LEVEL / 2, dof) - quantile, FEWEST, MANY))
+    return float(brentq(lambda dof: stdtrit(dof, 0.5 + LEVEL / 2) - quantile, FEWEST, MANY))
 
 
 def welch(
@@ -59,8 +58,8 @@ def welch(
     statistic = between / (1 + 2 * (k - 2) / (k**2 - 1) * loss)
     denominator = (k**2 - 1) / (3 * loss) if loss > 0 else math.inf
     if denominator > MANY:
-        return Equality(statistic, math.inf, float(chi2.sf(statistic * (k - 1), k - 1)))
-    return Equality(statistic, denominator, float(fisher.sf(statistic, k - 1, denominator)))
+        return Equality(statistic, math.inf, float(chdtrc(k - 1, statistic * (k - 1))))
+    return Equality(statistic, denominator, float(fdtrc(k - 1, denominator, statistic)))
 
 
 def holm(p: Sequence[float] | NDArray[np.float64]) -> NDArray[np.float64]:
