@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import h5py
 import numpy as np
 
 from rnnlimits.base.errors import StudyError
@@ -63,7 +62,7 @@ class Reader:
                 self._cache[cell] = self._trainings(path, file, cell)
         return self._cache[cell]
 
-    def _trainings(self, path: Path, file: h5py.File, cell: Cell) -> Trainings:
+    def _trainings(self, path: Path, file: store.File, cell: Cell) -> Trainings:
         order = np.lexsort((-file["sign"][()], file["pair"][()]))
         members = 2 if self.design.antithetic else 1
         if len(order) < cell.replicas or len(order) % members:

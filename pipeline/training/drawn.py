@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import h5py
-
 from rnnlimits.files import store
 from rnnlimits.study import Study
 from rnnlimits.theory.flow import Draws
@@ -27,6 +25,6 @@ def read_draws(study: Study, layout: Layout) -> Draws:
         return replace(draws, check_nodes=read_nodes(file, "node_check"), check=check)
 
 
-def read_nodes(file: h5py.File, name: str) -> Nodes:
+def read_nodes(file: store.File, name: str) -> Nodes:
     """One of the two node sets of a draw file."""
     return Nodes(*(file[f"{name}_{field}"][()] for field in ("w", "weight", "b", "b_squared")))

@@ -45,7 +45,7 @@ def test_values_in_global_order(ensemble: Path) -> None:
         np.testing.assert_array_equal(file["output"][()], outputs(0, 8))
         np.testing.assert_array_equal(file["replica"][()], np.arange(8))
         np.testing.assert_array_equal(file["pair"][()], np.arange(8) // 2)
-        assert list(file["note"].asstr()[()]) == [f"run {row} é" for row in range(8)]
+        assert list(file["note"].values()) == [f"run {row} é" for row in range(8)]
         assert file["floor"][()] == 0.25
         assert file["output"].is_virtual
         assert not file["replica"].is_virtual
@@ -56,7 +56,7 @@ def test_values_in_global_order(ensemble: Path) -> None:
 def test_xarray_opens_an_ensemble(ensemble: Path) -> None:
     with xarray.open_dataset(ensemble, engine="h5netcdf") as found:
         assert found.output.dims == ("replica", "time", "probe")
-        assert set(found.coords) == {"replica", "time", "probe"}
+        assert set(found.coords) == {"replica", "time", "probe", "shard"}
         np.testing.assert_array_equal(found.output, outputs(0, 8))
         assert found.output.attrs["units"] == "1"
 
