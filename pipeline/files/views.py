@@ -94,7 +94,8 @@ class Variable:
         if all(one is Ellipsis or (isinstance(one, slice) and one == slice(None)) for one in chosen):
             return self._whole()[()]
         if self._loaded is not None:
-            return self._loaded[selection]
+            # In the order of memory that HDF5 gives, which decides in which order NumPy sums.
+            return np.asarray(self._loaded[selection], order="C")
         with checks.values(self.path):
             return self._dataset[selection] if self._shards is None else self._selected(self._shards, chosen)
 

@@ -136,6 +136,8 @@ def ergodic_constant(blank: Rate, file: store.File, index: int) -> Rate:
     chains, bias = file["batch_variance"][:, index], float(file["batch_bias"][index])
     predicted = float(file["long_run_variance"][index])
     row = replace(blank, expected=1.0, expected_kind="exact")
+    if not np.isfinite([predicted, *chains]).all():
+        return replace(row, note=refusal(powerlaw.NOT_FINITE))
     if not predicted > 0 or not chains.mean() > 0:
         return replace(row, note=refusal("the function does not vary"))
     own = np.hypot(chains.std(ddof=1) / math.sqrt(len(chains)), bias) / chains.mean()

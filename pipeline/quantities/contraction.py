@@ -42,6 +42,8 @@ def grouped(values: Array) -> Array:
 def measured_rate(log_slope: Array, bootstrap: Bootstrap) -> Expected:
     """A rate of decay: minus the mean of log_slope (unit,), with what a joint comparison needs."""
     mean = bootstrap.resample(average(log_slope[:, None]))
+    if not math.isfinite(mean.value) or not np.isfinite(mean.replicates).all():
+        return Expected(math.nan, "")
     return Expected(-mean.value, "exact", mean.value - mean.replicates, -mean.influence)
 
 
