@@ -20,10 +20,10 @@ SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 
 class Checked(NamedTuple):
-    """A file in memory that was checked, its digest (that of its seal), and its virtual datasets."""
+    """A file in memory that was checked, the digest in its seal, and its virtual datasets."""
 
     file: h5py.File
-    digest: str
+    seal: str
     virtual: list[h5py.Dataset]
 
 
@@ -34,7 +34,13 @@ def opened(path: Path, required: Mapping[str, object]) -> Iterator[Checked]:
     required: root attributes and their values. Raises StudyError in one line: missing, empty, truncated, not HDF5, no
     `complete`, other format or version, other kind, from another study, or nothing that this software writes.
     """
-    data = snapshot.bytes_of(path)
+    with examined(path, snapshot.bytes_of(path), required) as checked:
+        yield checked
+
+
+@contextmanager
+def examined(path: Path, data: bytes, required: Mapping[str, object]) -> Iterator[Checked]:
+    """Like `opened`, for bytes that were read from the path."""
     _require_hdf5(path, data)
     with parsed(path, data) as file:
         with translated(path):

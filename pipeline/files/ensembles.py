@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from rnnlimits.base.errors import StudyError
 from rnnlimits.files import checks, digests
 from rnnlimits.files.reading import AGAIN, File, Variable, attribute_of, open_complete
-from rnnlimits.files.shards import DIGEST, FILE, FIRST, Part, Shards
+from rnnlimits.files.shards import DIGEST, FILE, FIRST, SEAL, Part, Shards
 from rnnlimits.files.store import atomic_h5
 from rnnlimits.files.variables import describe, put
 
@@ -121,13 +121,16 @@ def _examined(path: Path, required: Mapping[str, object], dimension: str) -> Sha
         file = File(path, checked.file)
         provenance = {name: str(attribute_of(file, name) or "") for name in SHARD_PROVENANCE}
         described = {name: _described(name, one) for name, one in file.variables.items()}
-        _require_digests(path, file, described)
+        computed = file.digests()
+        _require_digests(path, computed, described)
         rows = file[dimension][()] if dimension in file else np.empty(0)
         first = int(rows[0]) if rows.shape and len(rows) else 0
         if not rows.shape or not len(rows) or not np.array_equal(rows, first + np.arange(len(rows))):
             raise StudyError(f"{path}: its {dimension} numbers are not consecutive; {AGAIN}")
         copied = {name: file[name].values() for name, one in described.items() if _is_text(one, dimension)}
-        return Shard(Part(path, first, len(rows), checked.digest), described, copied, provenance)
+        return Shard(
+            Part(path, first, len(rows), checked.seal, digests.of_names(computed)), described, copied, provenance
+        )
 
 
 def _described(name: str, one: Variable) -> Description:
@@ -135,8 +138,8 @@ def _described(name: str, one: Variable) -> Description:
     return Description(name, one.dims, about["units"], about["long_name"], one.dtype, one.shape, about.get("digest"))
 
 
-def _require_digests(path: Path, file: File, described: Mapping[str, Description]) -> None:
-    for name, digest in file.digests().items():
+def _require_digests(path: Path, computed: Mapping[str, str], described: Mapping[str, Description]) -> None:
+    for name, digest in computed.items():
         if digest != described[name.removeprefix("/")].digest:
             raise StudyError(f"{path}: its variable {name} is damaged (digest differs); {AGAIN}")
 
@@ -184,10 +187,7 @@ def _joined_variables(shards: Sequence[Shard], dimension: str) -> dict[str, Desc
 def _digests(shards: Shards, joined: Mapping[str, Description]) -> dict[str, str]:
     """Digest of each joined variable that has one."""
     lasting = [variable for variable in joined.values() if variable.digest is not None]
-    running = {one.name: digests.RunningDigest(one.dtype, one.shape) for one in lasting}
-    for variable, piece in shards.pieces(lasting):
-        running[variable.name].update(piece)
-    return {name: digest.hexdigest() for name, digest in running.items()}
+    return shards.digests(lasting)
 
 
 def _summary(shards: Sequence[Shard], dimension: str) -> dict[str, object]:
@@ -233,8 +233,9 @@ def _put_table(file: h5py.File, links: Sequence[str], shards: Sequence[Shard], d
     first = [shard.part.first for shard in shards]
     put(file, FIRST, first, (FIRST,), "1", f"first {dimension} in the shard", volatile=True)
     put(file, FILE, links, (FIRST,), "1", "path of the shard, relative to this file's folder", volatile=True)
-    seals = [shard.part.digest for shard in shards]
-    put(file, DIGEST, seals, (FIRST,), "1", "SHA-256 in the last line of the shard", volatile=True)
+    seals, values = [shard.part.seal for shard in shards], [shard.part.digest for shard in shards]
+    put(file, SEAL, seals, (FIRST,), "1", "SHA-256 in the last line of the shard", volatile=True)
+    put(file, DIGEST, values, (FIRST,), "1", "digest of the shard's variables", volatile=True)
 
 
 def _fill_value(dtype: np.dtype[Any]) -> float | int:

@@ -22,9 +22,11 @@ from rnnlimits.files import audit, checks, digests, snapshot
 from rnnlimits.files.checks import attribute_of, shown, translated
 from rnnlimits.files.seal import digest_in, is_whole
 from rnnlimits.files.snapshot import AGAIN
+from rnnlimits.files.variables import digests_of
 
-# The table of an ensemble's shards: first row, path relative to the ensemble's folder, digest of the seal.
-FIRST, FILE, DIGEST = TABLE = ("shard", "shard_file", "shard_sha256")
+# The table of an ensemble's shards: first row, path relative to the ensemble's folder, digest of the seal, and digest of
+# the values, which alone stays the same if a shard is computed again.
+FIRST, FILE, SEAL, DIGEST = TABLE = ("shard", "shard_file", "shard_sha256", "shard_digest")
 IDENTITIES = ("cell_id", "twin_id", "draw_id", "gram_id")
 ENSEMBLE = "-ensemble"
 
@@ -42,11 +44,12 @@ class Described(Protocol):
 
 @dataclass(frozen=True)
 class Part:
-    """One shard of an ensemble: its rows first .. first + count - 1, and the digest of its seal."""
+    """One shard of an ensemble: its rows first .. first + count - 1, the digest of its seal, and that of its values."""
 
     path: Path
     first: int
     count: int
+    seal: str
     digest: str
 
     def slots(self, rows: slice) -> slice:
@@ -61,6 +64,7 @@ class Shards:
     def __init__(self, path: Path, parts: Sequence[Part], required: dict[str, object]) -> None:
         self.path, self.parts, self._required = path, parts, required
         self._firsts = [part.first for part in parts]
+        self._rewritten: dict[Path, str] = {}
 
     def __len__(self) -> int:
         return len(self.parts)
@@ -115,8 +119,8 @@ class Shards:
     def _opened(self, part: Part) -> Iterator[Callable[[Described], h5py.Dataset]]:
         """Yield a function that gives the dataset of a variable in a shard."""
         data = snapshot.bytes_of(part.path)
-        if not is_whole(data) or digest_in(data) != part.digest:
-            raise self._replaced(part)
+        if not is_whole(data) or digest_in(data) not in (part.seal, self._rewritten.get(part.path)):
+            self._require_same(part, data)
         with checks.parsed(part.path, data) as file, checks.values(part.path):
             yield lambda variable: self._dataset(part, file, variable, len(data))
 
@@ -132,27 +136,31 @@ class Shards:
     def require_present(self) -> None:
         """Require that each shard ends with the seal of the one that was joined. Raises StudyError naming another."""
         for part in self.parts:
-            if digest_in(snapshot.end_of(part.path)) != part.digest:
-                raise self._replaced(part)
+            if digest_in(snapshot.end_of(part.path)) != part.seal:
+                self._require_same(part, snapshot.bytes_of(part.path))
 
-    def _replaced(self, part: Part) -> StudyError:
-        """What is wrong with a shard whose bytes are not those that were joined."""
-        try:
-            with checks.opened(part.path, self._required):
-                pass
-        except StudyError as error:
-            return error
-        return StudyError(
-            f"{part.path}: was replaced after {self.path.name} was joined from it; run the same command again"
-        )
+    def _require_same(self, part: Part, data: bytes) -> None:
+        """Require that the bytes, which are not those that were joined, are a shard with the same values."""
+        with checks.examined(part.path, data, self._required) as checked, translated(part.path):
+            found = digests.of_names(digests_of(checked.file))
+        if found != part.digest:
+            raise StudyError(
+                f"{part.path}: was replaced after {self.path.name} was joined from it; run the same command again"
+            )
+        self._rewritten[part.path] = digest_in(data)
 
-    def require_digests(self, variables: Sequence[h5py.Dataset]) -> None:
-        """Require that the shards have the variables, and that all values together have the variables' digests."""
+    def digests(self, variables: Sequence[Described]) -> dict[str, str]:
+        """The digest of each variable, computed from its values; each shard is read once."""
         running = {one.name: digests.RunningDigest(one.dtype, one.shape) for one in variables}
         for variable, piece in self.pieces(variables):
             running[variable.name].update(piece)
+        return {name: digest.hexdigest() for name, digest in running.items()}
+
+    def require_digests(self, variables: Sequence[h5py.Dataset]) -> None:
+        """Require that the shards have the variables, and that all values together have the variables' digests."""
+        found = self.digests(variables)
         for one in variables:
-            if one.attrs.get("digest", found := running[one.name].hexdigest()) != found:
+            if one.attrs.get("digest", found[one.name]) != found[one.name]:
                 raise StudyError(
                     f"{self.path}: its variable {one.name} is not that of its shards (digest differs): one was "
                     "replaced; run the same command again"
@@ -187,16 +195,16 @@ def of_file(path: Path, file: h5py.File, virtual: Sequence[h5py.Dataset]) -> Sha
 
 def _of_table(path: Path, file: h5py.File) -> list[Part]:
     """Parts as the ensemble lists them."""
-    first, names, seals = (file[name] for name in TABLE)
-    if first.dtype.kind != "i" or any(data.is_virtual or data.ndim != 1 for data in (first, names, seals)):
+    first, *texts = (file[name] for name in TABLE)
+    if first.dtype.kind != "i" or any(data.is_virtual or data.ndim != 1 for data in (first, *texts)):
         raise audit.Unsafe("its table of shards is not one")
-    starts, files, values = first[()].tolist(), names.asstr()[()].tolist(), seals.asstr()[()].tolist()
+    starts, (files, seals, values) = first[()].tolist(), (text.asstr()[()].tolist() for text in texts)
     (replicas,) = file[str(attribute_of(file, "joined_along"))].shape
     counts = [after - before for before, after in zip(starts, [*starts[1:], replicas], strict=True)]
     if not starts or starts[0] != 0 or min(counts) < 1:
         raise audit.Unsafe("its table of shards has gaps")
     places = _places(path, files)
-    return [Part(*each) for each in zip(places, starts, counts, values, strict=True)]
+    return [Part(*each) for each in zip(places, starts, counts, seals, values, strict=True)]
 
 
 def _of_mappings(path: Path, virtual: Sequence[h5py.Dataset], required: dict[str, object]) -> list[Part]:
@@ -213,7 +221,7 @@ def _of_mappings(path: Path, virtual: Sequence[h5py.Dataset], required: dict[str
         with checks.opened(place, required) as shard:
             if shard.virtual:
                 raise StudyError(f"{path}: its variables do not fit the shard {block.file}; {AGAIN}")
-            parts.append(Part(place, first, block.rows, shard.digest))
+            parts.append(Part(place, first, block.rows, shard.seal, ""))
         first += block.rows
     return parts
 

@@ -135,6 +135,18 @@ def datasets(group: h5py.Group) -> dict[str, h5py.Dataset]:
     return {name: item for name, item in group.items() if isinstance(item, h5py.Dataset)}
 
 
+def digests_of(group: h5py.Group) -> dict[str, str]:
+    """The digest of each variable of a group that is not volatile nor virtual, computed from its values."""
+    found = {}
+    for dataset in datasets(group).values():
+        if "volatile" not in dataset.attrs and not dataset.is_virtual:
+            running = digests.RunningDigest(dataset.dtype, dataset.shape)
+            for piece in digests.slabs(dataset):
+                running.update(piece)
+            found[dataset.name] = running.hexdigest()
+    return found
+
+
 def groups(group: h5py.Group) -> Iterator[h5py.Group]:
     """This group and every group below it."""
     yield group

@@ -99,14 +99,6 @@ class Variable:
         with checks.values(self.path):
             return self._dataset[selection] if self._shards is None else self._selected(self._shards, chosen)
 
-    def pieces(self) -> Iterator[NDArray[Any]]:
-        """All values, in pieces of consecutive rows that fit into little memory."""
-        if self._shards is None:
-            with checks.values(self.path):
-                yield from digests.slabs(self._dataset)
-        else:
-            yield from (piece for _, piece in self._shards.pieces([self]))
-
     def values(self) -> NDArray[Any]:
         """All values as they were written: numbers, or an object array of str."""
         found = np.asarray(self._whole(), dtype=self.dtype)
@@ -118,7 +110,7 @@ class Variable:
         if found.dtype.kind == "f" and not np.isfinite(found).all():
             bad = found[~np.isfinite(found)]
             raise StudyError(
-                f"{self.path}: its variable {self.name} has {len(bad)} of {found.size} values that are not finite "
+                f"{self.path}: its variable {self.name.strip('/')} has {len(bad)} of {found.size} values that are not finite "
                 f"({bad[0]}); {AGAIN}, or change the study if it diverges"
             )
         return found
@@ -151,7 +143,7 @@ class Variable:
     def _require_digest(self, values: NDArray[Any]) -> None:
         written = self.attrs.get("digest")
         if written is not None and digests.of_array(values) != written:
-            raise StudyError(f"{self.path}: its variable {self.name} is damaged (digest differs); {AGAIN}")
+            raise StudyError(f"{self.path}: its variable {self.name.strip('/')} is damaged (digest differs); {AGAIN}")
 
 
 class Group:
@@ -220,14 +212,10 @@ class Group:
 
     def digests(self) -> dict[str, str]:
         """The digest of each variable that is not volatile, computed from its values; shards are read once."""
-        lasting = [one for one in self._variables.values() if not one.is_volatile]
-        running = {one.name: digests.RunningDigest(one.dtype, one.shape) for one in lasting}
-        for one in lasting:
-            for piece in () if one.is_virtual else one.pieces():
-                running[one.name].update(piece)
-        for variable, piece in self._shards.pieces([one for one in lasting if one.is_virtual]) if self._shards else ():
-            running[variable.name].update(piece)
-        return {name: digest.hexdigest() for name, digest in running.items()}
+        with checks.values(self.path):
+            stored = variables.digests_of(self._group)
+        joined = [one for one in self._variables.values() if one.is_virtual and not one.is_volatile]
+        return {**stored, **self._shards.digests(joined)} if self._shards else stored
 
 
 class File(Group):

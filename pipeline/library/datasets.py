@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
+from rnnlimits.files.shards import TABLE
 from rnnlimits.files.store import File, Variable, open_complete
 
 # Attributes by which HDF5 and netCDF keep dimensions.
@@ -24,7 +25,7 @@ def opened(path: Path, **identity: object) -> xr.Dataset:
     Raises StudyError, when it is opened and when values are read, for a file or a shard that is damaged or replaced.
     """
     source = _Source(path, identity)
-    variables = {name: _variable(source, one) for name, one in source.file.variables.items()}
+    variables = {name: _variable(source, one) for name, one in source.file.variables.items() if name not in TABLE}
     dataset = xr.Dataset(variables, attrs=_attributes(source.file))
     dataset.set_close(source.close)
     return dataset

@@ -11,6 +11,7 @@ import h5py
 from rnnlimits.base.errors import StudyError
 from rnnlimits.files.provenance import software
 from rnnlimits.files.reading import AGAIN, attribute_of, open_complete
+from rnnlimits.files.shards import TABLE
 from rnnlimits.files.store import atomic_h5
 from rnnlimits.files.variables import put, set_attributes
 from rnnlimits.results.inspection import hdf5_files, validate
@@ -78,6 +79,8 @@ def _pack_one(path: Path, group: h5py.Group) -> None:
         set_attributes(group, dict(file.attrs))
         file.load()
         for name, variable in file.variables.items():
+            if name in TABLE:  # a pack has no shards
+                continue
             volatile, about = variable.is_volatile, variable.attrs
             copy = put(group, name, variable.values(), variable.dims, about["units"], about["long_name"], volatile)
             set_attributes(copy, {k: v for k, v in about.items() if k not in RESERVED})

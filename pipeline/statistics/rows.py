@@ -16,6 +16,7 @@ from rnnlimits.statistics.ratefile import Rate, RatePoint, refusal
 from rnnlimits.statistics.samples import average
 from rnnlimits.statistics.verdicts import Expected, ExpectedKind, Rule, judge, judge_fit
 
+MOST_LOG = math.log(np.finfo(np.float64).max)
 CONSTANT = Rule("more paths or draws")
 
 
@@ -78,9 +79,8 @@ def log_point(variable: float, logs: Array, bootstrap: Bootstrap) -> Point:
     """The point whose logarithm is the mean of `logs` (unit,); its error is symmetrical there, whatever its size."""
     sample = average(logs[:, None])
     mean = bootstrap.resample(sample)
-    with np.errstate(over="ignore"):
-        estimate, error = float(np.exp(mean.value)), standard_error(mean.replicates)
-    finite = powerlaw.is_finite(sample, mean) and not math.isinf(estimate)
+    finite = powerlaw.is_finite(sample, mean) and mean.value < MOST_LOG
+    estimate, error = math.exp(mean.value) if finite else math.nan, standard_error(mean.replicates)
     return Point(
         float(variable),
         estimate,
