@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnnlimits.base.errors import StudyError
-from rnnlimits.files import checks, digests
+from rnnlimits.files import checks
 from rnnlimits.files.reading import AGAIN, File, Variable, attribute_of, open_complete
-from rnnlimits.files.shards import DIGEST, FILE, FIRST, SEAL, Part, Shards
+from rnnlimits.files.shards import DIGEST, FILE, FIRST, SEAL, Part, Shards, digest_of_values
 from rnnlimits.files.store import atomic_h5
 from rnnlimits.files.variables import describe, put
 
@@ -129,7 +129,7 @@ def _examined(path: Path, required: Mapping[str, object], dimension: str) -> Sha
             raise StudyError(f"{path}: its {dimension} numbers are not consecutive; {AGAIN}")
         copied = {name: file[name].values() for name, one in described.items() if _is_text(one, dimension)}
         return Shard(
-            Part(path, first, len(rows), checked.seal, digests.of_names(computed)), described, copied, provenance
+            Part(path, first, len(rows), checked.seal, digest_of_values(computed)), described, copied, provenance
         )
 
 

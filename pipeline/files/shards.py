@@ -7,7 +7,7 @@ nothing. So this software never reads an ensemble through HDF5's virtual dataset
 from __future__ import annotations
 
 import bisect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -24,7 +24,7 @@ from rnnlimits.files.seal import digest_in, is_whole
 from rnnlimits.files.snapshot import AGAIN
 from rnnlimits.files.variables import digests_of
 
-# The table of an ensemble's shards: first row, path relative to the ensemble's folder, digest of the seal, and digest of
+# The table of an ensemble's shards: first row, path relative to the ensemble's folder, digest of the seal, and that of
 # the values, which alone stays the same if a shard is computed again.
 FIRST, FILE, SEAL, DIGEST = TABLE = ("shard", "shard_file", "shard_sha256", "shard_digest")
 IDENTITIES = ("cell_id", "twin_id", "draw_id", "gram_id")
@@ -142,7 +142,7 @@ class Shards:
     def _require_same(self, part: Part, data: bytes) -> None:
         """Require that the bytes, which are not those that were joined, are a shard with the same values."""
         with checks.examined(part.path, data, self._required) as checked, translated(part.path):
-            found = digests.of_names(digests_of(checked.file))
+            found = digest_of_values(digests_of(checked.file))
         if found != part.digest:
             raise StudyError(
                 f"{part.path}: was replaced after {self.path.name} was joined from it; run the same command again"
@@ -165,6 +165,11 @@ class Shards:
                     f"{self.path}: its variable {one.name} is not that of its shards (digest differs): one was "
                     "replaced; run the same command again"
                 )
+
+
+def digest_of_values(computed: Mapping[str, str]) -> str:
+    """One digest of all variables of a shard, from the digest of each."""
+    return digests.of_names({name.removeprefix("/"): digest for name, digest in computed.items()})
 
 
 # --- where shards are listed ----------------------------------------------------------------------------------------

@@ -110,8 +110,8 @@ class Variable:
         if found.dtype.kind == "f" and not np.isfinite(found).all():
             bad = found[~np.isfinite(found)]
             raise StudyError(
-                f"{self.path}: its variable {self.name.strip('/')} has {len(bad)} of {found.size} values that are not finite "
-                f"({bad[0]}); {AGAIN}, or change the study if it diverges"
+                f"{self.path}: its variable {self.name.strip('/')} has values that are not finite ({len(bad)} of "
+                f"{found.size}, the first is {bad[0]}); change the study if it diverges, else {AGAIN}"
             )
         return found
 
