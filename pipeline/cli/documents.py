@@ -9,15 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
 from rnnlimits.cluster import submission
 from rnnlimits.cluster.jobs import Job, jobs, megabytes_per_core, minutes
 from rnnlimits.cluster.site import Site, suited
 from rnnlimits.experiments.base import pack_cost
-from rnnlimits.files.reading import attribute_of, open_complete
-from rnnlimits.files.variables import dims_of, groups, variables
+from rnnlimits.files.reading import Group, Variable, attribute_of, open_complete
 from rnnlimits.plan.parts import Experiment, Pace, Part, Step, ensembles
 from rnnlimits.rates.design import Resolved
 from rnnlimits.results.inspection import digest, hdf5_files
@@ -186,12 +184,12 @@ def _file(path: Path) -> Document:
             "kind": attribute_of(file, "kind"),
             "format_version": attribute_of(file, "format_version"),
             "bytes": path.stat().st_size,
-            "groups": [_group(group) for group in groups(file)],
+            "groups": [_group(group) for group in file.groups()],
         }
 
 
-def _group(group: h5py.Group) -> Document:
-    members = variables(group)
+def _group(group: Group) -> Document:
+    members = group.variables
     return {
         "group": group.name,
         "dimensions": {d.name.rsplit("/", 1)[-1]: len(d) for d in members.values() if d.is_scale},
@@ -200,10 +198,10 @@ def _group(group: h5py.Group) -> Document:
     }
 
 
-def _variable(dataset: h5py.Dataset) -> Document:
+def _variable(dataset: Variable) -> Document:
     return {
         "name": dataset.name.rsplit("/", 1)[-1],
-        "dims": dims_of(dataset),
+        "dims": dataset.dims,
         "shape": dataset.shape,
         "dtype": dataset.dtype,
         "units": dataset.attrs.get("units"),

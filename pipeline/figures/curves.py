@@ -66,6 +66,7 @@ def outputs(study: Study, layout: Layout, cell: Cell, probes: Sequence[int]) -> 
     At time 0 the output is the initial field, with a far wider spread. Raises StudyError for an invalid file.
     """
     with open_ensemble(layout.ensemble(cell), cell_id=plan.cell_id(study, cell)) as file:
+        file.load(["sign", "output"])
         first = file["sign"][()] == 1  # one of each pair: independent trainings, with the law of C
         output, time = file["output"][()][first][:, :, probes], file["time"][()]
     since = 1 if time[0] == 0 else 0
@@ -78,6 +79,7 @@ def losses(study: Study, layout: Layout, cell: Cell) -> tuple[Array, Array, Arra
     Raises StudyError for an invalid file.
     """
     with open_ensemble(layout.ensemble(cell), cell_id=plan.cell_id(study, cell)) as file:
+        file.load(["loss", "pair"])
         loss, time, pair = file["loss"][()], file["loss_time"][()], file["pair"][()]
     _, owner = np.unique(pair, return_inverse=True)
     members = np.bincount(owner)

@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import Any, Protocol
 
 import h5py
 
@@ -37,7 +38,14 @@ class Source:
     rows: int
 
 
-def scalar(group: h5py.Group, name: str) -> str | int | float | None:
+class Attributed(Protocol):
+    """Whatever has HDF5 attributes."""
+
+    @property
+    def attrs(self) -> Any: ...  # noqa: D102
+
+
+def scalar(group: Attributed, name: str) -> str | int | float | None:
     """The scalar attribute `name` as a plain Python value; None if it does not exist. Raises Unsafe."""
     if name not in group.attrs:
         return None
@@ -51,14 +59,13 @@ def scalar(group: h5py.Group, name: str) -> str | int | float | None:
     return value
 
 
-def require_safe(file: h5py.File) -> list[h5py.Dataset]:
-    """Visit every object of an open file without following a link out of it. Returns its virtual datasets.
+def require_safe(file: h5py.File, size: int) -> list[h5py.Dataset]:
+    """Visit every object of an open file of `size` bytes, following no link out of it. Returns its virtual datasets.
 
     Raises Unsafe at the first link, type, filter, storage or declared size that this software does not write;
     on damaged metadata h5py raises one of DAMAGE.
     """
     datasets = list(_datasets(file))
-    size = os.stat(file.filename).st_size
     for dataset in datasets:
         _require_known_type(dataset)
         _require_stored(dataset, size)
@@ -68,13 +75,26 @@ def require_safe(file: h5py.File) -> list[h5py.Dataset]:
     return [dataset for dataset in datasets if dataset.is_virtual]
 
 
+def stored(file: h5py.File, name: str, size: int) -> h5py.Dataset:
+    """The dataset `name` of the root of a file of `size` bytes, whose values are in the file. Raises Unsafe."""
+    dataset = _member(file["/"], name) if name in file else None
+    if not isinstance(dataset, h5py.Dataset):
+        raise Unsafe(f"/{name} is not a variable")
+    _require_known_type(dataset)
+    _require_stored(dataset, size)
+    if dataset.is_virtual:
+        raise Unsafe(f"{dataset.name} takes its values from another file")
+    return dataset
+
+
 def sources(dataset: h5py.Dataset) -> list[Source]:
     """The row blocks of a virtual dataset in order. Raises Unsafe unless they cover it exactly once."""
-    blocks = [_source(dataset, mapping) for mapping in dataset.virtual_sources()]
+    mappings = dataset.virtual_sources()
+    blocks = [_source(dataset, mapping) for mapping in mappings]
     if sum(source.rows for source in blocks) != dataset.shape[0]:
         raise Unsafe(f"{dataset.name} has rows without a source")
     rows = 0
-    for source, mapping in zip(blocks, dataset.virtual_sources(), strict=True):
+    for source, mapping in zip(blocks, mappings, strict=True):
         first, last = mapping.vspace.get_select_bounds()
         rest = tuple(n - 1 for n in dataset.shape[1:])
         if first != (rows, *(0 for _ in rest)) or last != (rows + source.rows - 1, *rest):

@@ -48,14 +48,6 @@ def of_array(array: NDArray[np.generic]) -> str:
     return running.hexdigest()
 
 
-def of_dataset(dataset: h5py.Dataset) -> str:
-    """Digest of a dataset from its present values, read in slabs so that memory stays small."""
-    running = RunningDigest(dataset.dtype, dataset.shape)
-    for piece in slabs(dataset):
-        running.update(piece)
-    return running.hexdigest()
-
-
 def of_names(digests: Mapping[str, str]) -> str:
     """One digest for several variables: over (name, variable digest), sorted by name."""
     lines = "".join(f"{name} {digest}\n" for name, digest in sorted(digests.items()))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +14,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnnlimits.base.errors import StudyError
-from rnnlimits.files import digests
-from rnnlimits.files.reading import AGAIN, attribute_of, open_complete
+from rnnlimits.files import checks
+from rnnlimits.files.reading import AGAIN, File, Variable, attribute_of, open_complete
+from rnnlimits.files.shards import DIGEST, FILE, FIRST, SEAL, Part, Shards, digest_of_values
 from rnnlimits.files.store import atomic_h5
-from rnnlimits.files.variables import describe, dims_of, put, values_of, variables
+from rnnlimits.files.variables import describe, put
 
 # Provenance that may differ between the shards of one ensemble; it lists what occurs, as shard_<name>.
 SHARD_PROVENANCE = ("backend", "device", "software_version", "git_commit")
 
 
 @dataclass(frozen=True)
-class Variable:
+class Description:
     """Description of one variable in a shard; digest None: volatile."""
 
+    name: str
     dims: tuple[str, ...]
     units: str
     long_name: str
@@ -37,13 +39,17 @@ class Variable:
 
 @dataclass(frozen=True)
 class Shard:
-    """The properties of a shard that an ensemble needs: its rows first .. first + count - 1 and its variables."""
+    """What an ensemble needs of a shard: its rows and seal, its variables, and values that are copied, by name."""
 
-    path: Path
-    first: int
-    count: int
-    variables: Mapping[str, Variable]
+    part: Part
+    variables: Mapping[str, Description]
+    copied: Mapping[str, NDArray[Any]]
     provenance: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def path(self) -> Path:
+        """Path of its file."""
+        return self.part.path
 
 
 def build_ensemble(
@@ -60,167 +66,176 @@ def build_ensemble(
     root: the study's results folder, which holds all of them, so that it can be moved; shards: in the order of
     `dimension` (first axis of the variables that are joined), whose coordinate must count 0, 1, 2, ... through them;
     kind: "train-ensemble" needs shards of kind "train-shard", "draw" needs "draw-shard"; attrs: root attributes of
-    the ensemble; expected: root attributes that every shard must have (cell_id). Values are read once, to compare them
-    with the shards' digests and to compute the ensemble's.
+    the ensemble; expected: root attributes that every shard must have (cell_id). Values are read twice: to compare them
+    with the shards' digests, and to compute the ensemble's.
     Raises StudyError naming the shard that is missing, not complete, from another study, out of order or damaged.
     """
     if not shards:
         raise StudyError(f"{path}: is an ensemble without shards; run the command that makes the shards first")
-    shard_kind = f"{kind.removesuffix('-ensemble')}-shard"
-    parts = [_examined(Path(shard), shard_kind, expected, dimension) for shard in shards]
-    _require_consecutive(path, parts, dimension)
-    _require_alike(parts, dimension)
-    links = _links(root, path, parts)
-    joined_digests = _digests(parts, dimension)
+    required = {"kind": f"{kind.removesuffix('-ensemble')}-shard", **expected}
+    links = _links(root, path, shards)
+    parts = _examined_all(path, shards, required, dimension)
+    joined = _joined_variables(parts, dimension)
+    joined_digests = _digests(Shards(path, [shard.part for shard in parts], required), joined)
     with atomic_h5(path, kind, {**attrs, **_summary(parts, dimension)}) as file:
         for name, variable in parts[0].variables.items():
-            if (values := _copied(name, parts, dimension)) is None:
-                _link(file, name, variable, links, joined_digests.get(name))
+            if name in joined:
+                _link(file, joined[name], [*zip(links, parts, strict=True)], joined_digests.get(name))
             else:
                 volatile = variable.digest is None
+                values = _copied(name, parts, dimension)
                 put(file, name, values, variable.dims, variable.units, variable.long_name, volatile)
+        _put_table(file, links, parts, dimension)
 
 
-@contextmanager
-def open_ensemble(path: Path, kind: str = "train-ensemble", **expected: object) -> Iterator[h5py.File]:
-    """Yield an ensemble like `store.open_complete`, after checking that all its shards are in place and complete.
+def open_ensemble(path: Path, kind: str = "train-ensemble", **expected: object) -> AbstractContextManager[File]:
+    """An ensemble like `open_complete`, after checking that each of its shards is in place and the one that was joined.
 
     Raises StudyError naming the invalid ensemble or shard.
     """
-    with open_complete(path, kind, **expected) as file:
-        yield file
+    return open_complete(path, kind, **expected)
 
 
-def _examined(path: Path, kind: str, expected: Mapping[str, object], dimension: str) -> Shard:
-    """Open a shard, refuse it unless it is complete and has the expected attributes, and return its properties."""
-    with open_complete(path, kind, **expected) as file:
-        contents = {
-            name: Variable(
-                dims_of(dataset),
-                dataset.attrs["units"],
-                dataset.attrs["long_name"],
-                dataset.dtype,
-                dataset.shape,
-                dataset.attrs.get("digest"),
-            )
-            for name, dataset in variables(file).items()
-        }
-        if dimension not in contents:
-            raise StudyError(f"{path}: has no variable {dimension}; {AGAIN}")
-        rows = file[dimension][()]
-        first = int(rows[0]) if len(rows) else 0
-        if not len(rows) or not np.array_equal(rows, first + np.arange(len(rows))):
-            raise StudyError(f"{path}: its {dimension} numbers are not consecutive; {AGAIN}")
-        provenance = {name: str(attribute_of(file, name) or "") for name in SHARD_PROVENANCE}
-    return Shard(path, first, len(rows), contents, provenance)
-
-
-def _require_consecutive(path: Path, parts: Sequence[Shard], dimension: str) -> None:
-    """Require that the shards count 0, 1, 2, ... without a gap, which a virtual dataset would fill silently."""
+def _examined_all(path: Path, paths: Sequence[Path], required: Mapping[str, object], dimension: str) -> list[Shard]:
+    """Examine shards in order, and require that they fit each other."""
+    shards: list[Shard] = []
     next_row = 0
-    for part in parts:
-        if part.first != next_row:
+    for place in paths:
+        shards.append(shard := _examined(Path(place), required, dimension))
+        if shard.part.first != next_row:
+            # A virtual dataset would fill the gap silently.
             raise StudyError(
-                f"{path}: expected {dimension} {next_row} next but {part.path} starts at {part.first}; a shard is "
+                f"{path}: expected {dimension} {next_row} next but {place} starts at {shard.part.first}; a shard is "
                 "missing or out of order; run the command that makes the shards again"
             )
-        next_row += part.count
+        _require_alike(shards[0], shard, dimension)
+        next_row += shard.part.count
+    return shards
 
 
-def _require_alike(parts: Sequence[Shard], dimension: str) -> None:
-    """Require the same variables in all shards, with equal values where they do not run along the joined dimension."""
-    for part in parts[1:]:
-        for name in {**parts[0].variables, **part.variables}:
-            here, there = part.variables.get(name), parts[0].variables.get(name)
-            if here is None or there is None or _signature(here, dimension) != _signature(there, dimension):
-                raise StudyError(f"{part.path}: its variable {name} differs from {parts[0].path}'s; {AGAIN}")
+def _examined(path: Path, required: Mapping[str, object], dimension: str) -> Shard:
+    """Open a shard, refuse it unless it is complete, has the required attributes and its variables their digests."""
+    with checks.opened(path, required) as checked, checks.translated(path):
+        if checked.virtual:
+            raise StudyError(f"{path}: takes its values from other files, as no shard does; {AGAIN}")
+        file = File(path, checked.file)
+        provenance = {name: str(attribute_of(file, name) or "") for name in SHARD_PROVENANCE}
+        described = {name: _described(name, one) for name, one in file.variables.items()}
+        computed = file.digests()
+        _require_digests(path, computed, described)
+        rows = file[dimension][()] if dimension in file else np.empty(0)
+        first = int(rows[0]) if rows.shape and len(rows) else 0
+        if not rows.shape or not len(rows) or not np.array_equal(rows, first + np.arange(len(rows))):
+            raise StudyError(f"{path}: its {dimension} numbers are not consecutive; {AGAIN}")
+        copied = {name: file[name].values() for name, one in described.items() if _is_text(one, dimension)}
+        return Shard(
+            Part(path, first, len(rows), checked.seal, digest_of_values(computed)), described, copied, provenance
+        )
 
 
-def _signature(variable: Variable, dimension: str) -> tuple[object, ...]:
+def _described(name: str, one: Variable) -> Description:
+    about = one.attrs
+    return Description(name, one.dims, about["units"], about["long_name"], one.dtype, one.shape, about.get("digest"))
+
+
+def _require_digests(path: Path, computed: Mapping[str, str], described: Mapping[str, Description]) -> None:
+    for name, digest in computed.items():
+        if digest != described[name.removeprefix("/")].digest:
+            raise StudyError(f"{path}: its variable {name} is damaged (digest differs); {AGAIN}")
+
+
+def _require_alike(first: Shard, shard: Shard, dimension: str) -> None:
+    """Require the first shard's variables, with equal values where they do not run along the joined dimension."""
+    for name in {**first.variables, **shard.variables}:
+        here, there = shard.variables.get(name), first.variables.get(name)
+        if here is None or there is None or _signature(here, dimension) != _signature(there, dimension):
+            raise StudyError(f"{shard.path}: its variable {name} differs from {first.path}'s; {AGAIN}")
+
+
+def _signature(variable: Description, dimension: str) -> tuple[object, ...]:
     joined = _joined(variable, dimension)
     shape = variable.shape[1:] if joined else variable.shape
     digest = variable.digest is None if joined else variable.digest
     return variable.dims, variable.units, variable.long_name, variable.dtype, shape, digest
 
 
-def _joined(variable: Variable, dimension: str) -> bool:
+def _joined(variable: Description, dimension: str) -> bool:
     """Return whether the variable runs along the joined dimension."""
     if dimension in variable.dims[1:]:
         raise ValueError(f"{dimension} must be the first of the dimensions {variable.dims}")
     return variable.dims[:1] == (dimension,)
 
 
-def _digests(parts: Sequence[Shard], dimension: str) -> dict[str, str]:
-    """Digest of each joined variable that has one; every value read is checked against its shard's digest."""
-    count = sum(part.count for part in parts)
-    running = {
-        name: digests.RunningDigest(variable.dtype, (count, *variable.shape[1:]))
-        for name, variable in parts[0].variables.items()
-        if _joined(variable, dimension) and variable.digest is not None
+def _is_text(variable: Description, dimension: str) -> bool:
+    """Whether values are joined by copying: text, which virtual datasets do not support well."""
+    return _joined(variable, dimension) and variable.dtype.kind == "O"
+
+
+def _joined_variables(shards: Sequence[Shard], dimension: str) -> dict[str, Description]:
+    """The variables that are linked, each with the rows of all shards.
+
+    The coordinate is copied: so a reader who finds fill values can identify the missing replicas.
+    """
+    count = sum(shard.part.count for shard in shards)
+    return {
+        name: replace(variable, shape=(count, *variable.shape[1:]))
+        for name, variable in shards[0].variables.items()
+        if _joined(variable, dimension) and name != dimension and not _is_text(variable, dimension)
     }
-    for part in parts:
-        with open_complete(part.path, None) as file:
-            for name, variable in part.variables.items():
-                if variable.digest is not None:
-                    _digest_part(part, file[name], variable, running.get(name))
-    return {name: digest.hexdigest() for name, digest in running.items()}
 
 
-def _digest_part(part: Shard, dataset: h5py.Dataset, variable: Variable, total: digests.RunningDigest | None) -> None:
-    running = digests.RunningDigest(dataset.dtype, dataset.shape)
-    for piece in digests.slabs(dataset):
-        running.update(piece)
-        if total is not None:
-            total.update(piece)
-    if running.hexdigest() != variable.digest:
-        raise StudyError(f"{part.path}: its variable {dataset.name} is damaged (digest differs); {AGAIN}")
+def _digests(shards: Shards, joined: Mapping[str, Description]) -> dict[str, str]:
+    """Digest of each joined variable that has one."""
+    lasting = [variable for variable in joined.values() if variable.digest is not None]
+    return shards.digests(lasting)
 
 
-def _summary(parts: Sequence[Shard], dimension: str) -> dict[str, object]:
+def _summary(shards: Sequence[Shard], dimension: str) -> dict[str, object]:
     """Root attributes about the shards: their number, the joined dimension, the back ends that wrote them."""
     occurring = {
-        f"shard_{name}": ", ".join(sorted({part.provenance[name] for part in parts} - {""}))
+        f"shard_{name}": ", ".join(sorted({shard.provenance[name] for shard in shards} - {""}))
         for name in SHARD_PROVENANCE
     }
-    return {"joined_along": dimension, "shard_count": len(parts), **occurring}
+    return {"joined_along": dimension, "shard_count": len(shards), **occurring}
 
 
-def _links(root: Path, path: Path, parts: Sequence[Shard]) -> list[tuple[str, int]]:
-    """For each shard its path relative to the ensemble's folder, and its number of rows."""
+def _links(root: Path, path: Path, shards: Sequence[Path]) -> list[str]:
+    """For each shard its path relative to the ensemble's folder."""
     below = (Path(root) / "shards").resolve()
-    for part in parts:
-        if not part.path.resolve().is_relative_to(below):
-            raise StudyError(f"{part.path}: is not below {below}, where the shards of an ensemble must be")
-    return [(os.path.relpath(part.path, Path(path).parent), part.count) for part in parts]
+    for shard in shards:
+        if not Path(shard).resolve().is_relative_to(below):
+            raise StudyError(f"{shard}: is not below {below}, where the shards of an ensemble must be")
+    return [os.path.relpath(shard, Path(path).parent) for shard in shards]
 
 
-def _copied(name: str, parts: Sequence[Shard], dimension: str) -> NDArray[Any] | None:
-    """Values to copy into the ensemble, or None for a variable to link.
-
-    Copied: variables that do not depend on the shard; text, which virtual datasets do not support well; and the joined
-    coordinate, so that a reader who finds fill values can identify the missing replicas.
-    """
-    variable = parts[0].variables[name]
-    joined = _joined(variable, dimension)
-    if joined and name != dimension and variable.dtype.kind != "O":
-        return None
-    pieces = []
-    for part in parts if joined else parts[:1]:
-        with open_complete(part.path, None) as file:
-            pieces.append(values_of(file[name]))
-    return np.concatenate(pieces) if joined else pieces[0]
+def _copied(name: str, shards: Sequence[Shard], dimension: str) -> NDArray[Any]:
+    """Values to copy into the ensemble: text, the joined coordinate, and variables that do not depend on the shard."""
+    if name in shards[0].copied:
+        return np.concatenate([shard.copied[name] for shard in shards])
+    if name == dimension:
+        return np.arange(sum(shard.part.count for shard in shards), dtype=shards[0].variables[name].dtype)
+    with checks.opened(shards[0].path, {}) as (file, *_):
+        return File(shards[0].path, file)[name].values()
 
 
-def _link(file: h5py.File, name: str, variable: Variable, links: Sequence[tuple[str, int]], digest: str | None) -> None:
-    """A virtual dataset over the shards' variables of the same name."""
-    shape = (sum(count for _, count in links), *variable.shape[1:])
-    layout = h5py.VirtualLayout(shape, variable.dtype)
-    first = 0
-    for source, count in links:
-        layout[first : first + count] = h5py.VirtualSource(source, name, (count, *shape[1:]), variable.dtype)
-        first += count
-    dataset = file.create_virtual_dataset(name, layout, fillvalue=_fill_value(variable.dtype))
+def _link(file: h5py.File, variable: Description, linked: Sequence[tuple[str, Shard]], digest: str | None) -> None:
+    """A virtual dataset over the shards' variables of the same name, for other software."""
+    layout = h5py.VirtualLayout(variable.shape, variable.dtype)
+    for source, shard in linked:
+        part, shape = shard.part, (shard.part.count, *variable.shape[1:])
+        layout[part.first : part.first + part.count] = h5py.VirtualSource(source, variable.name, shape, variable.dtype)
+    dataset = file.create_virtual_dataset(variable.name, layout, fillvalue=_fill_value(variable.dtype))
     describe(dataset, variable.dims, variable.units, variable.long_name, digest)
+
+
+def _put_table(file: h5py.File, links: Sequence[str], shards: Sequence[Shard], dimension: str) -> None:
+    """The shards that were joined; volatile, since how rows are divided into shards does not change a value."""
+    first = [shard.part.first for shard in shards]
+    put(file, FIRST, first, (FIRST,), "1", f"first {dimension} in the shard", volatile=True)
+    put(file, FILE, links, (FIRST,), "1", "path of the shard, relative to this file's folder", volatile=True)
+    seals, values = [shard.part.seal for shard in shards], [shard.part.digest for shard in shards]
+    put(file, SEAL, seals, (FIRST,), "1", "SHA-256 in the last line of the shard", volatile=True)
+    put(file, DIGEST, values, (FIRST,), "1", "digest of the shard's variables", volatile=True)
 
 
 def _fill_value(dtype: np.dtype[Any]) -> float | int:

@@ -7,11 +7,9 @@ checksum, and the library may crash on damaged metadata without one.
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
 
 MARK = b"\nrnnlimits sha256 "
 LENGTH = len(MARK) + 64 + 1
-BLOCK = 1 << 20
 
 
 def seal(data: bytes) -> bytes:
@@ -19,26 +17,19 @@ def seal(data: bytes) -> bytes:
     return _line(hashlib.sha256(data))
 
 
-def is_sealed(path: Path) -> bool:
-    """Return whether the file ends with a seal, valid or not. Raises OSError if it cannot be read."""
-    return _tail(path).startswith(MARK)
+def is_sealed(data: bytes) -> bool:
+    """Return whether the data (a file's bytes, or its last ones) end with a seal, valid or not."""
+    return data[-LENGTH:].startswith(MARK) and len(data) >= LENGTH
 
 
-def is_whole(path: Path) -> bool:
-    """Return whether the seal matches the file's bytes, all of which are read. Raises OSError if it cannot be read."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        left = max(0, path.stat().st_size - LENGTH)
-        while left and (block := file.read(min(BLOCK, left))):
-            digest.update(block)
-            left -= len(block)
-        return file.read() == _line(digest)
+def is_whole(data: bytes) -> bool:
+    """Return whether a file's bytes end with the seal of those before it."""
+    return data[-LENGTH:] == _line(hashlib.sha256(memoryview(data)[: max(0, len(data) - LENGTH)]))
 
 
-def _tail(path: Path) -> bytes:
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - LENGTH))
-        return file.read()
+def digest_in(data: bytes) -> str:
+    """The 64 hexadecimal digits of the seal at the end of the data; empty without one."""
+    return data[-LENGTH:][len(MARK) : -1].decode("ascii", "replace") if is_sealed(data) else ""
 
 
 def _line(digest: hashlib._Hash) -> bytes:

@@ -1,7 +1,7 @@
 """HDF5 files of this project: written completely or not at all, read only when complete and safe.
 
 The format is documented field by field in docs/format.md. This module is the entry point: variables.py defines how a
-value is stored, reading.py what is refused, durable.py how bytes reach the disk.
+value is stored, reading.py how it is read, checks.py what is refused, durable.py how bytes reach the disk.
 """
 
 from __future__ import annotations
@@ -15,13 +15,15 @@ import h5py
 
 from rnnlimits.files import durable
 from rnnlimits.files.provenance import provenance
-from rnnlimits.files.reading import FORMAT, FORMAT_VERSION, attribute_of, digest_of, open_complete
+from rnnlimits.files.reading import FORMAT, FORMAT_VERSION, File, Variable, attribute_of, digest_of, open_complete
 from rnnlimits.files.seal import seal
 from rnnlimits.files.variables import attach_scales, dims_of, put, set_attributes
 
 __all__ = [
     "FORMAT",
     "FORMAT_VERSION",
+    "File",
+    "Variable",
     "atomic_h5",
     "attribute_of",
     "digest_of",

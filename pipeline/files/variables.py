@@ -130,14 +130,21 @@ def dims_of(dataset: h5py.Dataset) -> tuple[str, ...]:
     return tuple(axis.label or (axis[0].name.rsplit("/", 1)[-1] if len(axis) else "") for axis in dataset.dims)
 
 
-def values_of(dataset: h5py.Dataset) -> NDArray[Any]:
-    """All values of a variable as they were written: numbers, or an object array of str."""
-    return np.asarray(dataset.asstr()[()] if dataset.dtype.kind == "O" else dataset[()], dtype=dataset.dtype)
-
-
-def variables(group: h5py.Group) -> dict[str, h5py.Dataset]:
+def datasets(group: h5py.Group) -> dict[str, h5py.Dataset]:
     """The datasets directly in a group, in the order in which they were written."""
     return {name: item for name, item in group.items() if isinstance(item, h5py.Dataset)}
+
+
+def digests_of(group: h5py.Group) -> dict[str, str]:
+    """The digest of each variable of a group that is not volatile nor virtual, computed from its values."""
+    found = {}
+    for dataset in datasets(group).values():
+        if "volatile" not in dataset.attrs and not dataset.is_virtual:
+            running = digests.RunningDigest(dataset.dtype, dataset.shape)
+            for piece in digests.slabs(dataset):
+                running.update(piece)
+            found[dataset.name] = running.hexdigest()
+    return found
 
 
 def groups(group: h5py.Group) -> Iterator[h5py.Group]:
@@ -152,7 +159,7 @@ def _dimension_lengths(group: h5py.Group) -> dict[str, int]:
     """Length of each dimension used by the variables written so far."""
     return {
         dim: length
-        for dataset in variables(group).values()
+        for dataset in datasets(group).values()
         for dim, length in zip(dims_of(dataset), dataset.shape, strict=True)
     }
 
@@ -169,7 +176,7 @@ def attach_scales(file: h5py.File) -> None:
             if dims_of(group[dim]) != (dim,):
                 raise ValueError(f"{group[dim].name}: has the name of a dimension and other dimensions")
             group[dim].make_scale(dim)
-        for dataset in variables(group).values():
+        for dataset in datasets(group).values():
             _attach(group, dataset)
 
 

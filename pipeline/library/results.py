@@ -18,7 +18,7 @@ from rnnlimits.base.errors import StudyError
 from rnnlimits.base.fields import nearest
 from rnnlimits.files import store
 from rnnlimits.kernels import processor
-from rnnlimits.library import arguments
+from rnnlimits.library import arguments, datasets
 from rnnlimits.library.limits import Limit
 from rnnlimits.library.studies import AnyStudy, Source, Study, adopted
 from rnnlimits.plan.layout import StudyFolder
@@ -207,6 +207,4 @@ def _values(ensembles: Sequence[Ensemble], name: str) -> list[Any]:
 
 def _opened(path: Path, **identity: object) -> xr.Dataset:
     """A file of this project in xarray, lazily, after checking that it is complete and has this identity."""
-    with store.open_complete(path, None, **identity):
-        pass
-    return xr.open_dataset(path, engine="h5netcdf")
+    return datasets.opened(path, **identity)

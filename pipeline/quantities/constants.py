@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import h5py
 import numpy as np
 
 from rnnlimits.files import store
@@ -39,7 +38,7 @@ NOT_DRAWN = "a recorded series has no constant of its own: its only randomness i
 
 
 def _from_poisson(
-    rows: Callable[[Study, Layout, h5py.File, Bootstrap], Iterator[Rate]],
+    rows: Callable[[Study, Layout, store.File, Bootstrap], Iterator[Rate]],
 ) -> Callable[[Results, Bootstrap], Iterator[Rate]]:
     """The rows from poisson.h5; empty before it is written, and for a recorded series, whose file has no variables."""
 
@@ -56,7 +55,7 @@ def _from_poisson(
 # --- the constant of one-pass noise ----------------------------------------------------------------------------
 
 
-def noise_constants(study: Study, layout: Layout, file: h5py.File, bootstrap: Bootstrap) -> Iterator[Rate]:
+def noise_constants(study: Study, layout: Layout, file: store.File, bootstrap: Bootstrap) -> Iterator[Rate]:
     """S.d. of twins over paths times sqrt(K) over its prediction, at one K (`_judged_k`); all probes, then each."""
     outputs = {}
     for twin in plan.twins(study):
@@ -90,7 +89,7 @@ def _over(k: int, output: Array, predicted: float, bootstrap: Bootstrap) -> Poin
 # --- ergodic averages ------------------------------------------------------------------------------------------
 
 
-def ergodic_averages(study: Study, layout: Layout, file: h5py.File, bootstrap: Bootstrap) -> Iterator[Rate]:
+def ergodic_averages(study: Study, layout: Layout, file: store.File, bootstrap: Bootstrap) -> Iterator[Rate]:
     """The order of the s.d. of averages of test functions."""
     short, lag = file["average"][()], file["lag_time"][()]
     for index, name in enumerate(_functions(file)):
@@ -106,14 +105,14 @@ def _averages(results: Results, bootstrap: Bootstrap) -> Iterator[Rate]:
     yield from _from_poisson(ergodic_averages)(results, bootstrap)
 
 
-def ergodic_constants(study: Study, layout: Layout, file: h5py.File, bootstrap: Bootstrap) -> Iterator[Rate]:
+def ergodic_constants(study: Study, layout: Layout, file: store.File, bootstrap: Bootstrap) -> Iterator[Rate]:
     """Constants from batch means, divided by those that the Poisson equation predicts."""
     for index, name in enumerate(_functions(file)):
         yield ergodic_constant(ERGODIC_CONSTANT.row(study.name, f"f={name}"), file, index)
 
 
-def _functions(file: h5py.File) -> list[str]:
-    return [str(name) for name in file["function"].asstr()[()]]
+def _functions(file: store.File) -> list[str]:
+    return [str(name) for name in file["function"].values()]
 
 
 def average_points(short: Array, lag_time: float, bootstrap: Bootstrap) -> list[Point]:
@@ -132,11 +131,13 @@ def average_points(short: Array, lag_time: float, bootstrap: Bootstrap) -> list[
         short, size = (short[:, ::2] + short[:, 1::2]) / 2, 2 * size
 
 
-def ergodic_constant(blank: Rate, file: h5py.File, index: int) -> Rate:
+def ergodic_constant(blank: Rate, file: store.File, index: int) -> Rate:
     """Square root of the long-run variance from batch means, divided by that from the Poisson equation."""
     chains, bias = file["batch_variance"][:, index], float(file["batch_bias"][index])
     predicted = float(file["long_run_variance"][index])
     row = replace(blank, expected=1.0, expected_kind="exact")
+    if not np.isfinite([predicted, *chains]).all():
+        return replace(row, note=refusal(powerlaw.NOT_FINITE))
     if not predicted > 0 or not chains.mean() > 0:
         return replace(row, note=refusal("the function does not vary"))
     own = np.hypot(chains.std(ddof=1) / math.sqrt(len(chains)), bias) / chains.mean()
@@ -149,7 +150,7 @@ def ergodic_constant(blank: Rate, file: h5py.File, index: int) -> Rate:
 # --- mixing ----------------------------------------------------------------------------------------------------
 
 
-def mixing_rates(study: Study, layout: Layout, file: h5py.File, bootstrap: Bootstrap) -> Iterator[Rate]:
+def mixing_rates(study: Study, layout: Layout, file: store.File, bootstrap: Bootstrap) -> Iterator[Rate]:
     """The rate at which chains with one start become stationary, compared with the exact rate."""
     factor = stationary.mixing_rate(study)
     if "mixing_step" not in file or factor is None:

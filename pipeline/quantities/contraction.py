@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import h5py
 import numpy as np
 
+from rnnlimits.files.store import File
 from rnnlimits.quantities.base import CHAIN_STEPS, HIDDEN_UPDATES, Quantity, register
 from rnnlimits.statistics.bootstrap import Array, Bootstrap
 from rnnlimits.statistics.samples import average
@@ -30,7 +30,7 @@ class Contraction(Quantity):
     """
 
     distance: str
-    expected: Callable[[Study, h5py.File, Bootstrap], Expected]
+    expected: Callable[[Study, File, Bootstrap], Expected]
 
 
 def grouped(values: Array) -> Array:
@@ -42,15 +42,17 @@ def grouped(values: Array) -> Array:
 def measured_rate(log_slope: Array, bootstrap: Bootstrap) -> Expected:
     """A rate of decay: minus the mean of log_slope (unit,), with what a joint comparison needs."""
     mean = bootstrap.resample(average(log_slope[:, None]))
+    if not math.isfinite(mean.value) or not np.isfinite(mean.replicates).all():
+        return Expected(math.nan, "")
     return Expected(-mean.value, "exact", mean.value - mean.replicates, -mean.influence)
 
 
-def _of_memories(study: Study, file: h5py.File, bootstrap: Bootstrap) -> Expected:
+def _of_memories(study: Study, file: File, bootstrap: Bootstrap) -> Expected:
     """The expected rate for memories: E log|dF/dm| on the same pairs."""
     return measured_rate(grouped(file["log_slope"][()].reshape(-1)), bootstrap)
 
 
-def _of_chains(study: Study, file: h5py.File, bootstrap: Bootstrap) -> Expected:
+def _of_chains(study: Study, file: File, bootstrap: Bootstrap) -> Expected:
     """The expected rate for chains: the spectral radius of a linear chain; not known for others."""
     if study.chain.gaussian() is not None and "mixing_rate" in file:
         return Expected(-math.log(float(file["mixing_rate"][()])), "exact")

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-import h5py
 import numpy as np
 
 from rnnlimits.files import store
@@ -51,17 +50,17 @@ def fall(loss: Array) -> Array:
     return np.asarray(loss[..., :few].mean(-1) - loss[..., -few:].mean(-1))
 
 
-def bin_means(file: h5py.File, name: str, horizon: float, bins: int) -> Array:
+def bin_means(file: store.File, name: str, horizon: float, bins: int) -> Array:
     """Means of a fine curve of limit.h5 over `bins` equal bins of time, by the trapezoidal rule."""
-    time, value = file["fine_time"][()], file[name][()]
+    time, value = file["fine_time"].finite(), file[name].finite()
     area = np.concatenate([[0.0], np.cumsum(0.5 * (value[1:] + value[:-1]) * np.diff(time))])
     edges = np.linspace(0.0, horizon, bins + 1)
     return np.asarray(np.diff(np.interp(edges, time, area)) / np.diff(edges))
 
 
-def _error(file: h5py.File) -> float:
+def _error(file: store.File) -> float:
     """Standard error of the expected fall: at most that of the loss, which is mostly that of Var Y."""
-    return float(np.max(file["loss_error_draws"][()]))
+    return float(np.max(file["loss_error_draws"].finite()))
 
 
 def _of_results(results: Results, bootstrap: Bootstrap) -> Iterator[Rate]:

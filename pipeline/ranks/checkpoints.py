@@ -24,6 +24,7 @@ from rnnlimits.base.signals import Asked
 from rnnlimits.chains.paths import Position
 from rnnlimits.files import audit
 from rnnlimits.files.seal import is_sealed
+from rnnlimits.files.snapshot import Unreadable, end_of
 from rnnlimits.files.store import atomic_h5, attribute_of, open_complete, put
 from rnnlimits.kernels import on_processor
 from rnnlimits.kernels.interface import Backend
@@ -174,6 +175,8 @@ class Saver:
             return None
         try:
             return self._read()
+        except Unreadable:
+            raise  # nothing is wrong with the state itself
         except StudyError as error:
             reason = str(error).removeprefix(f"{path}: ").split("; ")[0]
             progress.say(f"{path}: this saved state {reason}; the block starts anew")
@@ -272,9 +275,9 @@ def announce(found: Mapping[Path, int]) -> None:
 def _steps_done(path: Path) -> int:
     """What a state says of itself, at a glance: whoever takes its block looks closer. 0 if nothing can be seen."""
     try:
-        if not is_sealed(path):
+        if not is_sealed(end_of(path)):
             return 0
         with h5py.File(path, "r") as file:
             return int(attribute_of(file, "done") or 0)
-    except (audit.Unsafe, *audit.DAMAGE):
+    except (StudyError, audit.Unsafe, *audit.DAMAGE):
         return 0

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import h5py
 
 from rnnlimits.files.ensembles import build_ensemble
-from rnnlimits.files.store import atomic_h5, open_complete
+from rnnlimits.files.store import File, atomic_h5, open_complete
 from rnnlimits.kernels.interface import Backend
 from rnnlimits.ranks import checkpoints
 from rnnlimits.ranks.checkpoints import Forgetful, Keeper, Pace, Saver
@@ -59,7 +59,7 @@ class Ensemble(Generic[Block]):
     steps: int = 0
     dimension: str = "replica"
 
-    def open_shard(self, block: Block) -> AbstractContextManager[h5py.File]:
+    def open_shard(self, block: Block) -> AbstractContextManager[File]:
         """The shard of a block, opened read-only. Raises StudyError if it is damaged or belongs to something else."""
         return open_complete(self.shard(block), f"{self.kind}-shard", **self.identity, **self.where(block))
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import h5py
 import numpy as np
 
 from rnnlimits.files import store
@@ -27,14 +26,14 @@ LOST = 0.01  # a step counts if at most this fraction of the coupled pairs has f
 TRANSIENT = 1e-2  # steps count once distances have shrunk by this factor: larger ones are not yet infinitesimal
 
 
-def contraction_rates(study: Study, file: h5py.File, bootstrap: Bootstrap) -> Iterator[Rate]:
+def contraction_rates(study: Study, file: store.File, bootstrap: Bootstrap) -> Iterator[Rate]:
     """Geometric rates of the coupled paths in draw.h5."""
     for entry in registered(Contraction):
         if entry.distance not in file:
             continue
         blank = entry.row(study.name, "N=infinity")
         distance = file[entry.distance]
-        step = file[store.dims_of(distance)[-1]][()].astype(np.float64)
+        step = file[distance.dims[-1]][()].astype(np.float64)
         log_distance = distance[()].reshape(-1, len(step))
         expected = entry.expected(study, file, bootstrap)
         yield contraction_rate(blank, step, log_distance, expected, bootstrap)

@@ -46,7 +46,8 @@ def run(study: RntkStudy, layout: RntkLayout, be: Backend) -> list[Rate]:
     attrs = {**store.provenance(study), "backend": be.name, "device": be.device}
     write_kernels(study, layout, shared, limits, attrs)
     read = Reader(study, layout, shared, limits)
-    rates = in_order([*network_rates(study, read, bootstrap), *step_rates(study, read, bootstrap)])
+    with np.errstate(all="ignore"):  # points say themselves where a number is not finite
+        rates = in_order([*network_rates(study, read, bootstrap), *step_rates(study, read, bootstrap)])
     write_h5(layout.rates_h5, attrs, rates)
     write_csv(layout.rates_csv, rates)
     progress.note(f"{layout.rates_csv}: {len(rates)} rates")
@@ -56,6 +57,8 @@ def run(study: RntkStudy, layout: RntkLayout, be: Backend) -> list[Rate]:
 def limits_of(study: RntkStudy, named: Named, shared: World) -> Limits:
     """The limit's kernels of one network, in double precision whatever the networks' precision."""
     ntk, nngp = rntk.gram(shared.x, network=named.elman, kernel="both", backend="numpy")
+    if not (np.isfinite(ntk).all() and np.isfinite(nngp).all()):
+        raise StudyError(f"{study.source}: network {named.name}: its kernel leaves the range of numbers; lower sigma_w")
     rate = step_size(study, named.elman, shared) if study.training else 0.0
     return Limits(np.asarray(ntk), np.asarray(nngp), rate)
 
@@ -125,6 +128,7 @@ class Reader:
             if len(file["replica"]) < cell.replicas:
                 count = len(file["replica"])
                 raise StudyError(f"{path}: has {count} replicas, expected {cell.replicas}; run the train stage again")
+            file.load(list(VARIABLES[cell.kind]))
             return {name: file[name][()] for name in VARIABLES[cell.kind]}
 
     def _errors(self, values: Mapping[str, Array], limit: Limits) -> dict[str, Array]:

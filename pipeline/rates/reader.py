@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import h5py
 import numpy as np
 
 from rnnlimits.base.errors import StudyError
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from rnnlimits.study import Study
     from rnnlimits.training.layout import Layout
 
+TRAINED_VARIABLES = ("pair", "sign", "output", "memory", "drift_c_max", "loss")
 OBSERVED_VARIABLES = (*observe.MEMORY, *observe.KERNEL)
 
 
@@ -48,22 +48,23 @@ class Reader:
         with store.open_complete(layout.limit, "limit", limit_id=plan.limit_id(study)) as file:
             if not np.array_equal(file["time"][()], study.training.checkpoints):
                 raise StudyError(f"{layout.limit}: has other checkpoints than the study; run the limit stage again")
-            self.output, self.memory = file["output"][-1], file["memory"][()]
+            self.output, self.memory = file["output"].finite()[-1], file["memory"].finite()
             self._twins: dict[Twin, tuple[Array, Array]] = {}
-            errors = (file["output_error_draws"][-1], file["output_error_nodes"][-1])
+            errors = (file["output_error_draws"].finite()[-1], file["output_error_nodes"].finite()[-1])
             self.output_slack = float(np.sqrt(sum(np.square(error).mean() for error in errors)))
             self.node_slack = float(np.sqrt(np.square(errors[1]).mean()))
-            self.memory_slack = float(np.sqrt(np.square(file["memory_error_nodes"][()]).mean()))
+            self.memory_slack = float(np.sqrt(np.square(file["memory_error_nodes"].finite()).mean()))
 
     def __call__(self, cell: Cell) -> Trainings:
         """Read a cell's ensemble. Raises StudyError if it is missing or belongs to another cell."""
         if cell not in self._cache:
             path = self.layout.ensemble(cell)
             with open_ensemble(path, cell_id=plan.cell_id(self.study, cell)) as file:
+                file.load([name for name in (*TRAINED_VARIABLES, *OBSERVED_VARIABLES) if name in file])
                 self._cache[cell] = self._trainings(path, file, cell)
         return self._cache[cell]
 
-    def _trainings(self, path: Path, file: h5py.File, cell: Cell) -> Trainings:
+    def _trainings(self, path: Path, file: store.File, cell: Cell) -> Trainings:
         order = np.lexsort((-file["sign"][()], file["pair"][()]))
         members = 2 if self.design.antithetic else 1
         if len(order) < cell.replicas or len(order) % members:
@@ -116,5 +117,6 @@ class Reader:
                     raise StudyError(
                         f"{path}: has {len(file['path'])} paths, expected {twin.paths}; run the twin stage"
                     )
+                file.load(["output", "loss"])
                 self._twins[twin] = (file["output"][:, -1] - self.output, file["loss"][()])
         return self._twins[twin]

@@ -39,7 +39,8 @@ def run(study: Study, layout: Layout, be: Backend) -> list[Rate]:
     bootstrap = Bootstrap(
         lambda units, count: be.uniforms(study.seed, Stream.BOOTSTRAP, units.astype(np.uint32), count)
     )
-    rates = in_order(list(_rates(study, layout, bootstrap)))
+    with np.errstate(all="ignore"):  # points say themselves where a number is not finite
+        rates = in_order(list(_rates(study, layout, bootstrap)))
     attrs = {**store.provenance(study), "draw_id": plan.draw_id(study), "backend": be.name, "device": be.device}
     write_h5(layout.rates_h5, attrs, rates)
     write_csv(layout.rates_csv, rates)

@@ -6,10 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import h5py
-
 from rnnlimits.base.errors import StudyError
-from rnnlimits.files.reading import attribute_of, open_complete
+from rnnlimits.files.reading import File, attribute_of, open_complete
 from rnnlimits.kernels import BACKENDS
 from rnnlimits.plan.parts import Ensemble, Part, ensembles
 
@@ -78,17 +76,14 @@ def _of_ensemble(path: Path, shards: Sequence[Path]) -> Cost:
     return Cost(path, count, len(shards), _bytes(shards), seconds - gpu, gpu, backends, devices)
 
 
-def _occurring(file: h5py.File, attribute: str) -> frozenset[str]:
+def _occurring(file: File, attribute: str) -> frozenset[str]:
     return frozenset(str(attribute_of(file, attribute) or "").split(", ")) - {""}
 
 
 def _on_gpu(path: Path) -> float:
     """Seconds of a shard if a GPU computed it, else 0: for an ensemble whose shards come from both."""
-    try:
-        with h5py.File(path) as file:
-            return float(file[TIMED][()].sum()) if attribute_of(file, "backend") in DEVICES else 0.0
-    except OSError as error:
-        raise StudyError(f"{path}: cannot be read: {error}; run the same command again") from error
+    with open_complete(path, None) as file:
+        return float(file[TIMED][()].sum()) if attribute_of(file, "backend") in DEVICES else 0.0
 
 
 def _bytes(paths: Iterable[Path]) -> int:

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import h5py
 import numpy as np
 
 from rnnlimits import experiments
 from rnnlimits.base.errors import StudyError
-from rnnlimits.files import digests, provenance
-from rnnlimits.files.reading import FORMAT, attribute_of, digest_of, open_complete, shown
-from rnnlimits.files.variables import dims_of, groups, values_of, variables
+from rnnlimits.files import audit, provenance
+from rnnlimits.files.reading import FORMAT, File, Group, Variable, attribute_of, digest_of, open_complete, shown
 from rnnlimits.plan.layout import STATES, StudyFolder
 from rnnlimits.plan.parts import ensembles
 from rnnlimits.study import load_any
@@ -99,7 +97,7 @@ def _file_faults(path: Path) -> list[str]:
         return [f"{path}: is damaged ({shown(error)})"]
 
 
-def _content_faults(path: Path, file: h5py.File) -> Iterator[str]:
+def _content_faults(path: Path, file: File) -> Iterator[str]:
     kind = str(attribute_of(file, "kind"))
     if kind != (expected := KIND_OF_NAME.get(path.name, kind)):
         yield f"is of kind {kind}; a file of this name is {expected}"
@@ -107,27 +105,41 @@ def _content_faults(path: Path, file: h5py.File) -> Iterator[str]:
     for name in (*fields, *ATTRIBUTES.get(kind, ())):
         if name not in file.attrs:
             yield f"has no attribute {name}"
-    for group in groups(file):
-        for dataset in variables(group).values():
-            for fault in _variable_faults(group, dataset):
-                yield f"variable {dataset.name} {fault}"
+    for group in file.groups():
+        computed = group.digests()
+        for variable in group.variables.values():
+            for fault in _variable_faults(group, variable, computed.get(variable.name)):
+                yield f"variable {variable.name} {fault}"
 
 
-def _variable_faults(group: h5py.Group, dataset: h5py.Dataset) -> Iterator[str]:
+def _variable_faults(group: Group, variable: Variable, computed: str | None) -> Iterator[str]:
     for name in ("units", "long_name"):
-        if not isinstance(found := dataset.attrs.get(name), str) or not found:
+        if not isinstance(found := variable.attrs.get(name), str) or not found:
             yield f"has no {name}"
-    for dim, length in zip(dims_of(dataset), dataset.shape, strict=True):
-        scale = group.get(dim) if dim else None
-        if not isinstance(scale, h5py.Dataset) or not scale.is_scale:
+    for dim, length in zip(variable.dims, variable.shape, strict=True):
+        scale = group.variables.get(dim) if dim else None
+        if scale is None or not scale.is_scale:
             yield "has an axis without a dimension scale"
         elif scale.shape != (length,):
             yield f"has {length} values along {dim}, whose scale has the shape {scale.shape}"
-    stored = dataset.attrs.get("digest")
-    if stored is None and "volatile" not in dataset.attrs:
+    stored = variable.attrs.get("digest")
+    if stored is None and not variable.is_volatile:
         yield "has no digest"
-    elif stored is not None and stored != digests.of_dataset(dataset):
+    elif stored is not None and stored != computed:
         yield "is damaged: its values do not have the digest they were written with"
+    if variable.is_virtual and not _maps_its_shards(group, variable):
+        yield "is damaged: other software would read it from other shards than those listed in the file"
+
+
+def _maps_its_shards(group: Group, variable: Variable) -> bool:
+    """Whether HDF5, for other software, takes the rows of an ensemble's variable from the shards that are listed."""
+    try:
+        mapped = [source.file for source in audit.sources(variable)]
+    except audit.Unsafe:
+        return False
+    listed = group["shard_file"].values().tolist() if "shard_file" in group else mapped
+    names = {source.dset_name.strip("/") for source in variable.virtual_sources()}
+    return mapped == listed and names == {variable.name.strip("/")}
 
 
 # ---------------------------------------------------------------------------------------------------- inspect
@@ -143,27 +155,27 @@ def inspect(path: Path) -> str:
         return "\n".join([f"{path}/", *_rows([_file_row(path, file) for file in hdf5_files(path)])])
     with open_complete(path, None) as file:
         lines = [_title(path, file)]
-        for group in groups(file):
+        for group in file.groups():
             lines += _group_lines(group)
     return "\n".join(lines)
 
 
-def _title(path: Path, file: h5py.File) -> str:
+def _title(path: Path, file: File) -> str:
     kind, version = attribute_of(file, "kind"), attribute_of(file, "format_version")
     return f"{path}: {shown(kind)}, {FORMAT} format {version}, {size_text(path.stat().st_size)}"
 
 
 def _file_row(folder: Path, path: Path) -> tuple[str, ...]:
     with open_complete(path, None) as file:
-        dims = {dim: n for d in variables(file).values() for dim, n in zip(dims_of(d), d.shape, strict=True)}
+        dims = {dim: n for one in file.variables.values() for dim, n in zip(one.dims, one.shape, strict=True)}
         size = size_text(path.stat().st_size)
         sizes = ", ".join(f"{dim} {length}" for dim, length in dims.items())
         return str(path.relative_to(folder)), shown(attribute_of(file, "kind")), size, sizes
 
 
-def _group_lines(group: h5py.Group) -> list[str]:
+def _group_lines(group: Group) -> list[str]:
     """The part of the tree that belongs to one group: its dimensions, its variables, its attributes."""
-    members = variables(group)
+    members = group.variables
     lines = [] if group.name == "/" else ["", group.name]
     coordinates = [dataset for dataset in members.values() if dataset.is_scale]
     if coordinates:
@@ -176,29 +188,29 @@ def _group_lines(group: h5py.Group) -> list[str]:
     return lines
 
 
-def _coordinate_row(dataset: h5py.Dataset) -> tuple[str, ...]:
-    values = values_of(dataset)
+def _coordinate_row(dataset: Variable) -> tuple[str, ...]:
+    values = dataset.values()
     ends = f"{shown(values[0])} .. {shown(values[-1])}" if len(values) else "empty"
     return _name(dataset), str(len(values)), ends, _units(dataset), _meaning(dataset)
 
 
-def _variable_row(dataset: h5py.Dataset) -> tuple[str, ...]:
-    dims = "(" + ", ".join(dims_of(dataset)) + ")"
+def _variable_row(dataset: Variable) -> tuple[str, ...]:
+    dims = "(" + ", ".join(dataset.dims) + ")"
     shape = " x ".join(map(str, dataset.shape)) or "scalar"
     kind = "text" if dataset.dtype.kind == "O" else str(dataset.dtype)
-    notes = [f"over {len(dataset.virtual_sources())} shards"] if dataset.is_virtual else []
-    notes += ["volatile"] if "volatile" in dataset.attrs else []
+    notes = [f"over {dataset.shard_count} shards"] if dataset.is_virtual else []
+    notes += ["volatile"] if dataset.is_volatile else []
     meaning = _meaning(dataset) + (f" ({', '.join(notes)})" if notes else "")
     return _name(dataset), dims, shape, kind, _units(dataset), meaning
 
 
-def _attribute_rows(group: h5py.Group) -> list[tuple[str, ...]]:
+def _attribute_rows(group: Group) -> list[tuple[str, ...]]:
     names = [name for name in SHOWN_FIRST if name in group.attrs]
     names += [name for name in group.attrs if name not in SHOWN_FIRST]
     return [(shown(name), _attribute_text(group, name)) for name in names]
 
 
-def _attribute_text(group: h5py.Group, name: str) -> str:
+def _attribute_text(group: Group, name: str) -> str:
     """The value in one line: for a long text (the study) only its length, since it would not fit into a tree."""
     value = group.attrs[name]
     if isinstance(value, str) and "\n" in value:
@@ -206,15 +218,15 @@ def _attribute_text(group: h5py.Group, name: str) -> str:
     return shown(np.array2string(value, max_line_width=10**6) if isinstance(value, np.ndarray) else value, 100)
 
 
-def _name(dataset: h5py.Dataset) -> str:
+def _name(dataset: Variable) -> str:
     return shown(dataset.name.rsplit("/", 1)[-1])
 
 
-def _units(dataset: h5py.Dataset) -> str:
+def _units(dataset: Variable) -> str:
     return f"[{shown(dataset.attrs.get('units'))}]"
 
 
-def _meaning(dataset: h5py.Dataset) -> str:
+def _meaning(dataset: Variable) -> str:
     return shown(dataset.attrs.get("long_name"))
 
 

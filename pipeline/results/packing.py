@@ -11,8 +11,9 @@ import h5py
 from rnnlimits.base.errors import StudyError
 from rnnlimits.files.provenance import software
 from rnnlimits.files.reading import AGAIN, attribute_of, open_complete
+from rnnlimits.files.shards import TABLE
 from rnnlimits.files.store import atomic_h5
-from rnnlimits.files.variables import dims_of, put, set_attributes, values_of, variables
+from rnnlimits.files.variables import put, set_attributes
 from rnnlimits.results.inspection import hdf5_files, validate
 
 KIND = "pack"
@@ -76,10 +77,12 @@ def _attributes(results: Path, member: Path) -> dict[str, object]:
 def _pack_one(path: Path, group: h5py.Group) -> None:
     with open_complete(path, None) as file:
         set_attributes(group, dict(file.attrs))
-        for name, dataset in variables(file).items():
-            volatile = "volatile" in dataset.attrs
-            units, long_name = dataset.attrs["units"], dataset.attrs["long_name"]
-            copy = put(group, name, values_of(dataset), dims_of(dataset), units, long_name, volatile)
-            set_attributes(copy, {k: v for k, v in dataset.attrs.items() if k not in RESERVED})
-            if not volatile and copy.attrs["digest"] != dataset.attrs["digest"]:
+        file.load()
+        for name, variable in file.variables.items():
+            if name in TABLE:  # a pack has no shards
+                continue
+            volatile, about = variable.is_volatile, variable.attrs
+            copy = put(group, name, variable.values(), variable.dims, about["units"], about["long_name"], volatile)
+            set_attributes(copy, {k: v for k, v in about.items() if k not in RESERVED})
+            if not volatile and copy.attrs["digest"] != about["digest"]:
                 raise StudyError(f"{path}: its variable {name} is damaged (digest differs); {AGAIN}")

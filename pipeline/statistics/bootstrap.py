@@ -25,6 +25,7 @@ Combine = Callable[[Array, Array], Array]
 REPLICATES = 2000
 CHUNK = 32  # units weighted at once: bounds memory, and keeps products too small for BLAS to start threads
 FLOOR = 0.05  # a resampled value is kept above this fraction of the estimate, so that its logarithm exists
+FEWEST_UNITS = 3  # fewer cannot be resampled
 SHARED_UNIT = 2**31 - 1  # index of the draw common to all units: the error of the limit itself
 POISSON_TABLE: Array = pdtr(np.arange(18), 1.0)
 
@@ -104,7 +105,7 @@ class Bootstrap:
         among replicates, and resampling n units shows only (n - 1) / n of their variance. Fewer than 3 units give NaN.
         """
         statistics, n = sample.statistics, len(sample)
-        if n < 3:
+        if n < FEWEST_UNITS:
             return Resampled(np.nan, np.full(self.count, np.nan), np.zeros(n))
         mean = statistics.mean(0)
         value = float(sample.combine(mean, np.array(1.0 / n)))

@@ -13,7 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnnlimits.base.errors import StudyError
-from rnnlimits.statistics.bootstrap import FLOOR, Array, Bootstrap, Sample, degrees_of_freedom, quantile, standard_error
+from rnnlimits.statistics.bootstrap import (
+    FEWEST_UNITS,
+    FLOOR,
+    Array,
+    Bootstrap,
+    Resampled,
+    Sample,
+    degrees_of_freedom,
+    quantile,
+    standard_error,
+)
 
 MINIMUM_POINTS = 4
 MINIMUM_UNITS = 8  # with fewer independent replicas the error cannot be estimated
@@ -23,6 +33,7 @@ LIMIT_SHARE = 1 / 3  # the limit's error may be at most this share of the error 
 SPOILED = "the limit's own error is over a third of the estimate (more draws or nodes would help)"
 MISFIT = 0.01  # below this p-value the points do not lie on one line
 BEYOND = "beyond the first value that is left out, where only upward fluctuations stand out"
+NOT_FINITE = "values that are not finite (infinity or NaN), as of networks that diverge"
 RESOLUTION = 1e-6  # smallest relative error assumed for an estimate (rounding, float32 trainings)
 
 
@@ -67,6 +78,8 @@ class Point:
 
     def blur(self, bootstrap: Bootstrap, relative: float) -> Point:
         """The same point with an error common to all points added to its replicates (one normal per replicate)."""
+        if not np.isfinite(relative):
+            return self.drop(NOT_FINITE)
         shifted = self.log_replicates + relative * bootstrap.normal()
         return replace(self, log_replicates=shifted, stderr=float(np.hypot(self.stderr, relative * self.estimate)))
 
@@ -84,9 +97,17 @@ def held_against(point: Point, slack: float, leverage: float, bootstrap: Bootstr
 
 
 def measure(variable: float, sample: Sample, bootstrap: Bootstrap) -> Point:
-    """The point of one cell: estimate = value ** power, its error and its logarithm's joint bootstrap."""
-    drawn = bootstrap.resample(sample)
-    value, power = drawn.value, sample.power
+    """The point of one cell: estimate = value ** power, its error and its logarithm's joint bootstrap.
+
+    It is left out where a value, or a number computed from values, is not finite.
+    """
+    drawn, power = bootstrap.resample(sample), sample.power
+    if not is_finite(sample, drawn):
+        nothing = np.full(bootstrap.count, np.nan), np.full(len(sample), np.nan)
+        replicas = sample.replicas or len(sample)
+        numbers = (np.nan, np.nan, np.nan, np.nan, *nothing, len(sample), replicas, sample.signed)
+        return Point(float(variable), *numbers, dropped=NOT_FINITE)
+    value = drawn.value
     error = standard_error(drawn.replicates)
     positive = max(value, 0.0)
     estimate = float(np.sign(value) * abs(value) ** power)
@@ -104,6 +125,13 @@ def measure(variable: float, sample: Sample, bootstrap: Bootstrap) -> Point:
         replicas=sample.replicas or len(sample),
         signed=sample.signed,
     )
+
+
+def is_finite(sample: Sample, drawn: Resampled) -> bool:
+    """Whether all values are finite, and what was computed of them, if there are enough to compute anything."""
+    enough = len(sample) >= FEWEST_UNITS
+    computed = np.isfinite(drawn.value) and np.isfinite(drawn.replicates).all() and np.isfinite(drawn.influence).all()
+    return bool(np.isfinite(sample.statistics).all() and (computed or not enough))
 
 
 def _log(values: Array, value: float, power: float) -> Array:

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import h5py
 import numpy as np
 
 from rnnlimits.base import tables
@@ -201,10 +200,9 @@ def read(path: Path, **expected: object) -> list[Rate]:
     ]
 
 
-def _values(dataset: h5py.Dataset) -> list[object]:
+def _values(dataset: store.Variable) -> list[object]:
     """A variable's values as plain Python objects."""
-    text = dataset.dtype.kind == "O"
-    return list((dataset.asstr()[()] if text else dataset[()]).tolist())
+    return list(dataset.values().tolist())
 
 
 # --- table -----------------------------------------------------------------------------------------------------

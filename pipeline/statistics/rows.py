@@ -16,6 +16,7 @@ from rnnlimits.statistics.ratefile import Rate, RatePoint, refusal
 from rnnlimits.statistics.samples import average
 from rnnlimits.statistics.verdicts import Expected, ExpectedKind, Rule, judge, judge_fit
 
+MOST_LOG = math.log(np.finfo(np.float64).max)
 CONSTANT = Rule("more paths or draws")
 
 
@@ -76,8 +77,10 @@ def without_local(row: Rate) -> Rate:
 
 def log_point(variable: float, logs: Array, bootstrap: Bootstrap) -> Point:
     """The point whose logarithm is the mean of `logs` (unit,); its error is symmetrical there, whatever its size."""
-    mean = bootstrap.resample(average(logs[:, None]))
-    estimate, error = math.exp(mean.value), standard_error(mean.replicates)
+    sample = average(logs[:, None])
+    mean = bootstrap.resample(sample)
+    finite = powerlaw.is_finite(sample, mean) and mean.value < MOST_LOG
+    estimate, error = math.exp(mean.value) if finite else math.nan, standard_error(mean.replicates)
     return Point(
         float(variable),
         estimate,
@@ -87,6 +90,7 @@ def log_point(variable: float, logs: Array, bootstrap: Bootstrap) -> Point:
         mean.replicates,
         mean.influence,
         len(logs),
+        dropped="" if finite else powerlaw.NOT_FINITE,
     )
 
 
@@ -121,7 +125,7 @@ def judged_ratio(blank: Rate, points: Sequence[Point], variable: float, error: f
     (here,) = (point for point in points if point.variable == variable)
     cloud = tuple(dot(point, point is here) for point in points)
     row = replace(blank, expected=1.0, expected_kind=kind, law="ratio", cloud=cloud)
-    if here.units < powerlaw.MINIMUM_UNITS:
+    if here.dropped or here.units < powerlaw.MINIMUM_UNITS:
         return replace(row, replicas=here.replicas, note=refusal(here.reason))
     dof = degrees_of_freedom(here.log_influence)
     ratio = Ratio(here.estimate, float(np.hypot(here.stderr, error * here.estimate)), dof)
@@ -130,6 +134,8 @@ def judged_ratio(blank: Rate, points: Sequence[Point], variable: float, error: f
 
 def ratio_row(row: Rate, ratio: Ratio, replicas: int) -> Rate:
     """Fill in value, interval and verdict of a ratio whose expected value is `row.expected`."""
+    if not math.isfinite(ratio.value) or not math.isfinite(ratio.stderr):
+        return replace(row, replicas=replicas, note=refusal(powerlaw.NOT_FINITE))
     verdict, note = judge(ratio, row.expected, CONSTANT)
     return replace(
         row,

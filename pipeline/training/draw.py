@@ -14,7 +14,7 @@ import numpy as np
 
 from rnnlimits.base.streams import Stream
 from rnnlimits.chains import paths as chains
-from rnnlimits.files import store, variables
+from rnnlimits.files import store
 from rnnlimits.kernels import on_processor
 from rnnlimits.kernels.interface import Array, Backend
 from rnnlimits.ranks import sharded
@@ -249,9 +249,9 @@ def merge(ensemble: Ensemble[int], is_exact: bool) -> None:
     for index in ensemble.blocks:
         with ensemble.open_shard(index) as shard:
             attrs |= {name: shard.attrs[name] for name in ("backend", "device")}
-            for name, data in variables.variables(shard).items():
+            for name, data in shard.variables.items():
                 if index == 0:
-                    about[name] = (variables.dims_of(data), data.attrs["units"], data.attrs["long_name"])
+                    about[name] = (data.dims, data.attrs["units"], data.attrs["long_name"])
                 parts.setdefault(name, []).append(data[()])
     with store.atomic_h5(ensemble.path, "draw", attrs) as file:
         for name, blocks in parts.items():

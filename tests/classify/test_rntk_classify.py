@@ -28,8 +28,7 @@ from rnnlimits.classify import datasets, jobs, methods, protocol, scores, table
 from rnnlimits.classify import score as classify
 from rnnlimits.classify.datasets import DataSet
 from rnnlimits.cli import main
-from rnnlimits.files.store import dims_of, open_complete
-from rnnlimits.files.variables import variables
+from rnnlimits.files.store import open_complete
 from rnnlimits.kernels import rntk
 from rnnlimits.results.inspection import validate as faults
 
@@ -348,8 +347,8 @@ def test_format_md_says_what_files_hold(tmp_path: Path, monkeypatch: pytest.Monk
         fields, _ = documented(kind)
         with open_complete(path, kind) as file:
             found = {
-                name: (", ".join(dims_of(data)), SHORT[data.dtype.name], data.attrs["units"])
-                for name, data in variables(file).items()
+                name: (", ".join(data.dims), SHORT[data.dtype.name], data.attrs["units"])
+                for name, data in file.variables.items()
                 if data.attrs["long_name"] != f"index of {name}"
             }
             text = (runs.ROOT / "docs" / "format.md").read_text()

@@ -11,7 +11,17 @@ import h5py
 import numpy as np
 import pytest
 import xarray
-from example_files import CELL, PROVENANCE, forge, outputs, shard_path, write_ensemble, write_shard, write_shards
+from example_files import (
+    CELL,
+    PROVENANCE,
+    forge,
+    outputs,
+    shard_path,
+    without_list,
+    write_ensemble,
+    write_shard,
+    write_shards,
+)
 
 from rnnlimits.base.errors import StudyError
 from rnnlimits.files import store
@@ -26,6 +36,11 @@ def root(tmp_path: Path) -> Path:
 @pytest.fixture
 def ensemble(root: Path) -> Path:
     return write_ensemble(root, write_shards(root))
+
+
+@pytest.fixture
+def older(ensemble: Path) -> Path:
+    return without_list(ensemble)
 
 
 def refusal(call: Callable[[], object]) -> str:
@@ -45,7 +60,7 @@ def test_values_in_global_order(ensemble: Path) -> None:
         np.testing.assert_array_equal(file["output"][()], outputs(0, 8))
         np.testing.assert_array_equal(file["replica"][()], np.arange(8))
         np.testing.assert_array_equal(file["pair"][()], np.arange(8) // 2)
-        assert list(file["note"].asstr()[()]) == [f"run {row} é" for row in range(8)]
+        assert list(file["note"].values()) == [f"run {row} é" for row in range(8)]
         assert file["floor"][()] == 0.25
         assert file["output"].is_virtual
         assert not file["replica"].is_virtual
@@ -56,7 +71,7 @@ def test_values_in_global_order(ensemble: Path) -> None:
 def test_xarray_opens_an_ensemble(ensemble: Path) -> None:
     with xarray.open_dataset(ensemble, engine="h5netcdf") as found:
         assert found.output.dims == ("replica", "time", "probe")
-        assert set(found.coords) == {"replica", "time", "probe"}
+        assert set(found.coords) == {"replica", "time", "probe", "shard"}
         np.testing.assert_array_equal(found.output, outputs(0, 8))
         assert found.output.attrs["units"] == "1"
 
@@ -234,10 +249,11 @@ def test_a_shard_replaced_by_another_cells(root: Path, ensemble: Path) -> None:
 
 def test_a_shard_replaced_by_one_of_another_size(root: Path, ensemble: Path) -> None:
     write_shard(root, 4, 3).rename(shard_path(root, 4, 2))
-    assert "does not fit the shard" in refusal(lambda: opened(ensemble))
+    assert "was replaced after beta0.6-depth1.h5 was joined from it" in refusal(lambda: opened(ensemble))
+    assert "does not fit the shard" in refusal(lambda: opened(without_list(ensemble)))
 
 
-def test_an_ensemble_of_ensembles_ends(root: Path, ensemble: Path) -> None:
+def test_an_ensemble_of_ensembles_ends(root: Path, older: Path) -> None:
     """A virtual source that is virtual itself could lead anywhere, or round in a circle."""
     shard = shard_path(root, 4, 2)
     layout = h5py.VirtualLayout((2, 3, 5), "f8")
@@ -248,28 +264,29 @@ def test_an_ensemble_of_ensembles_ends(root: Path, ensemble: Path) -> None:
         file.create_virtual_dataset("output", layout)
 
     forge(shard, circle)
-    assert "does not fit the shard" in refusal(lambda: opened(ensemble))
+    assert "do not fit the shard" in refusal(lambda: opened(older))
+    assert "takes its values from other files" in refusal(lambda: write_ensemble(root, [shard]))
 
 
-def test_an_ensemble_with_rows_from_nowhere(root: Path, ensemble: Path) -> None:
+def test_an_ensemble_with_rows_from_nowhere(root: Path, older: Path) -> None:
     def shorten(file: h5py.File) -> None:
         layout = h5py.VirtualLayout((8,), "i8")
-        source = os.path.relpath(shard_path(root, 0, 2), ensemble.parent)
+        source = os.path.relpath(shard_path(root, 0, 2), older.parent)
         layout[0:2] = h5py.VirtualSource(source, "pair", (2,))
         del file["pair"]
         file.create_virtual_dataset("pair", layout)
 
-    forge(ensemble, shorten)
-    assert "rows without a source" in refusal(lambda: opened(ensemble))
+    forge(older, shorten)
+    assert "rows without a source" in refusal(lambda: opened(older))
 
 
-def test_an_ensemble_that_takes_another_variable(root: Path, ensemble: Path) -> None:
+def test_an_ensemble_that_takes_another_variable(root: Path, older: Path) -> None:
     def swap(file: h5py.File) -> None:
         layout = h5py.VirtualLayout((8,), "f8")
         for first in range(0, 8, 2):
-            source = os.path.relpath(shard_path(root, first, 2), ensemble.parent)
+            source = os.path.relpath(shard_path(root, first, 2), older.parent)
             layout[first : first + 2] = h5py.VirtualSource(source, "run_seconds", (2,))
         file.create_virtual_dataset("seconds", layout)
 
-    forge(ensemble, swap)
-    assert "does not fit the shard" in refusal(lambda: opened(ensemble))
+    forge(older, swap)
+    assert "does not fit the shard" in refusal(lambda: opened(older))

@@ -19,8 +19,7 @@ from runs import HANG
 from rnnlimits import study as studies
 from rnnlimits.elman.grams import gram_to
 from rnnlimits.files.provenance import FIELDS, SOFTWARE
-from rnnlimits.files.store import dims_of, open_complete
-from rnnlimits.files.variables import variables
+from rnnlimits.files.store import open_complete
 from rnnlimits.kernels import processor
 from rnnlimits.ranks.checkpoints import Pace
 from rnnlimits.ranks.parallel import Stopped
@@ -81,8 +80,8 @@ def test_the_tables_are_what_files_hold(results: Path, kind: str) -> None:
     path = file_of(results, kind)
     with open_complete(path, kind) as file:
         found = {
-            name: (", ".join(dims_of(data)), SHORT[data.dtype.name], data.attrs["units"])
-            for name, data in variables(file).items()
+            name: (", ".join(data.dims), SHORT[data.dtype.name], data.attrs["units"])
+            for name, data in file.variables.items()
             if data.attrs["long_name"] != f"index of {name}"
         }
     assert found.keys() - fields.keys() == set()

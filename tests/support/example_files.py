@@ -10,6 +10,7 @@ import numpy as np
 
 from rnnlimits.files import seal
 from rnnlimits.files.ensembles import build_ensemble
+from rnnlimits.files.shards import TABLE
 from rnnlimits.files.store import atomic_h5, put
 
 PROVENANCE = {
@@ -82,3 +83,9 @@ def forge(path: Path, edit: Callable[[h5py.File], object]) -> None:
     with h5py.File(path, "r+") as file:
         edit(file)
     path.write_bytes(path.read_bytes() + seal.seal(path.read_bytes()))
+
+
+def without_list(ensemble: Path) -> Path:
+    """The ensemble as older versions of this software wrote it: without the list of the shards that were joined."""
+    forge(ensemble, lambda file: [file.__delitem__(name) for name in reversed(TABLE)])
+    return ensemble

@@ -30,6 +30,8 @@ def rows(kind: str) -> dict[str, list[str]]:
 def documented(kind: str) -> tuple[Fields, set[str]]:
     """(dims, dtype, units) of each variable of a kind, and the names of those that may be absent."""
     table = rows("draw-shard") | rows("draw") if kind == "draw" else rows(kind.replace("ensemble", "shard"))
+    if kind.endswith("-ensemble"):
+        table |= rows("ensembles")
     if kind == "train-state":  # with what was seen at checkpoints
         table |= {name: row for name, row in rows("train-shard").items() if row[0].startswith("replica, time")}
     optional = {name for name, row in table.items() if "optional" in row[-1]}
