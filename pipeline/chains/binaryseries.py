@@ -69,13 +69,14 @@ def known(path: Path) -> list[str]:
     if is_classic(path):
         return [name for name, one in _classic(path).variables.items() if len(one.shape) == 1]
     with _opened(path) as file:
-        return [
-            name
-            for name in file
-            if isinstance(file.get(name, getlink=True), h5py.HardLink)
-            and isinstance(file[name], h5py.Dataset)
-            and file[name].ndim == 1
-        ]
+        links = [name for name in file if isinstance(file.get(name, getlink=True), h5py.HardLink)]
+        datasets = {name: file[name] for name in links if isinstance(file[name], h5py.Dataset)}
+        return [name for name, one in datasets.items() if one.ndim == 1 and not _is_bare_dimension(one)]
+
+
+def _is_bare_dimension(dataset: h5py.Dataset) -> bool:
+    label = conventions.plain({"NAME": dataset.attrs.get("NAME", "")})["NAME"]
+    return str(label).startswith("This is a netCDF dimension but not a netCDF variable")
 
 
 def _decoded(one: Variable, name: str, path: Path) -> Array:

@@ -15,8 +15,9 @@ PACKING = ("scale_factor", "add_offset")
 MARKS = ("_FillValue", "missing_value")
 VALID = ("valid_range", "valid_min", "valid_max")
 # What netCDF writes where nothing was written, by type; bytes have no such value.
-UNWRITTEN = {"i2": -32767, "i4": -2147483647, "i8": -9223372036854775806, "u2": 65535, "u4": 4294967295}
-UNWRITTEN |= {"u8": 18446744073709551614, "f4": 9.969209968386869e36, "f8": 9.969209968386869e36}
+UNWRITTEN: dict[str, float] = {"i2": -32767, "i4": -2147483647, "u2": 65535, "u4": 4294967295}
+UNWRITTEN |= {"i8": -9223372036854775806, "u8": 18446744073709551614}
+UNWRITTEN |= {"f4": 9.969209968386869e36, "f8": 9.969209968386869e36}
 
 
 class Refused(Exception):

@@ -62,7 +62,7 @@ def check_chain(study: Study) -> list[str]:
             f"{study.source}: probes.length is {study.probes.length}; allowed: at most {len(series.x)},"
             f" the rows of {series.file}"
         )
-    return [_accept(study, verdict)]
+    return [_accept(study, verdict), *study.chain.findings(study.source)]
 
 
 def _accept(study: Study, verdict: Verdict) -> str:
