@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 MOST_NAMED = 8  # columns in a line
 EXACT = 2.0**53  # beyond which not every whole number is a double
 FLAT = 1e-6  # of a column's mean, below which its deviation may be lost digits
+SMALL, LARGE = 1e-3, 1e3  # sizes of values that need no standardising
 FAR = 1.0  # a mark lies this many times the range of the other values away
 # Numbers that many programs write where a value is missing.
 SENTINELS = {-99.0, -999.0, -9999.0, -99999.0, -99.9, -999.9, -9999.9, 99.0, 999.0, 9999.0, 99999.0, 999.9, 9999.9}
@@ -39,7 +40,8 @@ def findings(chain: Recorded, source: Path) -> list[str]:
     lines.append(_values(names, table, about.units, chain.standardize))
     lines += about.times()
     for name, values in zip(names, table.T, strict=True):
-        lines += [f"note: column {show(name)} {note}" for note in _notes(values)]
+        notes = [*_notes(values), *([] if chain.standardize else _size(values))]
+        lines += [f"note: column {show(name)} {note}" for note in notes]
     return lines
 
 
@@ -63,7 +65,7 @@ def _notes(values: Array) -> list[str]:
     mean, deviation = abs(float(values.mean())), float(values.std())
     if deviation and deviation < FLAT * mean:
         notes.append(f"varies by {deviation / mean:.1g} of its mean only: digits may be lost; take off a constant")
-    if np.abs(values).max() >= EXACT and (values == np.round(values)).all():
+    if EXACT <= np.abs(values).max() <= 2.0**64 and (values == np.round(values)).all():
         notes.append(f"has whole numbers up to {np.abs(values).max():.6g}; beyond 2^53 not all can be told apart")
     for end in {float(values.min()), float(values.max())} & SENTINELS:
         others = values[~np.isin(values, list(SENTINELS))]
@@ -72,6 +74,14 @@ def _notes(values: Array) -> list[str]:
             often = "once" if count == 1 else f"{count} times"
             notes.append(f"has {end:g} {often}, far from all other values: a mark of missing values?")
     return notes
+
+
+def _size(values: Array) -> list[str]:
+    """A note on values that the network would see at a scale far from 1."""
+    size = float(np.sqrt((values**2).mean()))
+    if SMALL <= size <= LARGE:
+        return []
+    return [f"has values of about {size:.1g} and is not standardised: units are linear or saturate; standardize: true"]
 
 
 class _Text:
