@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -36,8 +35,9 @@ def plain(attributes: Mapping[str, Any]) -> dict[str, Any]:
 def decoded(raw: NDArray[Any], attributes: Mapping[str, Any]) -> Array:
     """The values (n,) of a variable in its units, float64, NaN where they are missing.
 
-    scale_factor, add_offset, _FillValue, missing_value and _Unsigned are decoded by xarray; values outside valid_range,
-    valid_min and valid_max are missing, too. Raises Refused.
+    scale_factor, add_offset and _Unsigned are decoded by xarray. Missing are _FillValue, missing_value, and what is
+    outside valid_range, valid_min or valid_max. xarray takes a mark only if it has the type of the values, so that a
+    float64's -999.9 would not be found among values of float32. Raises Refused.
     """
     given = {name: attributes[name] for name in (*PACKING, *MARKS, *VALID, "_Unsigned") if name in attributes}
     if not given:
@@ -46,21 +46,22 @@ def decoded(raw: NDArray[Any], attributes: Mapping[str, Any]) -> Array:
     if coding.get("scale_factor") == 0:
         raise Refused("scale_factor is 0")
     coding |= {name: value for name, value in given.items() if name == "_Unsigned"}
-    marks = np.concatenate([np.empty(0), *(_numbers(name, given[name]) for name in MARKS if name in given)])
-    if stored := _as_stored(marks, raw):
-        coding["missing_value"] = np.array(stored, dtype=raw.dtype)
     found = _by_xarray(raw, coding)
-    return np.where(np.isin(found, _as_values(given, raw)) | _outside(raw, found, given), np.nan, found)
+    return np.where(_marked(raw, found, given) | _outside(raw, found, given), np.nan, found)
+
+
+def _marked(raw: NDArray[Any], found: Array, given: Mapping[str, Any]) -> NDArray[np.bool_]:
+    """Which values are a mark: as they are stored, which is the convention, or in their units, as some write it."""
+    marks = np.concatenate([np.empty(0), *(_numbers(name, given[name]) for name in MARKS if name in given)])
+    return np.isin(raw, np.array(_as_stored(marks, raw), dtype=raw.dtype)) | np.isin(found, _as_values(given, raw))
 
 
 def _by_xarray(raw: NDArray[Any], coding: dict[str, Any]) -> Array:
-    """Unpacked and masked values; a unit of time or a date stays the number that it is."""
+    """Unpacked values; a unit of time or a date stays the number that it is."""
     import xarray as xr  # takes a second to import, and few files need it
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # several marks of missing values are no trouble
-        variable = xr.Variable(("row",), raw, coding)
-        values = xr.conventions.decode_cf_variable("", variable, decode_times=False, decode_timedelta=False).values
+    variable = xr.Variable(("row",), raw, coding)
+    values = xr.conventions.decode_cf_variable("", variable, decode_times=False, decode_timedelta=False).values
     return np.asarray(values, dtype=np.float64)
 
 
