@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rnnlimits.kernels import values
 from rnnlimits.kernels.interface import KernelError
 from rnnlimits.kernels.rntk.matrices import gram
 from rnnlimits.kernels.rntk.network import Elman
@@ -55,6 +56,11 @@ class _Kernel(BaseEstimator):  # type: ignore[misc]
         self.dtype = dtype
         self.backend = backend
 
+    def _require_whole(self, X: Any, y: Any = None) -> None:
+        """Refuse what scikit-learn would read without its mask or its order of axes."""
+        values.require_whole(X, "X", values.COLLECTION)
+        values.require_whole(y, "y")
+
     def _gram(self, x: Matrix, y: Matrix | None = None) -> Matrix:
         sigmas = (self.sigma_w, self.sigma_u, self.sigma_b, self.sigma_h, self.sigma_v)
         network = Elman(self.layers, self.activation, *sigmas, self.output)
@@ -72,12 +78,14 @@ class RecurrentNTK(TransformerMixin, _Kernel):  # type: ignore[misc]
 
     def fit(self, X: Any, y: Any = None) -> RecurrentNTK:
         """Keep the sequences X (n, T) or (n, T, m)."""
+        self._require_whole(X)
         self.X_fit_ = validate_data(self, X, dtype=np.float64, allow_nd=True)
         return self
 
     def transform(self, X: Any) -> Matrix:
         """Kernel (n, n_fit) with the sequences of fit; all are taken as different sequences."""
         check_is_fitted(self)
+        self._require_whole(X)
         return self._gram(validate_data(self, X, dtype=np.float64, allow_nd=True, reset=False), self.X_fit_)
 
     def fit_transform(self, X: Any, y: Any = None, **fit_params: Any) -> Matrix:
@@ -118,6 +126,7 @@ class RNTKClassifier(ClassifierMixin, _Kernel):  # type: ignore[misc]
 
     def fit(self, X: Any, y: Any) -> RNTKClassifier:
         """Train on series X (n, T) with classes y (n,)."""
+        self._require_whole(X, y)
         X, y = validate_data(self, X, y, dtype=np.float64)
         check_classification_targets(y)
         matrix = self._gram(X)
@@ -138,4 +147,5 @@ class RNTKClassifier(ClassifierMixin, _Kernel):  # type: ignore[misc]
 
     def _test_matrix(self, X: Any) -> Matrix:
         check_is_fitted(self)
+        self._require_whole(X)
         return self._gram(validate_data(self, X, dtype=np.float64, reset=False), self.X_fit_) / self.scale_

@@ -35,11 +35,21 @@ def expectations(activation: str, q: Array, other: Array, s: Array, distance: Ar
     """
     q, other, s = np.broadcast_arrays(q, other, s)
     if activation == "relu":
-        return _relu(q, other, _distance(s, np.sqrt(q * other)) if distance is None else distance)
+        return _relu(q, other, _distance(s, root_of_product(q, other)) if distance is None else distance)
     if activation == "erf":
         inner = np.sqrt((1 + 2 * q) * (1 + 2 * other))
         return _erf(inner, _distance(2 * s, inner) if distance is None else distance)
     return _quadrature(activation, q, other, s)
+
+
+def root_of_product(a: Array, b: Array) -> Array:
+    """sqrt(a b), right as well where the product leaves the range of numbers."""
+    with np.errstate(over="ignore", under="ignore"):
+        product = a * b
+    found: Array = np.where(
+        (product >= np.finfo(np.float64).tiny) & (product < np.inf), np.sqrt(product), np.sqrt(a) * np.sqrt(b)
+    )
+    return found
 
 
 def _distance(s: Array, scale: Array) -> Array:
@@ -58,7 +68,7 @@ def own_expectations(activation: str, q: Array) -> Pair:
 
 def _relu(q: Array, other: Array, distance: Array) -> Pair:
     angle = angle_of(distance)
-    value = np.sqrt(q * other) / 2 * (1 - shortfall_of(distance) / 2)
+    value = root_of_product(q, other) / 2 * (1 - shortfall_of(distance) / 2)
     return Pair(value, (np.pi - angle) / (2 * np.pi))
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnnlimits.kernels.interface import Array, KernelError
+from rnnlimits.kernels.rntk import scales
 from rnnlimits.kernels.rntk.network import Elman, require_one_of
 from rnnlimits.kernels.rntk.partials import Own, Partials, own_partials, partials
 from rnnlimits.kernels.rntk.sequences import batch, require_alike
@@ -31,11 +32,14 @@ def input_gradient(
     right = None if y is None else batch([y], "y")
     if right is not None:
         require_alike(left, right)
+        scales.require(right, asked, "float64", "y")
+    scales.require(left, asked, "float64")
     by_tangent = 1.0 if kernel == "ntk" else 0.0
     if right is None:
         found = _own_gradient(left[0], asked, by_tangent)
     else:
         found = _pair_gradient(left[0], right[0], asked, by_tangent)
+    scales.require_finite([found], asked, "float64")
     return found.reshape(np.shape(x))
 
 

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnnlimits.kernels.interface import KernelError
-from rnnlimits.kernels.rntk import backends, memory
+from rnnlimits.kernels.rntk import backends, memory, scales
 from rnnlimits.kernels.rntk.network import Elman, require_one_of
-from rnnlimits.kernels.rntk.sequences import Batch, Places, Sequences, batch, require_alike
+from rnnlimits.kernels.rntk.sequences import Batch, Places, Sequences, batch, require_alike, require_steps_first
 
 KERNELS = ("ntk", "nngp", "both")
 DTYPES = ("float64", "float32")
@@ -37,13 +37,16 @@ def gram(
     depend on it. Raises KernelError, one line, for bad input, and where the matrix does not fit into memory.
     """
     asked, wanted = network or Elman(), _wanted(kernel)
-    left = batch(x, "x")
-    right = None if y is None else batch(y, "y")
+    left = _given(x, "x")
+    right = None if y is None else _given(y, "y")
     _require_pairable(left, right, asked, dtype)
     copies = (1 if backends.in_order(left, right) else 3) * len(wanted)
     memory.require_room(len(left), len(left if right is None else right), np.dtype(dtype).itemsize, copies)
-    found = backends.named(backend).sums(left, right, asked, np.dtype(dtype), wanted, threads)
-    return _delivered([_scaled(matrix, left, right or left, asked) for matrix in found])
+    with np.errstate(over="ignore", invalid="ignore"):
+        found = backends.named(backend).sums(left, right, asked, np.dtype(dtype), wanted, threads)
+        scaled = [_scaled(matrix, left, right or left, asked) for matrix in found]
+    scales.require_finite(scaled, asked, dtype)
+    return _delivered(scaled)
 
 
 def diagonal(
@@ -55,10 +58,14 @@ def diagonal(
     backend: str = "auto",
 ) -> Kernels:
     """The diagonal (n,) of gram(x): each sequence with itself; linear in n. Arguments as in `gram`."""
-    asked, wanted, left = network or Elman(), _wanted(kernel), batch(x, "x")
+    asked, wanted, left = network or Elman(), _wanted(kernel), _given(x, "x")
     require_one_of("dtype", dtype, DTYPES)
-    found = backends.named(backend).own_sums(left, asked, np.dtype(dtype), wanted)
-    return _delivered([a * _pair_scale(left.lengths, left.lengths, asked).astype(a.dtype) for a in found])
+    scales.require(left, asked, dtype)
+    with np.errstate(over="ignore", invalid="ignore"):
+        found = backends.named(backend).own_sums(left, asked, np.dtype(dtype), wanted)
+        scaled = [a * _pair_scale(left.lengths, left.lengths, asked).astype(a.dtype) for a in found]
+    scales.require_finite([a[None] for a in scaled], asked, dtype)
+    return _delivered(scaled)
 
 
 def rows(
@@ -73,7 +80,7 @@ def rows(
     threads: int | None = None,
 ) -> Kernels:
     """Rows first .. last - 1 of gram(x), (last - first, n): for matrices that exceed memory. Arguments as in `gram`."""
-    asked, everything = network or Elman(), batch(x, "x")
+    asked, everything = network or Elman(), _given(x, "x")
     if not 0 <= first < last <= len(everything):
         raise KernelError(f"rows {first} .. {last} are not allowed; 0 <= first < last <= {len(everything)}")
     part = everything.taken(np.arange(first, last))
@@ -106,6 +113,12 @@ def require_psd(matrix: Matrix, tolerance: float | None = None) -> float:
     return relative
 
 
+def _given(x: Sequences, name: str) -> Batch:
+    made = batch(x, name)
+    require_steps_first(x, name)
+    return made
+
+
 def _wanted(kernel: str) -> tuple[str, ...]:
     require_one_of("kernel", kernel, KERNELS)
     return ("ntk", "nngp") if kernel == "both" else (kernel,)
@@ -123,6 +136,9 @@ def _require_pairable(left: Batch, right: Batch | None, network: Elman, dtype: s
     require_one_of("dtype", dtype, DTYPES)
     if right is not None:
         require_alike(left, right)
+    for name, one in (("x", left), ("y", right)):
+        if one is not None:
+            scales.require(one, network, dtype, name)
     if network.output != "average":
         return
     lengths = np.concatenate([left.lengths, left.lengths if right is None else right.lengths])

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rnnlimits.kernels.rntk.expectations import ROUNDING, derivatives, rotated_nodes
+from rnnlimits.kernels.rntk.expectations import ROUNDING, derivatives, root_of_product, rotated_nodes
 from rnnlimits.kernels.rntk.series import REACH
 
 
@@ -46,7 +46,7 @@ def partials(activation: str, q: float, other: float, s: float) -> Partials:
 
 
 def _relu(q: float, other: float, s: float) -> Partials:
-    scale = float(np.sqrt(q * other))
+    scale = float(root_of_product(np.asarray(q), np.asarray(other)))
     if scale == 0.0:
         return Partials(0.0, 0.25, 0.0, 0.25, 0.0, 0.0)
     c = float(np.clip(s / scale, -1.0, 1.0))

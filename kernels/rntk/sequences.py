@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rnnlimits.kernels import values
 from rnnlimits.kernels.interface import Array, KernelError
 
 Places = NDArray[np.int64]
@@ -53,12 +54,14 @@ Sequences = Batch | NDArray[Any] | Sequence[Any]
 def batch(x: Sequences, name: str = "x") -> Batch:
     """A batch from a list of arrays (T_i, m) or (T_i,), or an array (n, T, m) or (n, T) of equal lengths.
 
-    name: what messages call it. Raises KernelError: object array, no sequence, an empty one, unlike dimensions, a value
-    that is not a finite number.
+    Arrays are those of values.array_of; any other iterable is read as a list. name: what messages call it. Raises
+    KernelError: what is no array or list of them, masked values, an object array, no sequence, an empty one, unlike
+    dimensions, a value that is not a finite number.
     """
     if isinstance(x, Batch):
         return x
-    made = _from_array(x, name) if isinstance(x, np.ndarray) else _from_list(x, name)
+    values.require_plain(x, name, values.COLLECTION)
+    made = _from_array(x, name) if hasattr(x, "__array__") else _from_list(x, name)
     _require_finite(made, name)
     return made
 
@@ -69,7 +72,8 @@ def require_alike(x: Batch, y: Batch) -> None:
         raise KernelError(f"x has {x.dimension} inputs at a step, y has {y.dimension}; they must have the same number")
 
 
-def _from_array(x: NDArray[Any], name: str) -> Batch:
+def _from_array(given: Any, name: str) -> Batch:
+    x = values.array_of(given, name, values.COLLECTION)
     if x.dtype == object:
         raise KernelError(f"{name} is an object array; give sequences of unlike lengths as a list of arrays (T_i, m)")
     if x.ndim not in (2, 3):
@@ -77,7 +81,7 @@ def _from_array(x: NDArray[Any], name: str) -> Batch:
     n, steps, m = (*x.shape, 1)[:3]
     if n == 0 or steps == 0 or m == 0:
         raise KernelError(f"{name} has shape {x.shape}: it has no values; at least one sequence of one step is needed")
-    return Batch(_numbers(x, name).reshape(n * steps, m), np.arange(n + 1) * steps)
+    return Batch(values.real(x, name).reshape(n * steps, m), np.arange(n + 1) * steps)
 
 
 def _from_list(x: Sequence[Any], name: str) -> Batch:
@@ -91,24 +95,28 @@ def _from_list(x: Sequence[Any], name: str) -> Batch:
 
 
 def _one(sequence: Any, name: str) -> Array:
-    values = _numbers(sequence, name)
-    values = values[:, None] if values.ndim == 1 else values
-    if values.ndim != 2:
-        raise KernelError(f"{name} has shape {values.shape}; a sequence has shape (T,) or (T, m)")
-    if values.size == 0:
-        raise KernelError(f"{name} is empty (shape {values.shape}); a sequence has at least one step and one input")
-    return values
+    if np.ndim(values.array_of(sequence, name, values.SEQUENCE)) == 0:
+        raise KernelError(f"{name} is one value; a sequence has shape (T,) or (T, m), a list of sequences [[...], ...]")
+    found = values.real(sequence, name, values.SEQUENCE)
+    found = found[:, None] if found.ndim == 1 else found
+    if found.ndim != 2:
+        raise KernelError(f"{name} has shape {found.shape}; a sequence has shape (T,) or (T, m)")
+    if found.size == 0:
+        raise KernelError(f"{name} is empty (shape {found.shape}); a sequence has at least one step and one input")
+    return found
 
 
-def _numbers(values: Any, name: str) -> Array:
-    try:
-        found = np.asarray(values)
-        if found.dtype.kind not in "biuf":
-            raise TypeError(f"type {found.dtype}")
-        return np.ascontiguousarray(found, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise KernelError(f"{name} cannot be read as real numbers ({reason}); give arrays of floats") from error
+def require_steps_first(x: object, name: str = "x") -> None:
+    """Raises KernelError for an array (n, T, m) with more inputs than steps: (n, channels, T) is common elsewhere.
+
+    A list of arrays (T_i, m), or `batch(x)`, leaves no doubt.
+    """
+    shape: tuple[int, ...] = getattr(x, "shape", ())
+    if hasattr(x, "__array__") and len(shape) == 3 and shape[2] > shape[1]:
+        raise KernelError(
+            f"{name} has shape {tuple(shape)}, which is {shape[1]} steps of {shape[2]} inputs; "
+            f"if it is (n, channels, T), give {name}.transpose(0, 2, 1), and if not, list({name})"
+        )
 
 
 def _joined(sequences: list[Array], name: str = "x") -> Batch:

@@ -194,5 +194,5 @@ def require_finite(values: NDArray[Any], network: Elman, dtype: np.dtype[Any]) -
     if not np.isfinite(values).all():
         raise KernelError(
             f"sigma_w={network.sigma_w:g}: the variance of the state grows beyond {dtype} along these sequences; "
-            "use a smaller sigma_w (ReLU: at most sqrt(2)), dtype='float64', or shorter sequences"
+            "use a smaller sigma_w (ReLU: at most sqrt(2)), dtype='float64', shorter sequences or smaller inputs"
         )

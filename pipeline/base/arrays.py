@@ -54,3 +54,10 @@ def stationary_states(transition: Array) -> Array:
         )
     law = np.clip(np.linalg.solve(matrix, guess), 0, None)
     return np.asarray(law / law.sum())
+
+
+def deviation(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Standard deviation over the first axis, n - 1 in the denominator; NaN for a single value, which has none."""
+    if len(values) < 2:
+        return np.full(values.shape[1:], np.nan)
+    return np.asarray(values.std(axis=0, ddof=1))

@@ -166,6 +166,10 @@ class Chain(Section):
         """The recorded series that the chain runs through. Raises StudyError for a series that cannot be read."""
         return None
 
+    def findings(self, source: File = UNSAVED) -> list[str]:
+        """What a person should see of data that the chain reads, one readable line each."""
+        return []
+
     def identity(self, source: File = UNSAVED) -> dict[str, Any]:
         """Everything that decides the values of its paths, as JSON."""
         return self.model_dump(mode="json")

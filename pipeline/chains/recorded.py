@@ -34,7 +34,7 @@ class Recorded(Chain):
     tag: ClassVar[str] = "(5)"
 
     kind: Literal["recorded"]
-    file: Name = Field(description="CSV with a header row, or HDF5; a path relative to the study file")
+    file: Name = Field(description="CSV with a header row, HDF5 or netCDF; a path relative to the study file")
     columns: tuple[Name, ...] = Field(min_length=1, description="Columns that the network sees")
     standardize: Switch = Field(default=True, description="Take off each column's mean, divide by its s.d.")
     lead: Count = Field(default=1, description="How many rows ahead the target is")
@@ -85,6 +85,12 @@ class Recorded(Chain):
         """Rows of the series, evenly spaced."""
         x = self.series(source).x
         return x[:: max(1, len(x) // SAMPLES)]
+
+    def findings(self, source: File = UNSAVED) -> list[str]:
+        """Columns, values and times of the series as they were read."""
+        from rnnlimits.chains.described import findings
+
+        return findings(self, source)
 
     def identity(self, source: File = UNSAVED) -> dict[str, Any]:
         """The digest of its values: the same series has the same identity wherever its file lies."""

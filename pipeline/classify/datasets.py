@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from rnnlimits.base.errors import StudyError
 from rnnlimits.classify import seriesfiles
-from rnnlimits.classify.seriesfiles import SUFFIXES, Labelled
+from rnnlimits.classify.seriesfiles import SUFFIXES
+from rnnlimits.classify.seriesvalues import Labelled, whole
 from rnnlimits.kernels.interface import Array
 from rnnlimits.kernels.rntk import Batch, batch
 
@@ -150,7 +151,7 @@ def _from_npz(name: str, package: str, path: Path) -> DataSet:
         with np.load(path) as file:
             parts = [
                 Labelled(
-                    [seriesfiles.whole(series) for series in np.asarray(file[f"X_{part}"], dtype=np.float64)],
+                    [whole(series) for series in np.asarray(file[f"X_{part}"], dtype=np.float64)],
                     [str(label) for label in file[f"y_{part}"]],
                 )
                 for part in ("train", "test")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rnnlimits.base.arrays import deviation
 from rnnlimits.files import store
 from rnnlimits.files.ensembles import open_ensemble
 from rnnlimits.statistics.bootstrap import Array
@@ -86,7 +87,7 @@ def losses(study: Study, layout: Layout, cell: Cell) -> tuple[Array, Array, Arra
     coarse = max(1, len(time) // MOST_BINS)
     time, loss = _coarsened(time, coarse), _coarsened(loss, coarse)
     units = np.stack([np.bincount(owner, column) / members for column in loss.T], axis=1)
-    return time, units.mean(axis=0), units.std(axis=0, ddof=1) / math.sqrt(len(units))
+    return time, units.mean(axis=0), deviation(units) / math.sqrt(len(units))
 
 
 def _coarsened(values: Array, size: int) -> Array:

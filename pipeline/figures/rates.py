@@ -26,6 +26,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, ScalarFormatter
 
 from rnnlimits.base import progress
+from rnnlimits.base.arrays import deviation
 from rnnlimits.figures.curves import MOST_PANELS, Curves, diagonal, losses, outputs, read_limit, spaced, spread_probes
 from rnnlimits.figures.labels import BAR, exponent_range, series, undetermined, upper_limit
 from rnnlimits.figures.labels import BLACK as BLACK
@@ -408,7 +409,7 @@ def _scatter(ax: Axes, time: Array, output: Array, colour: str, marker: str) -> 
     ax.plot(x.ravel(), dots.ravel(), ".", color=colour, alpha=0.25, markersize=2, zorder=1)
     bars: dict[str, Any] = {"fmt": marker, "markersize": 3.5, "elinewidth": 0.8, "zorder": 4}
     edge: dict[str, Any] = {"markeredgecolor": "white", "markeredgewidth": 0.4}
-    ax.errorbar(time, output.mean(0), output.std(0, ddof=1), color=colour, **bars, **edge)
+    ax.errorbar(time, output.mean(0), deviation(output), color=colour, **bars, **edge)
 
 
 def loss_figure(study: Study, layout: Layout, cells: Sequence[Cell], limit: Curves) -> Figure:

@@ -16,22 +16,31 @@ from threadpoolctl import threadpool_limits
 from rnnlimits import kernels
 from rnnlimits.base.errors import StudyError
 from rnnlimits.base.fields import nearest, show
+from rnnlimits.kernels import values
 from rnnlimits.kernels.interface import Array, Backend, KernelError
 
 MOST = 2**30  # the largest count that a study file allows
 Option = TypeVar("Option")
 
 
-def plain(value: object) -> Any:
-    """The value in the types of a study file: NumPy scalars as Python numbers, arrays and tuples as lists."""
-    if isinstance(value, np.ndarray | np.generic):
+def plain(value: object, name: str = "value") -> Any:
+    """The value in the types of a study file: NumPy scalars as Python numbers, arrays and tuples as lists.
+
+    Arrays are those of NumPy, pandas, xarray or anything with __array__; name: what a refusal calls it. Raises
+    StudyError for masked values.
+    """
+    if isinstance(value, np.generic):
         return value.tolist()
+    if hasattr(value, "__array__"):
+        with refusals():
+            values.require_whole(value, name)
+        return np.asarray(value).tolist()
     if isinstance(value, Mapping):
-        return {key: plain(item) for key, item in value.items()}
+        return {key: plain(item, f"{name}.{key}") for key, item in value.items()}
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     if isinstance(value, list | tuple | range):
-        return [plain(item) for item in value]
+        return [plain(item, f"{name}[{index}]") for index, item in enumerate(value)]
     return value
 
 
@@ -81,11 +90,18 @@ def one_of(name: str, value: object, options: Sequence[Option], label: str = "")
     raise StudyError(f"{name} is {show(number)}; {listed}")
 
 
-def numbers(name: str, values: ArrayLike) -> Array:
-    """Real, finite numbers as float64, of any shape. Raises StudyError for anything else."""
+def numbers(name: str, given: ArrayLike, axes: Sequence[int] = ()) -> Array:
+    """Real, finite numbers as float64, of any shape. Raises StudyError for anything else.
+
+    axes: what its axes are, where they may have names (kernels.values).
+    """
+    with refusals():
+        values.require_plain(given, name, axes)
     try:
-        array = np.asarray(values)
-    except (TypeError, ValueError):
+        array = values.array_of(given, name, axes)
+    except KernelError as error:
+        if not isinstance(given, list | tuple):
+            raise StudyError(str(error)) from None
         array = np.empty(0, dtype=object)
     if array.dtype.kind not in "iuf":
         what = "rows of different lengths or values that are not real numbers"
@@ -103,12 +119,12 @@ def _require_finite(name: str, array: NDArray[np.float64]) -> None:
         raise StudyError(f"{name}{where} is {array[place]}; allowed: finite numbers")
 
 
-def times(values: ArrayLike, most: float) -> Array:
+def times(given: ArrayLike, most: float) -> Array:
     """Training times, one or several, from 0 to `most`: float64 of shape () or (T,).
 
     Raises StudyError otherwise.
     """
-    array = numbers("time", values)
+    array = numbers("time", given)
     if array.ndim > 1 or array.size == 0:
         raise StudyError(f"time: has shape {array.shape}; give one time, or a list of them")
     if (array < 0).any():
@@ -118,18 +134,19 @@ def times(values: ArrayLike, most: float) -> Array:
     return array
 
 
-def histories(values: ArrayLike, dimension: int, name: str = "histories") -> Array:
+def histories(given: ArrayLike, dimension: int, name: str = "histories") -> Array:
     """Input histories, oldest first, as float64 (n, T, d). Raises StudyError for another shape, or a NaN.
 
-    values: (n, T, d), or (n, T) if the dimension d of the inputs is 1.
+    given: (n, T, d), or (n, T) if the dimension d of the inputs is 1.
     """
-    array = numbers(name, values)
+    array = numbers(name, given, values.COLLECTION)
+    shape_given = array.shape
     if array.ndim == 2 and dimension == 1:
         array = array[:, :, None]
     if array.ndim != 3 or array.shape[2] != dimension or array.size == 0:
         shape = "(n, T) or (n, T, 1)" if dimension == 1 else f"(n, T, {dimension})"
         raise StudyError(
-            f"{name}: has shape {np.shape(values)}; give an array {shape} of n histories of T >= 1 steps,"
+            f"{name}: has shape {shape_given}; give an array {shape} of n histories of T >= 1 steps,"
             f" as the study's inputs have dimension {dimension}"
         )
     return np.ascontiguousarray(array)

@@ -10,17 +10,21 @@ from rnnlimits.kernels.rntk import estimators
 from rnnlimits.library.arguments import refusals
 
 
-class RecurrentNTK(estimators.RecurrentNTK):
+class _Refusals(estimators._Kernel):
+    """StudyError for what the kernels refuse."""
+
+    def _require_whole(self, X: Any, y: Any = None) -> None:
+        with refusals():
+            super()._require_whole(X, y)
+
+    def _gram(self, x: NDArray[Any], y: NDArray[Any] | None = None) -> NDArray[Any]:
+        with refusals():
+            return super()._gram(x, y)
+
+
+class RecurrentNTK(_Refusals, estimators.RecurrentNTK):
     """Transformer from series (n, T) or (n, T, m) to their kernel with the series of `fit`, (n, n_fit)."""
 
-    def _gram(self, x: NDArray[Any], y: NDArray[Any] | None = None) -> NDArray[Any]:
-        with refusals():
-            return super()._gram(x, y)
 
-
-class RNTKClassifier(estimators.RNTKClassifier):
+class RNTKClassifier(_Refusals, estimators.RNTKClassifier):
     """Support-vector classification of series (n, T) with the recurrent NTK as kernel."""
-
-    def _gram(self, x: NDArray[Any], y: NDArray[Any] | None = None) -> NDArray[Any]:
-        with refusals():
-            return super()._gram(x, y)

@@ -145,7 +145,7 @@ def _checked(study: Study) -> None:
 
 
 def _values(sections: Mapping[str, object]) -> dict[str, Any]:
-    return {"name": "study", **{key: plain(value) for key, value in sections.items() if value is not None}}
+    return {"name": "study", **{key: plain(value, key) for key, value in sections.items() if value is not None}}
 
 
 @contextmanager

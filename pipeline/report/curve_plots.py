@@ -10,6 +10,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from rnnlimits.base import arrays
 from rnnlimits.base.errors import StudyError
 from rnnlimits.figures.curves import MOST_PANELS, Curves, diagonal, losses, outputs, read_limit, spaced, spread_probes
 from rnnlimits.figures.labels import BAR, BLACK, COLOURS, GREY
@@ -57,7 +58,7 @@ def _output_panel(
     study: Study, layout: Layout, cell: Cell, limit: Curves, probes: Sequence[int], link: ToLink
 ) -> tuple[Panel, list[list[Any]]]:
     time, output = outputs(study, layout, cell, probes)
-    mean, deviation = output.mean(0), output.std(0, ddof=1)
+    mean, deviation = output.mean(0), arrays.deviation(output)
     file = link(layout.ensemble(cell))
     step = float(limit.fine_time[-1]) * 0.016
     exact = limit.output[len(limit.output) - len(time) :]

@@ -15,6 +15,7 @@ from rnnlimits.study import Study
 from rnnlimits.theory.laws import ParameterLaw
 
 ZERO = 1e-9  # a smaller memory is rounding error; a slope less than this below 1 counts as 1
+LEAST_INPUT = 1e-6  # smaller inputs leave a memory that is no larger than rounding error
 MEMORY_POINTS = 17  # values of the memory m at which the slope is evaluated
 MOST_FEATURES = 2000
 MOST_GIB = 0.5  # of all blocks' second moments together; merging them takes about four times as much
@@ -62,7 +63,7 @@ def check_chain(study: Study) -> list[str]:
             f"{study.source}: probes.length is {study.probes.length}; allowed: at most {len(series.x)},"
             f" the rows of {series.file}"
         )
-    return [_accept(study, verdict)]
+    return [_accept(study, verdict), *study.chain.findings(study.source)]
 
 
 def _accept(study: Study, verdict: Verdict) -> str:
@@ -84,6 +85,14 @@ def check_some_memory(study: Study, law: ParameterLaw, inputs: Array) -> None:
     """
     if not always_zero(law) and np.abs(law.memory_map(inputs, np.zeros(len(inputs)))).max() > ZERO:
         return
+    size = float(np.abs(inputs).max())
+    if size < LEAST_INPUT and not always_zero(law):
+        what = (
+            "chain.standardize: true, or data in another unit" if study.chain.series(study.source) else "larger inputs"
+        )
+        raise StudyError(
+            f"{study.source}: chain: its inputs are at most {size:.3g}, so that the limit memory is 0; give {what}"
+        )
     why = "the limit memory is 0 for every input"
     if ACTIVATIONS[study.network.activation].odd:
         why += f": {study.network.activation} is odd, and B does not depend on W nor has W a mean"

@@ -70,7 +70,7 @@ def test_everything_at_once_against_a_plain_loop(backend: str, activation: str, 
 def test_one_step_is_the_arc_cosine_kernel(backend: str) -> None:
     """Cho and Saul 2009, degree 1, for ReLU and T = 1: (|a||b| / 2 pi m) (sin w + (pi - w) cos w)."""
     x = np.random.default_rng(3).standard_normal((7, 1, 4))
-    found = rntk.gram(x, network=Elman(sigma_u=2.0), kernel="nngp", backend=backend)
+    found = rntk.gram(list(x), network=Elman(sigma_u=2.0), kernel="nngp", backend=backend)
     norms, inner = np.linalg.norm(x[:, 0], axis=1), x[:, 0] @ x[:, 0].T
     angle = np.arccos(np.clip(inner / np.outer(norms, norms), -1, 1))
     wanted = 4 / 4 / (2 * np.pi) * np.outer(norms, norms) * (np.sin(angle) + (np.pi - angle) * np.cos(angle))
@@ -268,7 +268,7 @@ def test_accuracy_of_the_arcs() -> None:
     angle = np.concatenate([np.linspace(0, np.pi, 400), 10.0 ** np.arange(-7, 0)])
     x = np.stack([np.cos(angle), np.sin(angle)], axis=1)[:, None] * np.sqrt(2)
     for dtype, limit in (("float64", 3e-15), ("float32", 2e-6)):
-        ntk, nngp = rntk.gram(x[:1], x, network=Elman(), kernel="both", dtype=dtype, backend="host")
+        ntk, nngp = rntk.gram(list(x[:1]), list(x), network=Elman(), kernel="both", dtype=dtype, backend="host")
         c = (x[0, 0] @ x[:, 0].T) / 2
         wanted = c * (np.pi - np.arccos(np.clip(c, -1, 1))) / (2 * np.pi)
         smooth = angle > 1e-2
