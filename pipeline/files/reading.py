@@ -81,15 +81,15 @@ def _opened(path: Path) -> Iterator[h5py.File]:
     """Yield the open HDF5 file. Raises StudyError with the reason if it cannot be opened or read."""
     size = _require_hdf5(path)
     try:
-        file = _open_hdf5(path)
+        file = open_hdf5(path)
     except audit.DAMAGE as error:
         raise StudyError(f"{path}: is truncated or damaged (it has {size} bytes); {AGAIN}") from error
     with file:
         yield file
 
 
-def _open_hdf5(path: Path) -> h5py.File:
-    """Open with HDF5's usual lock if that works, else without: finished files never change.
+def open_hdf5(path: Path) -> h5py.File:
+    """Open for reading, unchecked, with HDF5's usual lock if that works, else without: finished files never change.
 
     Some cluster file systems have no locks. But HDF5 refuses to open one file in one process both with and without
     locks, silently so for the sources of a virtual dataset, and users may have the file open in xarray: so the usual

@@ -48,7 +48,7 @@ def run(study: RntkStudy, layout: RntkLayout, be: Backend) -> list[Rate]:
     read = Reader(study, layout, shared, limits)
     rates = in_order([*network_rates(study, read, bootstrap), *step_rates(study, read, bootstrap)])
     write_h5(layout.rates_h5, attrs, rates)
-    write_csv(layout.rates_csv, rates)
+    write_csv(layout.rates_csv, rates, study.identity)
     progress.note(f"{layout.rates_csv}: {len(rates)} rates")
     return rates
 

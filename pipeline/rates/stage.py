@@ -42,7 +42,7 @@ def run(study: Study, layout: Layout, be: Backend) -> list[Rate]:
     rates = in_order(list(_rates(study, layout, bootstrap)))
     attrs = {**store.provenance(study), "draw_id": plan.draw_id(study), "backend": be.name, "device": be.device}
     write_h5(layout.rates_h5, attrs, rates)
-    write_csv(layout.rates_csv, rates)
+    write_csv(layout.rates_csv, rates, study.identity)
     progress.note(f"{layout.rates_csv}: {len(rates)} rates")
     return rates
 

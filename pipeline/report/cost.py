@@ -9,7 +9,9 @@ from pathlib import Path
 import h5py
 
 from rnnlimits.base.errors import StudyError
+from rnnlimits.files.identities import sources
 from rnnlimits.files.reading import attribute_of, open_complete
+from rnnlimits.files.variables import variables
 from rnnlimits.kernels import BACKENDS
 from rnnlimits.plan.parts import Ensemble, Part, ensembles
 
@@ -42,7 +44,7 @@ def costs(parts: Sequence[Part]) -> list[Cost]:
     """
     every = ensembles(parts)
     virtual = sorted((one for one in every if one.is_virtual), key=lambda one: not one.replicas)
-    networks = [_of_ensemble(one.output.path, [block.path for block in one.blocks]) for one in virtual]
+    networks = [_of_ensemble(one.output.path) for one in virtual]
     return [*networks, *(_of_copy(one) for one in every if not one.is_virtual)]
 
 
@@ -64,8 +66,9 @@ def total(each: Sequence[Cost]) -> Cost:
     )
 
 
-def _of_ensemble(path: Path, shards: Sequence[Path]) -> Cost:
+def _of_ensemble(path: Path) -> Cost:
     with open_complete(path, None) as file:
+        shards = _shards(path, file)
         timed = TIMED in file
         count = len(file["replica"] if "replica" in file else file["path"])
         backends, devices = (_occurring(file, name) for name in ("shard_backend", "shard_device"))
@@ -76,6 +79,12 @@ def _of_ensemble(path: Path, shards: Sequence[Path]) -> Cost:
     if DEVICES & backends:
         gpu = seconds if backends <= DEVICES else sum(map(_on_gpu, shards))
     return Cost(path, count, len(shards), _bytes(shards), seconds - gpu, gpu, backends, devices)
+
+
+def _shards(path: Path, file: h5py.File) -> list[Path]:
+    """The shards that an ensemble was joined from, which blocks of another size than the study's may have written."""
+    joined = (dataset for dataset in variables(file).values() if dataset.is_virtual)
+    return next((sources(path, dataset) for dataset in joined), [])
 
 
 def _occurring(file: h5py.File, attribute: str) -> frozenset[str]:

@@ -37,6 +37,7 @@ COLUMNS = (
 )
 
 
+IDENTITY = "study_id"  # the last column of rates.csv
 REFUSED = "refused: "  # the beginning of the note if no law could be fitted, in rates.csv too
 
 
@@ -157,24 +158,24 @@ def write_h5(path: Path, attrs: Mapping[str, object], rates: Sequence[Rate]) -> 
             store.put(file, f"point_{name}", [getattr(p, name) for p in points], ("point",), "1", about)
 
 
-def write_csv(path: Path, rates: Iterable[Rate]) -> None:
-    """Write rates.csv, complete or not at all."""
+def write_csv(path: Path, rates: Iterable[Rate], study_id: str) -> None:
+    """Write rates.csv, complete or not at all; study_id: the identity of the study that the rates are of."""
     durable.require_folder(path)
-    durable.write_bytes(path, to_csv(rates).encode())
+    durable.write_bytes(path, to_csv(rates, study_id).encode())
 
 
-def to_csv(rates: Iterable[Rate]) -> str:
-    """The rows as CSV text with a header; numbers that do not exist are empty."""
+def to_csv(rates: Iterable[Rate], study_id: str) -> str:
+    """The rows as CSV text with a header, the study's identity last; numbers that do not exist are empty."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    writer.writerow((*COLUMNS, IDENTITY))
     for rate in rates:
-        writer.writerow(cells(rate))
+        writer.writerow((*cells(rate), study_id))
     return text.getvalue()
 
 
 def cells(rate: Rate) -> list[object]:
-    """One row of rates.csv."""
+    """One row of rates.csv, without the study's identity."""
     return [_cell(getattr(rate, name)) for name in COLUMNS]
 
 
