@@ -82,8 +82,8 @@ def _belongs(results: Path, path: Path) -> bool:
 def _attributes(results: Path, member: Path) -> dict[str, object]:
     """Root attributes: the study, and the software that packs; each group keeps its own."""
     if (experiment := standing.experiment_of(results)) is not None:
-        text = experiment.layout.study_yaml.read_text(encoding="utf-8")
-        return {**provenance(experiment.study), "study_yaml": text, "command_line": shlex.join(sys.argv)}
+        own = experiment.layout.study_yaml.read_text(encoding="utf-8")
+        return {**provenance(experiment.study), "study_yaml": own, "command_line": shlex.join(sys.argv)}
     with open_complete(member, None) as file:
         study = {name: value for name in STUDY if (value := attribute_of(file, name)) is not None}
         text = attribute_of(file, "study_yaml")

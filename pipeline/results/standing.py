@@ -1,7 +1,7 @@
 """Which files of a results folder are not those of its study: what every reader of the folder says first.
 
-The study of a folder is that of its study.yaml. If that cannot be identified, for instance because the file of a recorded
-series is not here, the identity that study.yaml carries is compared with those that other files carry.
+The study of a folder is that of its study.yaml. If that cannot be identified, for instance because the file of a
+recorded series is not here, the identity that study.yaml carries is compared with those that other files carry.
 """
 
 from __future__ import annotations
@@ -59,9 +59,7 @@ def stale(root: Path) -> list[Fault]:
 
 def _edited(fault: Fault, identity: str) -> Fault:
     """What to say of a study.yaml whose keys are not those of the study that it names."""
-    words = (
-        f"its keys are those of study {identity}, its first line names another; the file, or its series, has changed"
-    )
+    words = f"was edited, or its series has changed: its keys are of study {identity}, its first line names another"
     return Fault(fault.path, words, foreign=True)
 
 
