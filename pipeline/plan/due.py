@@ -174,7 +174,7 @@ def _table_fault(experiment: Experiment, path: Path) -> Fault | None:
         rates = ratefile.read(experiment.layout.rates_h5, study_id=experiment.identity)
     except (StudyError, LookupError, OSError):
         return None
-    if path.read_bytes() == ratefile.to_csv(rates, experiment.identity).encode():
+    if path.read_bytes() == ratefile.to_csv(rates).encode():
         return None
     return Fault(path, "does not have the rows of rates.h5; it was edited, or written by another version")
 

@@ -76,8 +76,7 @@ def validate(path: Path) -> list[str]:
 
     Checks completeness, safety, virtual sources, root attributes, and for each variable its units, long name,
     dimension scales, and its digest, recomputed from the values; and whether a file is that of the study: of study.yaml
-    of its results folder, or of the pack that it is in. Raises StudyError if no such file exists, or if study.yaml is
-    not a study.
+    of its results folder, or of the pack that it is in. Raises StudyError if no such file exists.
     """
     return [*(fault for file in hdf5_files(path) for fault in _file_faults(file)), *of_others(path)]
 
@@ -101,6 +100,7 @@ def missing(root: Path) -> list[str]:
 
     Raises StudyError if the folder's study.yaml cannot be read.
     """
+    standing.study_of(root)
     experiment = standing.experiment_of(root)
     if experiment is None:
         return []

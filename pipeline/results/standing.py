@@ -28,26 +28,19 @@ def study_of(root: Path) -> AnyStudy | None:
 
 
 def experiment_of(root: Path) -> Experiment | None:
-    """The study of a folder with the folder; None without study.yaml, or where the study cannot be identified.
-
-    Raises StudyError if study.yaml is not a study.
-    """
-    study = study_of(root)
-    if study is None:
-        return None
-    experiment = experiments.at(study, root)
+    """The study of a folder with the folder; None without study.yaml, or where the study cannot be identified."""
     try:
-        experiment.identity  # noqa: B018 (computed from the file of a recorded series)
+        study = study_of(root)
+        known = (
+            study is not None and study.identity
+        )  # computed from the file of a recorded series, which may be missing
     except StudyError:
         return None
-    return experiment
+    return experiments.at(study, root) if study is not None and known else None
 
 
 def stale(root: Path) -> list[Fault]:
-    """The existing files that are not those of the folder's study, by path; empty for a folder of no study.
-
-    Raises StudyError if study.yaml is not a study.
-    """
+    """The existing files that are not those of the folder's study, by path; empty for a folder of no study."""
     experiment = experiment_of(root)
     if experiment is None:
         return _by_marks(root)

@@ -34,10 +34,10 @@ COLUMNS = (
     "expected_kind",
     "verdict",
     "note",
+    "study_id",
 )
 
 
-IDENTITY = "study_id"  # the last column of rates.csv
 REFUSED = "refused: "  # the beginning of the note if no law could be fitted, in rates.csv too
 
 
@@ -52,7 +52,7 @@ class Rate:
 
     exponent: p in prefactor * variable^-p (law "power") or prefactor * exp(-p variable) ("geometric"), NaN if it does
     not exist; the ratio of a measured to a predicted constant (law "ratio"). verdict: consistent, inconsistent or
-    undetermined (then `note` says why). chi2_p: probability of residuals this large.
+    undetermined (then `note` says why). chi2_p: probability of residuals this large. study_id: identity of the study.
     """
 
     study: str
@@ -74,6 +74,7 @@ class Rate:
     law: str = "power"
     chi2_p: float = math.nan
     cloud: tuple[RatePoint, ...] = field(default=(), repr=False)
+    study_id: str = ""
 
     @property
     def refused(self) -> bool:
@@ -158,24 +159,24 @@ def write_h5(path: Path, attrs: Mapping[str, object], rates: Sequence[Rate]) -> 
             store.put(file, f"point_{name}", [getattr(p, name) for p in points], ("point",), "1", about)
 
 
-def write_csv(path: Path, rates: Iterable[Rate], study_id: str) -> None:
-    """Write rates.csv, complete or not at all; study_id: the identity of the study that the rates are of."""
+def write_csv(path: Path, rates: Iterable[Rate]) -> None:
+    """Write rates.csv, complete or not at all."""
     durable.require_folder(path)
-    durable.write_bytes(path, to_csv(rates, study_id).encode())
+    durable.write_bytes(path, to_csv(rates).encode())
 
 
-def to_csv(rates: Iterable[Rate], study_id: str) -> str:
-    """The rows as CSV text with a header, the study's identity last; numbers that do not exist are empty."""
+def to_csv(rates: Iterable[Rate]) -> str:
+    """The rows as CSV text with a header; numbers that do not exist are empty."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow((*COLUMNS, IDENTITY))
+    writer.writerow(COLUMNS)
     for rate in rates:
-        writer.writerow((*cells(rate), study_id))
+        writer.writerow(cells(rate))
     return text.getvalue()
 
 
 def cells(rate: Rate) -> list[object]:
-    """One row of rates.csv, without the study's identity."""
+    """One row of rates.csv."""
     return [_cell(getattr(rate, name)) for name in COLUMNS]
 
 
@@ -191,13 +192,14 @@ def read(path: Path, **expected: object) -> list[Rate]:
         fields = {name: _values(file[name]) for name in RATE_VARIABLES}
         points = {name: _values(file[f"point_{name}"]) for name in POINT_VARIABLES}
         owner = file["point_rate"][()].tolist()
+        study_id = str(store.attribute_of(file, "study_id") or "")
     points["used"] = [bool(used) for used in points["used"]]
     clouds: dict[int, list[RatePoint]] = {}
     for index, row in zip(owner, zip(*points.values(), strict=True), strict=True):
         clouds.setdefault(index, []).append(RatePoint(**dict(zip(points, row, strict=True))))
     rows = zip(*fields.values(), strict=True)
     return [
-        Rate(**dict(zip(fields, row, strict=True)), cloud=tuple(clouds.get(index, ())))
+        Rate(**dict(zip(fields, row, strict=True)), cloud=tuple(clouds.get(index, ())), study_id=study_id)
         for index, row in enumerate(rows)
     ]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Set
 from pathlib import Path
 
 from rnnlimits.plan import due
@@ -20,7 +19,7 @@ class Current:
         self._files: frozenset[Path] = frozenset()
         self._stale: tuple[str, ...] = ()
 
-    def files(self, experiment: Experiment) -> Set[Path]:
+    def files(self, experiment: Experiment) -> frozenset[Path]:
         """These files. A refresh costs a `stat` of each unless one has changed."""
         every = sorted(due.known_files(experiment))
         seen = experiment.identity, tuple(_stamp(path) for path in every)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -112,7 +112,7 @@ class Watcher:
             study.name, root, study.experiment, now, state, run, stages, parts, active, paces, left, failures, stale
         )
 
-    def _part(self, part: Part, busy: set[str], current: Set[Path]) -> PartNow:
+    def _part(self, part: Part, busy: set[str], current: frozenset[Path]) -> PartNow:
         counts = [self._cell(ensemble, ensemble.output.path in current) for ensemble in part.ensembles]
         cells = tuple(cell for cell, _ in counts)
         planned, done, saved = (sum(getattr(cell, name) for cell in cells) for name in ("planned", "done", "saved"))
@@ -178,7 +178,9 @@ def _busy(active: Sequence[Worker], holders: Mapping[str, Holder]) -> set[str]:
     return locked | {worker.log for worker in active} | about
 
 
-def _stage(name: str, outputs: Sequence[Path], busy: set[str], parts: Sequence[PartNow], current: Set[Path]) -> str:
+def _stage(
+    name: str, outputs: Sequence[Path], busy: set[str], parts: Sequence[PartNow], current: frozenset[Path]
+) -> str:
     if name in busy:
         return "running"
     complete = current.issuperset(outputs)
