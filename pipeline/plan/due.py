@@ -122,11 +122,15 @@ def output_fault(experiment: Experiment, step: Step, output: Output) -> Fault | 
     seen = look(path)
     if isinstance(seen, Fault):
         return seen
+    table = _table(experiment) if output.kind == RATES_CSV else None
+    if table is not None and path.read_bytes() == table:
+        return None
     if fault := identity_fault(output, seen, step.identity):
         return fault
     if step.identity == experiment.identity and (fault := _text_fault(experiment, path, seen)):
         return fault
-    return _table_fault(experiment, path) if output.kind == RATES_CSV else None
+    words = "does not have the rows of rates.h5; it was edited, or written by another version"
+    return None if table is None else Fault(path, words)
 
 
 def look(path: Path) -> Carried | Fault:
@@ -168,15 +172,13 @@ def _text_fault(experiment: Experiment, path: Path, seen: Carried) -> Fault | No
     return None
 
 
-def _table_fault(experiment: Experiment, path: Path) -> Fault | None:
-    """Whether rates.csv has the rows of rates.h5; nothing if that file has a fault of its own."""
+def _table(experiment: Experiment) -> bytes | None:
+    """What rates.csv must contain, by rates.h5; None if that file has a fault of its own."""
     try:
         rates = ratefile.read(experiment.layout.rates_h5, study_id=experiment.identity)
     except (StudyError, LookupError, OSError):
         return None
-    if path.read_bytes() == ratefile.to_csv(rates).encode():
-        return None
-    return Fault(path, "does not have the rows of rates.h5; it was edited, or written by another version")
+    return ratefile.to_csv(rates).encode()
 
 
 def _folder_fault(folder: Path, identity: str) -> Fault | None:
