@@ -18,6 +18,7 @@ from rnnlimits.base.errors import StudyError
 from rnnlimits.elman import plan as elman
 from rnnlimits.files import store
 from rnnlimits.files.identities import carried, mark
+from rnnlimits.files.variables import describe
 from rnnlimits.plan import due
 from rnnlimits.plan.copies import copy_of
 from rnnlimits.plan.parts import Experiment, ensembles
@@ -162,7 +163,7 @@ def test_an_ensemble_that_lacks_a_shard_is_due(tmp_path: Path) -> None:
     attrs = {"cell_id": ensemble.identity, "joined_along": "row"}
     with store.atomic_h5(ensemble.output.path, ensemble.output.kind.kind, attrs) as file:
         store.put(file, "row", range(ensemble.rows), ("row",), "1", "index of the row")
-        file.create_virtual_dataset("x", layout)
+        describe(file.create_virtual_dataset("x", layout), ("row",), "1", "numbers", None)
     assert str(shard) in due.faults(experiment)[ensemble.output.path].words
     shard.parent.mkdir(parents=True)
     shard.touch()
