@@ -98,7 +98,10 @@ class Recorded(Chain):
 
     def moved(self, old: File, new: File) -> Recorded:
         """See Chain.moved: the series stays where it is."""
-        return self.model_copy(update={"file": os.path.relpath(old / self.file, new)})
+        # Of real folders: from a folder that is reached through a link, `..` leads to the parent of the link's target.
+        place = old / self.file
+        real = place.parent.resolve() / place.name
+        return self.model_copy(update={"file": os.path.relpath(real, new.resolve())})
 
 
 class RecordedProcess:

@@ -18,7 +18,8 @@ from rnnlimits.experiments.base import pack_cost
 from rnnlimits.files.reading import Group, Variable, attribute_of, open_complete
 from rnnlimits.plan.parts import Experiment, Pace, Part, Step, ensembles
 from rnnlimits.rates.design import Resolved
-from rnnlimits.results.inspection import digest, hdf5_files
+from rnnlimits.results import standing
+from rnnlimits.results.inspection import digest, hdf5_files, of_others
 from rnnlimits.results.summary import places, rates_of
 from rnnlimits.run import doctor, shipped
 from rnnlimits.statistics import ratefile
@@ -156,6 +157,7 @@ def of_summary(root: Path) -> Document:
     rates = rates_of(root)
     return {
         "results": root,
+        "stale": [str(fault) for fault in standing.stale(root)],
         "rates": [{name: getattr(rate, name) for name in ratefile.COLUMNS} for rate in rates],
         "files": {path.name: path for path, _ in places(root)},
     }
@@ -174,7 +176,11 @@ def of_digests(path: Path) -> Document:
 
 def of_files(path: Path) -> Document:
     """The contents of a file, or of all files of a folder. Raises StudyError for a file that is not complete."""
-    return {"path": path, "files": [_file(file) for file in hdf5_files(path)]}
+    return {
+        "path": path,
+        "stale": of_others(path),
+        "files": [_file(file) for file in hdf5_files(path)],
+    }
 
 
 def _file(path: Path) -> Document:

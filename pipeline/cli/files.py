@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from rnnlimits.base.errors import StudyError
-from rnnlimits.cli.words import FILES, RESULTS, Verb, completed, json_option, results_argument
+from rnnlimits.cli.words import FILES, RESULTS, Verb, completed, json_option, results_argument, say
 
 
 def _inspect(options: argparse.Namespace) -> None:
@@ -18,9 +18,12 @@ def _inspect(options: argparse.Namespace) -> None:
 
 def _validate(options: argparse.Namespace) -> None:
     from rnnlimits.cli import documents
-    from rnnlimits.results.inspection import missing, validate
+    from rnnlimits.results.inspection import hdf5_files, missing, validate
+    from rnnlimits.results.standing import leftovers
 
     faults = [*validate(options.path), *missing(options.path)]
+    for path in leftovers(options.path, hdf5_files(options.path)):
+        say(f"{path}: is no file of the study in study.yaml; it may be deleted")
     if options.json:
         print(documents.text(documents.of_faults(options.path, faults)))
     else:
@@ -44,7 +47,8 @@ def _path(parser: argparse.ArgumentParser) -> None:
 def _pack(options: argparse.Namespace) -> None:
     from rnnlimits.results.packing import pack
 
-    pack(options.results_folder, options.output)
+    for path in pack(options.results_folder, options.output):
+        say(f"{path}: is no file of the study in study.yaml; it is left out")
 
 
 def _pack_arguments(parser: argparse.ArgumentParser) -> None:

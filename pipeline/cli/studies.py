@@ -36,14 +36,15 @@ PROFILE = Path("slurm")
 def _check(options: argparse.Namespace) -> None:
     from rnnlimits.experiments import check
     from rnnlimits.files import durable
-    from rnnlimits.study import load_any, to_yaml
+    from rnnlimits.plan.copies import copy_of
+    from rnnlimits.study import load_any
 
     study = load_any(options.study)
     for finding in check(study):
         print(finding)
     print(f"{options.study}: good")
     if options.resolved is not None:
-        durable.write_bytes(options.resolved, to_yaml(study, options.resolved.parent).encode())
+        durable.write_bytes(options.resolved, copy_of(study, options.resolved.parent).encode())
 
 
 def _check_arguments(parser: argparse.ArgumentParser) -> None:

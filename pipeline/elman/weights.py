@@ -16,7 +16,7 @@ from rnnlimits.kernels.interface import Array, Backend
 from rnnlimits.study.elman import Named, RntkStudy
 
 KERNELS = ("ntk", "nngp")
-COLUMNS = ("study", "network", "kernel", "sigma_w", "step", "weight")
+COLUMNS = ("study", "network", "kernel", "sigma_w", "step", "weight", "study_id")
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,7 @@ def write_csv(path: Path, study: RntkStudy, curves: list[Curve]) -> None:
     writer.writerow(COLUMNS)
     for curve in curves:
         for step, weight in enumerate(curve.weight, 1):
-            writer.writerow((study.name, curve.network, curve.kernel, f"{curve.sigma_w:.6g}", step, f"{weight:.6g}"))
+            row = (study.name, curve.network, curve.kernel, f"{curve.sigma_w:.6g}", step, f"{weight:.6g}")
+            writer.writerow((*row, study.identity))
     durable.require_folder(path)
     durable.write_bytes(path, text.getvalue().encode())

@@ -50,7 +50,7 @@ class Elmans(BaseExperiment[RntkStudy, RntkLayout]):
         outputs = tuple(Output.fixed(layout.root, kind) for kind in (KERNELS, RATES_H5, RATES_CSV))
         return (
             Step("rates", tuple(cells), outputs, self.identity, self._rates),
-            self.figures_step([layout.rates_h5], self._figures, WEIGHTS),
+            self.figures_step([layout.rates_h5], self._figures, *((WEIGHTS,) if self.study.weights else ())),
             self.report_step((layout.rates_h5, layout.figures, *cells)),
         )
 
@@ -81,7 +81,9 @@ class Elmans(BaseExperiment[RntkStudy, RntkLayout]):
         return sources.of_networks(self.study, self.layout, rate, values)
 
     def plots(self, link: ToLink) -> Sequence[Plot]:
-        """The plot of the weight of time steps."""
+        """The plot of the weight of time steps, if the study has it."""
+        if self.study.weights is None:
+            return ()
         from rnnlimits.report.curve_plots import weights_plot
 
         return weights_plot(self.layout.weights_csv)

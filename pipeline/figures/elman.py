@@ -26,11 +26,10 @@ def run(study: RntkStudy, layout: RntkLayout, be: Backend) -> list[str]:
 
     Raises StudyError for a file that is missing, damaged or from another study.
     """
-    names = []
     with figures.style():
-        for name, figure in _figures(study, layout, be):
-            figures.save(layout, name, figure)
-            names.append(name)
+        names = figures.save_all(layout, plan.study_id(study), _figures(study, layout, be))
+    if study.weights is None:
+        layout.weights_csv.unlink(missing_ok=True)  # of an earlier study
     progress.note(f"{layout.figures}: {', '.join(names)}")
     return names
 
@@ -41,8 +40,8 @@ def _figures(study: RntkStudy, layout: RntkLayout, be: Backend) -> Iterator[tupl
         if members := [rate for rate in group if rate.cloud]:
             yield name, figures.rate_figure(members)
     curves = weights.curves(study, be)
-    weights.write_csv(layout.weights_csv, study, curves)
     if curves:
+        weights.write_csv(layout.weights_csv, study, curves)
         yield "weights", weights_figure(curves)
 
 

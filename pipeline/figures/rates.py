@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +33,7 @@ from rnnlimits.figures.labels import BLACK as BLACK
 from rnnlimits.figures.labels import COLOURS as COLOURS
 from rnnlimits.figures.labels import GREY as GREY
 from rnnlimits.files import durable
+from rnnlimits.files.identities import mark
 from rnnlimits.quantities.base import about, variable_of, view_of
 from rnnlimits.statistics.bootstrap import Array
 from rnnlimits.statistics.ratefile import Rate, RatePoint, read
@@ -81,11 +82,8 @@ def run(study: Study, layout: Layout) -> list[str]:
 
     Raises StudyError for a file that is missing, damaged or from another study.
     """
-    names = []
     with style():
-        for name, figure in _figures(study, layout):
-            save(layout, name, figure)
-            names.append(name)
+        names = save_all(layout, plan.study_id(study), _figures(study, layout))
     progress.note(f"{layout.figures}: {', '.join(names)}")
     return names
 
@@ -114,20 +112,36 @@ def _figure_of(members: Sequence[Rate]) -> Figure:
     return draw(members)
 
 
-def save(layout: StudyFolder, name: str, figure: Figure) -> None:
-    """Write a figure as SVG and PNG into the study's folder of figures."""
-    write(figure, {suffix: layout.figure(name, suffix) for suffix in METADATA})
+def save_all(layout: StudyFolder, study_id: str, drawn: Iterable[tuple[str, Figure]]) -> list[str]:
+    """Write all figures of a study as SVG and PNG into its folder of figures, and remove others; returns their names.
+
+    Each carries the study's identity and the names of all, so that a file of another study, or a missing one, shows.
+    """
+    every = {}
+    for name, every[name] in drawn:
+        plt.close(every[name])  # it can still be saved, and pyplot warns of many open figures
+    identifier = mark(study_id=study_id, figures=",".join(every))
+    for name, figure in every.items():
+        write(figure, {suffix: layout.figure(name, suffix) for suffix in METADATA}, identifier)
+    for path in layout.figures.glob("*") if every else ():
+        if path.suffix.removeprefix(".") in METADATA and path.stem not in every:
+            path.unlink()
+    return list(every)
 
 
-def write(figure: Figure, paths: Mapping[str, Path]) -> list[Path]:
-    """Write a figure in each format to its path, complete or not at all, without dates, and close it."""
+def write(figure: Figure, paths: Mapping[str, Path], identifier: str | None = None) -> list[Path]:
+    """Write a figure in each format to its path, complete or not at all, without dates, and close it.
+
+    identifier: a text for the files' metadata.
+    """
     # Panels are laid out once, and not again for each format: that takes most of the time.
     if (engine := figure.get_layout_engine()) is not None:
         engine.execute(figure)
         figure.set_layout_engine("none")
     for suffix, path in paths.items():
         image = io.BytesIO()
-        figure.savefig(image, format=suffix, metadata=METADATA[suffix])
+        named = {"Identifier": identifier} if identifier else {}
+        figure.savefig(image, format=suffix, metadata={**METADATA[suffix], **named})
         durable.require_folder(path)
         durable.write_bytes(path, image.getvalue())
     plt.close(figure)

@@ -171,6 +171,11 @@ class Group:
         """The variables directly in the group, in the order in which they were written."""
         return dict(self._variables)
 
+    @property
+    def shards(self) -> list[Path]:
+        """The shards of an ensemble, in order; blocks of another size than the study's may have written them."""
+        return [part.path for part in self._shards.parts] if self._shards else []
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._variables)
 

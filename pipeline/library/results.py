@@ -23,6 +23,7 @@ from rnnlimits.library.limits import Limit
 from rnnlimits.library.studies import AnyStudy, Source, Study, adopted
 from rnnlimits.plan.layout import StudyFolder
 from rnnlimits.plan.parts import Ensemble
+from rnnlimits.results import standing
 from rnnlimits.statistics import ratefile
 from rnnlimits.training import plan
 from rnnlimits.training.drawn import read_draws
@@ -75,7 +76,21 @@ class Results:
 
     @cached_property
     def _rates(self) -> list[ratefile.Rate]:
-        return ratefile.read(self._experiment.layout.rates_h5)
+        return ratefile.read(self._experiment.layout.rates_h5, **self._identity)
+
+    @property
+    def stale(self) -> list[str]:
+        """The files of the folder that are not those of its study, one line each; empty if all are up to date."""
+        return [str(fault) for fault in standing.stale(self.folder)]
+
+    @property
+    def _identity(self) -> dict[str, str]:
+        """The identity that the rates must have; nothing where the file of a recorded series is not here."""
+        try:
+            return {"study_id": self._experiment.identity}
+        except StudyError:
+            standing.require_rates(self.folder)
+            return {}
 
     # --- ensembles -----------------------------------------------------------------------------------------
 

@@ -75,7 +75,9 @@ class Ensemble:
 
     cell: a dataclass with the coordinates of its networks, None if they have none; steps: number of steps in a block,
     as its saved state counts them (0: nothing is saved); replicas: number of independent networks, 0 if none; bytes:
-    estimated size of the shards; is_virtual: it reads its values from the shards, and is broken if one is missing.
+    estimated size of the shards; is_virtual: it reads its values from the shards, and is broken if one is missing;
+    identity: the value of one of the file's root attributes whose name ends in `_id`; length: number of rows that are
+    joined, if it is not that of the replicas.
     """
 
     name: str
@@ -88,6 +90,12 @@ class Ensemble:
     cell: Any = None
     bytes: int = 0
     is_virtual: bool = True
+    length: int = 0
+
+    @property
+    def rows(self) -> int:
+        """Number of rows that are joined along the dimension of its blocks; 0 if it is not known."""
+        return self.length or self.replicas
 
     @property
     def shards(self) -> Path:
@@ -158,6 +166,7 @@ class Part:
 class Step:
     """Work of one process after the parts; its verb and its log have its name.
 
+    identity: exactly what changes its outputs, which carry it (docs/format.md, "Which study a file is from");
     run: takes a function that returns the back end; calling it takes a moment if sources have to be compiled.
     """
 

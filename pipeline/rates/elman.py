@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 
@@ -47,7 +47,8 @@ def run(study: RntkStudy, layout: RntkLayout, be: Backend) -> list[Rate]:
     write_kernels(study, layout, shared, limits, attrs)
     read = Reader(study, layout, shared, limits)
     with np.errstate(all="ignore"):  # points say themselves where a number is not finite
-        rates = in_order([*network_rates(study, read, bootstrap), *step_rates(study, read, bootstrap)])
+        found = in_order([*network_rates(study, read, bootstrap), *step_rates(study, read, bootstrap)])
+    rates = [replace(rate, study_id=study.identity) for rate in found]
     write_h5(layout.rates_h5, attrs, rates)
     write_csv(layout.rates_csv, rates)
     progress.note(f"{layout.rates_csv}: {len(rates)} rates")

@@ -6,6 +6,7 @@ This module does not know any particular quantity; the modules of quantities/ re
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -40,7 +41,8 @@ def run(study: Study, layout: Layout, be: Backend) -> list[Rate]:
         lambda units, count: be.uniforms(study.seed, Stream.BOOTSTRAP, units.astype(np.uint32), count)
     )
     with np.errstate(all="ignore"):  # points say themselves where a number is not finite
-        rates = in_order(list(_rates(study, layout, bootstrap)))
+        found = in_order(list(_rates(study, layout, bootstrap)))
+    rates = [replace(rate, study_id=study.identity) for rate in found]
     attrs = {**store.provenance(study), "draw_id": plan.draw_id(study), "backend": be.name, "device": be.device}
     write_h5(layout.rates_h5, attrs, rates)
     write_csv(layout.rates_csv, rates)

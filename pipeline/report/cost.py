@@ -40,7 +40,7 @@ def costs(parts: Sequence[Part]) -> list[Cost]:
     """
     every = ensembles(parts)
     virtual = sorted((one for one in every if one.is_virtual), key=lambda one: not one.replicas)
-    networks = [_of_ensemble(one.output.path, [block.path for block in one.blocks]) for one in virtual]
+    networks = [_of_ensemble(one.output.path) for one in virtual]
     return [*networks, *(_of_copy(one) for one in every if not one.is_virtual)]
 
 
@@ -62,8 +62,9 @@ def total(each: Sequence[Cost]) -> Cost:
     )
 
 
-def _of_ensemble(path: Path, shards: Sequence[Path]) -> Cost:
+def _of_ensemble(path: Path) -> Cost:
     with open_complete(path, None) as file:
+        shards = file.shards
         timed = TIMED in file
         count = len(file["replica"] if "replica" in file else file["path"])
         backends, devices = (_occurring(file, name) for name in ("shard_backend", "shard_device"))

@@ -19,6 +19,7 @@ from rnnlimits import __version__
 from rnnlimits.base import progress
 from rnnlimits.base.errors import StudyError
 from rnnlimits.files import durable
+from rnnlimits.plan.copies import page_mark
 from rnnlimits.plan.layout import StudyFolder
 from rnnlimits.report import citation, places
 from rnnlimits.report.cost import costs
@@ -91,7 +92,8 @@ def _words(subject: Subject, rates: Sequence[Rate]) -> Mapping[str, Any]:
         "spent": sentence,
         "provenance": provenance(layout, spent),
         "places": places.places(subject),
-        "study_yaml": to_yaml(subject.study),
+        "mark": page_mark(subject.study, layout.root),
+        "study_yaml": to_yaml(subject.study, layout.root),
         "citation": citation,
     }
 

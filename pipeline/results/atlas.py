@@ -96,13 +96,13 @@ def write_studies(atlas: Atlas, results: Path) -> dict[str, Path]:
 
 
 def rates(atlas: Atlas, results: Path) -> dict[str, list[Rate]]:
-    """The rates of every variant. Raises StudyError for a variant that has not run."""
+    """The rates of every variant. Raises StudyError for a variant that has not run, or has changed since."""
     by_variant = {}
     for variant, study in atlas.studies.items():
         path = Layout.of(study, results).rates_h5
         if not path.exists():
             raise StudyError(f"{path}: is missing; run: rnnlimits atlas {atlas.source} --results {results}")
-        by_variant[variant] = ratefile.read(path)
+        by_variant[variant] = ratefile.read(path, study_id=study.identity)
     return by_variant
 
 

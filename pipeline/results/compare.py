@@ -18,6 +18,7 @@ import numpy as np
 
 from rnnlimits.base.errors import StudyError
 from rnnlimits.files import durable, store
+from rnnlimits.results import standing
 from rnnlimits.results.equality import degrees_of_freedom, holm, welch
 from rnnlimits.statistics import ratefile
 from rnnlimits.statistics.bootstrap import quantile
@@ -129,6 +130,7 @@ def _source(folder: Path) -> Source:
     if not folder.is_dir() or not path.exists():
         what = "has no rates" if folder.is_dir() else "is not a results folder"
         raise StudyError(f"{folder}: {what}; give results/STUDY of a study that has run (rnnlimits run STUDY)")
+    standing.require_rates(folder)
     with store.open_complete(path, "rates") as file:
         attributes = {name: store.attribute_of(file, name) for name in ("study", "study_id", "study_yaml", "seed")}
     rates = {_key(rate): rate for rate in ratefile.read(path) if not rate.single}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,14 @@ import numpy as np
 from rnnlimits import experiments
 from rnnlimits.base.errors import StudyError
 from rnnlimits.files import audit, provenance
+from rnnlimits.files.identities import Carried
 from rnnlimits.files.reading import FORMAT, File, Group, Variable, attribute_of, digest_of, open_complete, shown
-from rnnlimits.plan.layout import STATES, StudyFolder
-from rnnlimits.plan.parts import ensembles
-from rnnlimits.study import load_any
+from rnnlimits.plan import due
+from rnnlimits.plan.due import RUN, Fault
+from rnnlimits.plan.layout import STATES
+from rnnlimits.plan.parts import Output
+from rnnlimits.results import standing
+from rnnlimits.study import AnyStudy, loads_any
 
 _KINDS = [kind for kind in experiments.file_kinds() if kind.kind]
 OF_NO_STUDY = {kind.kind for kind in _KINDS if not kind.is_of_study}  # such as a matrix that belongs to a user
@@ -21,6 +26,8 @@ OF_NO_STUDY = {kind.kind for kind in _KINDS if not kind.is_of_study}  # such as 
 ATTRIBUTES = {kind.kind: kind.attributes for kind in _KINDS}
 # File names of the results of a study; another kind under such a name is a file in the wrong place.
 KIND_OF_NAME = {kind.file: kind.kind for kind in _KINDS if kind.file}
+PACK = "pack"
+OF_WHOLE_STUDY = ("rates.h5", "kernels.h5")  # of a pack, whose study cannot always be identified
 # `inspect` shows these first, in this order; the study's text has its own line.
 SHOWN_FIRST = ("study", "study_id", "cell_id", "precision", "seed", "backend", "device", "created")
 
@@ -66,9 +73,24 @@ def validate(path: Path) -> list[str]:
     """Every fault of a file, or of all .h5 files of a results folder, one line each; empty if they have none.
 
     Checks completeness, safety, virtual sources, root attributes, and for each variable its units, long name,
-    dimension scales, and its digest, recomputed from the values. Raises StudyError if no such file exists.
+    dimension scales, and its digest, recomputed from the values; and whether a file is that of the study: of study.yaml
+    of its results folder, or of the pack that it is in. Raises StudyError if no such file exists.
     """
-    return [fault for file in hdf5_files(path) for fault in _file_faults(file)]
+    return [*(fault for file in hdf5_files(path) for fault in _file_faults(file)), *of_others(path)]
+
+
+def of_others(path: Path) -> list[str]:
+    """A line for each file of a results folder, or for a file in one, that is not that of the folder's study."""
+    return [f"{fault}; {RUN}" for fault in others(path)]
+
+
+def others(path: Path) -> list[Fault]:
+    """What `of_others` tells, file by file."""
+    if path.is_dir():
+        return standing.stale(path)
+    root = standing.root_of(path)
+    found = standing.stale(root) if root else []
+    return [replace(fault, path=path) for fault in found if fault.path == path.absolute()]
 
 
 def missing(root: Path) -> list[str]:
@@ -76,13 +98,11 @@ def missing(root: Path) -> list[str]:
 
     Raises StudyError if the folder's study.yaml cannot be read.
     """
-    layout = StudyFolder(root)
-    if not layout.study_yaml.is_file():
+    standing.study_of(root)
+    experiment = standing.experiment_of(root)
+    if experiment is None:
         return []
-    experiment = experiments.at(load_any(layout.study_yaml), root)
-    outputs = [ensemble.output for ensemble in ensembles(experiment.parts())]
-    outputs += [output for step in experiment.steps() for output in step.outputs]
-    paths = [output.path for output in outputs if output.kind.kind]
+    paths = [output.path for output, _ in due.identified(experiment) if output.kind.kind]
     return [f"{path}: is missing; rnnlimits run makes it" for path in paths if not path.exists()]
 
 
@@ -99,6 +119,8 @@ def _file_faults(path: Path) -> list[str]:
 
 def _content_faults(path: Path, file: File) -> Iterator[str]:
     kind = str(attribute_of(file, "kind"))
+    if kind == PACK:
+        yield from _group_faults(path, file)
     if kind != (expected := KIND_OF_NAME.get(path.name, kind)):
         yield f"is of kind {kind}; a file of this name is {expected}"
     fields = provenance.SOFTWARE if kind in OF_NO_STUDY else provenance.FIELDS
@@ -110,6 +132,36 @@ def _content_faults(path: Path, file: File) -> Iterator[str]:
         for variable in group.variables.values():
             for fault in _variable_faults(group, variable, computed.get(variable.name)):
                 yield f"variable {variable.name} {fault}"
+
+
+def _group_faults(path: Path, file: File) -> Iterator[str]:
+    """Groups of a pack that are not of the pack's study."""
+    study_id = str(attribute_of(file, "study_id"))
+    try:
+        study = loads_any(str(attribute_of(file, "study_yaml")), path)
+        found = study.identity
+    except StudyError:  # of a recorded series, whose file is somewhere else
+        found = None
+    if found not in (study_id, None) and not _reads_a_file(study):
+        yield f"is a pack of study {study_id}, but its study_yaml is of study {found}"
+    if found == study_id:
+        outputs = due.identified(experiments.at(study, Path()))
+    else:
+        outputs = [(Output.fixed(Path(), kind), study_id) for kind in _KINDS if kind.file in OF_WHOLE_STUDY]
+    groups = {group.name: group for group in file.groups()}
+    for output, identity in outputs:
+        name = f"/{output.path.with_suffix('').as_posix()}"
+        if name in groups and (fault := _group_fault(groups[name], output, identity)):
+            yield f"group {fault}"
+
+
+def _reads_a_file(study: AnyStudy) -> bool:
+    return bool(getattr(getattr(study, "chain", None), "own_target", ""))
+
+
+def _group_fault(group: Group, output: Output, identity: str) -> Fault | None:
+    names = {name: str(attribute_of(group, name)) for name in group.attrs if name.endswith("_id") or name == "kind"}
+    return due.identity_fault(output, Carried(names), identity)
 
 
 def _variable_faults(group: Group, variable: Variable, computed: str | None) -> Iterator[str]:
@@ -148,13 +200,15 @@ def _maps_its_shards(group: Group, variable: Variable) -> bool:
 def inspect(path: Path) -> str:
     """A file as a readable tree: dimensions, variables with shape, type, units and meaning, attributes.
 
-    For a folder, one line for each file. Raises StudyError on a file that is not complete.
+    For a folder, one line for each file. A line about files that are of another study comes first. Raises StudyError on
+    a file that is not complete.
     """
     path = Path(path)
+    first = [standing.line(wrong)] if (wrong := others(path)) else []
     if path.is_dir():
-        return "\n".join([f"{path}/", *_rows([_file_row(path, file) for file in hdf5_files(path)])])
+        return "\n".join([*first, f"{path}/", *_rows([_file_row(path, file) for file in hdf5_files(path)])])
     with open_complete(path, None) as file:
-        lines = [_title(path, file)]
+        lines = [*first, _title(path, file)]
         for group in file.groups():
             lines += _group_lines(group)
     return "\n".join(lines)

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import h5py
 
 from rnnlimits.base.errors import StudyError
-from rnnlimits.files.provenance import software
+from rnnlimits.files.provenance import provenance, software
 from rnnlimits.files.reading import AGAIN, attribute_of, open_complete
 from rnnlimits.files.shards import TABLE
 from rnnlimits.files.store import atomic_h5
 from rnnlimits.files.variables import put, set_attributes
+from rnnlimits.plan.files import RATES_H5, STUDY_YAML
+from rnnlimits.results import standing
 from rnnlimits.results.inspection import hdf5_files, validate
 
 KIND = "pack"
@@ -21,12 +24,15 @@ RESERVED = {"units", "long_name", "digest", "volatile", "CLASS", "NAME", "REFERE
 STUDY = ("study", "study_id", "precision", "seed")
 
 
-def pack(results: Path, output: Path) -> None:
+def pack(results: Path, output: Path) -> list[Path]:
     """Copy every result of a study (draw, limit, rates, ensembles; not the shards) to the file `output`.
 
     results: the folder results/STUDY. A result train/P/C.h5 becomes the group train/P/C, with its root attributes;
     virtual values become real ones. Each value is checked against its digest on the way, and the file is validated.
-    Raises StudyError if no results exist, or a result is not complete, damaged, or lacks a shard.
+    Files that are not of the study in study.yaml, such as ensembles of a width it no longer has, are left out,
+    and returned.
+    Raises StudyError if no results exist, or a result is not complete, damaged, lacks a shard, or should be of the
+    study but is of another one.
     """
     results, output = Path(results), Path(output)
     if not results.is_dir():
@@ -40,11 +46,22 @@ def pack(results: Path, output: Path) -> None:
     members = [path for path in hdf5_files(results) if _belongs(results, path)]
     if not members:
         raise StudyError(f"{results}: holds no results to pack; run the study first")
-    with atomic_h5(output, KIND, _attributes(results, members[-1])) as file:
+    standing.require(results, *members, results / STUDY_YAML.file)
+    others = set(standing.leftovers(results, members))
+    members = [path for path in members if path not in others]
+    if not members:
+        raise StudyError(f"{results}: holds no results of the study in study.yaml; run the study first")
+    with atomic_h5(output, KIND, _attributes(results, _whole(members))) as file:
         for path in members:
             _pack_one(path, file.create_group(str(path.relative_to(results).with_suffix("")), track_order=True))
     if faults := validate(output):
         raise StudyError(f"{faults[0]} (written just now: the disk may be failing)")
+    return sorted(others)
+
+
+def _whole(members: Sequence[Path]) -> Path:
+    """The member that depends on the whole study, if there is one."""
+    return next((path for path in members if path.name == RATES_H5.file), members[-1])
 
 
 def _is_pack(path: Path) -> bool:
@@ -65,6 +82,9 @@ def _belongs(results: Path, path: Path) -> bool:
 
 def _attributes(results: Path, member: Path) -> dict[str, object]:
     """Root attributes: the study, and the software that packs; each group keeps its own."""
+    if (experiment := standing.experiment_of(results)) is not None:
+        own = experiment.layout.study_yaml.read_text(encoding="utf-8")
+        return {**provenance(experiment.study), "study_yaml": own, "command_line": shlex.join(sys.argv)}
     with open_complete(member, None) as file:
         study = {name: value for name in STUDY if (value := attribute_of(file, name)) is not None}
         text = attribute_of(file, "study_yaml")

@@ -9,28 +9,36 @@ from rnnlimits.base import tables
 from rnnlimits.base.errors import StudyError
 from rnnlimits.plan.files import FIGURES, RATES_CSV, RATES_H5, REPORT
 from rnnlimits.plan.layout import StudyFolder
+from rnnlimits.results import standing
 from rnnlimits.statistics import ratefile
 from rnnlimits.statistics.ratefile import Rate
+
+OTHER = " (not of this study)"
 
 
 def summary(root: Path) -> str:
     """The rates in results folder `root` as a table, then the paths of figures, tables and data.
 
-    Raises StudyError if the rates are missing or not complete.
+    A first line says so if files are not those of the folder's study. Raises StudyError if the rates are missing, not
+    complete, or of another study.
     """
     room = tables.terminal_width()
     table = ratefile.table(rates_of(root), 100 if room == tables.UNLIMITED else min(120, room), room)
-    locations = places(root)
+    wrong = standing.stale(root)
+    others = {fault.path for fault in wrong}
+    locations = [(path, words + OTHER * (path in others)) for path, words in places(root)]
     longest = max(len(str(path)) for path, _ in locations)
     lines = (f"  {str(path).ljust(longest)}  {words}" for path, words in locations)
-    return "\n".join([table, "", "where to look:", *lines])
+    first = [standing.line(wrong)] if wrong else []
+    return "\n".join([*first, table, "", "where to look:", *lines])
 
 
 def rates_of(root: Path) -> list[Rate]:
-    """The rates in results folder `root`. Raises StudyError if they are missing or not complete."""
+    """The rates in results folder `root`. Raises StudyError if they are missing, not complete, or of another study."""
     layout = StudyFolder(root)
     if not layout.rates_h5.exists():
         raise StudyError(f"{root}: has no rates; give results/STUDY of a study that has run (rnnlimits run STUDY)")
+    standing.require_rates(root)
     return ratefile.read(layout.rates_h5)
 
 

@@ -22,6 +22,7 @@ from rnnlimits.base.errors import StudyError
 from rnnlimits.base.locks import exclusive
 from rnnlimits.kernels import backend, processor
 from rnnlimits.kernels.interface import Backend
+from rnnlimits.plan import due
 from rnnlimits.plan.layout import StudyFolder
 from rnnlimits.plan.parts import Experiment, Part
 from rnnlimits.ranks import gpus, parallel
@@ -166,4 +167,5 @@ def serial(order: Order) -> None:
     if step is None:
         raise experiments.has_no(experiment.study, f"stage {order.stage}")
     with exclusive(experiment.layout.locks, order.stage):
+        due.require_inputs(experiment, step)
         step.run(lambda: processor(order.backend, warn=order.say))

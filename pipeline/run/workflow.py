@@ -21,7 +21,8 @@ from rnnlimits.base.variables import BACKEND
 from rnnlimits.cluster import endings, leftovers, submission
 from rnnlimits.kernels import gpu_count, require_known
 from rnnlimits.kernels.interface import KernelError
-from rnnlimits.plan.parts import Experiment, Part, ensembles
+from rnnlimits.plan import due
+from rnnlimits.plan.parts import Experiment, Part
 from rnnlimits.run import shipped
 from rnnlimits.study import AnyStudy
 
@@ -89,7 +90,7 @@ def _guarded(command: Sequence[str], lock: int, experiment: Experiment) -> int:
         stale.unlink(missing_ok=True)
     # In the results folder, as jobs on other nodes see it too.
     with tempfile.NamedTemporaryFile("r", dir=locks, prefix="refusals-") as refusals:
-        forget_broken_ensembles(experiment)
+        announce(experiment)
         os.environ[REFUSALS] = str(Path(refusals.name).resolve())
         code = supervise([*command, *guard], lock)
         if code != 0 and refusals.read():
@@ -118,13 +119,11 @@ def gpu_ranks(backend: str, elsewhere: bool = False) -> int | None:
         raise
 
 
-def forget_broken_ensembles(experiment: Experiment) -> None:
-    """Remove ensembles that lack a shard: they contain no values, but Snakemake would consider them up to date."""
-    for ensemble in ensembles(experiment.parts()):
-        missing = [block.path for block in ensemble.blocks if not block.path.exists()]
-        if missing and ensemble.is_virtual and ensemble.output.path.exists():
-            print(f"{missing[0]}: is missing; it is rebuilt", file=sys.stderr)
-            ensemble.output.path.unlink()
+def announce(experiment: Experiment) -> None:
+    """Say in one line which existing files are not those of the study, and are made again."""
+    if wrong := due.stale(experiment):
+        more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
+        _say(f"{wrong[0]}{more}; what differs from {experiment.study.source} is made again")
 
 
 def supervise(command: Sequence[str], lock: int) -> int:
@@ -216,10 +215,5 @@ def part_command(part: Part) -> str:
 
 
 def part_params(part: Part) -> dict[str, object]:
-    """Params of the rule of a part in addition to the study: the arguments of its command, and the identity."""
-    arguments = {"part": part.name} if part.command == "work" else dict([part.option] if part.option else [])
-    identity = part.identity
-    # Snakemake compares params as text, and existing results have a list of cells here.
-    if isinstance(identity, tuple) and all(isinstance(cell, tuple) for cell in identity):
-        identity = list(identity)
-    return {**arguments, "identity": identity}
+    """Params of the rule of a part in addition to the study: the arguments of its command."""
+    return {"part": part.name} if part.command == "work" else dict([part.option] if part.option else [])

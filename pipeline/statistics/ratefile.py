@@ -33,6 +33,7 @@ COLUMNS = (
     "expected_kind",
     "verdict",
     "note",
+    "study_id",
 )
 
 
@@ -50,7 +51,7 @@ class Rate:
 
     exponent: p in prefactor * variable^-p (law "power") or prefactor * exp(-p variable) ("geometric"), NaN if it does
     not exist; the ratio of a measured to a predicted constant (law "ratio"). verdict: consistent, inconsistent or
-    undetermined (then `note` says why). chi2_p: probability of residuals this large.
+    undetermined (then `note` says why). chi2_p: probability of residuals this large. study_id: identity of the study.
     """
 
     study: str
@@ -72,6 +73,7 @@ class Rate:
     law: str = "power"
     chi2_p: float = math.nan
     cloud: tuple[RatePoint, ...] = field(default=(), repr=False)
+    study_id: str = ""
 
     @property
     def refused(self) -> bool:
@@ -189,13 +191,14 @@ def read(path: Path, **expected: object) -> list[Rate]:
         fields = {name: _values(file[name]) for name in RATE_VARIABLES}
         points = {name: _values(file[f"point_{name}"]) for name in POINT_VARIABLES}
         owner = file["point_rate"][()].tolist()
+        study_id = str(store.attribute_of(file, "study_id") or "")
     points["used"] = [bool(used) for used in points["used"]]
     clouds: dict[int, list[RatePoint]] = {}
     for index, row in zip(owner, zip(*points.values(), strict=True), strict=True):
         clouds.setdefault(index, []).append(RatePoint(**dict(zip(points, row, strict=True))))
     rows = zip(*fields.values(), strict=True)
     return [
-        Rate(**dict(zip(fields, row, strict=True)), cloud=tuple(clouds.get(index, ())))
+        Rate(**dict(zip(fields, row, strict=True)), cloud=tuple(clouds.get(index, ())), study_id=study_id)
         for index, row in enumerate(rows)
     ]
 

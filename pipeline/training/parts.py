@@ -115,7 +115,7 @@ def _twin_ensemble(study: Study, layout: Layout, twin: Twin, name: str) -> Ensem
         blocks.append(Block(*paths, work, work * features * TWIN_FEATURE))
     steps = round(twin.steps_per_time * study.training.horizon)
     output = Output(layout.twin(twin), TWIN_ENSEMBLE)
-    return Ensemble(name, output, TWIN_SHARD, identity, tuple(blocks), steps)
+    return Ensemble(name, output, TWIN_SHARD, identity, tuple(blocks), steps, length=twin.paths)
 
 
 def _run_twin(study: Study, layout: Layout, steps: int, comm: MPI.Intracomm, be: Backend) -> None:

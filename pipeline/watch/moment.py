@@ -94,7 +94,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A study at one moment. state: not started, running, stopped or finished."""
+    """A study at one moment. state: not started, running, stopped or finished; stale: files of another study."""
 
     study: str
     folder: str
@@ -108,6 +108,7 @@ class Snapshot:
     pace: tuple[Pace, ...] = ()
     left: Estimate | None = None
     failures: tuple[Failure, ...] = ()
+    stale: tuple[str, ...] = ()
     look_seconds: float = 0.0
 
     def taking(self, seconds: float) -> Snapshot:

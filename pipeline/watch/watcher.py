@@ -11,9 +11,10 @@ from pathlib import Path
 from rnnlimits import experiments
 from rnnlimits.base.errors import StudyError
 from rnnlimits.plan.layout import StudyFolder
-from rnnlimits.plan.parts import Ensemble, Part
+from rnnlimits.plan.parts import Ensemble, Experiment, Part
 from rnnlimits.study import AnyStudy, load_any
 from rnnlimits.watch import workers
+from rnnlimits.watch.current import Current
 from rnnlimits.watch.estimate import SoFar, estimate, pace
 from rnnlimits.watch.holders import Holder, Locks
 from rnnlimits.watch.listing import Listing
@@ -29,6 +30,7 @@ class Programme:
     """A study with all its parts in the order of work, and the files that each step writes."""
 
     study: AnyStudy
+    experiment: Experiment
     parts: tuple[Part, ...]
     stages: Mapping[str, tuple[Path, ...]]
 
@@ -36,7 +38,7 @@ class Programme:
 def programme(study: AnyStudy, root: Path) -> Programme:
     """The programme of a study whose results folder is `root`."""
     experiment = experiments.at(study, root)
-    return Programme(study, experiment.parts(), {step.name: step.paths for step in experiment.steps()})
+    return Programme(study, experiment, experiment.parts(), {step.name: step.paths for step in experiment.steps()})
 
 
 class Watcher:
@@ -50,6 +52,7 @@ class Watcher:
         self._locks = Locks(self._layout.locks, self._listing)
         self._logs = Logs(self._layout.logs, self._listing)
         self._states = States(self._listing)
+        self._current = Current()
         self._loaded: tuple[int, Programme] | None = None
 
     def look(self) -> Snapshot:
@@ -89,8 +92,9 @@ class Watcher:
         study = programme.study
         active = workers.workers_of(logs, now, run, holders)
         busy = _busy(active, holders)
-        parts = tuple(self._part(part, busy) for part in programme.parts)
-        stages = {name: _stage(name, files, busy, parts) for name, files in programme.stages.items()}
+        current = self._current.files(programme.experiment)
+        parts = tuple(self._part(part, busy, current) for part in programme.parts)
+        stages = {name: _stage(name, files, busy, parts, current) for name, files in programme.stages.items()}
         since = None if run.alive is False else run.since
         seconds = 0.0 if since is None else now - since
         ended = [log for log in logs if since is not None and log.ended and log.changed >= since]
@@ -103,24 +107,27 @@ class Watcher:
         settled = busy | _done(parts, stages)
         failures = workers.failures_of(logs, self._locks.refusals(), settled, run)
         root = str(self._layout.root)
+        stale = () if run.alive else self._current.stale()
         return Snapshot(
-            study.name, root, study.experiment, now, state, run, stages, parts, active, paces, left, failures
+            study.name, root, study.experiment, now, state, run, stages, parts, active, paces, left, failures, stale
         )
 
-    def _part(self, part: Part, busy: set[str]) -> PartNow:
-        counts = [self._cell(ensemble) for ensemble in part.ensembles]
+    def _part(self, part: Part, busy: set[str], current: frozenset[Path]) -> PartNow:
+        counts = [self._cell(ensemble, ensemble.output.path in current) for ensemble in part.ensembles]
         cells = tuple(cell for cell, _ in counts)
         planned, done, saved = (sum(getattr(cell, name) for cell in cells) for name in ("planned", "done", "saved"))
         state = "partial" if done or saved else "waiting"
-        if done == planned and all(path.exists() for path in part.outputs):
+        if done == planned and current.issuperset(part.outputs):
             state = "done"
         if part.lock in busy or (part.label in busy and state != "done"):
             state = "running"
         work = sum(amount for _, amount in counts)
         return PartNow(part.lock, state, part.unit, planned, done, saved, part.work, work, cells)
 
-    def _cell(self, cell: Ensemble) -> tuple[CellNow, int]:
-        """The cell, and the work done in its shards."""
+    def _cell(self, cell: Ensemble, is_current: bool) -> tuple[CellNow, int]:
+        """The cell, and the work done in its shards: all of it if its file is there, whatever size its blocks had."""
+        if is_current:
+            return CellNow(cell.name, len(cell.work), len(cell.work), 0, 1.0), sum(cell.work.values())
         names = self._listing.names(cell.shards)
         existing = [name for name in cell.work if name in names]
         work, total = sum(cell.work[name] for name in existing), sum(cell.work.values())
@@ -171,10 +178,12 @@ def _busy(active: Sequence[Worker], holders: Mapping[str, Holder]) -> set[str]:
     return locked | {worker.log for worker in active} | about
 
 
-def _stage(name: str, outputs: Sequence[Path], busy: set[str], parts: Sequence[PartNow]) -> str:
+def _stage(
+    name: str, outputs: Sequence[Path], busy: set[str], parts: Sequence[PartNow], current: frozenset[Path]
+) -> str:
     if name in busy:
         return "running"
-    complete = all(path.exists() for path in outputs)
+    complete = current.issuperset(outputs)
     return "done" if complete and all(part.state == "done" for part in parts) else "waiting"
 
 

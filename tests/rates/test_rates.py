@@ -472,8 +472,8 @@ def test_csv_has_the_rows(measured: Measured) -> None:
 
 
 def test_numbers_that_do_not_exist_are_empty_cells() -> None:
-    line = to_csv([Rate("s", "q", "e", "N", "beta=0.6", note="a, b")]).splitlines()[1]
-    assert line == 's,q,e,N,beta=0.6,,,,,,0,0,,,undetermined,"a, b"'
+    line = to_csv([Rate("s", "q", "e", "N", "beta=0.6", note="a, b", study_id="0123")]).splitlines()[1]
+    assert line == 's,q,e,N,beta=0.6,,,,,,0,0,,,undetermined,"a, b",0123'
 
 
 def test_h5_gives_the_rates_back(measured: Measured) -> None:

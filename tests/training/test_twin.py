@@ -17,8 +17,8 @@ from rnnlimits.base.errors import StudyError
 from rnnlimits.chains import paths as chains
 from rnnlimits.files import store
 from rnnlimits.kernels.interface import Array
+from rnnlimits.plan import due
 from rnnlimits.ranks import parallel
-from rnnlimits.run import workflow
 from rnnlimits.study import Study
 from rnnlimits.theory import flow
 from rnnlimits.theory.laws import ParameterLaw
@@ -170,8 +170,6 @@ def test_a_twin_that_lost_a_shard_is_made_again(tmp_path: Path) -> None:
     study, comm = small(tmp_path), parallel.world()
     layout, chosen = Layout.of(study, tmp_path), plan.twins(study)[0]
     twin.run(study, layout, 16, comm, host)
-    workflow.forget_broken_ensembles(experiments.of(study, tmp_path))
-    assert layout.twin(chosen).exists()
+    assert layout.twin(chosen) not in due.faults(experiments.of(study, tmp_path))
     layout.twin_shard(plan.twin_blocks(study, chosen)[1], plan.twin_id(study, chosen)).unlink()
-    workflow.forget_broken_ensembles(experiments.of(study, tmp_path))
-    assert not layout.twin(chosen).exists()
+    assert "lacks a shard" in str(due.faults(experiments.of(study, tmp_path))[layout.twin(chosen)])

@@ -21,9 +21,11 @@ from pathlib import Path
 
 import h5py
 import pytest
+import stand_ins
 from refusals import refused
 from rich.console import Console
 from runs import ENVIRONMENT, HANG, MPIEXEC, PROGRAM, run, write_rntk, write_study
+from stand_ins import write_ensembles
 
 from rnnlimits.plan.parts import Part
 from rnnlimits.study import load_any, to_yaml
@@ -58,22 +60,20 @@ def programme(root: Path) -> Programme:
 
 
 def fill(part: Part, count: int | None = None) -> None:
-    """Finished shards of a part, the first `count`, or all and its outputs as well. Nobody reads what is in them."""
+    """Finished shards of a part, the first `count`, or all and its outputs as well. Nobody reads what is in shards."""
     names = [(cell, name) for cell in part.ensembles for name in cell.work]
     for cell, name in names[:count]:
         cell.shards.mkdir(parents=True, exist_ok=True)
         (cell.shards / name).touch()
-    for path in part.outputs if count is None else ():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
+    if count is None:
+        write_ensembles(part.ensembles)
 
 
 def finish(root: Path) -> None:
     whole = programme(root)
     for part in whole.parts:
         fill(part)
-    for path in (path for paths in whole.stages.values() for path in paths):
-        path.touch()
+    stand_ins.finish(whole.experiment)
 
 
 def log(root: Path, name: str, *lines: str) -> None:
@@ -456,7 +456,7 @@ def test_json_ends_when_the_study_is_finished(folder: Path) -> None:
     found = json.loads(line)
     assert (found["state"], found["blocks_done"]) == ("finished", found["blocks"])
     keys = {"study", "folder", "experiment", "time", "state", "run", "parts", "stages", "workers", "pace", "left"}
-    keys |= {"failures", "look_seconds", "cells_done", "cells", "blocks_done", "blocks"}
+    keys |= {"failures", "stale", "look_seconds", "cells_done", "cells", "blocks_done", "blocks"}
     assert set(found) == keys
     text = (Path(__file__).parent.parent.parent / "docs" / "watch-and-compare.md").read_text()
     assert all(f"`{key}`" in text for key in keys)

@@ -20,7 +20,6 @@ for JOB in jobs(EXPERIMENT, SITE):
             results=lambda wildcards: RESULTS,
             launch=lambda wildcards, job=JOB: submission.launcher(job, SITE),
             parts=[part.name for part in JOB.parts],
-            identity=[share.part.identity for share in JOB.parts],
         shell:
             "{params.launch}python -m rnnlimits work {params.study:q} {params.parts:q}"
             " --results {params.results:q} --log {log:q}"
@@ -29,7 +28,11 @@ for JOB in jobs(EXPERIMENT, SITE):
 # The steps one after the other in one job. Each takes seconds to minutes, a job of its own would take longer to start.
 rule analysis:
     input:
-        [part.outputs for part in PARTS],
+        [
+            path if DUE.intersection(DECLARED) else ancient(path)
+            for part in PARTS
+            for path in part.outputs
+        ],
     output:
         list(DECLARED.values()),
     log:
@@ -42,7 +45,6 @@ rule analysis:
     params:
         study=lambda wildcards: STUDY_FILE,
         results=lambda wildcards: RESULTS,
-        identity=EXPERIMENT.identity,
         stages=[step.name for step in STEPS],
     shell:
         "for stage in {params.stages}; do"

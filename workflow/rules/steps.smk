@@ -8,7 +8,9 @@ for STEP in STEPS:
         name:
             STEP.rule or STEP.name
         input:
-            STEP.inputs,
+            STEP.inputs
+            if DUE.intersection(STEP.paths)
+            else [ancient(path) for path in STEP.inputs],
         output:
             [DECLARED[path] for path in STEP.paths],
         log:
@@ -18,7 +20,6 @@ for STEP in STEPS:
         params:
             study=lambda wildcards: STUDY_FILE,
             results=lambda wildcards: RESULTS,
-            identity=STEP.identity,
         shell:
             "python -m rnnlimits "
             + Path(str(log)).stem

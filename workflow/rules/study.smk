@@ -10,7 +10,5 @@ rule study:
         ENVIRONMENT
     params:
         study=lambda wildcards: STUDY_FILE,
-        identity=EXPERIMENT.identity,
-        text=identity({"study": to_yaml(STUDY, LAYOUT.root)}),
     shell:
         "python -m rnnlimits check {params.study:q} --resolved {output:q} > {log:q}"

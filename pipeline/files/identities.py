@@ -1,0 +1,131 @@
+"""The identities that a file carries: which study it is from, read without reading its values.
+
+HDF5 has them as root attributes, CSV in columns whose name ends in `_id`, all other files in a mark near their
+beginning: `rnnlimits study_id=...;`, in a comment or in metadata that other software ignores.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import h5py
+
+from rnnlimits.files import audit
+from rnnlimits.files.checks import FORMAT, FORMAT_VERSION, attribute_of
+from rnnlimits.files.seal import is_sealed
+from rnnlimits.files.snapshot import end_of
+
+HDF5, CSV, MARKED = (".h5",), (".csv",), (".html", ".png", ".svg", ".yaml")  # by the end of the name
+MARK = "rnnlimits"
+NEAR = 8192  # bytes from the beginning within which a mark stands
+_MARK = re.compile(rf"{MARK}((?: [a-z_]+=[\w.,:-]*)+);", re.ASCII)  # ended: in a PNG other bytes follow at once
+
+
+@dataclass(frozen=True)
+class Carried:
+    """What a file says of itself.
+
+    names: its identities by name, and `kind` and `study`; rows: number of joined rows of an ensemble, else None; lost:
+    a shard of an ensemble that does not exist; damage: a clause on why the file cannot be read, "" if it can.
+    """
+
+    names: Mapping[str, str] = field(default_factory=dict)
+    rows: int | None = None
+    lost: Path | None = None
+    damage: str = ""
+
+    @property
+    def identities(self) -> dict[str, str]:
+        """The identities among the names."""
+        return {name: value for name, value in self.names.items() if name.endswith("_id")}
+
+
+def can_carry(path: Path) -> bool:
+    """Whether files with such a name carry identities."""
+    return path.suffix in (*HDF5, *CSV, *MARKED)
+
+
+def mark(**names: str) -> str:
+    """The mark with these names, to be written within the first NEAR bytes of a file."""
+    return " ".join([MARK, *(f"{name}={value}" for name, value in names.items())]) + ";"
+
+
+def carried(path: Path) -> Carried:
+    """What a file carries; names are empty if it carries nothing. Raises OSError for a file that cannot be opened."""
+    if path.suffix in HDF5:
+        return _of_hdf5(path)
+    if path.suffix in CSV:
+        return Carried(_of_csv(path))
+    with path.open("rb") as file:
+        found = _MARK.search(file.read(NEAR).decode("latin-1"))
+    pairs = (word.partition("=") for word in found[1].split()) if found else ()
+    return Carried({name: value for name, _, value in pairs})
+
+
+def _of_csv(path: Path) -> dict[str, str]:
+    """The columns that have one value in all rows."""
+    with path.open(encoding="utf-8", errors="replace", newline="") as file:
+        header, *rows = [*csv.reader(file)] or [[]]
+    columns = {name: {row[i] for row in rows if i < len(row)} for i, name in enumerate(header)}
+    return {name: values.pop() for name, values in columns.items() if len(values) == 1}
+
+
+def _of_hdf5(path: Path) -> Carried:
+    """The root attributes, and whether all shards of an ensemble exist. Bytes are not compared with the checksum."""
+    try:
+        sealed = is_sealed(end_of(path))
+        with _opened(path) as file:
+            own = (attribute_of(file, "format"), attribute_of(file, "format_version"), attribute_of(file, "complete"))
+            if not sealed or own != (FORMAT, FORMAT_VERSION, 1):
+                return Carried(damage="is not complete, or of another format version")
+            return Carried(_names(file), _rows(file), _lost(path, file))
+    except (audit.Unsafe, *audit.DAMAGE):
+        return Carried(damage="is damaged")
+
+
+def _opened(path: Path) -> h5py.File:
+    """Open for reading with HDF5's usual lock if that works, else without: some cluster file systems have no locks."""
+    try:
+        return h5py.File(path, "r")
+    except OSError:
+        return h5py.File(path, "r", locking=False)
+
+
+def _names(file: h5py.File) -> dict[str, str]:
+    wanted = [name for name in file.attrs if name.endswith("_id") or name in ("kind", "study")]
+    return {name: str(attribute_of(file, name)) for name in wanted}
+
+
+def _rows(file: h5py.File) -> int | None:
+    joined = attribute_of(file, "joined_along")
+    return None if joined is None else len(file[str(joined)])
+
+
+def _lost(path: Path, file: h5py.File) -> Path | None:
+    """A shard that the virtual datasets need, and that does not exist."""
+    for dataset in file.values():
+        if isinstance(dataset, h5py.Dataset) and dataset.is_virtual:
+            shards = sources(path, dataset)
+            there = {folder: _listed(folder) for folder in {shard.parent for shard in shards}}
+            return next((shard for shard in shards if shard.name not in there[shard.parent]), None)
+    return None
+
+
+def _listed(folder: Path) -> frozenset[str]:
+    """The names in a folder: one listing is faster than a look at each of thousands of shards."""
+    try:
+        return frozenset(os.listdir(folder))
+    except OSError:
+        return frozenset()
+
+
+def sources(path: Path, dataset: h5py.Dataset) -> list[Path]:
+    """The shards behind a virtual dataset of the file `path`, in order."""
+    properties = dataset.id.get_create_plist()
+    names = [properties.get_virtual_filename(i) for i in range(properties.get_virtual_count())]
+    return [Path(os.path.normpath(path.parent / name)) for name in names]
