@@ -125,6 +125,29 @@ def pytest_configure(config: pytest.Config) -> None:
     required()
 
 
+# The files that take longest, longest first. They begin first, so that no process is left alone with one at the end.
+LONGEST = (
+    "cluster/test_cluster.py",
+    "run/test_workflow.py",
+    "kernels/test_levels.py",
+    "kernels/test_nvrtc.py",
+    "ranks/test_invariants.py",
+    "project/test_blocks.py",
+    "kernels/test_backends.py",
+    "run/test_rntk_workflow.py",
+    "run/test_doctor.py",
+    "results/test_atlas.py",
+    "run/test_package.py",
+    "project/test_benchmarks.py",
+    "training/test_draw.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get("/".join(item.path.parts[-2:]), len(LONGEST)))
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     for need in MISSING:
         if item.get_closest_marker(f"needs_{need}") and (reason := missing(need)):

@@ -32,12 +32,18 @@ WIDE_SPILLS = {"resident": 512, "streamed": 1024}  # d = 10
 
 
 def training_programs() -> list[Specialisation]:
-    """Every launch on one architecture; on all of them the fullest of each team."""
-    return [
+    """Every launch of some networks on one architecture; of all the fullest of each team; of some on the others too."""
+    hopper = [
+        Specialisation(what, chosen, HOPPER)
+        for place, what in enumerate((*plain(), *covering()))
+        for chosen in (launches(what, HOPPER) if place % 4 == 0 else fullest(launches(what, HOPPER)))
+    ]
+    return hopper + [
         Specialisation(what, chosen, device)
-        for what in (*plain(), *covering())
+        for what in covering()
         for device in DEVICES
-        for chosen in (launches(what, device) if device is HOPPER else fullest(launches(what, device)))
+        if device is not HOPPER
+        for chosen in fullest(launches(what, device))
     ]
 
 
