@@ -143,15 +143,14 @@ def _loss_panel(
         traces.append(go.Scatter(error_y=bars, marker=marker, customdata=hover, hovertemplate=text, **places))
         rows += [[whole(cell.beta), str(cell.width), *numbers, str(cell.replicas), [file]] for numbers in hover]
     heading = f"β = {ladder[0].beta:g}"
+    highest = max(limit.loss.max(), *(np.nanmax(trace.y, initial=0.0) for trace in traces))
     above = room(len(traces), heading)
     layout_ = {
         "legend": legend(len(traces), heading),
         "showlegend": True,
         "margin": {"l": 8, "r": 12, "t": above, "b": 8},
         "xaxis": axis(TIME, nticks=6),
-        "yaxis": axis(
-            "squared error", nticks=7, range=[0, 1.1 * np.nanmax([*limit.loss, *(y for t in traces for y in t.y)])]
-        ),
+        "yaxis": axis("squared error", nticks=7, range=[0, 1.1 * highest]),
     }
     return panel(f"Loss, {heading}", traces, layout_, HEIGHT + above), rows
 
