@@ -27,7 +27,6 @@ from rnnlimits.files.variables import digests_of
 # The table of an ensemble's shards: first row, path relative to the ensemble's folder, digest of the seal, and that of
 # the values, which alone stays the same if a shard is computed again.
 FIRST, FILE, SEAL, DIGEST = TABLE = ("shard", "shard_file", "shard_sha256", "shard_digest")
-IDENTITIES = ("cell_id", "twin_id", "draw_id", "gram_id")
 ENSEMBLE = "-ensemble"
 
 
@@ -181,8 +180,8 @@ def of_file(path: Path, file: h5py.File, virtual: Sequence[h5py.Dataset]) -> Sha
     Raises StudyError naming a shard that is missing, damaged, replaced, outside the study's folder, or does not fit.
     """
     with translated(path):
-        kind, names = str(attribute_of(file, "kind")), [name for name in IDENTITIES if name in file.attrs]
-        required: dict[str, object] = {name: attribute_of(file, name) for name in names}
+        kind, names = str(attribute_of(file, "kind")), [name for name in file.attrs if name.endswith("_id")]
+        required: dict[str, object] = {name: attribute_of(file, name) for name in names if name != "study_id"}
         if kind.endswith(ENSEMBLE):
             required["kind"] = f"{kind.removesuffix(ENSEMBLE)}-shard"
         listed = all(name in file for name in TABLE)
