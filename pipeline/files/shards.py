@@ -7,6 +7,7 @@ nothing. So this software never reads an ensemble through HDF5's virtual dataset
 from __future__ import annotations
 
 import bisect
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -143,9 +144,7 @@ class Shards:
         with checks.examined(part.path, data, self._required) as checked, translated(part.path):
             found = digest_of_values(digests_of(checked.file))
         if found != part.digest:
-            raise StudyError(
-                f"{part.path}: was replaced after {self.path.name} was joined from it; run the same command again"
-            )
+            raise StudyError(f"{part.path}: was replaced after {self.path.name} was joined from it; {AGAIN}")
         self._rewritten[part.path] = digest_in(data)
 
     def digests(self, variables: Sequence[Described]) -> dict[str, str]:
@@ -161,8 +160,8 @@ class Shards:
         for one in variables:
             if one.attrs.get("digest", found[one.name]) != found[one.name]:
                 raise StudyError(
-                    f"{self.path}: its variable {one.name} is not that of its shards (digest differs): one was "
-                    "replaced; run the same command again"
+                    f"{self.path}: its variable {one.name} is not that of its shards (digest differs), one of which "
+                    f"was replaced; {AGAIN}"
                 )
 
 
@@ -232,18 +231,25 @@ def _of_mappings(path: Path, virtual: Sequence[h5py.Dataset], required: dict[str
 
 def _places(path: Path, names: Sequence[str]) -> list[Path]:
     """The paths of shards, all below the study's folder of shards."""
-    folder = _folder(path)
-    below: dict[Path, bool] = {}
+    shards = _folder(path)
+    folders: dict[Path, Path | None] = {}
     places = []
     for name in names:
         place = path.parent / name
-        if place.parent not in below:
-            below[place.parent] = place.parent.resolve().is_relative_to(folder)
-        inside = below[place.parent] and (not place.is_symlink() or place.resolve().is_relative_to(folder))
-        if PurePosixPath(name).is_absolute() or place.name == ".." or not inside:
-            raise StudyError(f"{path}: takes values from {shown(name)}, outside {folder}; delete it")
-        places.append(place)
+        if place.parent not in folders:
+            folders[place.parent] = _plain(place.parent) if place.parent.resolve().is_relative_to(shards) else None
+        folder = folders[place.parent]
+        inside = folder and (not place.is_symlink() or place.resolve().is_relative_to(shards))
+        if PurePosixPath(name).is_absolute() or place.name == ".." or not folder or not inside:
+            raise StudyError(f"{path}: takes values from {shown(name)}, outside {shards}; delete it")
+        places.append(folder / place.name)
     return places
+
+
+def _plain(folder: Path) -> Path:
+    """The folder without "..", for lines that users read, unless a link on the way makes that another folder."""
+    plain = Path(os.path.normpath(folder))
+    return plain if plain.resolve() == folder.resolve() else folder
 
 
 def _folder(path: Path) -> Path:
