@@ -40,7 +40,7 @@ def read_limit(study: Study, layout: Layout) -> Curves:
     """The limit's curves. Raises StudyError if limit.h5 is missing or from another study."""
     names = ("output", "fine_time", "output_fine", "loss")
     with store.open_complete(layout.limit, "limit", limit_id=plan.limit_id(study)) as file:
-        return Curves(**{name: file[name][()] for name in names}, loss_floor=float(file["loss_floor"][()]))
+        return Curves(**{name: file[name].finite() for name in names}, loss_floor=float(file["loss_floor"].finite()))
 
 
 def spaced(items: Sequence[Any], most: int) -> list[Any]:
@@ -64,30 +64,40 @@ def spread_probes(limit: Curves) -> list[int]:
 def outputs(study: Study, layout: Layout, cell: Cell, probes: Sequence[int]) -> tuple[Array, Array]:
     """Checkpoints after time 0 (T,), and outputs of a cell there on `probes`, (replica, T, probe).
 
-    At time 0 the output is the initial field, with a far wider spread. Raises StudyError for an invalid file.
+    At time 0 the output is the initial field, with a far wider spread. Infinity becomes NaN, a gap in a curve.
+    Raises StudyError for an invalid file.
     """
     with open_ensemble(layout.ensemble(cell), cell_id=plan.cell_id(study, cell)) as file:
         file.load(["sign", "output"])
         first = file["sign"][()] == 1  # one of each pair: independent trainings, with the law of C
         output, time = file["output"][()][first][:, :, probes], file["time"][()]
     since = 1 if time[0] == 0 else 0
-    return time[since:], output[:, since:]
+    return time[since:], _with_gaps(output[:, since:])
 
 
 def losses(study: Study, layout: Layout, cell: Cell) -> tuple[Array, Array, Array]:
     """Centres of time bins, the mean squared error along the path in each bin, and its standard error.
 
-    Raises StudyError for an invalid file.
+    Where a value is not finite all are NaN, which leaves a gap. Raises StudyError for an invalid file.
     """
     with open_ensemble(layout.ensemble(cell), cell_id=plan.cell_id(study, cell)) as file:
         file.load(["loss", "pair"])
         loss, time, pair = file["loss"][()], file["loss_time"][()], file["pair"][()]
     _, owner = np.unique(pair, return_inverse=True)
-    members = np.bincount(owner)
+    members, loss = np.bincount(owner), _with_gaps(loss)
     coarse = max(1, len(time) // MOST_BINS)
     time, loss = _coarsened(time, coarse), _coarsened(loss, coarse)
     units = np.stack([np.bincount(owner, column) / members for column in loss.T], axis=1)
     return time, units.mean(axis=0), deviation(units) / math.sqrt(len(units))
+
+
+def named(label: str, *values: Array) -> str:
+    """The label of a curve, which says so where values are not finite."""
+    return label if all(np.isfinite(each).all() for each in values) else f"{label} (not finite)"
+
+
+def _with_gaps(values: Array) -> Array:
+    return np.where(np.isfinite(values), values, np.nan)
 
 
 def _coarsened(values: Array, size: int) -> Array:

@@ -27,7 +27,17 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 
 from rnnlimits.base import progress
 from rnnlimits.base.arrays import deviation
-from rnnlimits.figures.curves import MOST_PANELS, Curves, diagonal, losses, outputs, read_limit, spaced, spread_probes
+from rnnlimits.figures.curves import (
+    MOST_PANELS,
+    Curves,
+    diagonal,
+    losses,
+    named,
+    outputs,
+    read_limit,
+    spaced,
+    spread_probes,
+)
 from rnnlimits.figures.labels import BAR, exponent_range, series, undetermined, upper_limit
 from rnnlimits.figures.labels import BLACK as BLACK
 from rnnlimits.figures.labels import COLOURS as COLOURS
@@ -386,7 +396,6 @@ def output_figure(study: Study, layout: Layout, cells: Sequence[Cell], limit: Cu
         ladder = diagonal(cells, beta)
         for ax, cell in zip(column, (ladder[0], ladder[-1]), strict=False):
             _output_panel(ax, study, layout, cell, limit, probes)
-            ax.set_title(f"β = {cell.beta:g},  N = {cell.width}")
     for ax in panels[:, 0]:
         ax.set_ylabel("output")
     for ax in panels[-1]:
@@ -408,6 +417,7 @@ def _output_range(limit: Curves, probes: Sequence[int]) -> tuple[float, float]:
 
 def _output_panel(ax: Axes, study: Study, layout: Layout, cell: Cell, limit: Curves, probes: Sequence[int]) -> None:
     time, output = outputs(study, layout, cell, probes)
+    ax.set_title(named(f"β = {cell.beta:g},  N = {cell.width}", output))
     step = float(limit.fine_time[-1]) * 0.016
     for index, (colour, marker) in enumerate(zip(COLOURS, MARKERS, strict=False)):
         if index == len(probes):
@@ -448,4 +458,4 @@ def loss_figure(study: Study, layout: Layout, cells: Sequence[Cell], limit: Curv
 def _loss_curve(ax: Axes, study: Study, layout: Layout, cell: Cell, colour: str, marker: str) -> None:
     time, mean, stderr = losses(study, layout, cell)
     style: dict[str, Any] = {"fmt": marker, "markersize": 3, "elinewidth": 0.6}
-    ax.errorbar(time, mean, BAR * stderr, color=colour, label=f"N = {cell.width}", **style)
+    ax.errorbar(time, mean, BAR * stderr, color=colour, label=named(f"N = {cell.width}", mean), **style)

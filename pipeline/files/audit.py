@@ -77,12 +77,15 @@ def require_safe(file: h5py.File, size: int) -> list[h5py.Dataset]:
 
 def stored(file: h5py.File, name: str, size: int) -> h5py.Dataset:
     """The dataset `name` of the root of a file of `size` bytes, whose values are in the file. Raises Unsafe."""
-    dataset = _member(file["/"], name) if name in file else None
-    if not isinstance(dataset, h5py.Dataset):
+    place = name.encode()
+    if not file.id.links.exists(place) or file.id.links.get_info(place).type != h5py.h5l.TYPE_HARD:
         raise Unsafe(f"/{name} is not a variable")
+    member = h5py.h5o.open(file.id, place)
+    if not isinstance(member, h5py.h5d.DatasetID):
+        raise Unsafe(f"/{name} is not a variable")
+    dataset = h5py.Dataset(member)
     _require_known_type(dataset)
-    _require_stored(dataset, size)
-    if dataset.is_virtual:
+    if not _require_stored(dataset, size):
         raise Unsafe(f"{dataset.name} takes its values from another file")
     return dataset
 
@@ -146,19 +149,20 @@ def _member(group: h5py.Group, name: str) -> h5py.Group | h5py.Dataset:
 
 def _require_known_type(dataset: h5py.Dataset) -> None:
     """Accept numbers of at most eight bytes and UTF-8 strings; no references, compounds, sequences or bare objects."""
-    text = h5py.check_string_dtype(dataset.dtype)
-    number = dataset.dtype.kind in "iuf" and dataset.dtype.itemsize <= 8 and not dataset.dtype.subdtype
+    dtype = dataset.dtype
+    text = h5py.check_string_dtype(dtype)
+    number = dtype.kind in "iuf" and dtype.itemsize <= 8 and not dtype.subdtype
     if dataset.shape is None or not (number or (text is not None and text.length is None)):
-        raise Unsafe(f"{dataset.name} has the type {dataset.dtype}, neither a number nor text")
+        raise Unsafe(f"{dataset.name} has the type {dtype}, neither a number nor text")
 
 
-def _require_stored(dataset: h5py.Dataset, file_size: int) -> None:
-    """Require that all values are stored in this file, or in virtual sources (checked by `sources`)."""
+def _require_stored(dataset: h5py.Dataset, file_size: int) -> bool:
+    """Require that all values are stored in this file, or else are virtual. Returns whether they are stored here."""
     properties = dataset.id.get_create_plist()
     if properties.get_external_count():
         raise Unsafe(f"{dataset.name} keeps its values in another file")
-    if dataset.is_virtual:
-        return
+    if properties.get_layout() == h5py.h5d.VIRTUAL:
+        return False
     if any(properties.get_filter(i)[0] not in FILTERS for i in range(properties.get_nfilters())):
         raise Unsafe(f"{dataset.name} is stored through a filter other than gzip, shuffle and fletcher32")
     stored = dataset.id.get_storage_size()
@@ -170,6 +174,7 @@ def _require_stored(dataset: h5py.Dataset, file_size: int) -> None:
     if not whole or _declared_bytes(dataset) > MAX_RATIO * stored:
         shape = " x ".join(map(str, dataset.shape))
         raise Unsafe(f"{dataset.name} declares {shape} values but {stored} bytes are stored")
+    return True
 
 
 def _chunk_count(dataset: h5py.Dataset) -> int:

@@ -7,6 +7,7 @@ nothing. So this software never reads an ensemble through HDF5's virtual dataset
 from __future__ import annotations
 
 import bisect
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,7 +28,6 @@ from rnnlimits.files.variables import digests_of
 # The table of an ensemble's shards: first row, path relative to the ensemble's folder, digest of the seal, and that of
 # the values, which alone stays the same if a shard is computed again.
 FIRST, FILE, SEAL, DIGEST = TABLE = ("shard", "shard_file", "shard_sha256", "shard_digest")
-IDENTITIES = ("cell_id", "twin_id", "draw_id", "gram_id")
 ENSEMBLE = "-ensemble"
 
 
@@ -144,9 +144,7 @@ class Shards:
         with checks.examined(part.path, data, self._required) as checked, translated(part.path):
             found = digest_of_values(digests_of(checked.file))
         if found != part.digest:
-            raise StudyError(
-                f"{part.path}: was replaced after {self.path.name} was joined from it; run the same command again"
-            )
+            raise StudyError(f"{part.path}: was replaced after {self.path.name} was joined from it; {AGAIN}")
         self._rewritten[part.path] = digest_in(data)
 
     def digests(self, variables: Sequence[Described]) -> dict[str, str]:
@@ -162,8 +160,8 @@ class Shards:
         for one in variables:
             if one.attrs.get("digest", found[one.name]) != found[one.name]:
                 raise StudyError(
-                    f"{self.path}: its variable {one.name} is not that of its shards (digest differs): one was "
-                    "replaced; run the same command again"
+                    f"{self.path}: its variable {one.name} is not that of its shards (digest differs), one of which "
+                    f"was replaced; {AGAIN}"
                 )
 
 
@@ -181,8 +179,8 @@ def of_file(path: Path, file: h5py.File, virtual: Sequence[h5py.Dataset]) -> Sha
     Raises StudyError naming a shard that is missing, damaged, replaced, outside the study's folder, or does not fit.
     """
     with translated(path):
-        kind, names = str(attribute_of(file, "kind")), [name for name in IDENTITIES if name in file.attrs]
-        required: dict[str, object] = {name: attribute_of(file, name) for name in names}
+        kind, names = str(attribute_of(file, "kind")), [name for name in file.attrs if name.endswith("_id")]
+        required: dict[str, object] = {name: attribute_of(file, name) for name in names if name != "study_id"}
         if kind.endswith(ENSEMBLE):
             required["kind"] = f"{kind.removesuffix(ENSEMBLE)}-shard"
         listed = all(name in file for name in TABLE)
@@ -233,18 +231,25 @@ def _of_mappings(path: Path, virtual: Sequence[h5py.Dataset], required: dict[str
 
 def _places(path: Path, names: Sequence[str]) -> list[Path]:
     """The paths of shards, all below the study's folder of shards."""
-    folder = _folder(path)
-    below: dict[Path, bool] = {}
+    shards = _folder(path)
+    folders: dict[Path, Path | None] = {}
     places = []
     for name in names:
         place = path.parent / name
-        if place.parent not in below:
-            below[place.parent] = place.parent.resolve().is_relative_to(folder)
-        inside = below[place.parent] and (not place.is_symlink() or place.resolve().is_relative_to(folder))
-        if PurePosixPath(name).is_absolute() or place.name == ".." or not inside:
-            raise StudyError(f"{path}: takes values from {shown(name)}, outside {folder}; delete it")
-        places.append(place)
+        if place.parent not in folders:
+            folders[place.parent] = _plain(place.parent) if place.parent.resolve().is_relative_to(shards) else None
+        folder = folders[place.parent]
+        inside = folder and (not place.is_symlink() or place.resolve().is_relative_to(shards))
+        if PurePosixPath(name).is_absolute() or place.name == ".." or not folder or not inside:
+            raise StudyError(f"{path}: takes values from {shown(name)}, outside {shards}; delete it")
+        places.append(folder / place.name)
     return places
+
+
+def _plain(folder: Path) -> Path:
+    """The folder without "..", for lines that users read, unless a link on the way makes that another folder."""
+    plain = Path(os.path.normpath(folder))
+    return plain if plain.resolve() == folder.resolve() else folder
 
 
 def _folder(path: Path) -> Path:

@@ -175,9 +175,9 @@ class Saver:
             return None
         try:
             return self._read()
-        except Unreadable:
-            raise  # nothing is wrong with the state itself
         except StudyError as error:
+            if isinstance(error, Unreadable) and not isinstance(error.__cause__, PermissionError):
+                raise  # nothing is wrong with the state itself, which is too good to be deleted
             reason = str(error).removeprefix(f"{path}: ").split("; ")[0]
             progress.say(f"{path}: this saved state {reason}; the block starts anew")
             forget(path)

@@ -8,11 +8,22 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import plotly.graph_objects as go
 
 from rnnlimits.base import arrays
 from rnnlimits.base.errors import StudyError
-from rnnlimits.figures.curves import MOST_PANELS, Curves, diagonal, losses, outputs, read_limit, spaced, spread_probes
+from rnnlimits.figures.curves import (
+    MOST_PANELS,
+    Curves,
+    diagonal,
+    losses,
+    named,
+    outputs,
+    read_limit,
+    spaced,
+    spread_probes,
+)
 from rnnlimits.figures.labels import BAR, BLACK, COLOURS, GREY
 from rnnlimits.report.numbers import short, span, whole
 from rnnlimits.report.plots import SYMBOLS, Panel, Plot, Table, axis, legend, logarithmic, panel, room
@@ -84,7 +95,7 @@ def _output_panel(
             [*fixed, *words, short(g, 4), str(len(output)), [file]]
             for words, g in zip(hover, exact[:, probe], strict=True)
         ]
-    heading = f"β = {cell.beta:g}, N = {cell.width}"
+    heading = named(f"β = {cell.beta:g}, N = {cell.width}", output)
     curves = limit.output_fine[:, list(probes)]
     low, high = float(curves.min()), float(curves.max())
     margin = 0.6 * (high - low) + 1e-9
@@ -129,17 +140,18 @@ def _loss_panel(
         )
         bars = {"array": (BAR * stderr).tolist(), "thickness": 1, "width": 0, "color": colour}
         marker = {"symbol": symbol, "size": 6, "color": colour}
-        places = {"x": time.tolist(), "y": mean.tolist(), "mode": "markers", "name": f"N = {cell.width}"}
+        places = {"x": time.tolist(), "y": mean.tolist(), "mode": "markers", "name": named(f"N = {cell.width}", mean)}
         traces.append(go.Scatter(error_y=bars, marker=marker, customdata=hover, hovertemplate=text, **places))
         rows += [[whole(cell.beta), str(cell.width), *numbers, str(cell.replicas), [file]] for numbers in hover]
     heading = f"β = {ladder[0].beta:g}"
+    highest = max(limit.loss.max(), *(np.nanmax(trace.y, initial=0.0) for trace in traces))
     above = room(len(traces), heading)
     layout_ = {
         "legend": legend(len(traces), heading),
         "showlegend": True,
         "margin": {"l": 8, "r": 12, "t": above, "b": 8},
         "xaxis": axis(TIME, nticks=6),
-        "yaxis": axis("squared error", nticks=7, range=[0, 1.1 * max(limit.loss.max(), *(max(t.y) for t in traces))]),
+        "yaxis": axis("squared error", nticks=7, range=[0, 1.1 * highest]),
     }
     return panel(f"Loss, {heading}", traces, layout_, HEIGHT + above), rows
 

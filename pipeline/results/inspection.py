@@ -234,6 +234,8 @@ def _group_lines(group: Group) -> list[str]:
     coordinates = [dataset for dataset in members.values() if dataset.is_scale]
     if coordinates:
         lines += ["  dimensions", *_rows([_coordinate_row(dataset) for dataset in coordinates], indent=4)]
+    if any(dataset.is_virtual for dataset in members.values()):
+        lines += ["  values are in shards; other software shows fill values (NaN) for one that it cannot open"]
     others = [dataset for dataset in members.values() if not dataset.is_scale]
     if others:
         lines += ["  variables", *_rows([_variable_row(dataset) for dataset in others], indent=4)]

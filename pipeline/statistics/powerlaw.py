@@ -227,7 +227,8 @@ def _contiguous(points: Sequence[Point]) -> tuple[Point, ...]:
     too small. Whether a point belongs to the run before the first insignificant one hardly depends on its own
     fluctuation: all but the last of the run are well above the noise.
     """
-    small = [j for j, point in enumerate(points) if point.signed and point.reason and point.units >= MINIMUM_UNITS]
+    judged = [(j, point) for j, point in enumerate(points) if point.signed and point.units >= MINIMUM_UNITS]
+    small = [j for j, point in judged if point.reason and point.dropped != NOT_FINITE]  # not finite is not small
     first = small[0] if small else len(points)
     beyond = [point.drop(BEYOND) if point.signed and not point.reason else point for point in points[first:]]
     return *points[:first], *beyond

@@ -238,6 +238,22 @@ def test_a_folder_of_shards_that_is_a_dangling_link(root: Path, ensemble: Path) 
     assert "its shards are missing" in refusal(lambda: output_of(ensemble))
 
 
+# ---------------------------------------------------------------------------------------------------------- not finite
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_values_that_must_be_finite(root: Path, value: float) -> None:
+    path = root / "limit.h5"
+    with store.atomic_h5(path, "limit", {}) as file:
+        store.put(file, "loss", [1.0, value, 2.0, -np.inf], ("time",), "1", "loss")
+        store.put(file, "output", [1.0, 2.0], ("probe",), "1", "output")
+    with store.open_complete(path, "limit") as file:
+        np.testing.assert_array_equal(file["output"].finite(), [1.0, 2.0])
+        line = refusal(file["loss"].finite)
+        assert f"{path}: its variable loss has values that are not finite (2 of 4, the first is {value})" in line
+        assert "has no variable memory" in refusal(lambda: file["memory"])
+
+
 # ------------------------------------------------------------------------------------------------------- other readers
 
 

@@ -27,7 +27,7 @@ from rnnlimits import kernels
 from rnnlimits import study as studies
 from rnnlimits.base import signals
 from rnnlimits.base.errors import StudyError
-from rnnlimits.files import durable, store
+from rnnlimits.files import durable, snapshot, store
 from rnnlimits.kernels.interface import Backend, State, Training
 from rnnlimits.ranks import checkpoints, parallel
 from rnnlimits.ranks.checkpoints import Pace
@@ -331,6 +331,23 @@ def test_rewriting_alone_sets_nothing_aside(tmp_path: Path) -> None:
     ticks = Ticks()
     work.live(ticks, Pace(math.inf))
     assert ticks.earlier == 46 * 37 * 4
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.EIO])
+def test_a_state_that_the_system_cannot_read_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    work = OfTraining(study_of("coupled-tanh", tmp_path), reference, tmp_path)
+    with pytest.raises(Stopped):
+        work.live(Ticks(6, Stopped), Pace(math.inf))
+
+    def fails(path: Path) -> bytes:
+        raise OSError(number, os.strerror(number), str(path))
+
+    monkeypatch.setattr(snapshot, "_bytes", fails)
+    with pytest.raises(StudyError, match=f"cannot be read: {os.strerror(number)}"):
+        work.live(Ticks(), Pace(math.inf))
+    assert work.place.path.exists()
 
 
 def test_a_full_disk_does_not_stop_the_training(

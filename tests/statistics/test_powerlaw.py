@@ -267,6 +267,30 @@ def test_dropped_points_do_not_enter() -> None:
     assert found.used.tolist() == [True] * 6 + [False]
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e200])
+def test_values_that_are_not_finite_never_reach_a_fit(kind: str, value: float) -> None:
+    """One in one replica; the square of 1e200 is out of range, and so is its exponential."""
+    cells = [cell[0] for cell in fields(SHAPES["normal"], [64] * 6, 0.5, 1, seed=12)]
+    points = [powerlaw.measure(n, KINDS[kind](c, n), bootstrap()) for c, n in zip(cells, WIDTHS, strict=False)]
+    spoilt = cells[2].copy()
+    spoilt[5, 0, 0] = value
+    with np.errstate(all="ignore"):
+        wrong = powerlaw.measure(WIDTHS[2], KINDS[kind](spoilt, WIDTHS[2]), bootstrap())
+    assert wrong.reason == powerlaw.NOT_FINITE
+    assert wrong.units == 64
+    found = powerlaw.fit([*points[:2], wrong, *points[3:]])
+    assert found.slope.value == powerlaw.fit([*points[:2], *points[3:]]).slope.value
+    assert f"left out at 256: {powerlaw.NOT_FINITE}" in found.notes
+    refusal = str(refusal_of([wrong] * 4))
+    assert powerlaw.NOT_FINITE in refusal
+    assert "replicas" not in refusal
+
+
+def test_a_blur_that_is_not_finite_drops_the_point() -> None:
+    assert debiased(64, 9).blur(bootstrap(100), np.nan).reason == powerlaw.NOT_FINITE
+
+
 def debiased(variable: float, significance: float, units: int = 64) -> Point:
     rng = np.random.default_rng(int(variable))
     replicates, influence = rng.normal(size=(2, 100)) * 0.1
