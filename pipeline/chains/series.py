@@ -53,11 +53,12 @@ def load_series(chain: Recorded, study_source: Path) -> Series:
     """
     path = chain.place(study_source)
     try:
-        stamp = path.stat().st_mtime_ns
+        state = path.stat()
         textfiles.require_file(path)
     except OSError as error:
         raise StudyError(f"{path}: cannot be read: {error.strerror}; chain.file is {chain.file}") from error
-    return _load(chain, path, stamp)
+    # Time stamps can be set back; the time of the last change of the file's entry cannot.
+    return _load(chain, path, (state.st_mtime_ns, state.st_ctime_ns, state.st_size))
 
 
 def reader_of(path: Path) -> ModuleType:
@@ -66,8 +67,8 @@ def reader_of(path: Path) -> ModuleType:
 
 
 @lru_cache(maxsize=4)
-def _load(chain: Recorded, path: Path, stamp: int) -> Series:
-    """The series, cached by the file's time stamp, because every cell's identity needs the digest."""
+def _load(chain: Recorded, path: Path, stamp: tuple[int, int, int]) -> Series:
+    """The series, cached by the file's time stamps and size, because every cell's identity needs the digest."""
     names = list(dict.fromkeys([*chain.columns, chain.target]))
     table = reader_of(path).read(path, names)
     needed = max(SHORTEST, chain.lead + 1)

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 
 def _run(options: argparse.Namespace) -> None:
-    from rnnlimits.plan.layout import StudyFolder
+    from rnnlimits import experiments
+    from rnnlimits.plan import due
     from rnnlimits.results.summary import summary
     from rnnlimits.run import workflow
     from rnnlimits.study import load_any
@@ -37,7 +38,9 @@ def _run(options: argparse.Namespace) -> None:
         code = workflow.run(study, options.study, results, options.cores, options.further, options.backend)
     if code != 0:
         raise SystemExit(code)
-    print(summary(StudyFolder.of(study, results).root))
+    experiment = experiments.of(study, results)
+    due.require(experiment, experiment.layout.rates_h5)  # not so if Snakemake was given options, such as --dry-run
+    print(summary(experiment.layout.root))
 
 
 def _run_on_cluster(study: AnyStudy, options: argparse.Namespace) -> tuple[Path, int]:

@@ -223,7 +223,12 @@ def stale(experiment: Experiment) -> list[Fault]:
 
 def require_inputs(experiment: Experiment, step: Step) -> None:
     """Raises StudyError if a step would read an existing file that is of another study."""
-    wrong = faults_of(experiment, step.inputs)
+    require(experiment, *step.inputs)
+
+
+def require(experiment: Experiment, *paths: Path) -> None:
+    """Raises StudyError if one of these files of a study exists and is of another study."""
+    wrong = faults_of(experiment, paths)
     if fault := next((fault for fault in wrong if fault.foreign), None):
         raise StudyError(f"{fault}; {RUN}")
 
@@ -236,7 +241,7 @@ def faults_of(experiment: Experiment, paths: Sequence[Path]) -> list[Fault]:
         if ensemble.output.path in wanted:
             found.append(ensemble_fault(ensemble))
     for step in experiment.steps():
-        found += [fault for fault in _of_paths(experiment, step, wanted)]
+        found += _of_paths(experiment, step, wanted)
     return [fault for fault in found if fault is not None]
 
 

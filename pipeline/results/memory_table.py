@@ -22,7 +22,7 @@ from rnnlimits.training.layout import Layout
 NETWORKS = 64  # networks of each width
 MOST_VALUES = 1 << 26  # weights of all networks of one width
 UPDATES = (0, 1, 2, 4, 8, 16, 32)
-COLUMNS = ("width", "updates", "distance", "stderr")
+COLUMNS = ("width", "updates", "distance", "stderr", "study_id")
 
 
 def run(study: Study, layout: Layout, be: Backend) -> str:
@@ -35,7 +35,7 @@ def run(study: Study, layout: Layout, be: Backend) -> str:
     updates = [k for k in UPDATES if k < study.probes.length // 2]
     settling = settling_table(study, be, widths, updates, NETWORKS)
     laws = {width: law_distance(study, be, width) for width in widths}
-    _write(layout, settling, laws)
+    _write(layout, study.identity, settling, laws)
     return text(settling, laws)
 
 
@@ -59,11 +59,11 @@ def text(rows: list[Settling], laws: dict[int, tuple[float, float]]) -> str:
     return "\n".join("  ".join(cell.rjust(size) for cell, size in zip(line, sizes, strict=True)) for line in lines)
 
 
-def _write(layout: Layout, settling: list[Settling], laws: dict[int, tuple[float, float]]) -> None:
+def _write(layout: Layout, study_id: str, settling: list[Settling], laws: dict[int, tuple[float, float]]) -> None:
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(COLUMNS)
-    writer.writerows((row.width, row.updates, f"{row.distance:.6g}", f"{row.error:.6g}") for row in settling)
-    writer.writerows((width, "law", f"{value:.6g}", f"{error:.6g}") for width, (value, error) in laws.items())
+    writer.writerows((row.width, row.updates, f"{row.distance:.6g}", f"{row.error:.6g}", study_id) for row in settling)
+    writer.writerows((width, "law", f"{value:.6g}", f"{error:.6g}", study_id) for width, (value, error) in laws.items())
     durable.require_folder(layout.memory_csv)
     durable.write_bytes(layout.memory_csv, stream.getvalue().encode())

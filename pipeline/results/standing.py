@@ -6,6 +6,7 @@ recorded series is not here, the identity that study.yaml carries is compared wi
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -90,7 +91,8 @@ def line(wrong: Sequence[Fault]) -> str:
     """One line about files that are not those of their study; "" if there are none."""
     if not wrong:
         return ""
-    names = ", ".join(fault.path.name for fault in wrong[1:4])
+    common = os.path.commonpath([fault.path for fault in wrong])
+    names = ", ".join(os.path.relpath(fault.path, common) for fault in wrong[1:4])
     others = f"; so it is with {names}" + (f" and {len(wrong) - 4} more" if len(wrong) > 4 else "") if names else ""
     return f"{wrong[0]}{others}; {RUN}"
 

@@ -92,7 +92,10 @@ def _guarded(command: Sequence[str], lock: int, experiment: Experiment) -> int:
     with tempfile.NamedTemporaryFile("r", dir=locks, prefix="refusals-") as refusals:
         announce(experiment)
         os.environ[REFUSALS] = str(Path(refusals.name).resolve())
-        code = supervise([*command, *guard], lock)
+        try:
+            code = supervise([*command, *guard], lock)
+        finally:
+            del os.environ[REFUSALS]  # what is refused later is no stage of this run
         if code != 0 and refusals.read():
             return 2
     if code > 0:

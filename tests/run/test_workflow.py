@@ -117,7 +117,7 @@ def test_comments_and_formatting_rerun_nothing(finished: tuple[Path, Path]) -> N
     ("changes", "rules"),
     [
         ({"width": [16, 24, 33, 48, 60]}, {"train_N00060_K00060", "rates", "figures", "page", "study"}),
-        ({"replicas_per_block": 8}, {"study"}),
+        ({"replicas_per_block": 8}, {"page", "study"}),
         (
             {"beta": [0.75, 0.8]},
             {f"train_N000{n}_K000{n}" for n in (16, 24, 33, 48)} | {"rates", "figures", "page", "study"},

@@ -462,6 +462,23 @@ def test_json_ends_when_the_study_is_finished(folder: Path) -> None:
     assert all(f"`{key}`" in text for key in keys)
 
 
+def test_files_of_another_study_are_not_done(folder: Path) -> None:
+    finish(folder)
+    watched = Watcher(folder)
+    assert watched.look().state == "finished"
+    study = load_any(folder / "study.yaml")
+    other = study.model_copy(update={"seed": study.seed + 1})
+    (folder / "study.yaml").write_text(to_yaml(other))
+    seen = watched.look()
+    assert seen.state == "not started"
+    assert {part.state for part in seen.parts} == {"waiting"}
+    assert set(seen.stages.values()) == {"waiting"}
+    assert len(seen.stale) == sum(len(part.outputs) for part in programme(folder).parts) + sum(
+        len(paths) for paths in programme(folder).stages.values()
+    )
+    assert any(line.startswith("not of this study: ") for line in shown(seen, 100))
+
+
 # --- a run under way -------------------------------------------------------------------------------------------
 
 
