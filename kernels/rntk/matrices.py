@@ -11,6 +11,7 @@ from rnnlimits.kernels.interface import KernelError
 from rnnlimits.kernels.rntk import backends, memory, scales
 from rnnlimits.kernels.rntk.network import Elman, require_one_of
 from rnnlimits.kernels.rntk.sequences import Batch, Places, Sequences, batch, require_alike, require_steps_first
+from rnnlimits.kernels.values import array_of, real
 
 KERNELS = ("ntk", "nngp", "both")
 DTYPES = ("float64", "float32")
@@ -97,13 +98,20 @@ def require_psd(matrix: Matrix, tolerance: float | None = None) -> float:
 
     Raises KernelError where it is below -tolerance (default: n times the rounding unit of the matrix's dtype times 64).
     """
-    found = np.asarray(matrix)
+    found = array_of(matrix, "matrix")
     if found.ndim != 2 or found.shape[0] != found.shape[1]:
         raise KernelError(f"matrix has shape {found.shape}; a square Gram matrix is needed")
-    values = np.linalg.eigvalsh(found.astype(np.float64))
+    entries = real(found, "matrix")
+    if not np.isfinite(entries).all():
+        raise KernelError("matrix has entries that are not finite; compute it again")
+    values = np.linalg.eigvalsh(entries)
     largest = max(abs(float(values[-1])), np.finfo(np.float64).tiny)
     relative = float(values[0]) / largest
-    limit = 64 * len(found) * float(np.finfo(found.dtype).eps) if tolerance is None else tolerance
+    limit = (
+        64 * len(found) * float(np.finfo(found.dtype if found.dtype.kind == "f" else np.float64).eps)
+        if tolerance is None
+        else tolerance
+    )
     if not relative >= -limit:
         raise KernelError(
             f"the Gram matrix is not positive semi-definite: smallest eigenvalue {values[0]:.3g}, {relative:.3g} of "

@@ -52,10 +52,7 @@ def _input_variances(x: Batch, network: Elman) -> Array:
 def _require_not_large(x: Batch, inputs: Array, network: Elman, dtype: str, name: str) -> None:
     most = _largest_allowed(network, dtype, int(x.lengths.max()))
     if inputs.max() <= most:
-        if network.activation in ("tanh", "logistic") and network.sigma_w**2 > MOST_WEIGHT:
-            raise KernelError(
-                f"sigma_w={network.sigma_w:g} is too large for {network.activation}; use a smaller one, or erf"
-            )
+        _require_moderate_weights(network, most, dtype)
         return
     index = _sequence(x, int(inputs.argmax()))
     size, bound = np.abs(x[index]).max(), np.sqrt(most * x.dimension) / network.sigma_u
@@ -64,6 +61,20 @@ def _require_not_large(x: Batch, inputs: Array, network: Elman, dtype: str, name
         f"{inputs.max():.3g} is too large for {_wanted_of(network)} in {dtype}; scale {name} (or sigma_u) down: "
         f"allowed are values up to about {bound:.1g}"
     )
+
+
+def _require_moderate_weights(network: Elman, most: float, dtype: str) -> None:
+    """The variance that weights alone can lead to: |phi| <= 1, but for ReLU, whose growth shows in the result."""
+    if network.activation == "relu":
+        return
+    most = max(most, MOST_WEIGHT) if network.activation != "erf" else most
+    largest = network.sigma_w**2 + network.sigma_b**2 + (network.sigma_u**2 if network.layers > 1 else 0.0)
+    if largest > most:
+        sigmas = f"sigma_w={network.sigma_w:g}, sigma_u={network.sigma_u:g}, sigma_b={network.sigma_b:g}"
+        raise KernelError(
+            f"{sigmas}: a hidden unit's variance of up to {largest:.3g} is too large for {network.activation} in "
+            f"{dtype}; allowed: up to {most:.1g}"
+        )
 
 
 def _wanted_of(network: Elman) -> str:
@@ -115,7 +126,7 @@ def _plainly_fine(x: Batch, inputs: Array, network: Elman, dtype: str, floor: fl
     steps, slope = int(x.lengths.max()), SLOPE[network.activation]
     value = _value(network.activation, inputs[x.offsets[1:] - 1] + b)
     lost = floor
-    growth = steps * max(1.0, w * slope) ** steps
+    growth = steps * np.power(max(1.0, w * slope), steps)  # infinite rather than out of range
     for layer in range(network.layers):
         if layer:
             value = _value(network.activation, u * value + b)
@@ -126,7 +137,7 @@ def _plainly_fine(x: Batch, inputs: Array, network: Elman, dtype: str, floor: fl
 def _along(x: Batch, inputs: Array, network: Elman, floor: float) -> tuple[Array, Array]:
     """Of each sequence: its own V_phi, summed over steps unless the output is the last, and what rounding may lose.
 
-    A sequence that is zero so far loses nothing.
+    A share of S that is lost is the same share of V_phi. A sequence that is zero so far loses nothing.
     """
     w, u, b = network.sigma_w**2, network.sigma_u**2, network.sigma_b**2
     ends, count = x.offsets[1:], len(x)
@@ -139,9 +150,9 @@ def _along(x: Batch, inputs: Array, network: Elman, floor: float) -> tuple[Array
         below, below_lost = inputs[ends[live] - 1 - k], np.zeros(len(live))
         for layer in range(network.layers):
             q = w * value[layer, live] + below + b
-            slope = _slope(network.activation, q)
             value[layer, live] = _value(network.activation, q)
-            lost[layer, live] = slope * (w * lost[layer, live] + below_lost) + floor
+            share = np.divide(value[layer, live], q, out=np.zeros_like(q), where=q > 0)
+            lost[layer, live] = share * (w * lost[layer, live] + below_lost) + floor
             below, below_lost = u * value[layer, live], u * lost[layer, live]
         if network.output == "last":
             sums[live], sum_lost[live] = value[-1, live], lost[-1, live]
@@ -157,13 +168,6 @@ def _value(activation: str, q: Array) -> Array:
     if activation == "erf":
         return np.asarray(2 / np.pi * np.arctan2(2 * q, np.sqrt(1 + 4 * q)))
     return q / (1 + q)
-
-
-def _slope(activation: str, q: Array) -> Array:
-    """d V_phi / d q, or a bound."""
-    if activation == "erf":
-        return SLOPE["erf"] / np.sqrt(1 + 4 * q)
-    return np.full_like(q, SLOPE[activation])
 
 
 def _sequence(x: Batch, row: int) -> int:

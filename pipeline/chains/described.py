@@ -97,7 +97,7 @@ class _Text:
 
     def times(self) -> list[str]:
         if not self.asked:
-            return ["time: no such column; rows are read as steps of one length"]
+            return [times.NONE]
         found = times.of_text(self.asked, self.columns.fields)
         return [found] if isinstance(found, str) else found.findings(lambda row: f"line {self.columns.lines[row]}")
 
@@ -117,15 +117,14 @@ class _Binary:
         others = [name for name in self.known if name not in self.names]
         asked = [self.dimension] if self.dimension in others else times.candidates(others)[:1]
         if not asked:
-            return ["time: no such variable; rows are read as steps of one length"]
+            return [times.NONE]
         try:
             (one,) = binaryseries.variables(self.path, asked)
         except StudyError:
             return [f"time: {asked[0]} is not numbers; rows are read as steps of one length"]
         if len(one.raw) != self.length:
             return [f"time: {asked[0]} has {len(one.raw)} values; rows are read as steps of one length"]
-        if not np.isfinite(one.raw).all():
-            return [f"time: {asked[0]} has missing values; rows are read as steps of one length"]
         about = conventions.plain(one.attributes)
         units = ", ".join(str(about[key]) for key in ("units", "calendar") if key in about)
-        return times.of_numbers(asked[0], one.raw.astype(np.float64), units).findings(lambda row: f"row {row}")
+        found = times.of_numbers(asked[0], one.raw.astype(np.float64), units)
+        return [found] if isinstance(found, str) else found.findings(lambda row: f"row {row}")

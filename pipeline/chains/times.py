@@ -13,6 +13,8 @@ from rnnlimits.base.textfiles import number
 
 NAMES = ("time", "times", "date", "datetime", "timestamp", "t")  # the first of these that there is
 CALENDAR = ("year", "month", "day", "hour", "minute")  # columns that are times together
+COUNTERS = ("second", "minute", "hour", "day", "week", "month", "quarter", "step", "index", "row")  # if they only grow
+NONE = "time: no such column; rows are read as steps of one length"
 ROUNDING = 1e-6  # of a step, that even times may differ by
 UNITS = ((86400.0, "day"), (3600.0, "hour"), (60.0, "minute"), (1.0, "second"))
 
@@ -56,13 +58,13 @@ class Times:
 
 
 def candidates(names: Sequence[str]) -> list[str]:
-    """The columns that say the time: one of NAMES, or those of CALENDAR from the year on; none if there are none."""
+    """The columns that say the time: one of NAMES, those of CALENDAR from the year on, one of COUNTERS; or none."""
     lower = {name.lower(): name for name in reversed(names)}
     for word in NAMES:
         if word in lower:
             return [lower[word]]
     if CALENDAR[0] not in lower:
-        return []
+        return [lower[word] for word in COUNTERS if word in lower][:1]
     missing = [word not in lower for word in CALENDAR]
     count = missing.index(True) if True in missing else len(CALENDAR)
     return [lower[word] for word in CALENDAR[:count]]
@@ -71,6 +73,8 @@ def candidates(names: Sequence[str]) -> list[str]:
 def of_text(names: Sequence[str], fields: Sequence[Sequence[str]]) -> Times | str:
     """Times from fields of a text file, of each row those of `names`; or what cannot be understood."""
     numbers = np.array([[number(field) for field in row] for row in fields])
+    if names[0].lower() in COUNTERS and not (np.diff(numbers[:, 0]) > 0).all():
+        return NONE
     if len(names) > 1:
         return _of_calendar(names, numbers, fields)
     if np.isfinite(numbers).all():
@@ -78,8 +82,10 @@ def of_text(names: Sequence[str], fields: Sequence[Sequence[str]]) -> Times | st
     return _of_dates(names[0], [row[0] for row in fields])
 
 
-def of_numbers(name: str, values: Array, units: str) -> Times:
-    """Times that are numbers; units: as the file states them, or empty."""
+def of_numbers(name: str, values: Array, units: str) -> Times | str:
+    """Times that are numbers; units: as the file states them, or empty; or what cannot be understood."""
+    if not np.isfinite(values).all() or (name.lower() in COUNTERS and not (np.diff(values) > 0).all()):
+        return NONE
     label = f"{name} ({units})" if units else name
     return Times(label, values, _plain_step, [f"{value:.10g}" for value in values])
 

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from rnnlimits.base.errors import StudyError
 from rnnlimits.elman import world
 from rnnlimits.kernels import backend, rntk
+from rnnlimits.kernels.interface import KernelError
 from rnnlimits.study.elman import Named, RntkStudy
 
 MOST_CONDITION = 1e12  # of the kernel on the sequences trained on: beyond, gradient flow is dominated by rounding
@@ -29,11 +30,10 @@ def check(study: RntkStudy) -> list[str]:
 
 
 def _kernel(study: RntkStudy, named: Named, x: rntk.Batch) -> NDArray[np.float64]:
-    with np.errstate(all="ignore"):
-        ntk = np.asarray(rntk.gram(x, network=named.elman, backend="numpy"), dtype=np.float64)
-    if not np.isfinite(ntk).all():
-        raise StudyError(f"{study.source}: network {named.name}: its kernel leaves the range of numbers; lower sigma_w")
-    return ntk
+    try:
+        return np.asarray(rntk.gram(x, network=named.elman, backend="numpy"), dtype=np.float64)
+    except KernelError as error:
+        raise StudyError(f"{study.source}: network {named.name}: {error}") from None
 
 
 def _condition(study: RntkStudy, name: str, ntk: NDArray[np.float64]) -> float:

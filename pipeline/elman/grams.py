@@ -21,6 +21,7 @@ from rnnlimits.files.provenance import software
 from rnnlimits.files.store import put
 from rnnlimits.kernels import rntk
 from rnnlimits.kernels.rntk import compiled
+from rnnlimits.kernels.rntk.sequences import require_steps_first
 from rnnlimits.ranks import sharded
 from rnnlimits.ranks.sharded import Ensemble, Stage
 
@@ -99,6 +100,8 @@ def gram_to(
     Arguments as for gram, the same on every rank. Existing shards are kept: a run that was stopped resumes.
     Raises StudyError or KernelError, on every rank, for bad input and for shards that are damaged.
     """
+    for name, given in (("x", x), ("y", y)):
+        require_steps_first(given, name)
     right = None if y is None else rntk.batch(y, "y")
     job = _GramJob(rntk.batch(x, "x"), right, network or rntk.Elman(), kernel, dtype, backend)
     path = Path(folder) / "gram.h5"

@@ -86,7 +86,7 @@ def check_some_memory(study: Study, law: ParameterLaw, inputs: Array) -> None:
     if not always_zero(law) and np.abs(law.memory_map(inputs, np.zeros(len(inputs)))).max() > ZERO:
         return
     size = float(np.abs(inputs).max())
-    if size < LEAST_INPUT and not always_zero(law):
+    if 0 < size < LEAST_INPUT and not always_zero(law):
         what = (
             "chain.standardize: true, or data in another unit" if study.chain.series(study.source) else "larger inputs"
         )

@@ -57,6 +57,12 @@ TIMES: dict[str, tuple[str, list[Any], list[str]]] = {
         [str(day).replace("-", ",") for day in DAYS],
         ["year, month, day, 2020-01-01 to 2020-02-09, evenly spaced by 1 day"],
     ),
+    "hours": ("hour", list(range(40)), ["hour, 0 to 39, evenly spaced by 1"]),
+    "hours of the day": (
+        "hour",
+        [row % 24 for row in range(40)],
+        ["no such column; rows are read as steps of one length"],
+    ),
     "none": ("id", ["x"] * 40, ["no such column; rows are read as steps of one length"]),
     "other dates": (
         "date",
@@ -136,4 +142,4 @@ def test_units_and_calendar_of_netcdf(tmp_path: Path, engine: Any) -> None:
 
 def test_a_dimension_without_times_is_none(tmp_path: Path) -> None:
     xr.Dataset({"a": ("time", VALUES)}).to_netcdf(tmp_path / "f.nc", engine="h5netcdf")
-    assert lines_of(tmp_path, "f.nc")[2] == "time: no such variable; rows are read as steps of one length"
+    assert lines_of(tmp_path, "f.nc")[2] == "time: no such column; rows are read as steps of one length"

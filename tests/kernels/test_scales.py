@@ -112,6 +112,23 @@ def test_a_state_that_decays_below_rounding_is_refused_and_a_bias_keeps_it() -> 
     assert rntk.gram(x, network=Elman(sigma_w=0.5, sigma_b=0.1), dtype="float32", backend="numpy")[0, 0] > 0
 
 
+def test_weights_that_are_too_large_are_named() -> None:
+    with pytest.raises(KernelError, match=r"^sigma_w=500, sigma_u=1, sigma_b=0: .* too large for erf in float32"):
+        rntk.gram(X, network=Elman(activation="erf", sigma_w=500.0), dtype="float32", backend="numpy")
+    with pytest.raises(KernelError, match=r"^sigma_w=1e\+10, .* too large for tanh"):
+        rntk.gram(X, network=Elman(activation="tanh", sigma_w=1e10), backend="numpy")
+
+
+@pytest.mark.parametrize("activation", ["relu", "erf", "tanh", "logistic"])
+def test_ordinary_data_are_allowed_whatever_the_network(activation: str) -> None:
+    long = rntk.batch(np.random.default_rng(62).standard_normal((4, 400)))
+    for sigma_w in (0.1, 1.0, 1.4, 3.0):
+        for output in ("last", "mean"):
+            network = Elman(2, activation, sigma_w, 1.0, 0.0, 0.1, 1.0, output)
+            for dtype in ("float32", "float64"):
+                scales.require(long, network, dtype)
+
+
 def test_zeros_have_a_kernel_of_zero() -> None:
     assert not rntk.gram(np.zeros((2, 5)), backend="numpy").any()
     assert not rntk.gram(X, network=Elman(sigma_u=0.0), backend="numpy").any()

@@ -151,3 +151,19 @@ def test_estimators_keep_masks_and_order() -> None:
             RNTKClassifier().fit(values, labels)
     with pytest.raises(StudyError, match=r"^y\[1\] is masked"):
         RNTKClassifier().fit(X, np.ma.array(labels, mask=[0, 1, 0, 0]))
+
+
+@pytest.mark.parametrize(
+    ("matrix", "words"),
+    [
+        (np.ma.array(WANTED, mask=np.eye(4)), r"matrix\[0, 0\] is masked"),
+        (np.full((2, 2), np.nan), "matrix has entries that are not finite"),
+        ({0: WANTED}, "matrix is a dict"),
+        (WANTED + 0j, "imaginary part would be lost"),
+    ],
+)
+def test_matrices_whose_eigenvalues_are_none(matrix: Any, words: str) -> None:
+    with pytest.raises(KernelError, match=words):
+        rntk.require_psd(matrix)
+    assert rntk.require_psd(pd.DataFrame(WANTED)) > 0
+    assert rntk.require_psd([[2, 1], [1, 2]]) == pytest.approx(1 / 3)  # type: ignore[arg-type]

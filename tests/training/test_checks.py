@@ -249,3 +249,14 @@ def test_moments_that_do_not_fit_in_memory_are_refused(change: str, says: str) -
     with pytest.raises(StudyError, match=r"^s\.yaml: ") as refused:
         check(study)
     assert says in str(refused.value)
+
+
+def test_tiny_inputs_are_blamed_on_the_column(tmp_path: Path) -> None:
+    tiny = recorded(tmp_path, 50)
+    lines = (tmp_path / "a.csv").read_text().splitlines()
+    (tmp_path / "a.csv").write_text("\n".join([lines[0], *(f"{row}e-30" for row in range(1, 51)), ""]))
+    chain = tiny.chain.model_copy(update={"standardize": False})
+    small = tiny.model_copy(update={"chain": chain})
+    small._source = tiny.source
+    with pytest.raises(StudyError, match=r"chain: its inputs are at most 5e-29.*give chain.standardize: true"):
+        check(small)
