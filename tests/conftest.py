@@ -28,13 +28,13 @@ import browser
 import slurm
 
 from rnnlimits import kernels
-from rnnlimits.kernels import compiler
+from rnnlimits.kernels import toolchain
 from rnnlimits.kernels.interface import Backend, KernelError
 
 
 def _no_compiler() -> str | None:
     try:
-        compiler.find_compiler()
+        toolchain.find_compiler()
     except KernelError as error:
         return str(error)
     return None

@@ -7,14 +7,22 @@ that find the memory of killed ranks wait in it for ever.
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
+import sys
 import time
 from contextlib import suppress
 from pathlib import Path
 
+from rnnlimits.base.errors import StudyError
+from rnnlimits.base.variables import MPI_START
+
 SHARED = Path("/dev/shm")
 NAMES = "mpich_shm_*"
 YOUNG_SECONDS = 5.0  # a segment that is being created may not be mapped yet
+RANK_BYTES = 1_100_000  # what MPICH 5 takes for each rank of a node
 FIRST_ON_NODE = ("SLURM_LOCALID", "MPI_LOCALRANKID")  # 0 for the rank that creates the memory
+RANKS_ON_NODE = ("MPI_LOCALNRANKS",)
 
 
 def forget_unused(folder: Path = SHARED, processes: Path = Path("/proc")) -> list[Path]:
@@ -29,6 +37,43 @@ def forget_unused(folder: Path = SHARED, processes: Path = Path("/proc")) -> lis
     for path in unused:
         path.unlink(missing_ok=True)
     return sorted(unused)
+
+
+def ranks_here() -> int:
+    """The ranks for which this process will create shared memory: those of its node if it is the first, else 0."""
+    if all(os.environ.get(name, "0") == "0" for name in FIRST_ON_NODE):
+        here = next((os.environ[name] for name in RANKS_ON_NODE if name in os.environ), "1")
+        return int(here) if here.isdigit() else 1
+    return 0
+
+
+def require_room(ranks: int, folder: Path = SHARED) -> None:
+    """Refuse to start MPI where it would be killed by a bus error: ranks of a node need shared memory.
+
+    Raises StudyError if `ranks` ranks cannot start.
+    """
+    free, needed = _free(folder), RANK_BYTES * ranks
+    if free is None or free >= needed or _runs_without():
+        return
+    found = f"{free / 1e6:.1f} MB can be written"
+    advice = "make it larger (docker run --shm-size=1g), or start fewer ranks"
+    raise StudyError(f"{folder}: {found}, MPI needs {needed / 1e6:.1f} MB for {ranks} ranks; {advice}")
+
+
+def _free(folder: Path) -> int | None:
+    """Bytes that this user can write; None if there is no such folder: MPI keeps its memory elsewhere."""
+    try:
+        return shutil.disk_usage(folder).free if os.access(folder, os.W_OK) else 0
+    except OSError:
+        return None
+
+
+def _runs_without() -> bool:
+    """Whether this MPI is another than MPICH, and starts all the same: asked of a process that may be killed."""
+    environment = {name: value for name, value in os.environ.items() if name not in MPI_START}
+    command = [sys.executable, "-c", "from mpi4py import MPI; print(MPI.get_vendor()[0])"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    return done.returncode == 0 and done.stdout.strip() != "MPICH"
 
 
 def _is_old_and_ours(path: Path) -> bool:

@@ -22,7 +22,8 @@ from rnnlimits.plan.parts import Experiment, Pace, Part, Step, ensembles
 from rnnlimits.rates.design import Resolved
 from rnnlimits.results.inspection import digest, hdf5_files
 from rnnlimits.results.summary import places, rates_of
-from rnnlimits.run import doctor, shipped
+from rnnlimits.run import shipped
+from rnnlimits.run.findings import Finding
 from rnnlimits.statistics import ratefile
 
 Document = dict[str, Any]
@@ -214,7 +215,7 @@ def _variable(dataset: h5py.Dataset) -> Document:
 # --- the machine -------------------------------------------------------------------------------------------
 
 
-def of_findings(findings: Iterable[doctor.Finding]) -> Document:
+def of_findings(findings: Iterable[Finding]) -> Document:
     """The findings of `rnnlimits doctor`; mark is ok, warning or failed."""
     lines = [
         {"section": one.section, "mark": one.mark.strip(":").lower(), "label": one.label, "text": one.text}

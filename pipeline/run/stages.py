@@ -20,7 +20,7 @@ from rnnlimits import experiments, kernels
 from rnnlimits.base import progress
 from rnnlimits.base.errors import StudyError
 from rnnlimits.base.locks import exclusive
-from rnnlimits.kernels import backend, processor
+from rnnlimits.kernels import backend, cache, processor
 from rnnlimits.kernels.interface import Backend
 from rnnlimits.plan.layout import StudyFolder
 from rnnlimits.plan.parts import Experiment, Part
@@ -51,6 +51,7 @@ def distributed(order: Order) -> None:
     Raises StudyError on every rank; a defect ends all of them.
     """
     comm = parallel.world()
+    cache.tell(order.say)
     # SIGUSR1 requests a saved state; none exists before blocks begin or after they end. By default it would kill.
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     try:
@@ -128,7 +129,7 @@ def _same_backend(comm: MPI.Intracomm, order: Order) -> Backend:
     """The requested back end, the same on every rank. Raises StudyError on all ranks if one cannot use it."""
     split = parallel.rank_on_node(comm)
     gpu = parallel.together(comm, lambda: gpus.own(order.backend, os.environ, split))
-    be = parallel.together(comm, lambda: backend(order.backend, warn=order.say, gpu=gpu))
+    be = parallel.together(comm, lambda: backend(order.backend, gpu=gpu))
     require_same(comm.allgather(be.name))
     if be.on_device:
         _announce(comm, be, gpu or 0, order.say)
@@ -161,9 +162,10 @@ def _announce(comm: MPI.Intracomm, be: Backend, gpu: int, say: Say) -> None:
 
 def serial(order: Order) -> None:
     """Run one step, such as limit, rates or report, in this process."""
+    cache.tell(order.say)
     experiment = experiments.of(_checked(order.study), order.results)
     step = next((step for step in experiment.steps() if step.name == order.stage), None)
     if step is None:
         raise experiments.has_no(experiment.study, f"stage {order.stage}")
     with exclusive(experiment.layout.locks, order.stage):
-        step.run(lambda: processor(order.backend, warn=order.say))
+        step.run(lambda: processor(order.backend))

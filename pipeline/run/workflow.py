@@ -9,23 +9,28 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from itertools import pairwise
 from pathlib import Path
 
 from rnnlimits import experiments
+from rnnlimits.base import segments
 from rnnlimits.base.errors import REFUSALS, StudyError
 from rnnlimits.base.locks import exclusive, sign
 from rnnlimits.base.variables import BACKEND
 from rnnlimits.cluster import endings, leftovers, submission
-from rnnlimits.kernels import gpu_count, require_known
+from rnnlimits.kernels import cache, gpu_count, require_known
 from rnnlimits.kernels.interface import KernelError
 from rnnlimits.plan.parts import Experiment, Part, ensembles
 from rnnlimits.run import shipped
 from rnnlimits.study import AnyStudy
 
 LOG_LINES = 12
+RECORDS = ".snakemake"
+# What jobs share, which by default includes copies of the sources of the workflow in the home folder.
+SHARED = ("persistence", "input-output", "software-deployment", "sources", "storage-local-copies")
+WITHOUT_HOME = ("--shared-fs-usage", *SHARED)
 
 
 def run(
@@ -43,8 +48,9 @@ def run(
     layout = experiment.layout
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(shipped.SNAKEFILE), "--configfile", str(path)]
     command += ["--cores", str(cores) if cores else "all", "--config", f"results={json.dumps(str(results))}"]
-    command += [f"backend={backend}", "--quiet", "all"]
-    with exclusive(layout.locks, "run") as lock:
+    command += [f"backend={backend}", "--quiet", "all", *WITHOUT_HOME]
+    segments.require_room(cores or len(os.sched_getaffinity(0)))
+    with exclusive(layout.locks, "run") as lock, cache_for_all(_say):
         return _guarded([*command, *further], lock, experiment)
 
 
@@ -82,11 +88,13 @@ def _guarded(command: Sequence[str], lock: int, experiment: Experiment) -> int:
     """Run Snakemake under our own lock, which unlike Snakemake's is released when a process is killed."""
     os.environ.update(environment())
     require_mpiexec()
+    require_working_folder()
     locks = experiment.layout.locks
     # A workflow profile would only repeat these options, and is announced on every run.
     guard = [*colours(), "--nolock", "--rerun-incomplete", "--keep-going", "--workflow-profile", "none"]
     for stale in locks.glob("refusals-*"):  # of a run that was killed; the lock is ours
-        stale.unlink(missing_ok=True)
+        with suppress(OSError):  # another user's, in a sticky folder
+            stale.unlink()
     # In the results folder, as jobs on other nodes see it too.
     with tempfile.NamedTemporaryFile("r", dir=locks, prefix="refusals-") as refusals:
         forget_broken_ensembles(experiment)
@@ -97,6 +105,36 @@ def _guarded(command: Sequence[str], lock: int, experiment: Experiment) -> int:
     if code > 0:
         show_log()
     return code
+
+
+def require_working_folder() -> None:
+    """Raises StudyError if Snakemake cannot keep its records in the working folder."""
+    try:
+        records = Path.cwd() / RECORDS
+    except OSError as error:
+        raise StudyError(f"working folder: does not exist any more ({error.strerror}); change to another") from error
+    place = records if records.exists() else records.parent
+    if not (place.is_dir() and os.access(place, os.W_OK | os.X_OK)):
+        advice = f"start in another folder, or move {RECORDS} away (--results may lie anywhere)"
+        raise StudyError(f"{place}: cannot be written, and Snakemake keeps its records there; {advice}")
+
+
+@contextmanager
+def cache_for_all(say: Callable[[str], None]) -> Iterator[None]:
+    """One temporary folder of compiled kernels for all stages of a run, where the user's cannot be used."""
+    place, reason = cache.usable()
+    if place is not None:
+        yield
+        return
+    say(f"warning: {reason}")
+    with tempfile.TemporaryDirectory(prefix="rnnlimits-") as folder:
+        before = os.environ.get(cache.VARIABLE)
+        os.environ[cache.VARIABLE] = folder
+        try:
+            yield
+        finally:
+            os.environ.pop(cache.VARIABLE)
+            os.environ.update({} if before is None else {cache.VARIABLE: before})
 
 
 def colours() -> list[str]:
@@ -157,7 +195,7 @@ def supervise(command: Sequence[str], lock: int) -> int:
 
 def show_log() -> None:
     """Print the end of Snakemake's own log, with its messages about a failure that no stage explained."""
-    logs = sorted(Path(".snakemake/log").glob("*.log"), key=lambda log: log.stat().st_mtime)
+    logs = sorted(Path(RECORDS, "log").glob("*.log"), key=lambda log: log.stat().st_mtime)
     if logs:
         lines = logs[-1].read_text(errors="replace").splitlines()[-LOG_LINES:]
         print(*lines, f"rnnlimits: Snakemake failed; its whole log is {logs[-1]}", sep="\n", file=sys.stderr)

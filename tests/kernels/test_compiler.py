@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -16,7 +17,7 @@ import pytest
 from runs import HANG
 
 from rnnlimits import kernels
-from rnnlimits.kernels import compiler, host
+from rnnlimits.kernels import compiler, host, toolchain
 from rnnlimits.kernels.interface import KernelError, Training
 
 ROOT = Path(__file__).parent.parent.parent
@@ -99,7 +100,7 @@ def script(folder: Path, line: str) -> str:
 
 def wrapped_compiler(folder: Path, before: str) -> str:
     """The real compiler, which does `before` ahead of every compilation (asking for its version is none)."""
-    return script(folder, f'[ "$1" = --version ] || {{ {before}; }}\nexec {compiler.find_compiler()} "$@"')
+    return script(folder, f'[ "$1" = --version ] || {{ {before}; }}\nexec {shlex.join(toolchain.find_compiler())} "$@"')
 
 
 def failing_compiler(folder: Path, complaint: str) -> str:
@@ -226,7 +227,7 @@ def own_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @needs_compiler
 def test_whatever_changes_the_code_changes_the_key(own_source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real, flags = compiler.find_compiler(), ["a.cpp", "-O3"]
+    real, flags = toolchain.find_compiler(), ["a.cpp", "-O3"]
     before = compiler._key(real, flags)
     assert compiler._key(real, flags) == before, "the same thing has the same key"
     keys = {before, compiler._key(real, ["a.cpp", "-O2"]), compiler._key(real, ["b.cpp", "-O3"])}
