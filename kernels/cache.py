@@ -120,7 +120,7 @@ def write(path: Path, data: bytes) -> bool:
     If not (disk full, a folder of others), a line says so.
     """
     try:
-        replace(path, data + MARK + _digest(data))
+        replace(path, sealed(data))
     except OSError as error:
         say(f"warning: {path}: cannot be written ({error.strerror}); it is compiled again each time")
         return False
@@ -138,6 +138,11 @@ def replace(path: Path, data: bytes) -> None:
     finally:
         with contextlib.suppress(OSError):
             partial.unlink()
+
+
+def sealed(data: bytes) -> bytes:
+    """The data and its seal."""
+    return data + MARK + _digest(data)
 
 
 def _digest(data: bytes) -> bytes:

@@ -28,7 +28,6 @@ LEVELS = {
     "x86-64-v3": {"abm", "avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "movbe"},
     "x86-64-v4": {"avx512bw", "avx512cd", "avx512dq", "avx512f", "avx512vl"},
 }
-# Lines of /proc/cpuinfo that tell kinds of processors apart.
 FIXED = ("vendor_id", "cpu family", "model", "flags", "Features", "CPU ")
 
 
@@ -39,10 +38,14 @@ def _processor() -> str:
     Not the revision of the microcode, which never adds instructions: those that it takes away are missing from flags.
     """
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return kind_of(Path("/proc/cpuinfo").read_text())
     except OSError:
         return platform.processor() + platform.machine()
-    return "\n".join(sorted({line for line in lines if line.startswith(FIXED)}))
+
+
+def kind_of(about: str) -> str:
+    """The lines of /proc/cpuinfo that tell kinds of processors apart."""
+    return "\n".join(sorted({line for line in about.splitlines() if line.startswith(FIXED)}))
 
 
 @cache
@@ -127,9 +130,7 @@ def _work_folder() -> tempfile.TemporaryDirectory[str]:
 @cache
 def announce() -> None:
     """Say, once in a process, that something is compiled, by this process or by one for which it waits."""
-    place, _ = cached.usable()
-    kept = f"; they are kept in {place}" if place else ""
-    cached.say(f"compiling kernels for this machine takes some seconds{kept}")
+    cached.say("compiling kernels for this machine takes some seconds, at first use")
 
 
 def _opened(path: Path | None, data: bytes) -> ctypes.CDLL:

@@ -52,7 +52,7 @@ def _cupy() -> Any:
     reason = available()
     if reason:
         raise KernelError(f"back end cuda: {reason}")
-    _choose_cache()
+    choose_cache()
     try:
         import cupy
     except ImportError as error:
@@ -68,7 +68,7 @@ def cupy_cache() -> tuple[Path | None, str]:
     return (None, reason) if place is None else cache.checked(place / "cupy", "CUPY_CACHE_DIR")
 
 
-def _choose_cache() -> None:
+def choose_cache() -> None:
     """Set CuPy's variables, which it reads on import: home folders are small and slow on clusters."""
     place, reason = cupy_cache()
     if place is None:

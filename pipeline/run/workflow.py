@@ -28,6 +28,7 @@ from rnnlimits.study import AnyStudy
 
 LOG_LINES = 12
 RECORDS = ".snakemake"
+NO_HOME = "/nonexistent"  # for a user without one: Snakemake insists on a name
 # What jobs share, which by default includes copies of the sources of the workflow in the home folder.
 SHARED = ("persistence", "input-output", "software-deployment", "sources", "storage-local-copies")
 WITHOUT_HOME = ("--shared-fs-usage", *SHARED)
@@ -207,7 +208,8 @@ def environment(backend: str | None = None) -> dict[str, str]:
     backend: the back end that the jobs must use, None if they choose.
     """
     ours = str(Path(sys.executable).parent)
-    variables = {"PATH": os.pathsep.join([ours, os.environ.get("PATH", "")])}
+    variables = {} if os.path.isabs(os.path.expanduser("~")) else {"HOME": NO_HOME}
+    variables |= {"PATH": os.pathsep.join([ours, os.environ.get("PATH", "")])}
     if shipped.IS_CLONE:  # an installed package is found without it, and other packages next to it must stay hidden
         others = os.environ.get("PYTHONPATH", "")
         variables["PYTHONPATH"] = os.pathsep.join([str(shipped.PACKAGE.parent), others]).rstrip(os.pathsep)
