@@ -102,9 +102,15 @@ def _opened(path: Path) -> tuple[int, bool]:
             raise (StudyError(line) if line else _refusal(path.parent, error)) from error
     except OSError as error:
         raise _refusal(path.parent if error.errno == errno.EROFS else path, error) from error
-    with suppress(OSError):  # whoever may write in the folder may run here
-        os.fchmod(descriptor, os.fstat(descriptor).st_mode | path.parent.stat().st_mode & 0o022)
+    _open_to_others(descriptor, path)
     return descriptor, False
+
+
+def _open_to_others(descriptor: int, path: Path) -> None:
+    """Whoever may write in the folder of locks may run here."""
+    with suppress(OSError):
+        writers = path.parent.stat().st_mode & 0o022
+        os.fchmod(descriptor, os.fstat(descriptor).st_mode | writers | writers << 1)
 
 
 def _is_at(descriptor: int, path: Path) -> bool:
@@ -122,6 +128,7 @@ def _replaced(descriptor: int, path: Path) -> int:
     except OSError:
         return descriptor
     try:
+        _open_to_others(own, path)
         with suppress(OSError):
             fcntl.flock(own, fcntl.LOCK_EX | fcntl.LOCK_NB)
         os.replace(new, path)

@@ -25,6 +25,7 @@ from rnnlimits.kernels.interface import Backend
 from rnnlimits.plan.layout import StudyFolder
 from rnnlimits.plan.parts import Experiment, Part
 from rnnlimits.ranks import gpus, parallel
+from rnnlimits.run.continuing import require_same_backend
 from rnnlimits.study import AnyStudy, load_any
 
 Say = Callable[[str], None]
@@ -73,6 +74,8 @@ def _distributed(comm: MPI.Intracomm, order: Order) -> None:
     parallel.on_root(comm, lambda: _begin_log(comm, order))
     be = _same_backend(comm, order)
     experiment = experiments.of(study, order.results)
+    if order.backend == "auto":
+        parallel.on_root(comm, lambda: require_same_backend(experiment, be.name))
     wait = order.say if order.stage == "work" else None  # wait for another process, such as a leftover job, to end
     for part in parallel.together(comm, lambda: chosen(experiment, order)):
         with _held_by_root(comm, experiment.layout, part.lock, wait):

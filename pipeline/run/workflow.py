@@ -23,7 +23,7 @@ from rnnlimits.cluster import endings, leftovers, submission
 from rnnlimits.kernels import cache, gpu_count, require_known
 from rnnlimits.kernels.interface import KernelError
 from rnnlimits.plan.parts import Experiment, Part, ensembles
-from rnnlimits.run import shipped
+from rnnlimits.run import sharing, shipped
 from rnnlimits.study import AnyStudy
 
 LOG_LINES = 12
@@ -99,10 +99,14 @@ def _guarded(command: Sequence[str], lock: int, experiment: Experiment) -> int:
     # In the results folder, as jobs on other nodes see it too.
     with tempfile.NamedTemporaryFile("r", dir=locks, prefix="refusals-") as refusals:
         forget_broken_ensembles(experiment)
+        files = list(sharing.outputs(experiment, Path(RECORDS)))
+        sharing.adopt(files)
         os.environ[REFUSALS] = str(Path(refusals.name).resolve())
         code = supervise([*command, *guard], lock)
         if code != 0 and refusals.read():
             return 2
+    if code > 0 and (fixed := sharing.protected(files)):
+        raise StudyError(f"{fixed[0]}: cannot be written; make it writable (chmod u+w), or choose another --results")
     if code > 0:
         show_log()
     return code
