@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import os
 import shutil
@@ -9,7 +10,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import pairwise
 from pathlib import Path
@@ -28,7 +29,6 @@ from rnnlimits.study import AnyStudy
 
 LOG_LINES = 12
 RECORDS = ".snakemake"
-NO_HOME = "/nonexistent"  # for a user without one: Snakemake insists on a name
 # What jobs share, which by default includes copies of the sources of the workflow in the home folder.
 SHARED = ("persistence", "input-output", "software-deployment", "sources", "storage-local-copies")
 WITHOUT_HOME = ("--shared-fs-usage", *SHARED)
@@ -51,7 +51,7 @@ def run(
     command += ["--cores", str(cores) if cores else "all", "--config", f"results={json.dumps(str(results))}"]
     command += [f"backend={backend}", "--quiet", "all", *WITHOUT_HOME]
     segments.require_room(cores or len(os.sched_getaffinity(0)))
-    with exclusive(layout.locks, "run") as lock, cache_for_all(_say):
+    with exclusive(layout.locks, "run") as lock, cache_for_all():
         return _guarded([*command, *further], lock, experiment)
 
 
@@ -73,23 +73,23 @@ def submit(
     command += ["--config", f"results={json.dumps(str(results))}", f"site={json.dumps(str(profile))}"]
     command.append(f"backend={backend}")
     with exclusive(layout.locks, "run") as lock:
-        leftovers.cancel(prefix, say=_say)
+        leftovers.cancel(prefix, say=say)
         code = _guarded([*command, *further], lock, experiment)
         with suppress(StudyError):  # the run has ended; only messages about it are missing
             for line in endings.told(prefix, submission.profile(profile).logs):
-                _say(line)
+                say(line)
         return code
 
 
-def _say(line: str) -> None:
+def say(line: str) -> None:
+    """Write a line of `run` to stderr."""
     print(f"rnnlimits: {line}", file=sys.stderr)
 
 
 def _guarded(command: Sequence[str], lock: int, experiment: Experiment) -> int:
     """Run Snakemake under our own lock, which unlike Snakemake's is released when a process is killed."""
-    os.environ.update(environment())
+    prepare()
     require_mpiexec()
-    require_working_folder()
     locks = experiment.layout.locks
     # A workflow profile would only repeat these options, and is announced on every run.
     guard = [*colours(), "--nolock", "--rerun-incomplete", "--keep-going", "--workflow-profile", "none"]
@@ -108,8 +108,14 @@ def _guarded(command: Sequence[str], lock: int, experiment: Experiment) -> int:
     if code > 0 and (fixed := sharing.protected(files)):
         raise StudyError(f"{fixed[0]}: cannot be written; make it writable (chmod u+w), or choose another --results")
     if code > 0:
-        show_log()
+        show_log([*command, *guard])
     return code
+
+
+def prepare() -> None:
+    """Set the variables of Snakemake and its jobs. Raises StudyError if it cannot keep its records here."""
+    os.environ.update(environment())
+    require_working_folder()
 
 
 def require_working_folder() -> None:
@@ -125,7 +131,7 @@ def require_working_folder() -> None:
 
 
 @contextmanager
-def cache_for_all(say: Callable[[str], None]) -> Iterator[None]:
+def cache_for_all() -> Iterator[None]:
     """One temporary folder of compiled kernels for all stages of a run, where the user's cannot be used."""
     place, reason = cache.usable()
     if place is not None:
@@ -198,11 +204,19 @@ def supervise(command: Sequence[str], lock: int) -> int:
     return code
 
 
-def show_log() -> None:
+def _asked_again(command: Sequence[str]) -> list[str]:
+    """What Snakemake says of a failure before any job has started, which --quiet keeps from its log."""
+    at = command.index("--quiet")
+    plain = [*command[:at], *command[at + 2 :], "--dry-run"]
+    done = subprocess.run(plain, capture_output=True, text=True, errors="replace", check=False)
+    return [] if done.returncode == 0 else done.stderr.splitlines()[-LOG_LINES:]
+
+
+def show_log(command: Sequence[str]) -> None:
     """Print the end of Snakemake's own log, with its messages about a failure that no stage explained."""
     logs = sorted(Path(RECORDS, "log").glob("*.log"), key=lambda log: log.stat().st_mtime)
     if logs:
-        lines = logs[-1].read_text(errors="replace").splitlines()[-LOG_LINES:]
+        lines = logs[-1].read_text(errors="replace").splitlines()[-LOG_LINES:] or _asked_again(command)
         print(*lines, f"rnnlimits: Snakemake failed; its whole log is {logs[-1]}", sep="\n", file=sys.stderr)
 
 
@@ -212,12 +226,22 @@ def environment(backend: str | None = None) -> dict[str, str]:
     backend: the back end that the jobs must use, None if they choose.
     """
     ours = str(Path(sys.executable).parent)
-    variables = {} if os.path.isabs(os.path.expanduser("~")) else {"HOME": NO_HOME}
+    variables = nameless()
     variables |= {"PATH": os.pathsep.join([ours, os.environ.get("PATH", "")])}
     if shipped.IS_CLONE:  # an installed package is found without it, and other packages next to it must stay hidden
         others = os.environ.get("PYTHONPATH", "")
         variables["PYTHONPATH"] = os.pathsep.join([str(shipped.PACKAGE.parent), others]).rstrip(os.pathsep)
     return {**variables, **({BACKEND: backend} if backend else {})}
+
+
+def nameless() -> dict[str, str]:
+    """Names of user and home where the system knows none, as in a container: Snakemake insists on both."""
+    variables = {} if os.path.isabs(os.path.expanduser("~")) else {"HOME": "/nonexistent"}
+    try:
+        getpass.getuser()
+    except (KeyError, OSError):
+        variables["USER"] = str(os.getuid())
+    return variables
 
 
 def relative_results(folder: object) -> str:
