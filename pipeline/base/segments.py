@@ -22,7 +22,7 @@ NAMES = "mpich_shm_*"
 YOUNG_SECONDS = 5.0  # a segment that is being created may not be mapped yet
 RANK_BYTES = 1_100_000  # what MPICH 5 takes for each rank of a node
 FIRST_ON_NODE = ("SLURM_LOCALID", "MPI_LOCALRANKID")  # 0 for the rank that creates the memory
-RANKS_ON_NODE = ("MPI_LOCALNRANKS",)
+RANKS_ON_NODE = "MPI_LOCALNRANKS"
 
 
 def forget_unused(folder: Path = SHARED, processes: Path = Path("/proc")) -> list[Path]:
@@ -39,33 +39,39 @@ def forget_unused(folder: Path = SHARED, processes: Path = Path("/proc")) -> lis
     return sorted(unused)
 
 
-def ranks_here() -> int:
-    """The ranks for which this process will create shared memory: those of its node if it is the first, else 0."""
-    if all(os.environ.get(name, "0") == "0" for name in FIRST_ON_NODE):
-        here = next((os.environ[name] for name in RANKS_ON_NODE if name in os.environ), "1")
-        return int(here) if here.isdigit() else 1
-    return 0
-
-
-def require_room(ranks: int, folder: Path = SHARED) -> None:
+def require_room(ranks: int | None = None, folder: Path = SHARED) -> None:
     """Refuse to start MPI where it would be killed by a bus error: ranks of a node need shared memory.
 
-    Raises StudyError if `ranks` ranks cannot start.
+    ranks: how many will start on this node (None: those of this process's job).
+    Raises StudyError if they cannot start.
     """
-    free, needed = _free(folder), RANK_BYTES * ranks
+    count = _ranks_here() if ranks is None else ranks
+    free, needed = _free(folder, whole=ranks is None and not _is_first()), RANK_BYTES * count
     if free is None or free >= needed or _runs_without():
         return
-    found = f"{free / 1e6:.1f} MB can be written"
-    advice = "make it larger (docker run --shm-size=1g), or start fewer ranks"
-    raise StudyError(f"{folder}: {found}, MPI needs {needed / 1e6:.1f} MB for {ranks} ranks; {advice}")
+    found = f"{free / 1e6:.1f} MB can be written, MPI needs {needed / 1e6:.1f} MB for {count} rank{'s' * (count > 1)}"
+    raise StudyError(f"{folder}: {found}; make it larger (docker run --shm-size=1g), or start fewer ranks")
 
 
-def _free(folder: Path) -> int | None:
-    """Bytes that this user can write; None if there is no such folder: MPI keeps its memory elsewhere."""
+def _is_first() -> bool:
+    return all(os.environ.get(name, "0") == "0" for name in FIRST_ON_NODE)
+
+
+def _ranks_here() -> int:
+    here = os.environ.get(RANKS_ON_NODE, "1")
+    return int(here) if here.isdigit() else 1
+
+
+def _free(folder: Path, whole: bool) -> int | None:
+    """Bytes that this user can write; None if there is no such folder: MPI keeps its memory elsewhere.
+
+    whole: of an empty folder, as other ranks may have taken theirs already.
+    """
     try:
-        return shutil.disk_usage(folder).free if os.access(folder, os.W_OK) else 0
+        usage = shutil.disk_usage(folder)
     except OSError:
         return None
+    return (usage.total if whole else usage.free) if os.access(folder, os.W_OK) else 0
 
 
 def _runs_without() -> bool:

@@ -9,7 +9,7 @@ from rnnlimits.cli.words import Verb, backend_option, json_option, results_optio
 
 
 def _doctor(options: argparse.Namespace) -> None:
-    segments.require_room(segments.ranks_here())
+    segments.require_room()
     from rnnlimits.cli import documents
     from rnnlimits.run import doctor
 

@@ -19,7 +19,7 @@ Arguments = Callable[[argparse.ArgumentParser], None]
 
 def _in_parallel(options: argparse.Namespace) -> None:
     """Run draw, twin, train or work: every rank enters here; rank 0 reads the study and holds the lock."""
-    segments.require_room(segments.ranks_here())
+    segments.require_room()
     from rnnlimits.run import stages
 
     stages.distributed(_order(options))

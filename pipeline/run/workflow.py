@@ -21,10 +21,11 @@ from rnnlimits.base.errors import REFUSALS, StudyError
 from rnnlimits.base.locks import exclusive, sign
 from rnnlimits.base.variables import BACKEND
 from rnnlimits.cluster import endings, leftovers, submission
-from rnnlimits.kernels import cache, gpu_count, require_known
+from rnnlimits.kernels import cache, gpu_count, preferred, processor, require_known
 from rnnlimits.kernels.interface import KernelError
 from rnnlimits.plan.parts import Experiment, Part, ensembles
 from rnnlimits.run import sharing, shipped
+from rnnlimits.run.continuing import require_same_backend
 from rnnlimits.study import AnyStudy
 
 LOG_LINES = 12
@@ -52,7 +53,20 @@ def run(
     command += [f"backend={backend}", "--quiet", "all", *WITHOUT_HOME]
     segments.require_room(cores or len(os.sched_getaffinity(0)))
     with exclusive(layout.locks, "run") as lock, cache_for_all():
+        if not further:  # which may send jobs to other machines
+            require_backend(experiment, backend)
         return _guarded([*command, *further], lock, experiment)
+
+
+def require_backend(experiment: Experiment, backend: str) -> None:
+    """Refuse once, before any stage does, a back end that does not exist here or has not begun the study.
+
+    Raises KernelError and StudyError.
+    """
+    cache.tell(say)
+    processor(backend)  # stages on a GPU use it, too
+    if backend == "auto":
+        require_same_backend(experiment, preferred(backend))
 
 
 def submit(

@@ -6,6 +6,7 @@ import os
 import resource
 import shutil
 import tempfile
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -115,19 +116,24 @@ def test_shared_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     segments.require_room(4, tmp_path)
 
 
-@pytest.mark.parametrize(("environment", "ranks"), [
-    ({}, 1),
-    ({"MPI_LOCALRANKID": "0", "MPI_LOCALNRANKS": "4"}, 4),
-    ({"MPI_LOCALRANKID": "1", "MPI_LOCALNRANKS": "4"}, 0),
-    ({"SLURM_LOCALID": "2"}, 0),
-    ({"MPI_LOCALNRANKS": "x"}, 1),
+@pytest.mark.parametrize(("environment", "needed"), [
+    ({}, "1.1 MB for 1 rank;"),
+    ({"MPI_LOCALRANKID": "0", "MPI_LOCALNRANKS": "4"}, "4.4 MB for 4 ranks;"),
+    ({"MPI_LOCALRANKID": "1", "MPI_LOCALNRANKS": "4"}, ""),  # rank 0 may have taken what is missing
+    ({"SLURM_LOCALID": "2"}, ""),
+    ({"MPI_LOCALNRANKS": "x"}, "1.1 MB for 1 rank;"),
 ])  # fmt: skip
-def test_who_creates_shared_memory(environment: dict[str, str], ranks: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in (*segments.FIRST_ON_NODE, *segments.RANKS_ON_NODE):
+def test_who_asks_for_shared_memory(
+    environment: dict[str, str], needed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 10**9, 0))  # type: ignore[attr-defined]
+    monkeypatch.setattr(segments, "_runs_without", lambda: False)
+    for name in (*segments.FIRST_ON_NODE, segments.RANKS_ON_NODE):
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    assert segments.ranks_here() == ranks
+    with pytest.raises(StudyError, match=needed) if needed else nullcontext():
+        segments.require_room(folder=tmp_path)
 
 
 def test_limits_that_are_too_low(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -197,7 +203,7 @@ def test_a_study_is_not_continued_by_another_back_end_unasked(begun: Experiment)
 def test_a_finished_study_and_damaged_shards_are_left_to_the_stages(begun: Experiment) -> None:
     for block in (block for part in begun.parts() for block in part.blocks):
         block.path.parent.mkdir(parents=True, exist_ok=True)
-        block.path.touch()
+        block.path.write_bytes(b"")
     continuing.require_same_backend(begun, "host")
     begun.parts()[0].blocks[0].path.unlink()
     continuing.require_same_backend(begun, "host")
