@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import hashlib
 import os
 import platform
@@ -105,26 +106,31 @@ def _key(compiler: Sequence[str], arguments: Sequence[str], march: str = "native
 
 
 def _build(compiler: Sequence[str], source: str, arguments: Sequence[str]) -> bytes:
-    """Compile a library. Raises KernelError with the compiler's first error."""
-    with _work_folder() as work:
-        target = Path(work) / "library.so"
+    """Compile a library, elsewhere if the folder of temporary files is full.
+
+    Raises KernelError with the compiler's first error.
+    """
+    try:
+        return _built(compiler, source, arguments, tempfile.gettempdir())
+    except OSError:
+        return _built(compiler, source, arguments, str(cached.folder()))
+
+
+def _built(compiler: Sequence[str], source: str, arguments: Sequence[str], place: str) -> bytes:
+    """Compile a library in a temporary folder below `place`. Raises OSError if that is full or cannot be written."""
+    with tempfile.TemporaryDirectory(prefix="rnnlimits-", dir=place) as work:
+        target, named = Path(work) / "library.so", shlex.join(compiler)
         command = [*compiler, *arguments, str(SOURCE / source), "-o", str(target)]
         code, _, errors = toolchain.call(command, temporary=work)
-        named = shlex.join(compiler)
+        full = os.strerror(errno.ENOSPC)
+        if code != 0 and full in errors and not place.startswith(str(cached.folder())):
+            raise OSError(errno.ENOSPC, full)
         if code != 0:
             lines = [line for line in errors.splitlines() if "error" in line] or [" ".join(errors.split())[:200]]
             raise KernelError(f"{named} cannot compile {source}: {lines[0].strip() or f'it ended with code {code}'}")
         if not target.is_file():
             raise KernelError(f"{named} is no C++ compiler: it wrote no library of {source}; set CXX to another")
         return target.read_bytes()
-
-
-def _work_folder() -> tempfile.TemporaryDirectory[str]:
-    """A folder for the compiler's own files; in the cache if there is none for temporary files."""
-    try:
-        return tempfile.TemporaryDirectory(prefix="rnnlimits-")
-    except OSError:
-        return tempfile.TemporaryDirectory(prefix=".build-", dir=cached.folder())
 
 
 @cache

@@ -7,6 +7,7 @@ that find the memory of killed ranks wait in it for ever.
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -50,7 +51,7 @@ def require_room(ranks: int | None = None, folder: Path = SHARED) -> None:
     if free is None or free >= needed or _runs_without():
         return
     found = f"{free / 1e6:.1f} MB can be written, MPI needs {needed / 1e6:.1f} MB for {count} rank{'s' * (count > 1)}"
-    raise StudyError(f"{folder}: {found}; make it larger (docker run --shm-size=1g), or start fewer ranks")
+    raise StudyError(f"{folder}: {found}; make it larger (docker run --shm-size=1g; ulimit -f), or start fewer ranks")
 
 
 def _is_first() -> bool:
@@ -71,7 +72,9 @@ def _free(folder: Path, whole: bool) -> int | None:
         usage = shutil.disk_usage(folder)
     except OSError:
         return None
-    return (usage.total if whole else usage.free) if os.access(folder, os.W_OK) else 0
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+    free = (usage.total if whole else usage.free) if os.access(folder, os.W_OK) else 0
+    return free if limit == resource.RLIM_INFINITY else min(free, limit)
 
 
 def _runs_without() -> bool:

@@ -199,6 +199,21 @@ def test_a_full_disk_is_told_and_nothing_is_left(
     assert "cannot be written (No space left on device); it is compiled again each time" in lines[-1]
 
 
+def test_temporary_files_that_find_no_room_lie_in_the_cache(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = wrapper(
+        tmp_path / "fills",
+        f'case "$TMPDIR" in {small}*) ;; *) echo "a.s: No space left on device" >&2; exit 1;; esac',
+        f'exec {toolchain.find_compiler()[0]} "$@"',
+    )
+    monkeypatch.setenv("CXX", str(full))
+    assert answer() == 42
+    assert sorted(path.suffix for path in small.iterdir()) == [".lock", ".so"]
+    monkeypatch.setattr("tempfile.tempdir", "/nonexistent")
+    assert answer(OTHER=1) == 42
+
+
 @pytest.mark.parametrize("make", [_folder, lambda path: path.symlink_to("nowhere/at/all"), os.mkfifo])
 def test_a_lock_that_is_none_stops_nothing(small: Path, make: Callable[[Path], object]) -> None:
     assert answer() == 42
