@@ -11,12 +11,10 @@ from pathlib import Path
 
 from rnnlimits.base import segments
 from rnnlimits.base.errors import StudyError
-from rnnlimits.base.locks import unreadable
+from rnnlimits.base.locks import signer, unreadable
 from rnnlimits.kernels import cache
 from rnnlimits.run import disk, workflow
 from rnnlimits.run.findings import FAILED, OK, WARNING, Finding
-from rnnlimits.watch.holders import Locks
-from rnnlimits.watch.listing import Listing
 
 LITTLE_SPACE = 2**30  # bytes: the demo needs far less, a study with thousands of replicas more
 LITTLE_TEMPORARY = 2**26  # bytes: a compiler writes a few megabytes
@@ -105,11 +103,9 @@ def held(path: Path) -> Iterator[Finding]:
         if not os.access(folder, os.R_OK | os.X_OK):
             yield Finding("results", WARNING, "locks held", f"{folder}: cannot be read; ask its owner for access")
             continue
-        for holder in Locks(folder, Listing()).holders().values():
-            if holder.alive:
-                text = f"{folder.parent}: {holder.name} is being run by process {holder.processes[0]} on {holder.host}"
-                yield Finding("results", OK, "locks held", text)
         for lock in sorted(folder.glob("*.lock")):
+            if holder := signer(lock):
+                yield Finding("results", OK, "locks held", f"{folder.parent}: {lock.stem}, signed by {holder}")
             if reason := unreadable(lock):
                 yield Finding("results", WARNING, "locks held", reason)
 
