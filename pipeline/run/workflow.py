@@ -78,6 +78,7 @@ def submit(
     Exit codes and errors as for `run`; StudyError also if Slurm does not answer.
     """
     submission.require_plain(path, results, profile)
+    require_home()
     experiment = experiments.of(study, results)
     experiment.checks()
     layout = experiment.layout
@@ -124,6 +125,15 @@ def _guarded(command: Sequence[str], lock: int, experiment: Experiment) -> int:
     if code > 0:
         show_log([*command, *guard])
     return code
+
+
+def require_home() -> None:
+    """Raises StudyError if Snakemake cannot copy the workflow's sources to the user's cache, where its jobs find them."""
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    place, _ = cache.checked(Path(base, "snakemake"), "XDG_CACHE_HOME")
+    if place is None:
+        advice = "set XDG_CACHE_HOME to a folder that all nodes see and that can be written"
+        raise StudyError(f"{base}: cannot be written, and jobs find the workflow's sources there; {advice}")
 
 
 def prepare() -> None:

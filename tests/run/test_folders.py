@@ -77,6 +77,17 @@ def test_a_user_whom_the_system_does_not_know(monkeypatch: pytest.MonkeyPatch) -
     assert workflow.nameless() == {"HOME": "/nonexistent", "USER": str(os.getuid())}
 
 
+def test_jobs_elsewhere_need_a_cache_that_all_see(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "new"))
+    workflow.require_home()
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    with pytest.raises(
+        StudyError, match="file: cannot be written, and jobs find the workflow's sources there; set XDG"
+    ):
+        workflow.require_home()
+
+
 def test_damaged_files_of_the_cache_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RNNLIMITS_CACHE", str(tmp_path))
     cache.write(tmp_path / "whole.so", b"library")
