@@ -128,7 +128,7 @@ def _guarded(command: Sequence[str], lock: int, experiment: Experiment) -> int:
 
 
 def require_home() -> None:
-    """Raises StudyError if Snakemake cannot copy the workflow's sources to the user's cache, where its jobs find them."""
+    """Raises StudyError if Snakemake cannot copy the sources of the workflow to the cache, where its jobs find them."""
     base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
     place, _ = cache.checked(Path(base, "snakemake"), "XDG_CACHE_HOME")
     if place is None:
