@@ -75,6 +75,12 @@ def _unusable(what: str, variable: str) -> str:
     return f"{what}, and are compiled again each time; set {variable} to a folder that can be written"
 
 
+def is_filled() -> bool:
+    """Return whether the folder holds libraries: others may have compiled them for those who can only read."""
+    place = named()
+    return place is not None and any(read(path) is not None for path in place.glob("*.so"))
+
+
 def folder() -> Path:
     """The folder; if it cannot be used, one for this process alone. Raises KernelError if neither exists."""
     place, reason = usable()

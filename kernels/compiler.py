@@ -159,17 +159,18 @@ def _library(source: str, defines: tuple[tuple[str, str], ...], target_set: str)
     compiler = toolchain.find_compiler()
     flags = [f"-march={target_set}" if flag == "-march=native" else flag for flag in FLAGS]
     arguments = [*flags, *(f"-D{name}={value}" for name, value in defines)]
+    name = f"{Path(source).stem}-{_key(compiler, [source, *arguments], target_set)}.so"
+    data = None
+    if (place := cached.named()) is not None and (data := cached.read(place / name)) is not None:
+        with contextlib.suppress(OSError):  # sealed, but by a machine of another kind
+            return _opened(place / name, data)
     place, reason = cached.usable()
     if place is None:
         cached.warn(reason)
-        announce()
-        return _loaded(None, _build(compiler, source, arguments), compiler)
-    path = place / f"{Path(source).stem}-{_key(compiler, [source, *arguments], target_set)}.so"
-    data = cached.read(path)
-    if data is not None:
-        with contextlib.suppress(OSError):  # sealed, but by a machine of another kind
-            return _opened(path, data)
     announce()
+    if place is None:
+        return _loaded(None, _build(compiler, source, arguments), compiler)
+    path = place / name
     with cached.exclusively(path.with_suffix(".lock")):
         made = cached.read(path)
         if made is None or made == data:

@@ -49,6 +49,8 @@ class Activation:
         """The C++ source as a file in the cache, where every compiler finds it. Its name changes with its content."""
         digest = hashlib.sha256(self.source.encode()).hexdigest()[:12]
         name, text = f"activation-{self.name}-{digest}.h", self.source.encode()
+        if (place := cache.named()) is not None and _holds(place / name, text):
+            return place / name
         path = cache.folder() / name
         if _holds(path, text):
             return path

@@ -56,7 +56,8 @@ def caches() -> Iterator[Finding]:
     """Whether compiled kernels are kept, and whether those that exist are whole."""
     place, reason = cache.usable()
     if place is None:
-        yield Finding("results", WARNING, "kernel cache", reason)
+        what = "; the libraries in it are used" if cache.is_filled() else ""
+        yield Finding("results", WARNING, "kernel cache", reason + what)
     else:
         mount = disk.mount_of(place)
         remark = "" if mount.executable else ", mounted noexec: libraries are loaded through memory"

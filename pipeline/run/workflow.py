@@ -158,7 +158,7 @@ def require_working_folder() -> None:
 def cache_for_all() -> Iterator[None]:
     """One temporary folder of compiled kernels for all stages of a run, where the user's cannot be used."""
     place, reason = cache.usable()
-    if place is not None:
+    if place is not None or cache.is_filled():
         yield
         return
     say(f"warning: {reason}")

@@ -186,6 +186,20 @@ def test_a_folder_that_is_a_file_is_told_once_and_nothing_is_left(
     assert sorted(tmp_path.iterdir()) == before
 
 
+def test_a_folder_of_others_that_can_only_be_read(
+    small: Path, lines: list[str], built: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert answer() == 42
+    header = activations.ACTIVATIONS["tanh"].header()
+    monkeypatch.setattr(cache, "checked", lambda place, variable: (None, "not writable"))
+    lines.clear()
+    assert answer() == 42
+    assert (len(built), lines) == (1, [])
+    assert activations.ACTIVATIONS["tanh"].header() == header
+    assert answer(OTHER=1) == 42
+    assert (len(built), lines[-1]) == (2, "warning: not writable")
+
+
 def test_a_full_disk_is_told_and_nothing_is_left(
     small: Path, lines: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
