@@ -197,7 +197,7 @@ def test_a_folder_of_others_that_can_only_be_read(
     assert (len(built), lines) == (1, [])
     assert activations.ACTIVATIONS["tanh"].header() == header
     assert answer(OTHER=1) == 42
-    assert (len(built), lines[-1]) == (2, "warning: not writable")
+    assert (len(built), lines[0]) == (2, "warning: not writable")
 
 
 def test_a_full_disk_is_told_and_nothing_is_left(
