@@ -113,7 +113,12 @@ def _build(compiler: Sequence[str], source: str, arguments: Sequence[str]) -> by
     try:
         return _built(compiler, source, arguments, tempfile.gettempdir())
     except OSError:
-        return _built(compiler, source, arguments, str(cached.folder()))
+        place = cached.folder()
+    try:
+        return _built(compiler, source, arguments, str(place))
+    except OSError as error:
+        reason = f"no room for the compiler's temporary files ({error.strerror}), also not in {place}"
+        raise KernelError(f"{reason}; set TMPDIR to another folder") from error
 
 
 def _built(compiler: Sequence[str], source: str, arguments: Sequence[str], place: str) -> bytes:
@@ -123,7 +128,7 @@ def _built(compiler: Sequence[str], source: str, arguments: Sequence[str], place
         command = [*compiler, *arguments, str(SOURCE / source), "-o", str(target)]
         code, _, errors = toolchain.call(command, temporary=work)
         full = os.strerror(errno.ENOSPC)
-        if code != 0 and full in errors and not place.startswith(str(cached.folder())):
+        if code != 0 and full in errors:
             raise OSError(errno.ENOSPC, full)
         if code != 0:
             lines = [line for line in errors.splitlines() if "error" in line] or [" ".join(errors.split())[:200]]

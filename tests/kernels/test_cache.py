@@ -228,6 +228,12 @@ def test_temporary_files_that_find_no_room_lie_in_the_cache(
     assert answer(OTHER=1) == 42
 
 
+def test_no_room_for_temporary_files_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXX", str(wrapper(tmp_path / "fills", 'echo "a.s: No space left on device" >&2; exit 1')))
+    with pytest.raises(KernelError, match=r"no room for the compiler's temporary files .*; set TMPDIR"):
+        answer()
+
+
 @pytest.mark.parametrize("make", [_folder, lambda path: path.symlink_to("nowhere/at/all"), os.mkfifo])
 def test_a_lock_that_is_none_stops_nothing(small: Path, make: Callable[[Path], object]) -> None:
     assert answer() == 42
