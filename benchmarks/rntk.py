@@ -29,7 +29,7 @@ if str(ROOT / "src") not in sys.path:  # as a script
     sys.path.insert(0, str(ROOT / "src"))
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-from rnnlimits.kernels import compiler, rntk  # noqa: E402
+from rnnlimits.kernels import compiler, rntk, toolchain  # noqa: E402
 
 STEPS, SIGMA_W, SIGMA_B = 150, 1.3, 0.1
 INSTRUCTIONS = {"float32": 26, "float64": 38}
@@ -94,7 +94,7 @@ def multiply_adds() -> float:
     """Vector multiply-adds per second of this core."""
     with tempfile.TemporaryDirectory() as folder:
         target, source = Path(folder) / "machine.so", Path(__file__).with_name("machine.cpp")
-        command = [compiler.find_compiler(), *compiler.FLAGS, f"-I{compiler.SOURCE}", str(source), "-o", str(target)]
+        command = [*toolchain.find_compiler(), *compiler.FLAGS, f"-I{compiler.SOURCE}", str(source), "-o", str(target)]
         subprocess.run(command, check=True)
         library = ctypes.CDLL(str(target))
     library.multiply_adds.argtypes = [ctypes.c_long, ctypes.c_float, ctypes.c_float]

@@ -50,7 +50,7 @@ os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_paralleli
 import numpy as np  # noqa: E402
 
 from benchmarks.peers import NumpyTrainer, Single, jax_runner  # noqa: E402
-from rnnlimits.kernels import compiler, host  # noqa: E402
+from rnnlimits.kernels import compiler, host, toolchain  # noqa: E402
 from rnnlimits.kernels.interface import Training  # noqa: E402
 
 SIZES = [(100, 1), (100, 100), (1000, 1), (1000, 32), (10000, 8), (100000, 2)]
@@ -94,7 +94,7 @@ class Machine:
             target = Path(folder) / "machine.so"
             source = Path(__file__).with_name("machine.cpp")
             flags = [*compiler.FLAGS, f"-I{compiler.SOURCE}"]
-            subprocess.run([compiler.find_compiler(), *flags, str(source), "-o", str(target)], check=True)
+            subprocess.run([*toolchain.find_compiler(), *flags, str(source), "-o", str(target)], check=True)
             library = ctypes.CDLL(str(target))
         library.multiply_adds.argtypes = [ctypes.c_long, ctypes.c_float, ctypes.c_float]
         library.divisions.argtypes = [ctypes.c_long, ctypes.c_float]

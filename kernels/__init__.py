@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,7 +27,7 @@ class Entry:
         return importlib.import_module(f"{__name__}.{self.module_name}")
 
 
-# Fastest first: "auto" takes the first that is available.
+# Fastest first: "auto" takes the first device that is available, else the first that is none.
 BACKENDS = {
     entry.name: entry
     for entry in (
@@ -38,10 +37,6 @@ BACKENDS = {
     )
 }
 BACKEND_NAMES = ("auto", *BACKENDS)
-
-
-def _silent(_: str) -> None:
-    """Ignore a warning: for ranks other than the first."""
 
 
 def require_known(name: str) -> None:
@@ -72,8 +67,8 @@ def uses_gpu(name: str) -> bool:
 
 def preferred(name: str) -> str:
     """The back end that `name` means on this machine, as far as that is known without compiling anything."""
-    processors = (entry for entry in BACKENDS.values() if not entry.on_device)
-    return (_device(name) or BACKENDS.get(name) or next(processors)).name
+    entry = _device(name) or BACKENDS.get(name)
+    return entry.name if entry else preferred_processor()
 
 
 def gpu_count(name: str) -> int:
@@ -102,31 +97,33 @@ def gpu_failure(error: BaseException) -> str | None:
     return next(filter(None, lines), None)
 
 
-def backend(name: str = "auto", warn: Callable[[str], None] = _silent, gpu: int | None = None) -> Backend:
-    """The back end called `name`; "auto" is the GPU, else the host build, else NumPy (warned about once).
+def backend(name: str = "auto", gpu: int | None = None) -> Backend:
+    """The back end called `name`; "auto" is the GPU, else the host build, never NumPy, whose last digits differ.
 
     gpu: index of the GPU to work on, among those that this process sees (default: the first).
-    Raises KernelError for an unknown name, "host" if it cannot be built, "cuda" without a GPU, and a GPU that does not
-    work.
+    Raises KernelError for an unknown name, "host" and "auto" if it cannot be built, "cuda" without a GPU, and a GPU
+    that does not work.
     """
     entry = _device(name)
-    return _opened(entry, gpu or 0) if entry else processor(name, warn)
+    return _opened(entry, gpu or 0) if entry else processor(name)
 
 
-def processor(name: str = "auto", warn: Callable[[str], None] = _silent) -> Backend:
-    """Like `backend`, for stages that do not use a GPU: "cuda" and "auto" are the host build, else NumPy."""
+def processor(name: str = "auto") -> Backend:
+    """Like `backend`, for stages that do not use a GPU: "cuda" and "auto" are the host build.
+
+    Raises KernelError if it cannot be built.
+    """
     if not may_use_gpu(name):
         return _opened(BACKENDS[name])
-    reasons = []
-    for entry in BACKENDS.values():
-        if entry.on_device:
-            continue
-        if (reason := entry.module().available()) is None:
-            break
-        reasons.append(reason)
-    for reason in reasons:
-        warn(f"warning: {reason}; falling back to NumPy, about 10 to 100 times slower")
+    entry = BACKENDS[preferred_processor()]
+    if reason := entry.module().available():
+        raise KernelError(f"{reason}; or ask for --backend numpy, which is 10 to 100 times slower")
     return _opened(entry)
+
+
+def preferred_processor() -> str:
+    """The back end that "auto" means without a GPU."""
+    return next(entry for entry in BACKENDS.values() if not entry.on_device).name
 
 
 def _opened(entry: Entry, index: int = 0) -> Backend:

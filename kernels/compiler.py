@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import fcntl
+import errno
 import hashlib
 import os
 import platform
-import shutil
-import subprocess
+import re
+import shlex
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
+from rnnlimits.kernels import cache as cached
+from rnnlimits.kernels import toolchain
 from rnnlimits.kernels.interface import KernelError
 
 SOURCE = Path(__file__).parent / "src"
@@ -27,43 +29,24 @@ LEVELS = {
     "x86-64-v3": {"abm", "avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "movbe"},
     "x86-64-v4": {"avx512bw", "avx512cd", "avx512dq", "avx512f", "avx512vl"},
 }
-
-
-def find_compiler() -> str:
-    """The C++ compiler: $CXX, else g++, clang++ or c++. Raises KernelError if none exists."""
-    chosen = os.environ.get("CXX")
-    for candidate in [chosen] if chosen else ["g++", "clang++", "c++"]:
-        if path := shutil.which(candidate):
-            return path
-    raise KernelError(f"no C++ compiler ({chosen or 'g++, clang++, c++'} not on PATH)")
-
-
-def cache_folder() -> Path:
-    """$RNNLIMITS_CACHE, else the user's cache folder, else (home missing or read-only) a private temporary one."""
-    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    folder = Path(os.environ.get("RNNLIMITS_CACHE") or os.path.join(base, "rnnlimits"))
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if os.access(folder, os.W_OK):
-            return folder
-    except OSError:
-        pass
-    return _temporary_cache()
-
-
-@cache
-def _temporary_cache() -> Path:
-    return Path(tempfile.mkdtemp(prefix="rnnlimits-"))
+FIXED = ("vendor_id", "cpu family", "model", "flags", "Features", "CPU ")
 
 
 @cache
 def _processor() -> str:
-    """What -march=native depends on, so that a home folder shared by different nodes holds one library for each."""
+    """What -march=native depends on, so that a home folder shared by different nodes holds one library for each.
+
+    Not the revision of the microcode, which never adds instructions: those that it takes away are missing from flags.
+    """
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return kind_of(Path("/proc/cpuinfo").read_text())
     except OSError:
         return platform.processor() + platform.machine()
-    return "\n".join(sorted({line for line in lines if line.startswith(("model name", "flags", "Features"))}))
+
+
+def kind_of(about: str) -> str:
+    """The lines of /proc/cpuinfo that tell kinds of processors apart."""
+    return "\n".join(sorted({line for line in about.splitlines() if line.startswith(FIXED)}))
 
 
 @cache
@@ -111,54 +94,105 @@ def source_digest() -> str:
     return digest.hexdigest()[:12]
 
 
-@cache
-def _version(compiler: str) -> str:
-    return subprocess.run([compiler, "--version"], capture_output=True, text=True, check=False).stdout
-
-
-def _key(compiler: str, arguments: list[str]) -> str:
+def _key(compiler: Sequence[str], arguments: Sequence[str], march: str = "native") -> str:
+    """Twenty hexadecimal digits over all that decides the bytes of a library."""
     digest = hashlib.sha256()
-    for text in (_version(compiler), _processor(), " ".join(arguments)):
-        digest.update(text.encode())
+    about = (shlex.join(compiler), toolchain.version(compiler), toolchain.target(compiler, march))
+    for text in (*about, _processor(), platform.machine(), *platform.libc_ver(), " ".join(arguments)):
+        digest.update(text.encode(errors="surrogateescape") + b"\0")
     for path in sorted(SOURCE.iterdir()):
         digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()[:20]
 
 
-@contextlib.contextmanager
-def exclusively(path: Path) -> Iterator[None]:
-    """One rank of a node compiles while the others wait; without file locks all compile: slower, but still correct."""
-    with open(path, "w") as lock:
+def _build(compiler: Sequence[str], source: str, arguments: Sequence[str]) -> bytes:
+    """Compile a library, elsewhere if the folder of temporary files is full.
+
+    Raises KernelError with the compiler's first error.
+    """
+    try:
+        return _built(compiler, source, arguments, tempfile.gettempdir())
+    except OSError:
+        place = cached.folder()
+    try:
+        return _built(compiler, source, arguments, str(place))
+    except OSError as error:
+        reason = f"no room for the compiler's temporary files ({error.strerror}), also not in {place}"
+        raise KernelError(f"{reason}; set TMPDIR to another folder") from error
+
+
+def _built(compiler: Sequence[str], source: str, arguments: Sequence[str], place: str) -> bytes:
+    """Compile a library in a temporary folder below `place`. Raises OSError if that is full or cannot be written."""
+    with tempfile.TemporaryDirectory(prefix="rnnlimits-", dir=place) as work:
+        target, named = Path(work) / "library.so", shlex.join(compiler)
+        command = [*compiler, *arguments, str(SOURCE / source), "-o", str(target)]
+        code, _, errors = toolchain.call(command, temporary=work)
+        full = os.strerror(errno.ENOSPC)
+        if code != 0 and full in errors:
+            raise OSError(errno.ENOSPC, full)
+        if code != 0:
+            lines = [line for line in errors.splitlines() if "error" in line] or [" ".join(errors.split())[:200]]
+            raise KernelError(f"{named} cannot compile {source}: {lines[0].strip() or f'it ended with code {code}'}")
+        if not target.is_file():
+            raise KernelError(f"{named} is no C++ compiler: it wrote no library of {source}; set CXX to another")
+        return target.read_bytes()
+
+
+@cache
+def announce() -> None:
+    """Say, once in a process, that something is compiled, by this process or by one for which it waits."""
+    cached.say("compiling kernels for this machine takes some seconds, at first use")
+
+
+def _opened(path: Path | None, data: bytes) -> ctypes.CDLL:
+    """Load a library from its file, or from memory: from a file system that may not hold programs, or without a file.
+
+    Raises OSError if neither is possible.
+    """
+    if path is not None:
         with contextlib.suppress(OSError):
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-def _compile(compiler: str, source: str, arguments: list[str], target: Path) -> None:
-    partial = target.with_name(f"{target.name}.{platform.node()}.{os.getpid()}")
-    command = [compiler, *arguments, str(SOURCE / source), "-o", str(partial)]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    if result.returncode != 0:
-        partial.unlink(missing_ok=True)
-        errors = [line for line in result.stderr.splitlines() if "error" in line] or [result.stderr.strip()[:200]]
-        raise KernelError(f"{compiler} cannot compile {source}: {errors[0]}")
-    os.replace(partial, target)
+            return ctypes.CDLL(str(path))
+    descriptor = os.memfd_create("rnnlimits")
+    with open(descriptor, "wb", closefd=False) as file:
+        file.write(data)
+    # Never closed: the loader knows a library by its path, which another descriptor of this number would share.
+    return ctypes.CDLL(f"/proc/self/fd/{descriptor}")
 
 
 @cache
 def _library(source: str, defines: tuple[tuple[str, str], ...], target_set: str) -> ctypes.CDLL:
-    compiler = find_compiler()
+    compiler = toolchain.find_compiler()
     flags = [f"-march={target_set}" if flag == "-march=native" else flag for flag in FLAGS]
     arguments = [*flags, *(f"-D{name}={value}" for name, value in defines)]
-    target = cache_folder() / f"{Path(source).stem}-{_key(compiler, [source, *arguments])}.so"
-    if not target.exists():
-        with exclusively(target.with_suffix(".lock")):
-            if not target.exists():
-                _compile(compiler, source, arguments, target)
+    name = f"{Path(source).stem}-{_key(compiler, [source, *arguments], target_set)}.so"
+    data = None
+    if (place := cached.named()) is not None and (data := cached.read(place / name)) is not None:
+        with contextlib.suppress(OSError):  # sealed, but by a machine of another kind
+            return _opened(place / name, data)
+    place, reason = cached.usable()
+    if place is None:
+        cached.warn(reason)
+    announce()
+    if place is None:
+        return _loaded(None, _build(compiler, source, arguments), compiler)
+    path = place / name
+    with cached.exclusively(path.with_suffix(".lock")):
+        made = cached.read(path)
+        if made is None or made == data:
+            made = _build(compiler, source, arguments)
+            return _loaded(path if cached.write(path, made) else None, made, compiler)
+    return _loaded(path, made, compiler)
+
+
+def _loaded(path: Path | None, data: bytes, compiler: Sequence[str]) -> ctypes.CDLL:
+    """As `_opened`, but raises KernelError."""
     try:
-        return ctypes.CDLL(str(target))
-    except OSError as error:  # a damaged file, or a file system mounted without permission to execute
-        raise KernelError(f"cannot load a compiled kernel ({error}); delete it or set RNNLIMITS_CACHE") from error
+        return _opened(path, data)
+    except OSError as error:
+        reason = re.sub(r"^/proc/self/fd/\d+: ", "", str(error))
+        raise KernelError(
+            f"a library compiled by {shlex.join(compiler)} cannot be loaded ({reason}); set CXX to another compiler"
+        ) from error
 
 
 def load(source: str, defines: Mapping[str, object] | None = None) -> ctypes.CDLL:

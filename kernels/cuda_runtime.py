@@ -8,11 +8,12 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, Protocol, cast
 
 from numpy.typing import NDArray
 
-from rnnlimits.kernels import compiler
+from rnnlimits.kernels import cache, compiler
 from rnnlimits.kernels.cuda_driver import INSTALL, available, visible
 from rnnlimits.kernels.interface import KernelError
 from rnnlimits.kernels.launch import Limits
@@ -51,13 +52,30 @@ def _cupy() -> Any:
     reason = available()
     if reason:
         raise KernelError(f"back end cuda: {reason}")
-    # Home folders are small and slow on clusters. CuPy reads the variable on import.
-    os.environ.setdefault("CUPY_CACHE_DIR", str(compiler.cache_folder() / "cupy"))
+    choose_cache()
     try:
         import cupy
     except ImportError as error:
         raise KernelError(f"back end cuda: CuPy cannot be imported ({error}); {INSTALL}") from error
     return cupy
+
+
+def cupy_cache() -> tuple[Path | None, str]:
+    """Where CuPy keeps compiled programs, and ""; or None, and a line that says why it cannot and what to set."""
+    if chosen := os.environ.get("CUPY_CACHE_DIR"):
+        return cache.checked(Path(chosen).absolute(), "CUPY_CACHE_DIR")
+    place, reason = cache.usable()
+    return (None, reason) if place is None else cache.checked(place / "cupy", "CUPY_CACHE_DIR")
+
+
+def choose_cache() -> None:
+    """Set CuPy's variables, which it reads on import: home folders are small and slow on clusters."""
+    place, reason = cupy_cache()
+    if place is None:
+        cache.warn(reason)
+        os.environ["CUPY_CACHE_IN_MEMORY"] = "1"
+    else:
+        os.environ["CUPY_CACHE_DIR"] = str(place)
 
 
 def identity(index: int) -> str:
@@ -135,11 +153,13 @@ class CupyRuntime:
         text = (compiler.SOURCE / source).read_text()
         module = cupy.RawModule(code=text, options=options, enable_cooperative_groups=cooperative)
         # One rank of a node compiles; the others then find the program in CuPy's cache.
-        with compiler.exclusively(compiler.cache_folder() / f"cuda-{self.limits.architecture}.lock"):
+        with cache.exclusively(cache.folder() / f"cuda-{self.limits.architecture}.lock"):
             try:
                 function = module.get_function(name)
             except cupy.cuda.compiler.CompileException as error:
                 raise KernelError(f"NVRTC cannot compile {source}: {first_error(str(error))}") from error
+            except OSError as error:  # what lies in CuPy's cache, or the disk is full
+                raise KernelError(f"CuPy's cache: {error}; delete it, or set CUPY_CACHE_DIR to another") from error
         if int(str(macros.get("CLUSTER", 0))) > 8:
             nonportable = 14  # CU_FUNC_ATTRIBUTE_NON_PORTABLE_CLUSTER_SIZE_ALLOWED
             cupy.cuda.driver.funcSetAttribute(function.kernel.ptr, nonportable, 1)

@@ -28,16 +28,21 @@ import browser
 import slurm
 
 from rnnlimits import kernels
-from rnnlimits.kernels import compiler
+from rnnlimits.kernels import toolchain
 from rnnlimits.kernels.interface import Backend, KernelError
 
 
 def _no_compiler() -> str | None:
     try:
-        compiler.find_compiler()
+        toolchain.find_compiler()
     except KernelError as error:
         return str(error)
     return None
+
+
+if _no_compiler():  # what needs none then runs by NumPy, which "auto" never chooses by itself
+    kernels.BACKENDS.pop("host")
+    os.environ["RNNLIMITS_BACKEND"] = "numpy"
 
 
 def _no_data() -> str | None:

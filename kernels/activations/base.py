@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rnnlimits.kernels import compiler
+from rnnlimits.kernels import cache
 
 Array = NDArray[np.float64]
 Function = Callable[[Array], Array]  # on arrays of any shape: NumPy in double precision, or those of a device
@@ -49,9 +48,22 @@ class Activation:
     def header(self) -> Path:
         """The C++ source as a file in the cache, where every compiler finds it. Its name changes with its content."""
         digest = hashlib.sha256(self.source.encode()).hexdigest()[:12]
-        path = compiler.cache_folder() / f"activation-{self.name}-{digest}.h"
-        if not path.exists():
-            partial = path.with_name(f"{path.name}.{os.getpid()}")
-            partial.write_text(self.source, encoding="utf-8")
-            os.replace(partial, path)
+        name, text = f"activation-{self.name}-{digest}.h", self.source.encode()
+        if (place := cache.named()) is not None and _holds(place / name, text):
+            return place / name
+        path = cache.folder() / name
+        if _holds(path, text):
+            return path
+        try:
+            cache.replace(path, text)
+        except OSError:  # disk full, or a file of others
+            path = cache.own_folder() / name
+            cache.replace(path, text)
         return path
+
+
+def _holds(path: Path, text: bytes) -> bool:
+    try:
+        return path.is_file() and path.read_bytes() == text
+    except OSError:
+        return False

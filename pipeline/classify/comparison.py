@@ -50,10 +50,11 @@ def run(request: Wanted, cores: int | None, further: Sequence[str]) -> int:
         "--rerun-incomplete",
     ]
     command += ["--cores", str(cores) if cores else "all", "--keep-going", "--workflow-profile", "none"]
-    command += ["--quiet", "all", "--config", *_config(request)]
-    os.environ.update(workflow.environment())
+    command += ["--quiet", "all", *workflow.WITHOUT_HOME, "--config", *_config(request)]
+    workflow.prepare()
     with (
         exclusive(root / ".locks", "classify") as lock,
+        workflow.cache_for_all(),
         tempfile.NamedTemporaryFile("r", dir=root / ".locks", prefix="refusals-") as refusals,
     ):
         os.environ[REFUSALS] = str(Path(refusals.name).resolve())
@@ -61,7 +62,7 @@ def run(request: Wanted, cores: int | None, further: Sequence[str]) -> int:
         if code != 0 and refusals.read():
             return 2
     if code > 0:
-        workflow.show_log()
+        workflow.show_log(command)
     return code
 
 

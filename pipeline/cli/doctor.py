@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 
+from rnnlimits.base import segments
 from rnnlimits.cli.words import Verb, backend_option, json_option, results_option
 
 
 def _doctor(options: argparse.Namespace) -> None:
+    segments.require_room()
     from rnnlimits.cli import documents
     from rnnlimits.run import doctor
 

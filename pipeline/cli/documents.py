@@ -21,7 +21,8 @@ from rnnlimits.rates.design import Resolved
 from rnnlimits.results import standing
 from rnnlimits.results.inspection import digest, hdf5_files, of_others
 from rnnlimits.results.summary import places, rates_of
-from rnnlimits.run import doctor, shipped
+from rnnlimits.run import shipped
+from rnnlimits.run.findings import Finding
 from rnnlimits.statistics import ratefile
 
 Document = dict[str, Any]
@@ -218,7 +219,7 @@ def _variable(dataset: Variable) -> Document:
 # --- the machine -------------------------------------------------------------------------------------------
 
 
-def of_findings(findings: Iterable[doctor.Finding]) -> Document:
+def of_findings(findings: Iterable[Finding]) -> Document:
     """The findings of `rnnlimits doctor`; mark is ok, warning or failed."""
     lines = [
         {"section": one.section, "mark": one.mark.strip(":").lower(), "label": one.label, "text": one.text}

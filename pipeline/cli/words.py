@@ -80,7 +80,7 @@ def chosen_backend(options: argparse.Namespace) -> Backend:
     """The back end that --backend selects. Raises KernelError if it is unknown or not available here."""
     from rnnlimits.kernels import backend
 
-    return backend(options.backend, warn=say)
+    return backend(options.backend)
 
 
 # --- arguments and options ---------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 from rnnlimits import kernels
 from rnnlimits.base.errors import StudyError
 from rnnlimits.base.fields import nearest, show
-from rnnlimits.kernels import values
+from rnnlimits.kernels import cache, values
 from rnnlimits.kernels.interface import Array, Backend, KernelError
 
 MOST = 2**30  # the largest count that a study file allows
@@ -154,12 +154,15 @@ def histories(given: ArrayLike, dimension: int, name: str = "histories") -> Arra
 
 def backend(name: str) -> Backend:
     """The back end of that name: auto, cuda, host or numpy. Raises StudyError if it is not available."""
+    cache.tell(_warn)
     with refusals():
-        return kernels.backend(one_of("backend", name, kernels.BACKEND_NAMES), warn=_warn)
+        return kernels.backend(one_of("backend", name, kernels.BACKEND_NAMES))
 
 
 def _warn(line: str) -> None:
-    warnings.warn(line.removeprefix("warning: "), RuntimeWarning, stacklevel=4)
+    """Pass on what the user should know of compiled kernels, but not that they are compiled."""
+    if line.startswith("warning: "):
+        warnings.warn(line.removeprefix("warning: "), RuntimeWarning, stacklevel=2)
 
 
 @contextmanager

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
+import shlex
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -21,16 +21,16 @@ from mpi4py import MPI
 from rnnlimits import kernels
 from rnnlimits.base.errors import StudyError
 from rnnlimits.files.provenance import software
-from rnnlimits.kernels import compiler
+from rnnlimits.kernels import toolchain
 from rnnlimits.kernels.interface import Backend, KernelError
 from rnnlimits.ranks import gpus, parallel, selftest
-from rnnlimits.run import disk, workflow
+from rnnlimits.run import disk, folders, workflow
+from rnnlimits.run.findings import FAILED, OK, WARNING, Finding
 
-SECTIONS = ("software", "MPI", "ranks", "compilers", "GPU", "results", "back ends")  # in the order of the page
-OK, WARNING, FAILED = "ok", "warning:", "FAILED:"
+# In the order of the page.
+SECTIONS = ("software", "MPI", "ranks", "compilers", "GPU", "results", "limits", "back ends")
 PATIENCE = 120.0  # seconds that rank 0 waits for the others after its own checks: another node may have to compile
 TAG = 77
-LITTLE_SPACE = 2**30  # bytes: the demo needs far less, a study with thousands of replicas more
 DRIVER = Path("/proc/driver/nvidia")
 
 # Variables that launchers set for each process: its rank and the number of ranks; and the launcher that sets them.
@@ -42,16 +42,6 @@ LAUNCHERS = (
     ("SLURM_STEP_NUM_TASKS", "SLURM_STEP_NUM_TASKS", "srun"),
     ("PMI_RANK", "PMI_SIZE", "a launcher that speaks PMI"),
 )
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One line of the page."""
-
-    section: str
-    mark: str  # OK, WARNING or FAILED
-    label: str
-    text: str
 
 
 @dataclass(frozen=True)
@@ -116,14 +106,19 @@ def collect(comm: MPI.Intracomm, report: Report, patience: float) -> list[Report
 def examine(order: Order) -> Report:
     """All findings of one rank; a check that breaks is a finding. Only the first rank checks what they share."""
     checks: list[tuple[str, str, Callable[[], Iterable[Finding]]]] = [
-        ("results", "results folder", lambda: _results(order)),
-        ("results", "kernel cache", _caches),
+        ("results", "results folder", lambda: folders.results(order.results)),
+        ("results", "kernel cache", folders.caches),
+        ("limits", "temporary files", folders.temporary),
+        ("limits", "/dev/shm", folders.shared_memory),
+        ("limits", "limits", folders.limits),
         ("back ends", order.backend, lambda: _requested(order)),
     ]
     if order.rank == 0:
         checks[:0] = [("software", "software", _software), ("MPI", "MPI", lambda: _mpi(order, os.environ))]
         checks += [("compilers", "C++", _compilers), ("GPU", "CuPy", _gpu)]
-        checks += [("results", "file locks", lambda: _locks(order.results))]
+        checks += [("results", "working folder", folders.working)]
+        checks += [("results", "file locks", lambda: folders.locks(order.results))]
+        checks += [("results", "locks held", lambda: folders.held(order.results))]
         checks += [("back ends", name, partial(_other, name)) for name in _other_names(order.backend)]
     findings = [finding for section, label, check in checks for finding in guarded(section, label, check)]
     folder = disk.nearest(order.results).stat().st_ino
@@ -183,19 +178,16 @@ def launched(ranks: int, environment: Mapping[str, str]) -> Finding:
 
 def _compilers() -> Iterator[Finding]:
     try:
-        chosen = compiler.find_compiler()
+        chosen = toolchain.find_compiler()
     except KernelError as error:
-        yield Finding("compilers", WARNING, "C++", f"{error}; install one: NumPy alone is 10 to 100 times slower")
+        advice = "install one (Debian: apt-get install g++); `run` then needs --backend numpy, 10 to 100 times slower"
+        yield Finding("compilers", WARNING, "C++", f"{error}; {advice}")
         return
-    candidates = [chosen, *filter(None, map(shutil.which, ("g++", "clang++", "c++")))]
-    for path in dict.fromkeys(candidates):
-        used = " (the one used)" if path == chosen else ""
-        yield Finding("compilers", OK, "C++", f"{path}, {_version(path)}{used}")
-
-
-def _version(path: str) -> str:
-    done = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=30, check=False)
-    return (done.stdout.splitlines() or ["no version"])[0]
+    candidates = [chosen, *((path,) for path in map(shutil.which, toolchain.CANDIDATES) if path)]
+    for words in dict.fromkeys(candidates):
+        used = " (the one used)" if words == chosen else ""
+        first = (toolchain.version(words).splitlines() or ["no version"])[0]
+        yield Finding("compilers", OK, "C++", f"{shlex.join(words)}, {first}{used}")
 
 
 def _gpu() -> Iterator[Finding]:
@@ -211,74 +203,11 @@ def _gpu() -> Iterator[Finding]:
             yield Finding("GPU", OK, label, value)
 
 
-# --- folders -----------------------------------------------------------------------------------------------
-
-
-def _caches() -> Iterator[Finding]:
-    choice, folder = os.environ.get("RNNLIMITS_CACHE"), compiler.cache_folder()
-    mount = disk.mount_of(folder)
-    if choice and Path(choice) != folder:
-        text = (
-            f"RNNLIMITS_CACHE={choice} cannot be written, {folder} is used; every process compiles again; set another"
-        )
-        yield Finding("results", WARNING, "kernel cache", text)
-    elif not mount.executable:
-        text = f"{folder} ({mount.kind}) may not hold programs (mounted noexec); set RNNLIMITS_CACHE to another folder"
-        yield Finding("results", WARNING, "kernel cache", text)
-    else:
-        yield Finding("results", OK, "kernel cache", f"{folder} ({mount.kind})")
-    yield from _cupy_cache(Path(os.environ.get("CUPY_CACHE_DIR") or folder / "cupy"))  # as in kernels/cuda.py
-
-
-def _cupy_cache(folder: Path) -> Iterator[Finding]:
-    from rnnlimits.kernels import cuda_backend
-
-    if cuda_backend.available() is not None:
-        return
-    place = disk.nearest(folder)
-    if disk.writable(place):
-        yield Finding("results", OK, "CuPy cache", f"{folder} ({disk.mount_of(place).kind})")
-    else:
-        yield Finding("results", WARNING, "CuPy cache", f"{folder} cannot be written; set CUPY_CACHE_DIR to another")
-
-
-def _results(order: Order) -> Iterator[Finding]:
-    place = disk.nearest(order.results)
-    with disk.trial_folder(place) as folder:
-        disk.try_replace(folder)
-    remark = "" if place == order.results.absolute() else f"; {order.results} will be created in it"
-    text = f"{place} ({disk.mount_of(place).kind}): written, synced, renamed{remark}"
-    yield Finding("results", OK, "results folder", text)
-    free = shutil.disk_usage(place).free
-    mark, advice = (OK, "") if free >= LITTLE_SPACE else (WARNING, "; `rnnlimits plan STUDY` says what a study needs")
-    yield Finding("results", mark, "free space", f"{free / 1e9:.1f} GB{advice}")
-
-
-def _locks(results: Path) -> Iterator[Finding]:
-    try:
-        with disk.trial_folder(results) as folder:
-            exclude = disk.locks_exclude(folder)
-    except StudyError:
-        return  # reported by the check of the results folder
-    except OSError as error:
-        exclude, behaviour = False, f"none ({error})"
-    else:
-        behaviour = "given to two processes at once"
-    advice = "start only one run at a time on one results folder: a second would not be refused"
-    if exclude:
-        yield Finding("results", OK, "file locks", "held by one process, refused to another")
-    else:
-        yield Finding("results", WARNING, "file locks", f"{behaviour}; {advice}")
-
-
 # --- back ends ---------------------------------------------------------------------------------------------
 
 
 def _requested(order: Order) -> Iterator[Finding]:
-    warnings: list[str] = []
-    be = kernels.backend(order.backend, warn=warnings.append, gpu=gpus.own(order.backend, os.environ, order.split))
-    if warnings:
-        yield Finding("back ends", WARNING, be.name, "; ".join(warnings).removeprefix("warning: "))
+    be = kernels.backend(order.backend, gpu=gpus.own(order.backend, os.environ, order.split))
     yield from known_answers(be)
 
 

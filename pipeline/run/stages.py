@@ -20,12 +20,13 @@ from rnnlimits import experiments, kernels
 from rnnlimits.base import progress
 from rnnlimits.base.errors import StudyError
 from rnnlimits.base.locks import exclusive
-from rnnlimits.kernels import backend, processor
+from rnnlimits.kernels import backend, cache, processor
 from rnnlimits.kernels.interface import Backend
 from rnnlimits.plan import due
 from rnnlimits.plan.layout import StudyFolder
 from rnnlimits.plan.parts import Experiment, Part
 from rnnlimits.ranks import gpus, parallel
+from rnnlimits.run.continuing import require_same_backend
 from rnnlimits.study import AnyStudy, load_any
 
 Say = Callable[[str], None]
@@ -52,6 +53,7 @@ def distributed(order: Order) -> None:
     Raises StudyError on every rank; a defect ends all of them.
     """
     comm = parallel.world()
+    cache.tell(order.say)
     # SIGUSR1 requests a saved state; none exists before blocks begin or after they end. By default it would kill.
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     try:
@@ -73,6 +75,8 @@ def _distributed(comm: MPI.Intracomm, order: Order) -> None:
     parallel.on_root(comm, lambda: _begin_log(comm, order))
     be = _same_backend(comm, order)
     experiment = experiments.of(study, order.results)
+    if order.backend == "auto":
+        parallel.on_root(comm, lambda: require_same_backend(experiment, be.name))
     wait = order.say if order.stage == "work" else None  # wait for another process, such as a leftover job, to end
     for part in parallel.together(comm, lambda: chosen(experiment, order)):
         with _held_by_root(comm, experiment.layout, part.lock, wait):
@@ -129,7 +133,7 @@ def _same_backend(comm: MPI.Intracomm, order: Order) -> Backend:
     """The requested back end, the same on every rank. Raises StudyError on all ranks if one cannot use it."""
     split = parallel.rank_on_node(comm)
     gpu = parallel.together(comm, lambda: gpus.own(order.backend, os.environ, split))
-    be = parallel.together(comm, lambda: backend(order.backend, warn=order.say, gpu=gpu))
+    be = parallel.together(comm, lambda: backend(order.backend, gpu=gpu))
     require_same(comm.allgather(be.name))
     if be.on_device:
         _announce(comm, be, gpu or 0, order.say)
@@ -162,10 +166,11 @@ def _announce(comm: MPI.Intracomm, be: Backend, gpu: int, say: Say) -> None:
 
 def serial(order: Order) -> None:
     """Run one step, such as limit, rates or report, in this process."""
+    cache.tell(order.say)
     experiment = experiments.of(_checked(order.study), order.results)
     step = next((step for step in experiment.steps() if step.name == order.stage), None)
     if step is None:
         raise experiments.has_no(experiment.study, f"stage {order.stage}")
     with exclusive(experiment.layout.locks, order.stage):
         due.require_inputs(experiment, step)
-        step.run(lambda: processor(order.backend, warn=order.say))
+        step.run(lambda: processor(order.backend))

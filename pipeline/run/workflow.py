@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import os
 import shutil
@@ -9,24 +10,30 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from itertools import pairwise
 from pathlib import Path
 
 from rnnlimits import experiments
+from rnnlimits.base import segments
 from rnnlimits.base.errors import REFUSALS, StudyError
 from rnnlimits.base.locks import exclusive, sign
 from rnnlimits.base.variables import BACKEND
 from rnnlimits.cluster import endings, leftovers, submission
-from rnnlimits.kernels import gpu_count, require_known
+from rnnlimits.kernels import cache, gpu_count, preferred, processor, require_known
 from rnnlimits.kernels.interface import KernelError
 from rnnlimits.plan import due
 from rnnlimits.plan.parts import Experiment, Part
-from rnnlimits.run import shipped
+from rnnlimits.run import sharing, shipped
+from rnnlimits.run.continuing import require_same_backend
 from rnnlimits.study import AnyStudy
 
 LOG_LINES = 12
+RECORDS = ".snakemake"
+# What jobs share, which by default includes copies of the sources of the workflow in the home folder.
+SHARED = ("persistence", "input-output", "software-deployment", "sources", "storage-local-copies")
+WITHOUT_HOME = ("--shared-fs-usage", *SHARED)
 
 
 def run(
@@ -44,9 +51,23 @@ def run(
     layout = experiment.layout
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(shipped.SNAKEFILE), "--configfile", str(path)]
     command += ["--cores", str(cores) if cores else "all", "--config", f"results={json.dumps(str(results))}"]
-    command += [f"backend={backend}", "--quiet", "all"]
-    with exclusive(layout.locks, "run") as lock:
+    command += [f"backend={backend}", "--quiet", "all", *WITHOUT_HOME]
+    segments.require_room(cores or len(os.sched_getaffinity(0)))
+    with exclusive(layout.locks, "run") as lock, cache_for_all():
+        if not further:  # which may send jobs to other machines
+            require_backend(experiment, backend)
         return _guarded([*command, *further], lock, experiment)
+
+
+def require_backend(experiment: Experiment, backend: str) -> None:
+    """Refuse once, before any stage does, a back end that does not exist here or has not begun the study.
+
+    Raises KernelError and StudyError.
+    """
+    cache.tell(say)
+    processor(backend)  # stages on a GPU use it, too
+    if backend == "auto":
+        require_same_backend(experiment, preferred(backend))
 
 
 def submit(
@@ -58,6 +79,7 @@ def submit(
     Exit codes and errors as for `run`; StudyError also if Slurm does not answer.
     """
     submission.require_plain(path, results, profile)
+    require_home()
     experiment = experiments.of(study, results)
     experiment.checks()
     layout = experiment.layout
@@ -67,30 +89,34 @@ def submit(
     command += ["--config", f"results={json.dumps(str(results))}", f"site={json.dumps(str(profile))}"]
     command.append(f"backend={backend}")
     with exclusive(layout.locks, "run") as lock:
-        leftovers.cancel(prefix, say=_say)
+        leftovers.cancel(prefix, say=say)
         code = _guarded([*command, *further], lock, experiment)
         with suppress(StudyError):  # the run has ended; only messages about it are missing
             for line in endings.told(prefix, submission.profile(profile).logs):
-                _say(line)
+                say(line)
         return code
 
 
-def _say(line: str) -> None:
+def say(line: str) -> None:
+    """Write a line of `run` to stderr."""
     print(f"rnnlimits: {line}", file=sys.stderr)
 
 
 def _guarded(command: Sequence[str], lock: int, experiment: Experiment) -> int:
     """Run Snakemake under our own lock, which unlike Snakemake's is released when a process is killed."""
-    os.environ.update(environment())
+    prepare()
     require_mpiexec()
     locks = experiment.layout.locks
     # A workflow profile would only repeat these options, and is announced on every run.
     guard = [*colours(), "--nolock", "--rerun-incomplete", "--keep-going", "--workflow-profile", "none"]
     for stale in locks.glob("refusals-*"):  # of a run that was killed; the lock is ours
-        stale.unlink(missing_ok=True)
+        with suppress(OSError):  # another user's, in a sticky folder
+            stale.unlink()
     # In the results folder, as jobs on other nodes see it too.
     with tempfile.NamedTemporaryFile("r", dir=locks, prefix="refusals-") as refusals:
         announce(experiment)
+        files = list(sharing.outputs(experiment, Path(RECORDS)))
+        sharing.adopt(files)
         os.environ[REFUSALS] = str(Path(refusals.name).resolve())
         try:
             code = supervise([*command, *guard], lock)
@@ -98,9 +124,56 @@ def _guarded(command: Sequence[str], lock: int, experiment: Experiment) -> int:
             del os.environ[REFUSALS]  # what is refused later is no stage of this run
         if code != 0 and refusals.read():
             return 2
+    if code > 0 and (fixed := sharing.protected(files)):
+        raise StudyError(f"{fixed[0]}: cannot be written; make it writable (chmod u+w), or choose another --results")
     if code > 0:
-        show_log()
+        show_log([*command, *guard])
     return code
+
+
+def require_home() -> None:
+    """Raises StudyError if Snakemake cannot copy the sources of the workflow to the cache, where its jobs find them."""
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    place, _ = cache.checked(Path(base, "snakemake"), "XDG_CACHE_HOME")
+    if place is None:
+        advice = "set XDG_CACHE_HOME to a folder that all nodes see and that can be written"
+        raise StudyError(f"{base}: cannot be written, and jobs find the workflow's sources there; {advice}")
+
+
+def prepare() -> None:
+    """Set the variables of Snakemake and its jobs. Raises StudyError if it cannot keep its records here."""
+    os.environ.update(environment())
+    require_working_folder()
+
+
+def require_working_folder() -> None:
+    """Raises StudyError if Snakemake cannot keep its records in the working folder."""
+    try:
+        records = Path.cwd() / RECORDS
+    except OSError as error:
+        raise StudyError(f"working folder: does not exist any more ({error.strerror}); change to another") from error
+    place = records if records.exists() else records.parent
+    if not (place.is_dir() and os.access(place, os.W_OK | os.X_OK)):
+        advice = f"start in another folder, or move {RECORDS} away (--results may lie anywhere)"
+        raise StudyError(f"{place}: cannot be written, and Snakemake keeps its records there; {advice}")
+
+
+@contextmanager
+def cache_for_all() -> Iterator[None]:
+    """One temporary folder of compiled kernels for all stages of a run, where the user's cannot be used."""
+    place, reason = cache.usable()
+    if place is not None or cache.is_filled():
+        yield
+        return
+    say(f"warning: {reason}")
+    with tempfile.TemporaryDirectory(prefix="rnnlimits-") as folder:
+        before = os.environ.get(cache.VARIABLE)
+        os.environ[cache.VARIABLE] = folder
+        try:
+            yield
+        finally:
+            os.environ.pop(cache.VARIABLE)
+            os.environ.update({} if before is None else {cache.VARIABLE: before})
 
 
 def colours() -> list[str]:
@@ -157,11 +230,19 @@ def supervise(command: Sequence[str], lock: int) -> int:
     return code
 
 
-def show_log() -> None:
+def _asked_again(command: Sequence[str]) -> list[str]:
+    """What Snakemake says of a failure before any job has started, which --quiet keeps from its log."""
+    at = command.index("--quiet")
+    plain = [*command[:at], *command[at + 2 :], "--dry-run"]
+    done = subprocess.run(plain, capture_output=True, text=True, errors="replace", check=False)
+    return [] if done.returncode == 0 else done.stderr.splitlines()[-LOG_LINES:]
+
+
+def show_log(command: Sequence[str]) -> None:
     """Print the end of Snakemake's own log, with its messages about a failure that no stage explained."""
-    logs = sorted(Path(".snakemake/log").glob("*.log"), key=lambda log: log.stat().st_mtime)
+    logs = sorted(Path(RECORDS, "log").glob("*.log"), key=lambda log: log.stat().st_mtime)
     if logs:
-        lines = logs[-1].read_text(errors="replace").splitlines()[-LOG_LINES:]
+        lines = logs[-1].read_text(errors="replace").splitlines()[-LOG_LINES:] or _asked_again(command)
         print(*lines, f"rnnlimits: Snakemake failed; its whole log is {logs[-1]}", sep="\n", file=sys.stderr)
 
 
@@ -171,11 +252,22 @@ def environment(backend: str | None = None) -> dict[str, str]:
     backend: the back end that the jobs must use, None if they choose.
     """
     ours = str(Path(sys.executable).parent)
-    variables = {"PATH": os.pathsep.join([ours, os.environ.get("PATH", "")])}
+    variables = nameless()
+    variables |= {"PATH": os.pathsep.join([ours, os.environ.get("PATH", "")])}
     if shipped.IS_CLONE:  # an installed package is found without it, and other packages next to it must stay hidden
         others = os.environ.get("PYTHONPATH", "")
         variables["PYTHONPATH"] = os.pathsep.join([str(shipped.PACKAGE.parent), others]).rstrip(os.pathsep)
     return {**variables, **({BACKEND: backend} if backend else {})}
+
+
+def nameless() -> dict[str, str]:
+    """Names of user and home where the system knows none, as in a container: Snakemake insists on both."""
+    variables = {} if os.path.isabs(os.path.expanduser("~")) else {"HOME": "/nonexistent"}
+    try:
+        getpass.getuser()
+    except (KeyError, OSError):
+        variables["USER"] = str(os.getuid())
+    return variables
 
 
 def relative_results(folder: object) -> str:

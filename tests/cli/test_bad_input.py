@@ -197,12 +197,12 @@ def test_no_mpiexec(tmp_path: Path) -> None:
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_no_compiler_falls_back_and_says_so_once(tmp_path: Path) -> None:
+def test_without_a_compiler_another_back_end_has_to_be_asked_for(tmp_path: Path) -> None:
     study = write_study(tmp_path)
     environment = {**ENVIRONMENT, "CXX": "no-such-compiler", "RNNLIMITS_CACHE": str(tmp_path / "cache")}
-    done = run("train", study, "--results", tmp_path / "results", ranks=2, env=environment)
-    assert done.stderr.count("falling back to NumPy") == 1
-    refused("train", study, "--results", tmp_path / "results", "--backend", "host", env=environment)
+    line = refused("train", study, "--results", tmp_path / "results", env=environment)
+    assert "no C++ compiler (no-such-compiler" in line
+    assert "--backend numpy" in line
 
 
 def test_unknown_verb_and_option() -> None:

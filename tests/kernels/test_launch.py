@@ -13,7 +13,7 @@ from itertools import product
 import pytest
 from device_cases import A100, B200, H100, RTX_4090, RTX_5090, TINY, V100
 
-from rnnlimits.kernels import compiler, launch
+from rnnlimits.kernels import compiler, launch, toolchain
 from rnnlimits.kernels.activations import ACTIVATIONS
 from rnnlimits.kernels.interface import KernelError, Training
 from rnnlimits.kernels.launch import Launch, Limits
@@ -160,7 +160,7 @@ def test_words_of_a_unit_are_what_the_compiler_counts(activation: str, update_b:
             static_assert(sizeof(Unit<double>) == 4 * {double}, "float64");
             static_assert(FIELD(float, b_drift) == FIELD(float, value) - 1, "fields are counted in order");"""
         options = ["-std=c++17", "-fsyntax-only", f"-I{compiler.SOURCE}", *(f"-D{n}={v}" for n, v in macros.items())]
-        command = [compiler.find_compiler(), *options, "-x", "c++", "-"]
+        command = [*toolchain.find_compiler(), *options, "-x", "c++", "-"]
         done = subprocess.run(command, input=source, capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"d = {dimension}, tau = {depth}: {done.stderr[:500]}"
 

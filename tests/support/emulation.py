@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from rnnlimits.kernels import compiler, launch
+from rnnlimits.kernels import compiler, launch, toolchain
 from rnnlimits.kernels.cuda_backend import CudaBackend
 from rnnlimits.kernels.cuda_runtime import Program
 from rnnlimits.kernels.launch import Limits
@@ -159,7 +159,7 @@ def _compiled(source: str, names: tuple[str, ...], macros: tuple[tuple[str, obje
         program, target = Path(folder) / "program.cpp", Path(folder) / "program.so"
         program.write_text(text)
         defines = [f"-D{key}={value}" for key, value in macros]
-        command = [compiler.find_compiler(), *FLAGS, f"-I{EMULATOR}", f"-I{compiler.SOURCE}", *defines, str(program)]
+        command = [*toolchain.find_compiler(), *FLAGS, f"-I{EMULATOR}", f"-I{compiler.SOURCE}", *defines, str(program)]
         done = subprocess.run([*command, "-o", str(target)], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr[:3000]
         return ctypes.CDLL(str(target))
