@@ -199,7 +199,7 @@ def announce(experiment: Experiment) -> None:
     """Say in one line which existing files are not those of the study, and are made again."""
     if wrong := due.stale(experiment):
         more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
-        _say(f"{wrong[0]}{more}; what differs from {experiment.study.source} is made again")
+        say(f"{wrong[0]}{more}; what differs from {experiment.study.source} is made again")
 
 
 def supervise(command: Sequence[str], lock: int) -> int:
