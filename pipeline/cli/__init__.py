@@ -2,6 +2,17 @@
 
 from __future__ import annotations
 
-from rnnlimits.cli.entry import main
+from collections.abc import Sequence
+
+from rnnlimits.base import surroundings
 
 __all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb; returns the exit code. Without `arguments` this is the program: those of its command line count."""
+    if arguments is None:
+        surroundings.enter()  # before anything is imported that reads the environment, or that a file could replace
+    from rnnlimits.cli.entry import main as run
+
+    return run(arguments)

@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
+from rnnlimits.base import launchers, surroundings
 from rnnlimits.base.errors import StudyError, note_refusal
 from rnnlimits.base.segments import forget_unused
 from rnnlimits.cli.page import every_verb, parser
@@ -14,13 +15,7 @@ from rnnlimits.cli.stages import of_one_kind
 from rnnlimits.cli.words import Verb, say
 from rnnlimits.run import shipped
 
-# Work is parallel over ranks. A linear-algebra library with threads of its own would compete with them for cores, and
-# its sums would depend on the number of threads. The variables are set, not defaulted, as Snakemake exports other
-# values; NumPy reads them when it is imported.
-for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ[_variable] = "1"
-
-RANK_VARIABLES = ("PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK")  # set by mpiexec and srun for each rank
+os.environ.update(surroundings.THREADS)  # NumPy reads them when it is imported
 
 
 def _further(words: Sequence[str]) -> Sequence[Verb]:
@@ -31,7 +26,7 @@ def _further(words: Sequence[str]) -> Sequence[Verb]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; returns the exit code."""
-    if any(name in os.environ for name in RANK_VARIABLES):
+    if any(name in os.environ for name in launchers.RANK_VARIABLES):
         # An interrupted rank must die at once: one that shuts down in Python waits for ranks that wait for it. Nothing
         # is lost, as files appear complete or not at all.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -48,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.verb(options)
         sys.stdout.flush()  # here, where a closed pipe is handled
     except (StudyError, KernelError) as error:
-        say(f"rnnlimits: {error}")
+        say(f"rnnlimits: {error}", every_rank=isinstance(error, launchers.Crowd))
         note_refusal(str(error))
         return 2
     except KeyboardInterrupt:

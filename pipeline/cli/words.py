@@ -68,11 +68,11 @@ class Screen(argparse.RawDescriptionHelpFormatter):
         super().__init__(prog, **{"max_help_position": 22, **options})
 
 
-def say(line: str) -> None:
+def say(line: str, every_rank: bool = False) -> None:
     """Write a line to stderr, on one rank only: a failed stage raises the same error on all ranks."""
     mpi = sys.modules.get("mpi4py.MPI")
     rank = mpi.COMM_WORLD.rank if mpi is not None else os.environ.get("PMI_RANK", os.environ.get("PMIX_RANK", "0"))
-    if str(rank) == "0":
+    if every_rank or str(rank) == "0":
         print(line, file=sys.stderr, flush=True)
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from rnnlimits.base import progress, signals
+from rnnlimits.base import launchers, progress, signals
 from rnnlimits.base.errors import StudyError
 from rnnlimits.base.progress import Progress
 from rnnlimits.base.signals import Asked
@@ -159,6 +159,17 @@ def world() -> MPI.Intracomm:
     from mpi4py import MPI
 
     return MPI.COMM_WORLD
+
+
+def require_mpi() -> None:
+    """Raises StudyError if no MPI library can be loaded, Crowd if it is not that of the launcher of this process."""
+    try:
+        from mpi4py import MPI
+    except (ImportError, RuntimeError) as error:
+        line = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise StudyError(f"MPI: cannot be loaded ({line}); MPI4PY_LIBMPI names its library if it is set") from error
+    name, version = MPI.get_vendor()
+    launchers.require_same_mpi(MPI.COMM_WORLD.size, f"{name} {'.'.join(map(str, version))}", os.environ)
 
 
 def rank_on_node(comm: MPI.Intracomm) -> int:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 
 from rnnlimits import experiments
+from rnnlimits.base import surroundings
 from rnnlimits.base.errors import REFUSALS, StudyError
 from rnnlimits.base.locks import exclusive, sign
 from rnnlimits.base.variables import BACKEND
@@ -22,10 +21,11 @@ from rnnlimits.cluster import endings, leftovers, submission
 from rnnlimits.kernels import gpu_count, require_known
 from rnnlimits.kernels.interface import KernelError
 from rnnlimits.plan.parts import Experiment, Part, ensembles
-from rnnlimits.run import shipped
+from rnnlimits.run import mpiexec, shipped, words
 from rnnlimits.study import AnyStudy
 
 LOG_LINES = 12
+SNAKEMAKE = (sys.executable, "-P", "-m", "snakemake")  # -P: not a snakemake.py of the working folder
 
 
 def run(
@@ -41,11 +41,14 @@ def run(
     experiment = experiments.of(study, results)
     experiment.checks()
     layout = experiment.layout
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(shipped.SNAKEFILE), "--configfile", str(path)]
-    command += ["--cores", str(cores) if cores else "all", "--config", f"results={json.dumps(str(results))}"]
+    words.require_readable(path, results)
+    command = [*SNAKEMAKE, "--snakefile", str(shipped.SNAKEFILE), "--configfile", words.as_file(path)]
+    command += ["--cores", str(cores) if cores else "all", "--config", f"results={words.encoded(results)}"]
     command += [f"backend={backend}", "--quiet", "all"]
+    variables = environment()
+    mpiexec.require(variables)
     with exclusive(layout.locks, "run") as lock:
-        return _guarded([*command, *further], lock, experiment)
+        return _guarded([*command, *further], lock, experiment, variables)
 
 
 def submit(
@@ -56,18 +59,21 @@ def submit(
     Jobs that a killed run left behind are cancelled first; their results are kept, and the run resumes from them.
     Exit codes and errors as for `run`; StudyError also if Slurm does not answer.
     """
+    words.require_readable(path, results)
     submission.require_plain(path, results, profile)
     experiment = experiments.of(study, results)
     experiment.checks()
     layout = experiment.layout
     prefix = leftovers.prefix(layout.root)
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(shipped.SNAKEFILE), "--configfile", str(path)]
+    command = [*SNAKEMAKE, "--snakefile", str(shipped.SNAKEFILE), "--configfile", words.as_file(path)]
     command += ["--profile", str(profile), "--slurm-jobname-prefix", prefix]
-    command += ["--config", f"results={json.dumps(str(results))}", f"site={json.dumps(str(profile))}"]
+    command += ["--config", f"results={words.encoded(results)}", f"site={words.encoded(profile)}"]
     command.append(f"backend={backend}")
+    variables = environment(cluster=True)
+    mpiexec.require_found(variables)
     with exclusive(layout.locks, "run") as lock:
         leftovers.cancel(prefix, say=_say)
-        code = _guarded([*command, *further], lock, experiment)
+        code = _guarded([*command, *further], lock, experiment, variables)
         with suppress(StudyError):  # the run has ended; only messages about it are missing
             for line in endings.told(prefix, submission.profile(profile).logs):
                 _say(line)
@@ -78,20 +84,17 @@ def _say(line: str) -> None:
     print(f"rnnlimits: {line}", file=sys.stderr)
 
 
-def _guarded(command: Sequence[str], lock: int, experiment: Experiment) -> int:
+def _guarded(command: Sequence[str], lock: int, experiment: Experiment, variables: Mapping[str, str]) -> int:
     """Run Snakemake under our own lock, which unlike Snakemake's is released when a process is killed."""
-    os.environ.update(environment())
-    require_mpiexec()
     locks = experiment.layout.locks
     # A workflow profile would only repeat these options, and is announced on every run.
     guard = [*colours(), "--nolock", "--rerun-incomplete", "--keep-going", "--workflow-profile", "none"]
     for stale in locks.glob("refusals-*"):  # of a run that was killed; the lock is ours
         stale.unlink(missing_ok=True)
     # In the results folder, as jobs on other nodes see it too.
-    with tempfile.NamedTemporaryFile("r", dir=locks, prefix="refusals-") as refusals:
+    with tempfile.NamedTemporaryFile("r", dir=locks, prefix="refusals-", encoding="utf-8") as refusals:
         forget_broken_ensembles(experiment)
-        os.environ[REFUSALS] = str(Path(refusals.name).resolve())
-        code = supervise([*command, *guard], lock)
+        code = supervise([*command, *guard], lock, {**variables, REFUSALS: str(Path(refusals.name).resolve())})
         if code != 0 and refusals.read():
             return 2
     if code > 0:
@@ -127,13 +130,14 @@ def forget_broken_ensembles(experiment: Experiment) -> None:
             ensemble.output.path.unlink()
 
 
-def supervise(command: Sequence[str], lock: int) -> int:
+def supervise(command: Sequence[str], lock: int, variables: Mapping[str, str]) -> int:
     """Run a command that keeps `lock` open, and interrupt it and all its jobs if this process is asked to end.
 
+    variables: the command's environment.
     Raises KeyboardInterrupt, once the command has ended, after an interrupt, a SIGTERM or the terminal's end.
     """
     # A separate process group, so that the signal reaches the jobs too, exactly once, whoever sent it.
-    child = subprocess.Popen(command, pass_fds=[lock], process_group=0)
+    child = subprocess.Popen(command, env=variables, pass_fds=[lock], process_group=0)
     sign(lock, child.pid)
     received: list[int] = []
 
@@ -159,21 +163,30 @@ def show_log() -> None:
     """Print the end of Snakemake's own log, with its messages about a failure that no stage explained."""
     logs = sorted(Path(".snakemake/log").glob("*.log"), key=lambda log: log.stat().st_mtime)
     if logs:
-        lines = logs[-1].read_text(errors="replace").splitlines()[-LOG_LINES:]
+        lines = logs[-1].read_text(encoding="utf-8", errors="replace").splitlines()[-LOG_LINES:]
         print(*lines, f"rnnlimits: Snakemake failed; its whole log is {logs[-1]}", sep="\n", file=sys.stderr)
 
 
-def environment(backend: str | None = None) -> dict[str, str]:
-    """Environment variables with which jobs find this Python, its mpiexec, and a clone of this package from anywhere.
+def environment(cluster: bool = False) -> dict[str, str]:
+    """The whole environment of Snakemake and all that it starts.
 
-    backend: the back end that the jobs must use, None if they choose.
+    cluster: for jobs of Slurm, which need more of the caller's environment than ranks on this machine.
     """
-    ours = str(Path(sys.executable).parent)
-    variables = {"PATH": os.pathsep.join([ours, os.environ.get("PATH", "")])}
+    clean = surroundings.of_jobs(os.environ, cluster)
+    return {**clean, **additions(clean, cluster=cluster)}
+
+
+def additions(caller: Mapping[str, str], backend: str | None = None, cluster: bool = False) -> dict[str, str]:
+    """Variables with which jobs find this Python, its mpiexec, and a clone of this package from anywhere.
+
+    caller: the environment that they are added to. backend: the back end that the jobs must use, None if they choose.
+    """
+    variables = {"PATH": os.pathsep.join([str(Path(sys.executable).parent), caller.get("PATH", os.defpath)])}
     if shipped.IS_CLONE:  # an installed package is found without it, and other packages next to it must stay hidden
-        others = os.environ.get("PYTHONPATH", "")
-        variables["PYTHONPATH"] = os.pathsep.join([str(shipped.PACKAGE.parent), others]).rstrip(os.pathsep)
-    return {**variables, **({BACKEND: backend} if backend else {})}
+        ours = str(shipped.PACKAGE.parent)
+        others = [entry for entry in caller.get("PYTHONPATH", "").split(os.pathsep) if entry not in ("", ours)]
+        variables["PYTHONPATH"] = os.pathsep.join([ours, *others])
+    return {**variables, **({} if cluster else mpiexec.ON_ONE_MACHINE), **({BACKEND: backend} if backend else {})}
 
 
 def relative_results(folder: object) -> str:
@@ -196,12 +209,6 @@ def require_site(site: object | None) -> None:
     )
     if slurm and site is None:
         raise StudyError("config: site is missing; with --executor slurm add: --config site=cluster/slurm")
-
-
-def require_mpiexec() -> None:
-    """Raises StudyError if PATH has no mpiexec."""
-    if shutil.which("mpiexec") is None:
-        raise StudyError("mpiexec: not found on PATH; install MPI, for instance with: python -m pip install mpich")
 
 
 # --- rules -----------------------------------------------------------------------------------------------------
