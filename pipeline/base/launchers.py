@@ -65,8 +65,8 @@ def require_alone(verb: str, environment: Mapping[str, str]) -> None:
     one = started(environment)
     if one is not None and one.size > 1:
         raise Crowd(
-            f"{verb}: started by {one.launcher} as copy {one.rank} of {one.size} ({_shown(one)}); start it once, without "
-            "a launcher: run starts its ranks with the mpiexec of its own MPI, and other verbs need one process"
+            f"{verb}: started by {one.launcher} as copy {one.rank} of {one.size} ({_shown(one)}); start it once, "
+            "without a launcher: `rnnlimits run` starts ranks itself, with the mpiexec of its own MPI"
         )
 
 
@@ -78,8 +78,8 @@ def require_same_mpi(ranks: int, library: str, environment: Mapping[str, str]) -
     one = started(environment)
     if one is not None and one.size > 1 and ranks == 1:
         raise Crowd(
-            f"started by {one.launcher} as rank {one.rank} of {one.size} ({_shown(one)}), but the MPI of this Python is "
-            f"{library}, which sees one rank: these are two MPIs; {ADVICE}"
+            f"MPI: {one.launcher} started this as rank {one.rank} of {one.size} ({_shown(one)}), but the MPI of this "
+            f"Python is {library}, which sees one rank: these are two MPIs; {ADVICE}"
         )
 
 

@@ -10,12 +10,13 @@ from collections.abc import Sequence
 from rnnlimits.base import launchers, surroundings
 from rnnlimits.base.errors import StudyError, note_refusal
 from rnnlimits.base.segments import forget_unused
+from rnnlimits.base.variables import THREADS
 from rnnlimits.cli.page import every_verb, parser
 from rnnlimits.cli.stages import of_one_kind
 from rnnlimits.cli.words import Verb, say
 from rnnlimits.run import shipped
 
-os.environ.update(surroundings.THREADS)  # NumPy reads them when it is imported
+os.environ.update(THREADS)  # NumPy reads them when it is imported
 
 
 def _further(words: Sequence[str]) -> Sequence[Verb]:
@@ -37,6 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options.further = words[end + 1 :]
     from rnnlimits.kernels.interface import KernelError  # only now: NumPy need not be imported for --help
 
+    surroundings.pass_over_matplotlibrc()
     try:
         if hasattr(options, "study"):
             options.study = shipped.study(options.study, say)

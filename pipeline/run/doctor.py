@@ -25,7 +25,7 @@ from rnnlimits.files.provenance import software
 from rnnlimits.kernels import compiler
 from rnnlimits.kernels.interface import Backend, KernelError
 from rnnlimits.ranks import gpus, parallel, selftest
-from rnnlimits.run import disk, workflow
+from rnnlimits.run import disk, mpiexec, workflow
 
 SECTIONS = ("software", "MPI", "ranks", "compilers", "GPU", "results", "back ends")  # in the order of the page
 OK, WARNING, FAILED = "ok", "warning:", "FAILED:"
@@ -151,11 +151,16 @@ def _mpi(order: Order, environment: Mapping[str, str]) -> Iterator[Finding]:
     numbers = ".".join(map(str, version))
     yield Finding("MPI", OK, "library", f"{vendor} {numbers}, mpi4py {mpi4py.__version__}")
     yield launched(order.ranks, environment)
-    path = shutil.which("mpiexec", path=workflow.additions(os.environ)["PATH"])
-    if path is None:
-        yield Finding("MPI", WARNING, "mpiexec", "not found; `rnnlimits run` needs it: python -m pip install mpich")
-    else:
-        yield Finding("MPI", OK, "mpiexec", path)
+    yield _mpiexec(workflow.environment())
+
+
+def _mpiexec(variables: Mapping[str, str]) -> Finding:
+    """Whether mpiexec is found, starts ranks in time, and belongs to this Python's MPI."""
+    try:
+        path = mpiexec.require(variables)
+    except StudyError as error:
+        return Finding("MPI", WARNING, "mpiexec", f"{str(error).removeprefix('mpiexec: ')}; `rnnlimits run` needs it")
+    return Finding("MPI", OK, "mpiexec", f"{path}, starts ranks")
 
 
 def launched(ranks: int, environment: Mapping[str, str]) -> Finding:

@@ -32,7 +32,10 @@ INSTALL = "install MPI, for instance with: python -m pip install mpich"
 # What each of two processes says: how many there are for the launcher, or, where the MPI library may be another one,
 # for that library.
 _LAUNCHED = ["sh", "-c", 'echo "rnnlimits:${PMI_SIZE:-${OMPI_COMM_WORLD_SIZE:-?}}"']
-_RANK = "from mpi4py import MPI; w = MPI.COMM_WORLD; print(f'rnnlimits:{w.size}', MPI.Get_library_version()[:40], flush=True)"
+_RANK = """
+from mpi4py import MPI
+print(f"rnnlimits:{MPI.COMM_WORLD.size}", MPI.Get_library_version()[:40], flush=True)
+"""
 
 
 def require_found(variables: Mapping[str, str]) -> str:
