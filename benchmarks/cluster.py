@@ -73,7 +73,7 @@ class Process:
 def _status(pid: int) -> list[str] | None:
     """Fields of /proc/PID/stat from the state on."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()
     except OSError:
         return None
 
@@ -363,7 +363,7 @@ def machine() -> str:
     """The processor, its cores, and Slurm's version."""
     model = next(
         line.split(":")[1].strip()
-        for line in Path("/proc/cpuinfo").read_text().splitlines()
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         if line.startswith("model name")
     )
     daemon = shutil.which("slurmd", path=f"{os.environ['PATH']}:/usr/sbin:/sbin") or "slurmd"

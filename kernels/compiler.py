@@ -60,7 +60,7 @@ def _temporary_cache() -> Path:
 def _processor() -> str:
     """What -march=native depends on, so that a home folder shared by different nodes holds one library for each."""
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return platform.processor() + platform.machine()
     return "\n".join(sorted({line for line in lines if line.startswith(("model name", "flags", "Features"))}))
@@ -70,7 +70,7 @@ def _processor() -> str:
 def processor_name() -> str:
     """The model of the processor; libraries choose by it among variants of code that round differently."""
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         lines = []
     names = {line.split(":", 1)[1].strip() for line in lines if line.startswith(("model name", "CPU part"))}
@@ -80,7 +80,7 @@ def processor_name() -> str:
 @cache
 def _features() -> frozenset[str]:
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return frozenset()
     return frozenset(next((line.split(":", 1)[1] for line in lines if line.startswith("flags")), "").split())
@@ -128,7 +128,7 @@ def _key(compiler: str, arguments: list[str]) -> str:
 @contextlib.contextmanager
 def exclusively(path: Path) -> Iterator[None]:
     """One rank of a node compiles while the others wait; without file locks all compile: slower, but still correct."""
-    with open(path, "w") as lock:
+    with open(path, "w", encoding="utf-8") as lock:
         with contextlib.suppress(OSError):
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -64,7 +64,7 @@ def _take(descriptor: int, path: Path) -> None:
     except BlockingIOError as error:
         holder = "another process"
         with suppress(OSError):
-            holder = path.read_text().strip() or holder
+            holder = path.read_text(encoding="utf-8").strip() or holder
         raise StudyError(
             f"{path.parent.parent}: {path.stem} is being run by {holder}; wait for it or stop it"
         ) from error

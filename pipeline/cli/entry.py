@@ -11,6 +11,7 @@ from rnnlimits.base import launchers, surroundings
 from rnnlimits.base.errors import StudyError, note_refusal
 from rnnlimits.base.segments import forget_unused
 from rnnlimits.base.variables import THREADS
+from rnnlimits.cli import streams
 from rnnlimits.cli.page import every_verb, parser
 from rnnlimits.cli.stages import of_one_kind
 from rnnlimits.cli.words import Verb, say
@@ -53,7 +54,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
         say("rnnlimits: interrupted; the same command continues where it stopped")
         return 130
     except BrokenPipeError:
-        # The reader of our output has closed the pipe, which is not an error. Python would report it again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        streams.discard()  # the reader of our output has closed the pipe, which is not an error
     return 0
