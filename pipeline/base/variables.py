@@ -104,6 +104,8 @@ SHELL = (
     "POSIXLY_CORRECT", "GLOBIGNORE",
 )  # fmt: skip
 
+# With which HDF5 looks for the data of a file elsewhere: an ensemble would consist of other shards, or of fill values.
+REDIRECTING = ("HDF5_VDS_PREFIX", "HDF5_EXT_PREFIX", "HDF5_EXTFILE_PREFIX", "HDF5_DRIVER", "HDF5_VOL_CONNECTOR")
 FOUND_BY_SLURM = ("SLURM_CONF",)
 AT_START = ("PYTHON*", "GLIBC_TUNABLES", "MALLOC_*")  # read before any line of Python runs
 LOCKING = ("TRUE", "FALSE", "BEST_EFFORT", "1", "0")

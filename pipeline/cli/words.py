@@ -7,7 +7,6 @@ import math
 import os
 import sys
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -74,8 +73,10 @@ def say(line: str, every_rank: bool = False) -> None:
     mpi = sys.modules.get("mpi4py.MPI")
     rank = mpi.COMM_WORLD.rank if mpi is not None else os.environ.get("PMI_RANK", os.environ.get("PMIX_RANK", "0"))
     if every_rank or str(rank) == "0":
-        with suppress(OSError):  # nobody reads it: no reason to stop
+        try:
             print(line, file=sys.stderr, flush=True)
+        except OSError:  # nobody reads it: no reason to stop, nor to complain at the end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
 def chosen_backend(options: argparse.Namespace) -> Backend:

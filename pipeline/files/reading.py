@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from pathlib import Path
 import h5py
 
 from rnnlimits.base.errors import StudyError
+from rnnlimits.base.surroundings import require_plain_hdf5
 from rnnlimits.files import audit, digests
 from rnnlimits.files.seal import is_sealed, is_whole
 from rnnlimits.files.variables import groups, variables
@@ -79,6 +81,7 @@ def digest_of_group(group: h5py.Group) -> str:
 @contextmanager
 def _opened(path: Path) -> Iterator[h5py.File]:
     """Yield the open HDF5 file. Raises StudyError with the reason if it cannot be opened or read."""
+    require_plain_hdf5(os.environ)
     size = _require_hdf5(path)
     try:
         file = _open_hdf5(path)

@@ -42,6 +42,7 @@ def run(
     experiment.checks()
     layout = experiment.layout
     words.require_readable(path, results)
+    relative_results(results)
     command = [*SNAKEMAKE, "--snakefile", str(shipped.SNAKEFILE), "--configfile", words.as_file(path)]
     command += ["--cores", str(cores) if cores else "all", "--config", f"results={words.encoded(results)}"]
     command += [f"backend={backend}", "--quiet", "all"]
@@ -192,13 +193,15 @@ def additions(caller: Mapping[str, str], backend: str | None = None, cluster: bo
 def relative_results(folder: object) -> str:
     """The results folder relative to the present folder, so that a file has one path however it was spelled.
 
-    Raises StudyError for braces, which Snakemake reads as wildcards.
+    Raises StudyError for braces, which Snakemake reads as wildcards, and a dash at the start, as options have it.
     """
     relative = os.path.relpath(str(folder))
     if brace := next((letter for letter in relative if letter in "{}"), None):
         raise StudyError(
             f"results folder {str(folder)!r}: has {brace!r}, which Snakemake reads as a wildcard; rename it"
         )
+    if relative.startswith("-"):
+        raise StudyError(f"results folder {str(folder)!r}: starts with a dash, as options do; rename it")
     return relative
 
 
