@@ -81,7 +81,7 @@ def _same(one: str, other: str) -> bool:
 
 
 def require_plain_hdf5(environment: Mapping[str, str]) -> None:
-    """Raises StudyError for a variable by which HDF5 reads elsewhere than in the file it is given, in a notebook say."""
+    """Raises StudyError for a variable by which HDF5 reads elsewhere than in the file it is given."""
     for name in REDIRECTING:
         if environment.get(name):
             raise StudyError(

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -164,7 +165,9 @@ def world() -> MPI.Intracomm:
 def require_mpi() -> None:
     """Raises StudyError if no MPI library can be loaded, Crowd if it is not that of the launcher of this process."""
     try:
-        from mpi4py import MPI
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # of two MPIs: ours is an error, and says what to do
+            from mpi4py import MPI
     except (ImportError, RuntimeError) as error:
         line = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise StudyError(f"MPI: cannot be loaded ({line}); MPI4PY_LIBMPI names its library if it is set") from error
