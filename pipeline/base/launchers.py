@@ -11,10 +11,11 @@ from typing import NamedTuple
 
 from rnnlimits.base.errors import StudyError
 
+OPEN_MPI = "Open MPI's mpiexec"
 # Variables that launchers set for each process: its rank and the number of ranks; and the launcher that sets them. A
 # batch script, which is no rank, has SLURM_PROCID too, but not the number of tasks of a step.
 LAUNCHERS = (
-    ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "Open MPI's mpiexec"),
+    ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", OPEN_MPI),
     ("PALS_RANKID", "PALS_SIZE", "PALS"),
     ("FLUX_TASK_RANK", "FLUX_JOB_SIZE", "flux run"),
     ("PMI_RANK", "PMI_SIZE", "a launcher that speaks PMI"),
@@ -70,6 +71,18 @@ def require_alone(verb: str, environment: Mapping[str, str]) -> None:
         )
 
 
+def require_family(library: str, environment: Mapping[str, str]) -> None:
+    """Raises Crowd if a launcher started several processes that cannot be ranks of an MPI library.
+
+    library: its name and version. Only Open MPI's launcher and Hydra are known to belong to one family.
+    """
+    one = started(environment)
+    if one is None or one.launcher not in (OPEN_MPI, HYDRA_NAME):
+        return
+    if (one.launcher == OPEN_MPI) != library.startswith("Open MPI"):
+        raise _two_mpis(one, library)
+
+
 def require_same_mpi(ranks: int, library: str, environment: Mapping[str, str]) -> None:
     """Raises Crowd if a launcher started several processes, but each is alone for the MPI library.
 
@@ -77,10 +90,14 @@ def require_same_mpi(ranks: int, library: str, environment: Mapping[str, str]) -
     """
     one = started(environment)
     if one is not None and one.size > 1 and ranks == 1:
-        raise Crowd(
-            f"MPI: {one.launcher} started this as rank {one.rank} of {one.size} ({_shown(one)}), but the MPI of this "
-            f"Python is {library}, which sees one rank: these are two MPIs; {ADVICE}"
-        )
+        raise _two_mpis(one, f"{library}, which sees one rank")
+
+
+def _two_mpis(one: Started, library: str) -> Crowd:
+    return Crowd(
+        f"MPI: {one.launcher} started this as rank {one.rank} of {one.size} ({_shown(one)}), but the MPI of this "
+        f"Python is {library}: these are two MPIs; {ADVICE}"
+    )
 
 
 def _shown(one: Started) -> str:

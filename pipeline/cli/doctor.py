@@ -12,6 +12,9 @@ from rnnlimits.cli.words import Verb, backend_option, json_option, results_optio
 def _doctor(options: argparse.Namespace) -> None:
     if not launchers.is_rank(os.environ):
         surroundings.leave_mpi()
+    from rnnlimits.ranks import parallel
+
+    parallel.require_mpi()
     from rnnlimits.cli import documents
     from rnnlimits.run import doctor
 

@@ -163,16 +163,27 @@ def world() -> MPI.Intracomm:
 
 
 def require_mpi() -> None:
-    """Raises StudyError if no MPI library can be loaded, Crowd if it is not that of the launcher of this process."""
+    """Start MPI, once it is known to be that of the launcher of this process: another one would end the process.
+
+    Raises StudyError if no MPI library can be loaded, Crowd if it is another one.
+    """
+    if "mpi4py.MPI" not in sys.modules:
+        import mpi4py
+
+        mpi4py.rc(initialize=False, finalize=True)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)  # of two MPIs: ours is an error, and says what to do
-            from mpi4py import MPI
+        from mpi4py import MPI
     except (ImportError, RuntimeError) as error:
         line = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise StudyError(f"MPI: cannot be loaded ({line}); MPI4PY_LIBMPI names its library if it is set") from error
     name, version = MPI.get_vendor()
-    launchers.require_same_mpi(MPI.COMM_WORLD.size, f"{name} {'.'.join(map(str, version))}", os.environ)
+    library = f"{name} {'.'.join(map(str, version))}"
+    launchers.require_family(library, os.environ)
+    if not MPI.Is_initialized():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # of two MPIs: what follows says it too, and what to do
+            MPI.Init_thread(MPI.THREAD_MULTIPLE)
+    launchers.require_same_mpi(MPI.COMM_WORLD.size, library, os.environ)
 
 
 def rank_on_node(comm: MPI.Intracomm) -> int:

@@ -33,8 +33,13 @@ INSTALL = "install MPI, for instance with: python -m pip install mpich"
 # for that library.
 _LAUNCHED = ["sh", "-c", 'echo "rnnlimits:${PMI_SIZE:-${OMPI_COMM_WORLD_SIZE:-?}}"']
 _RANK = """
-from mpi4py import MPI
-print(f"rnnlimits:{MPI.COMM_WORLD.size}", MPI.Get_library_version()[:40], flush=True)
+from rnnlimits.base.errors import StudyError
+from rnnlimits.ranks import parallel
+try:
+    parallel.require_mpi()
+    print(f"rnnlimits:{parallel.world().size}", flush=True)
+except StudyError as error:
+    print(f"rnnlimits:{error}", flush=True)
 """
 
 
@@ -54,23 +59,16 @@ def require(variables: Mapping[str, str]) -> str:
     """
     path = require_found(variables)
     beside = Path(path).parent == Path(sys.executable).parent  # it comes with the library
-    said, error = _tried([path, "-n", "2", *(_LAUNCHED if beside else [sys.executable, "-P", "-c", _RANK])], variables)
+    program = _LAUNCHED if beside else [sys.executable, "-P", "-c", _RANK]
+    said, complaint = _tried([path, "-n", "2", *program], variables)
     answers = [line.removeprefix("rnnlimits:") for line in said.splitlines() if line.startswith("rnnlimits:")]
-    if len(answers) == 2 and all(answer.split()[0] == "2" for answer in answers):
+    if answers == ["2", "2"]:
         return path
-    advice = f"put the mpiexec of this Python's MPI first on PATH, or {INSTALL}"
-    if len(answers) == 2 and not beside:
-        library = " ".join(answers[0].split()[1:])
-        raise StudyError(
-            f"{path}: starts ranks of another MPI ({vendor(path, variables)}) than this Python's ({library}); {advice}"
-        )
-    raise StudyError(f"{path}: starts no ranks: {error or 'they said nothing'}; {advice}")
-
-
-def vendor(path: str, variables: Mapping[str, str]) -> str:
-    """The first line of `mpiexec --version`."""
-    said, _ = _tried([path, "--version"], variables)
-    return next(iter(said.splitlines()), "no version").strip(" :")
+    reason = next((one for one in answers if not one.isdigit()), complaint or f"it started {len(answers)} of 2")
+    raise StudyError(
+        f"{path}: starts no ranks of this Python's MPI: {reason}; put the mpiexec of that MPI first on PATH, "
+        f"or {INSTALL}"
+    )
 
 
 def _tried(command: list[str], variables: Mapping[str, str]) -> tuple[str, str]:
@@ -89,4 +87,4 @@ def _tried(command: list[str], variables: Mapping[str, str]) -> tuple[str, str]:
             if isinstance(error, subprocess.TimeoutExpired):
                 return "", f"no sign of life in {SECONDS:.0f} s"
             raise
-    return out, next((line for line in reversed(complaint.splitlines()) if line.strip()), "").strip()
+    return out, next((line for line in reversed(complaint.splitlines()) if any(map(str.isalpha, line))), "").strip()

@@ -19,7 +19,8 @@ FOREIGN = (
     "HDF5_VDS_PREFIX", "HDF5_DRIVER", "HDF5_PLUGIN_PATH", "HDF5_USE_FILE_LOCKING", "NPY_DISABLE_CPU_FEATURES",
     "OPENBLAS_CORETYPE", "OPENBLAS_NUM_THREADS", "GOTO_NUM_THREADS", "OMP_NUM_THREADS", "OMP_PROC_BIND", "MKL_CBWR",
     "MPLBACKEND", "MATPLOTLIBRC", "CUPY_TF32", "CUDA_LAUNCH_BLOCKING", "MPI4PY_RC_INITIALIZE",
-    "PYDANTIC_DISABLE_PLUGINS", "H5NETCDF_READ_BACKEND", "XDG_CONFIG_HOME", "GLIBC_TUNABLES", "CPATH", "GIT_DIR", "SOURCE_DATE_EPOCH",
+    "PYDANTIC_DISABLE_PLUGINS", "H5NETCDF_READ_BACKEND", "XDG_CONFIG_HOME", "GLIBC_TUNABLES", "CPATH", "GIT_DIR",
+    "SOURCE_DATE_EPOCH",
 )  # fmt: skip
 LAUNCHING = (
     "HYDRA_LAUNCHER", "HYDRA_HOST_FILE", "HYDRA_RMK", "MPIEXEC_PORT_RANGE", "MPICH_PORT_RANGE", "MPIR_CVAR_CH4_NETMOD",
@@ -113,8 +114,15 @@ def test_who_started_this(environment: dict[str, str], found: tuple[str, int, in
 
 
 def test_two_mpis_are_named_by_each_copy() -> None:
-    with pytest.raises(launchers.Crowd, match=r"Open MPI.* rank 3 of 4 .*OMPI_COMM_WORLD_SIZE=4.* is MPICH 5"):
+    says = r"Open MPI.* rank 3 of 4 .*OMPI_COMM_WORLD_SIZE=4.* is MPICH 5"
+    with pytest.raises(launchers.Crowd, match=says):
+        launchers.require_family("MPICH 5.0", OPEN_MPI)
+    with pytest.raises(launchers.Crowd, match=says):
         launchers.require_same_mpi(1, "MPICH 5.0", OPEN_MPI)
+    with pytest.raises(launchers.Crowd, match="is Open MPI 5"):
+        launchers.require_family("Open MPI 5.0", HYDRA)
+    launchers.require_family("Open MPI 5.0", OPEN_MPI)
+    launchers.require_family("Intel MPI 2021", HYDRA)
     launchers.require_same_mpi(4, "Open MPI 5.0", OPEN_MPI)
     launchers.require_same_mpi(1, "MPICH 5.0", {**OPEN_MPI, "OMPI_COMM_WORLD_SIZE": "1", "OMPI_COMM_WORLD_RANK": "0"})
 
