@@ -46,7 +46,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.verb(options)
         sys.stdout.flush()  # here, where a closed pipe is handled
     except (StudyError, KernelError) as error:
-        say(f"rnnlimits: {error}", every_rank=isinstance(error, launchers.Crowd))
+        line = (
+            str(error).replace("\n", "\\n") if isinstance(error, StudyError) else error
+        )  # a path may have line breaks
+        say(f"rnnlimits: {line}", every_rank=isinstance(error, launchers.Crowd))
         note_refusal(str(error))
         return 2
     except KeyboardInterrupt:

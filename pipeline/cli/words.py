@@ -71,8 +71,10 @@ class Screen(argparse.RawDescriptionHelpFormatter):
 def say(line: str, every_rank: bool = False) -> None:
     """Write a line to stderr, on one rank only: a failed stage raises the same error on all ranks."""
     mpi = sys.modules.get("mpi4py.MPI")
-    in_mpi = mpi is not None and mpi.Is_initialized()
-    rank = mpi.COMM_WORLD.rank if in_mpi else os.environ.get("PMI_RANK", os.environ.get("PMIX_RANK", "0"))
+    if mpi is not None and mpi.Is_initialized():
+        rank = mpi.COMM_WORLD.rank
+    else:
+        rank = os.environ.get("PMI_RANK", os.environ.get("PMIX_RANK", "0"))
     if every_rank or str(rank) == "0":
         try:
             print(line, file=sys.stderr, flush=True)

@@ -91,7 +91,7 @@ def locks_exclude(folder: Path) -> bool:
     with path.open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         command = [sys.executable, "-I", "-S", "-c", _TAKE, str(path)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+        done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", timeout=30, check=False)
     if done.returncode not in (0, _REFUSED):
         raise OSError(f"another process cannot request it: {(done.stderr.strip().splitlines() or ['no answer'])[-1]}")
     return done.returncode == _REFUSED

@@ -187,7 +187,9 @@ def _compilers() -> Iterator[Finding]:
 
 
 def _version(path: str) -> str:
-    done = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(
+        [path, "--version"], capture_output=True, encoding="utf-8", errors="replace", timeout=30, check=False
+    )
     return (done.stdout.splitlines() or ["no version"])[0]
 
 
