@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
 from rnnlimits.base import surroundings
 
 __all__ = ["main"]
+
+MISSING = (
+    "no such package in {python}; if a folder of PYTHONPATH has it, which is not searched, name it in "
+    "RNNLIMITS_PYTHONPATH"
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -18,4 +24,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     if arguments is None:
         streams.prepare()
-    return run(arguments)
+    try:
+        return run(arguments)
+    except ModuleNotFoundError as error:
+        if str(error.name).startswith("rnnlimits"):
+            raise
+        print(f"rnnlimits: {error.name}: {MISSING.format(python=sys.executable)}", file=sys.stderr)
+        return 2

@@ -46,9 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.verb(options)
         sys.stdout.flush()  # here, where a closed pipe is handled
     except (StudyError, KernelError) as error:
-        line = (
-            str(error).replace("\n", "\\n") if isinstance(error, StudyError) else error
-        )  # a path may have line breaks
+        line = str(error).replace("\n", "\\n")  # a path may have line breaks
         say(f"rnnlimits: {line}", every_rank=isinstance(error, launchers.Crowd))
         note_refusal(str(error))
         return 2
