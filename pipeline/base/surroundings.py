@@ -118,9 +118,10 @@ def _restarted(clean: dict[str, str]) -> list[str]:
         clean["PYTHONPATH"] = os.path.dirname(PACKAGE)  # found in the working folder, and only there
     read = {name for name in {*os.environ, *clean} if os.environ.get(name) != clean.get(name)}
     from_folder = getattr(sys.modules.get("__main__"), "__spec__", None) is not None and not sys.flags.safe_path
-    if not from_folder and not any(matches(name, AT_START) for name in read):
+    started = "mpi4py.MPI" in sys.modules  # too late: another program cannot take the place of a rank
+    if started or (not from_folder and not any(matches(name, AT_START) for name in read)):
         return []
-    return [sys.executable, "-P", *sys.orig_argv[1:]]
+    return [sys.executable, *(() if sys.flags.safe_path else ("-P",)), *sys.orig_argv[1:]]
 
 
 def pass_over_matplotlibrc() -> None:
