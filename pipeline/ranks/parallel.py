@@ -24,6 +24,7 @@ from rnnlimits.base.progress import Progress
 from rnnlimits.base.signals import Asked
 from rnnlimits.kernels import gpu_failure
 from rnnlimits.kernels.interface import KernelError
+from rnnlimits.ranks import patience
 
 # Importing it starts MPI, so functions that use it import it: block functions are called without MPI as well.
 if TYPE_CHECKING:
@@ -180,10 +181,18 @@ def require_mpi() -> None:
     library = f"{name} {'.'.join(map(str, version))}"
     launchers.require_family(library, os.environ)
     if not MPI.Is_initialized():
-        with warnings.catch_warnings():
+        with _in_time(), warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # of two MPIs: what follows says it too, and what to do
             MPI.Init_thread(MPI.THREAD_MULTIPLE)
     launchers.require_same_mpi(MPI.COMM_WORLD.size, library, os.environ)
+
+
+def _in_time() -> AbstractContextManager[None]:
+    """Says so if the ranks do not find each other. One rank alone finds itself."""
+    one = launchers.started(os.environ)
+    if one is None or one.size == 1:
+        return nullcontext()
+    return patience.limited(f"MPI: rank {one.rank} of {one.size}, started by {one.launcher}, looks for the others")
 
 
 def rank_on_node(comm: MPI.Intracomm) -> int:
