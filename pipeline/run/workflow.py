@@ -60,8 +60,8 @@ def submit(
     Jobs that a killed run left behind are cancelled first; their results are kept, and the run resumes from them.
     Exit codes and errors as for `run`; StudyError also if Slurm does not answer.
     """
-    words.require_readable(path, results)
     submission.require_plain(path, results, profile)
+    words.require_readable(path, results)
     experiment = experiments.of(study, results)
     experiment.checks()
     layout = experiment.layout
