@@ -108,7 +108,7 @@ def kind_of(words: Sequence[str]) -> str:
         for at, word in enumerate(words[:4])
     ):
         return "rank"
-    if words[1:3] == ["-m", "snakemake"]:
+    if ["-m", "snakemake"] in (words[1:3], words[2:4]):
         return "job's Snakemake" if "--target-jobs" in words else "Snakemake"
     return "rnnlimits run" if words[1:2] == ["-c"] and words[2:3] == [COMMAND] else ""
 
