@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import variable_table
-from runs import ENVIRONMENT, ROOT, run, write_study
+from runs import ENVIRONMENT, HANG, ROOT, run, write_study
 
 from rnnlimits.base import launchers, surroundings, variables
 from rnnlimits.base.errors import StudyError
@@ -172,6 +174,17 @@ def surround(folder: Path) -> None:
     (folder / "matplotlibrc").write_bytes(b"axes.facecolor: \xff\n")
     for name in ("pyproject.toml", "setup.cfg", ".condarc"):
         (folder / name).write_text("[nonsense", encoding="utf-8")
+
+
+@pytest.mark.parametrize("path", [SRC, f"{{folder}}:{SRC}"], ids=["working folder", "PYTHONPATH"])
+def test_modules_beside_a_study_are_not_ours(path: str, tmp_path: Path) -> None:
+    for name in ("kernels", "numpy", "yaml", "pydantic", "argparse", "h5py", "rich"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('of somebody else')\n", encoding="utf-8")
+    variables = {**ENVIRONMENT, "PYTHONPATH": path.format(folder=tmp_path), "PYTHONWARNINGS": "error"}
+    command = [sys.executable, "-m", "rnnlimits", "check", str(write_study(tmp_path))]
+    done = subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, text=True, timeout=HANG)
+    assert done.returncode == 0, done.stderr
+    assert "good" in done.stdout
 
 
 @pytest.mark.workflow
