@@ -51,9 +51,10 @@ $(VENV)/.installed-test: $(VENV)/.installed
 	@echo "installing what the tests need ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]' && touch $@
 
-schema: $(VENV)/.installed  ## config/schema.json and the table of chains from the types of the study
+schema: $(VENV)/.installed  ## config/schema.json and the table of chains from the types of the study; that of variables
 	@$(BIN)/python -m rnnlimits.study.schema
 	@$(BIN)/python docs/_ext/chain_table.py
+	@$(BIN)/python docs/_ext/variable_table.py
 
 slurm-up:  ## a Slurm on this machine, for trying a profile (docs/loopback.md)
 	@cluster/loopback up

@@ -73,7 +73,7 @@ class Process:
 def _status(pid: int) -> list[str] | None:
     """Fields of /proc/PID/stat from the state on."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()
     except OSError:
         return None
 
@@ -108,7 +108,7 @@ def kind_of(words: Sequence[str]) -> str:
         for at, word in enumerate(words[:4])
     ):
         return "rank"
-    if words[1:3] == ["-m", "snakemake"]:
+    if ["-m", "snakemake"] in (words[1:3], words[2:4]):
         return "job's Snakemake" if "--target-jobs" in words else "Snakemake"
     return "rnnlimits run" if words[1:2] == ["-c"] and words[2:3] == [COMMAND] else ""
 
@@ -363,7 +363,7 @@ def machine() -> str:
     """The processor, its cores, and Slurm's version."""
     model = next(
         line.split(":")[1].strip()
-        for line in Path("/proc/cpuinfo").read_text().splitlines()
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         if line.startswith("model name")
     )
     daemon = shutil.which("slurmd", path=f"{os.environ['PATH']}:/usr/sbin:/sbin") or "slurmd"

@@ -352,7 +352,7 @@ def start() -> None:
 
 
 def heading(machine: Machine) -> None:
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines() if Path("/proc/cpuinfo").exists() else []
     model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
     print(f"{model}, {len(CORES)} cores; load average {os.getloadavg()[0]:.1f}; Python {platform.python_version()}")
     print(

@@ -39,7 +39,7 @@ def _processor() -> str:
     Not the revision of the microcode, which never adds instructions: those that it takes away are missing from flags.
     """
     try:
-        return kind_of(Path("/proc/cpuinfo").read_text())
+        return kind_of(Path("/proc/cpuinfo").read_text(encoding="utf-8"))
     except OSError:
         return platform.processor() + platform.machine()
 
@@ -53,7 +53,7 @@ def kind_of(about: str) -> str:
 def processor_name() -> str:
     """The model of the processor; libraries choose by it among variants of code that round differently."""
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         lines = []
     names = {line.split(":", 1)[1].strip() for line in lines if line.startswith(("model name", "CPU part"))}
@@ -63,7 +63,7 @@ def processor_name() -> str:
 @cache
 def _features() -> frozenset[str]:
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return frozenset()
     return frozenset(next((line.split(":", 1)[1] for line in lines if line.startswith("flags")), "").split())

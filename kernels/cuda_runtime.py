@@ -150,7 +150,7 @@ class CupyRuntime:
 
     def _build(self, source: str, name: str, macros: Mapping[str, object], cooperative: bool) -> Program:
         cupy, options = self.xp, nvrtc_options(macros)
-        text = (compiler.SOURCE / source).read_text()
+        text = (compiler.SOURCE / source).read_text(encoding="utf-8")
         module = cupy.RawModule(code=text, options=options, enable_cooperative_groups=cooperative)
         # One rank of a node compiles; the others then find the program in CuPy's cache.
         with cache.exclusively(cache.folder() / f"cuda-{self.limits.architecture}.lock"):

@@ -14,17 +14,17 @@ min_version("9.0")
 
 sys.path.insert(0, str(Path(str(workflow.current_basedir)).parent / "src"))
 
-from rnnlimits.run import shipped, workflow as running
+from rnnlimits.run import shipped, words, workflow as running
 from rnnlimits.base.errors import StudyError
 
 try:
     from rnnlimits.classify import table as report
     from rnnlimits.classify.comparison import Wanted
 
-    RESULTS = running.relative_results(config.get("results", "results"))
+    RESULTS = running.relative_results(words.decoded(config.get("results", "results")))
     WANTED = Wanted(
-        tuple(filter(None, str(config.get("sets", "")).split(","))),
-        Path(config["archive"]) if config.get("archive") else None,
+        tuple(filter(None, words.decoded(config.get("sets", "")).split(","))),
+        Path(words.decoded(config["archive"])) if config.get("archive") else None,
         Path(RESULTS),
         str(config.get("quick", "")).lower() in ("true", "1"),
     )
@@ -32,7 +32,7 @@ try:
 except StudyError as error:
     sys.exit(f"rnnlimits: {error}")
 
-os.environ.update(running.environment())
+os.environ.update(running.additions(os.environ))
 
 ENVIRONMENT = str(shipped.ENVIRONMENT)
 OPTIONS = ["--results", RESULTS]

@@ -11,7 +11,7 @@ from rnnlimits.kernels.interface import KernelError
 def available_bytes() -> int:
     """Memory that can be taken now."""
     try:
-        for line in Path("/proc/meminfo").read_text().splitlines():
+        for line in Path("/proc/meminfo").read_text(encoding="utf-8").splitlines():
             if line.startswith("MemAvailable:"):
                 return int(line.split()[1]) * 1024
     except OSError:

@@ -15,5 +15,5 @@ class StudyError(Exception):
 def note_refusal(line: str) -> None:
     """Record for the workflow, if there is one, that a stage refused its input."""
     if path := os.environ.get(REFUSALS):
-        with suppress(OSError), open(path, "a") as refusals:
+        with suppress(OSError), open(path, "a", encoding="utf-8") as refusals:
             refusals.write(line + "\n")

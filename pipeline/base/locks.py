@@ -48,7 +48,7 @@ def sign(descriptor: int, child: int | None = None) -> None:
 def signer(path: Path) -> str | None:
     """The line of the process that signed a lock last, if it runs on this machine still, else None."""
     try:
-        line = path.read_text(errors="replace").strip()
+        line = path.read_text(encoding="utf-8", errors="replace").strip()
     except OSError:
         return None
     words = line.split()
@@ -171,7 +171,7 @@ def _take(descriptor: int, path: Path) -> None:
     except BlockingIOError as error:
         holder = "another process"
         with suppress(OSError):
-            holder = path.read_text().strip() or holder
+            holder = path.read_text(encoding="utf-8").strip() or holder
         raise StudyError(
             f"{path.parent.parent}: {path.stem} is being run by {holder}; wait for it or stop it"
         ) from error

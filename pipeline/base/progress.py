@@ -21,7 +21,7 @@ def log_to(path: Path | None) -> None:
         _log.addHandler(logging.StreamHandler(sys.stderr))
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handler = logging.FileHandler(path)
+        handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
         handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
         _log.addHandler(handler)
 

@@ -33,7 +33,7 @@ def forget_unused(folder: Path = SHARED, processes: Path = Path("/proc")) -> lis
     unused = {path for path in folder.glob(NAMES) if _is_old_and_ours(path)}
     for maps in processes.glob("[0-9]*/maps") if unused else ():
         with suppress(OSError):  # another user's process, which cannot have mapped ours, or one that has just ended
-            text = maps.read_text(errors="replace")
+            text = maps.read_text(encoding="utf-8", errors="replace")
             unused -= {path for path in unused if str(path) in text}
     for path in unused:
         path.unlink(missing_ok=True)

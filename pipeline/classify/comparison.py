@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +12,7 @@ from rnnlimits.base.locks import exclusive
 from rnnlimits.classify import jobs, methods, score
 from rnnlimits.classify import table as report
 from rnnlimits.classify.jobs import FOLDER, Job
-from rnnlimits.run import shipped, workflow
+from rnnlimits.run import shipped, words, workflow
 
 
 @dataclass(frozen=True)
@@ -40,25 +37,18 @@ def run(request: Wanted, cores: int | None, further: Sequence[str]) -> int:
     workflow.relative_results(request.results)
     request.jobs()
     root = request.results / FOLDER
-    command = [
-        sys.executable,
-        "-m",
-        "snakemake",
-        "--snakefile",
-        str(shipped.CLASSIFY),
-        "--nolock",
-        "--rerun-incomplete",
-    ]
+    words.require_readable(request.results, *filter(None, [request.archive]))
+    command = [*workflow.SNAKEMAKE, "--snakefile", str(shipped.CLASSIFY), "--nolock", "--rerun-incomplete"]
     command += ["--cores", str(cores) if cores else "all", "--keep-going", "--workflow-profile", "none"]
     command += ["--quiet", "all", *workflow.WITHOUT_HOME, "--config", *_config(request)]
-    workflow.prepare()
+    workflow.require_working_folder()
     with (
         exclusive(root / ".locks", "classify") as lock,
         workflow.cache_for_all(),
-        tempfile.NamedTemporaryFile("r", dir=root / ".locks", prefix="refusals-") as refusals,
+        tempfile.NamedTemporaryFile("r", dir=root / ".locks", prefix="refusals-", encoding="utf-8") as refusals,
     ):
-        os.environ[REFUSALS] = str(Path(refusals.name).resolve())
-        code = workflow.supervise([*command, *further, *workflow.colours()], lock)
+        variables = {**workflow.environment(), REFUSALS: str(Path(refusals.name).resolve())}
+        code = workflow.supervise([*command, *further, *workflow.colours()], lock, variables)
         if code != 0 and refusals.read():
             return 2
     if code > 0:
@@ -67,15 +57,14 @@ def run(request: Wanted, cores: int | None, further: Sequence[str]) -> int:
 
 
 def _config(request: Wanted) -> list[str]:
-    """Snakemake reads values as YAML: JSON keeps text as it is."""
-    values = {"results": str(request.results)}
+    values = {"results": words.encoded(request.results)}
     if request.names:
-        values["sets"] = ",".join(request.names)
+        values["sets"] = words.encoded(",".join(request.names))
     if request.quick:
         values["quick"] = "true"
     if request.archive is not None:
-        values["archive"] = str(request.archive)
-    return [f"{name}={json.dumps(value)}" for name, value in values.items()]
+        values["archive"] = words.encoded(request.archive)
+    return [f"{name}={value}" for name, value in values.items()]
 
 
 def one(request: Wanted, method: str, part: int | None) -> None:

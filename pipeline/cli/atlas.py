@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
+from rnnlimits.base import launchers
 from rnnlimits.cli.words import ATLASES, Verb, backend_option, completed, results_option, say, whole
 
 
@@ -12,6 +14,7 @@ def _atlas(options: argparse.Namespace) -> None:
     from rnnlimits.results import atlas, atlas_figure
     from rnnlimits.run import shipped, workflow
 
+    launchers.require_alone("atlas", os.environ)
     chosen = atlas.load(shipped.atlas(options.atlas, say))
     paths = atlas.write_studies(chosen, options.results)
     if options.write_only:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from rnnlimits.cli import streams
 from rnnlimits.cluster import submission
 from rnnlimits.cluster.jobs import Job, jobs, megabytes_per_core, minutes
 from rnnlimits.cluster.site import Site, suited
@@ -29,8 +30,8 @@ Document = dict[str, Any]
 
 
 def text(document: Document) -> str:
-    """The document as JSON (RFC 8259): numbers that are not finite become null, letters are not escaped."""
-    return json.dumps(_plain(document), indent=2, ensure_ascii=False, allow_nan=False)
+    """The document as JSON (RFC 8259): numbers that are not finite become null, letters are escaped if they must be."""
+    return json.dumps(_plain(document), indent=2, ensure_ascii=not streams.takes_every_letter(), allow_nan=False)
 
 
 def _plain(value: Any) -> Any:

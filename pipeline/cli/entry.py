@@ -7,20 +7,17 @@ import signal
 import sys
 from collections.abc import Sequence
 
+from rnnlimits.base import launchers, surroundings
 from rnnlimits.base.errors import StudyError, note_refusal
 from rnnlimits.base.segments import forget_unused
+from rnnlimits.base.variables import THREADS
+from rnnlimits.cli import streams
 from rnnlimits.cli.page import every_verb, parser
 from rnnlimits.cli.stages import of_one_kind
 from rnnlimits.cli.words import Verb, say
 from rnnlimits.run import shipped
 
-# Work is parallel over ranks. A linear-algebra library with threads of its own would compete with them for cores, and
-# its sums would depend on the number of threads. The variables are set, not defaulted, as Snakemake exports other
-# values; NumPy reads them when it is imported.
-for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ[_variable] = "1"
-
-RANK_VARIABLES = ("PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK")  # set by mpiexec and srun for each rank
+os.environ.update(THREADS)  # NumPy reads them when it is imported
 
 
 def _further(words: Sequence[str]) -> Sequence[Verb]:
@@ -31,7 +28,7 @@ def _further(words: Sequence[str]) -> Sequence[Verb]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; returns the exit code."""
-    if any(name in os.environ for name in RANK_VARIABLES):
+    if any(name in os.environ for name in launchers.RANK_VARIABLES):
         # An interrupted rank must die at once: one that shuts down in Python waits for ranks that wait for it. Nothing
         # is lost, as files appear complete or not at all.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -42,13 +39,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options.further = words[end + 1 :]
     from rnnlimits.kernels.interface import KernelError  # only now: NumPy need not be imported for --help
 
+    surroundings.pass_over_matplotlibrc()
     try:
         if hasattr(options, "study"):
             options.study = shipped.study(options.study, say)
         options.verb(options)
         sys.stdout.flush()  # here, where a closed pipe is handled
     except (StudyError, KernelError) as error:
-        say(f"rnnlimits: {error}")
+        line = str(error).replace("\n", "\\n")  # a path may have line breaks
+        say(f"rnnlimits: {line}", every_rank=isinstance(error, launchers.Crowd))
         note_refusal(str(error))
         return 2
     except KeyboardInterrupt:
@@ -56,7 +55,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
         say("rnnlimits: interrupted; the same command continues where it stopped")
         return 130
     except BrokenPipeError:
-        # The reader of our output has closed the pipe, which is not an error. Python would report it again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        streams.discard()  # the reader of our output has closed the pipe, which is not an error
     return 0

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
+from rnnlimits.base import launchers
 from rnnlimits.cli.words import FOLDERS, Verb, completed, results_option, whole
 
 
 def _classify(options: argparse.Namespace) -> None:
     from rnnlimits.classify import comparison, table
 
+    launchers.require_alone("rntk classify", os.environ)
     request = comparison.Wanted(tuple(options.sets), options.archive, options.results, options.quick)
     if options.method is not None:
         comparison.one(request, options.method, options.part)

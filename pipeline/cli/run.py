@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rnnlimits.base import launchers
 from rnnlimits.base.errors import StudyError
 from rnnlimits.cli.words import (
     DEFAULT_RESULTS,
@@ -30,6 +32,7 @@ def _run(options: argparse.Namespace) -> None:
     from rnnlimits.run import workflow
     from rnnlimits.study import load_any
 
+    launchers.require_alone("run", os.environ)
     study = load_any(options.study)
     if options.profile is not None:
         results, code = _run_on_cluster(study, options)

@@ -7,8 +7,7 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from rnnlimits.base import segments
-from rnnlimits.base.variables import MPI_START
+from rnnlimits.base import launchers, segments, surroundings
 from rnnlimits.cli.words import Verb, backend_option, file_option, results_option, say, study_argument, whole
 
 if TYPE_CHECKING:
@@ -19,7 +18,12 @@ Arguments = Callable[[argparse.ArgumentParser], None]
 
 def _in_parallel(options: argparse.Namespace) -> None:
     """Run draw, twin, train or work: every rank enters here; rank 0 reads the study and holds the lock."""
+    if not launchers.is_rank(os.environ):
+        surroundings.leave_mpi()
     segments.require_room()
+    from rnnlimits.ranks import parallel
+
+    parallel.require_mpi()
     from rnnlimits.run import stages
 
     stages.distributed(_order(options))
@@ -27,8 +31,8 @@ def _in_parallel(options: argparse.Namespace) -> None:
 
 def _in_one_process(options: argparse.Namespace) -> None:
     """Run limit, poisson, rates, figures or report in one process, even if a launcher of ranks started it."""
-    for name in MPI_START:
-        os.environ.pop(name, None)
+    launchers.require_alone(options.name, os.environ)
+    surroundings.leave_mpi()
     segments.require_room(1)
     from rnnlimits.run import stages
 

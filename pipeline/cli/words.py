@@ -68,12 +68,18 @@ class Screen(argparse.RawDescriptionHelpFormatter):
         super().__init__(prog, **{"max_help_position": 22, **options})
 
 
-def say(line: str) -> None:
+def say(line: str, every_rank: bool = False) -> None:
     """Write a line to stderr, on one rank only: a failed stage raises the same error on all ranks."""
     mpi = sys.modules.get("mpi4py.MPI")
-    rank = mpi.COMM_WORLD.rank if mpi is not None else os.environ.get("PMI_RANK", os.environ.get("PMIX_RANK", "0"))
-    if str(rank) == "0":
-        print(line, file=sys.stderr, flush=True)
+    if mpi is not None and mpi.Is_initialized():
+        rank = mpi.COMM_WORLD.rank
+    else:
+        rank = os.environ.get("PMI_RANK", os.environ.get("PMIX_RANK", "0"))
+    if every_rank or str(rank) == "0":
+        try:
+            print(line, file=sys.stderr, flush=True)
+        except OSError:  # nobody reads it: no reason to stop, nor to complain at the end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
 def chosen_backend(options: argparse.Namespace) -> Backend:

@@ -54,7 +54,9 @@ def ask(*command: str) -> str:
     if shutil.which(command[0]) is None:
         raise StudyError(f"{command[0]}: not found on PATH; --profile needs Slurm's commands: run it on a login node")
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=ANSWER_SECONDS, check=False)
+        done = subprocess.run(
+            command, capture_output=True, encoding="utf-8", errors="replace", timeout=ANSWER_SECONDS, check=False
+        )
     except subprocess.TimeoutExpired as error:
         raise StudyError(f"{command[0]}: no answer from Slurm in {ANSWER_SECONDS} s; try again later") from error
     if done.returncode != 0:

@@ -59,7 +59,7 @@ def git_commit() -> str:
         return "unknown"
     command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
-        found = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
+        found = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=True, timeout=10)
     except (OSError, subprocess.SubprocessError):
         return "unknown"
     return found.stdout.strip()

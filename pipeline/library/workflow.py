@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from rnnlimits import study as files
@@ -36,7 +33,7 @@ def run_study(
     count = None if cores is None else arguments.whole("cores", cores)
     arguments.one_of("backend", backend, workflow_backends())
     path = _file_of(named_study, folder)
-    with arguments.refusals(), _restored_environment():
+    with arguments.refusals():
         code = workflow.run(named_study, path, folder, count, (), backend)
     layout = Layout.of(named_study, folder)
     if code == 2:
@@ -66,14 +63,3 @@ def _file_of(study: AnyStudy, results: Path) -> Path:
     durable.require_folder(path)
     durable.write_bytes(path, files.to_yaml(study, results).encode())
     return path
-
-
-@contextmanager
-def _restored_environment() -> Iterator[None]:
-    """Restore the caller's environment variables afterwards: the workflow sets some for the jobs that it starts."""
-    before = dict(os.environ)
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -17,12 +18,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from rnnlimits.base import progress, signals
+from rnnlimits.base import launchers, progress, signals
 from rnnlimits.base.errors import StudyError
 from rnnlimits.base.progress import Progress
 from rnnlimits.base.signals import Asked
 from rnnlimits.kernels import gpu_failure
 from rnnlimits.kernels.interface import KernelError
+from rnnlimits.ranks import patience
 
 # Importing it starts MPI, so functions that use it import it: block functions are called without MPI as well.
 if TYPE_CHECKING:
@@ -159,6 +161,38 @@ def world() -> MPI.Intracomm:
     from mpi4py import MPI
 
     return MPI.COMM_WORLD
+
+
+def require_mpi() -> None:
+    """Start MPI, once it is known to be that of the launcher of this process: another one would end the process.
+
+    Raises StudyError if no MPI library can be loaded, Crowd if it is another one.
+    """
+    if "mpi4py.MPI" not in sys.modules:
+        import mpi4py
+
+        mpi4py.rc(initialize=False, finalize=True)
+    try:
+        from mpi4py import MPI
+    except (ImportError, RuntimeError) as error:
+        line = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise StudyError(f"MPI: cannot be loaded ({line}); MPI4PY_LIBMPI names its library if it is set") from error
+    name, version = MPI.get_vendor()
+    library = f"{name} {'.'.join(map(str, version))}"
+    launchers.require_family(library, os.environ)
+    if not MPI.Is_initialized():
+        with _in_time(), warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # of two MPIs: what follows says it too, and what to do
+            MPI.Init_thread(MPI.THREAD_MULTIPLE)
+    launchers.require_same_mpi(MPI.COMM_WORLD.size, library, os.environ)
+
+
+def _in_time() -> AbstractContextManager[None]:
+    """Says so if the ranks do not find each other. One rank alone finds itself."""
+    one = launchers.started(os.environ)
+    if one is None or one.size == 1:
+        return nullcontext()
+    return patience.limited(f"MPI: rank {one.rank} of {one.size}, started by {one.launcher}, looks for the others")
 
 
 def rank_on_node(comm: MPI.Intracomm) -> int:

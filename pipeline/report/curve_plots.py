@@ -172,7 +172,7 @@ def weights_plot(path: Path) -> list[Plot]:
     Raises StudyError if it cannot be read.
     """
     try:
-        rows = list(csv.DictReader(path.read_text().splitlines()))
+        rows = list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
     except OSError as error:
         raise StudyError(f"{path}: cannot be read: {error.strerror}; run rnnlimits figures STUDY again") from error
     if not rows:

@@ -47,7 +47,7 @@ def nearest(path: Path) -> Path:
 def mount_of(path: Path, table: Path = MOUNTS) -> Mount:
     """The file system that holds an existing path; kind "unknown" if the system has no such table (not Linux)."""
     mount, best = Mount("unknown", True), -1
-    for line in table.read_text(errors="replace").splitlines() if table.exists() else []:
+    for line in table.read_text(encoding="utf-8", errors="replace").splitlines() if table.exists() else []:
         before, after = line.split(" - ", 1)
         point = Path(_plain(before.split()[4]))
         # The last line for a mount point is the file system mounted over the others.
@@ -91,7 +91,7 @@ def locks_exclude(folder: Path) -> bool:
     with path.open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         command = [sys.executable, "-I", "-S", "-c", _TAKE, str(path)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+        done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", timeout=30, check=False)
     if done.returncode not in (0, _REFUSED):
         raise OSError(f"another process cannot request it: {(done.stderr.strip().splitlines() or ['no answer'])[-1]}")
     return done.returncode == _REFUSED

@@ -19,12 +19,13 @@ import snakemake
 from mpi4py import MPI
 
 from rnnlimits import kernels
+from rnnlimits.base import launchers
 from rnnlimits.base.errors import StudyError
 from rnnlimits.files.provenance import software
 from rnnlimits.kernels import toolchain
 from rnnlimits.kernels.interface import Backend, KernelError
 from rnnlimits.ranks import gpus, parallel, selftest
-from rnnlimits.run import disk, folders, workflow
+from rnnlimits.run import disk, folders, mpiexec, workflow
 from rnnlimits.run.findings import FAILED, OK, WARNING, Finding
 
 # In the order of the page.
@@ -32,16 +33,6 @@ SECTIONS = ("software", "MPI", "ranks", "compilers", "GPU", "results", "limits",
 PATIENCE = 120.0  # seconds that rank 0 waits for the others after its own checks: another node may have to compile
 TAG = 77
 DRIVER = Path("/proc/driver/nvidia")
-
-# Variables that launchers set for each process: its rank and the number of ranks; and the launcher that sets them.
-LAUNCHERS = (
-    ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "Open MPI's mpiexec"),
-    ("PALS_RANKID", "PALS_SIZE", "PALS"),
-    ("FLUX_TASK_RANK", "FLUX_JOB_SIZE", "flux run"),
-    ("MPI_LOCALRANKID", "PMI_SIZE", "mpiexec (Hydra)"),
-    ("SLURM_STEP_NUM_TASKS", "SLURM_STEP_NUM_TASKS", "srun"),
-    ("PMI_RANK", "PMI_SIZE", "a launcher that speaks PMI"),
-)
 
 
 @dataclass(frozen=True)
@@ -155,24 +146,26 @@ def _mpi(order: Order, environment: Mapping[str, str]) -> Iterator[Finding]:
     numbers = ".".join(map(str, version))
     yield Finding("MPI", OK, "library", f"{vendor} {numbers}, mpi4py {mpi4py.__version__}")
     yield launched(order.ranks, environment)
-    path = shutil.which("mpiexec", path=workflow.environment()["PATH"])
-    if path is None:
-        yield Finding("MPI", WARNING, "mpiexec", "not found; `rnnlimits run` needs it: python -m pip install mpich")
-    else:
-        yield Finding("MPI", OK, "mpiexec", path)
+    yield _mpiexec(workflow.environment())
+
+
+def _mpiexec(variables: Mapping[str, str]) -> Finding:
+    """Whether mpiexec is found, starts ranks in time, and belongs to this Python's MPI."""
+    try:
+        path = mpiexec.require(variables)
+    except StudyError as error:
+        return Finding("MPI", WARNING, "mpiexec", f"{str(error).removeprefix('mpiexec: ')}; `rnnlimits run` needs it")
+    return Finding("MPI", OK, "mpiexec", f"{path}, starts ranks")
 
 
 def launched(ranks: int, environment: Mapping[str, str]) -> Finding:
     """How the job was started, and whether MPI sees all ranks: under a foreign mpiexec each process is alone."""
-    for rank_name, size_name, launcher in LAUNCHERS:
-        if rank_name not in environment:
-            continue
-        started = environment.get(size_name, "")
-        if ranks == 1 and started.isdigit() and int(started) > 1:
-            advice = "use the mpiexec that belongs to this MPI, or srun --mpi=pmi2"
-            text = f"{launcher} started {started}, but each sees itself as the only rank; {advice}"
-            return Finding("MPI", FAILED, "ranks", text)
-        return Finding("MPI", OK, "ranks", f"{ranks}, started by {launcher}")
+    one = launchers.started(environment)
+    if one is not None and ranks == 1 and one.size > 1:
+        text = f"{one.launcher} started {one.size}, but each sees itself as the only rank; {launchers.ADVICE}"
+        return Finding("MPI", FAILED, "ranks", text)
+    if one is not None:
+        return Finding("MPI", OK, "ranks", f"{ranks}, started by {one.launcher}")
     return Finding("MPI", OK, "ranks", f"{ranks}, started alone; mpiexec -n 2 rnnlimits doctor tries several")
 
 

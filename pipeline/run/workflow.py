@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import getpass
-import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from itertools import pairwise
 from pathlib import Path
 
 from rnnlimits import experiments
-from rnnlimits.base import segments
+from rnnlimits.base import segments, surroundings
 from rnnlimits.base.errors import REFUSALS, StudyError
 from rnnlimits.base.locks import exclusive, sign
 from rnnlimits.base.variables import BACKEND
@@ -25,12 +23,13 @@ from rnnlimits.kernels import cache, gpu_count, preferred, processor, require_kn
 from rnnlimits.kernels.interface import KernelError
 from rnnlimits.plan import due
 from rnnlimits.plan.parts import Experiment, Part
-from rnnlimits.run import sharing, shipped
+from rnnlimits.run import mpiexec, sharing, shipped, words
 from rnnlimits.run.continuing import require_same_backend
 from rnnlimits.study import AnyStudy
 
 LOG_LINES = 12
 RECORDS = ".snakemake"
+SNAKEMAKE = (sys.executable, "-P", "-m", "snakemake")  # -P: not a snakemake.py of the working folder
 # What jobs share, which by default includes copies of the sources of the workflow in the home folder.
 SHARED = ("persistence", "input-output", "software-deployment", "sources", "storage-local-copies")
 WITHOUT_HOME = ("--shared-fs-usage", *SHARED)
@@ -49,14 +48,17 @@ def run(
     experiment = experiments.of(study, results)
     experiment.checks()
     layout = experiment.layout
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(shipped.SNAKEFILE), "--configfile", str(path)]
-    command += ["--cores", str(cores) if cores else "all", "--config", f"results={json.dumps(str(results))}"]
+    words.require_readable(path, results)
+    relative_results(results)
+    command = [*SNAKEMAKE, "--snakefile", str(shipped.SNAKEFILE), "--configfile", words.as_file(path)]
+    command += ["--cores", str(cores) if cores else "all", "--config", f"results={words.encoded(results)}"]
     command += [f"backend={backend}", "--quiet", "all", *WITHOUT_HOME]
     segments.require_room(cores or len(os.sched_getaffinity(0)))
+    mpiexec.require(environment())
     with exclusive(layout.locks, "run") as lock, cache_for_all():
         if not further:  # which may send jobs to other machines
             require_backend(experiment, backend)
-        return _guarded([*command, *further], lock, experiment)
+        return _guarded([*command, *further], lock, experiment, environment())
 
 
 def require_backend(experiment: Experiment, backend: str) -> None:
@@ -79,18 +81,21 @@ def submit(
     Exit codes and errors as for `run`; StudyError also if Slurm does not answer.
     """
     submission.require_plain(path, results, profile)
+    words.require_readable(path, results)
     require_home()
     experiment = experiments.of(study, results)
     experiment.checks()
     layout = experiment.layout
     prefix = leftovers.prefix(layout.root)
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(shipped.SNAKEFILE), "--configfile", str(path)]
+    command = [*SNAKEMAKE, "--snakefile", str(shipped.SNAKEFILE), "--configfile", words.as_file(path)]
     command += ["--profile", str(profile), "--slurm-jobname-prefix", prefix]
-    command += ["--config", f"results={json.dumps(str(results))}", f"site={json.dumps(str(profile))}"]
+    command += ["--config", f"results={words.encoded(results)}", f"site={words.encoded(profile)}"]
     command.append(f"backend={backend}")
+    variables = environment(cluster=True)
+    mpiexec.require_found(variables)
     with exclusive(layout.locks, "run") as lock:
         leftovers.cancel(prefix, say=say)
-        code = _guarded([*command, *further], lock, experiment)
+        code = _guarded([*command, *further], lock, experiment, variables)
         with suppress(StudyError):  # the run has ended; only messages about it are missing
             for line in endings.told(prefix, submission.profile(profile).logs):
                 say(line)
@@ -102,10 +107,9 @@ def say(line: str) -> None:
     print(f"rnnlimits: {line}", file=sys.stderr)
 
 
-def _guarded(command: Sequence[str], lock: int, experiment: Experiment) -> int:
+def _guarded(command: Sequence[str], lock: int, experiment: Experiment, variables: Mapping[str, str]) -> int:
     """Run Snakemake under our own lock, which unlike Snakemake's is released when a process is killed."""
-    prepare()
-    require_mpiexec()
+    require_working_folder()
     locks = experiment.layout.locks
     # A workflow profile would only repeat these options, and is announced on every run.
     guard = [*colours(), "--nolock", "--rerun-incomplete", "--keep-going", "--workflow-profile", "none"]
@@ -113,15 +117,11 @@ def _guarded(command: Sequence[str], lock: int, experiment: Experiment) -> int:
         with suppress(OSError):  # another user's, in a sticky folder
             stale.unlink()
     # In the results folder, as jobs on other nodes see it too.
-    with tempfile.NamedTemporaryFile("r", dir=locks, prefix="refusals-") as refusals:
+    with tempfile.NamedTemporaryFile("r", dir=locks, prefix="refusals-", encoding="utf-8") as refusals:
         announce(experiment)
         files = list(sharing.outputs(experiment, Path(RECORDS)))
         sharing.adopt(files)
-        os.environ[REFUSALS] = str(Path(refusals.name).resolve())
-        try:
-            code = supervise([*command, *guard], lock)
-        finally:
-            del os.environ[REFUSALS]  # what is refused later is no stage of this run
+        code = supervise([*command, *guard], lock, {**variables, REFUSALS: str(Path(refusals.name).resolve())})
         if code != 0 and refusals.read():
             return 2
     if code > 0 and (fixed := sharing.protected(files)):
@@ -138,12 +138,6 @@ def require_home() -> None:
     if place is None:
         advice = "set XDG_CACHE_HOME to a folder that all nodes see and that can be written"
         raise StudyError(f"{base}: cannot be written, and jobs find the workflow's sources there; {advice}")
-
-
-def prepare() -> None:
-    """Set the variables of Snakemake and its jobs. Raises StudyError if it cannot keep its records here."""
-    os.environ.update(environment())
-    require_working_folder()
 
 
 def require_working_folder() -> None:
@@ -202,13 +196,14 @@ def announce(experiment: Experiment) -> None:
         say(f"{wrong[0]}{more}; what differs from {experiment.study.source} is made again")
 
 
-def supervise(command: Sequence[str], lock: int) -> int:
+def supervise(command: Sequence[str], lock: int, variables: Mapping[str, str]) -> int:
     """Run a command that keeps `lock` open, and interrupt it and all its jobs if this process is asked to end.
 
+    variables: the command's environment.
     Raises KeyboardInterrupt, once the command has ended, after an interrupt, a SIGTERM or the terminal's end.
     """
     # A separate process group, so that the signal reaches the jobs too, exactly once, whoever sent it.
-    child = subprocess.Popen(command, pass_fds=[lock], process_group=0)
+    child = subprocess.Popen(command, env=variables, pass_fds=[lock], process_group=0)
     sign(lock, child.pid)
     received: list[int] = []
 
@@ -242,22 +237,31 @@ def show_log(command: Sequence[str]) -> None:
     """Print the end of Snakemake's own log, with its messages about a failure that no stage explained."""
     logs = sorted(Path(RECORDS, "log").glob("*.log"), key=lambda log: log.stat().st_mtime)
     if logs:
-        lines = logs[-1].read_text(errors="replace").splitlines()[-LOG_LINES:] or _asked_again(command)
+        text = logs[-1].read_text(encoding="utf-8", errors="replace")
+        lines = text.splitlines()[-LOG_LINES:] or _asked_again(command)
         print(*lines, f"rnnlimits: Snakemake failed; its whole log is {logs[-1]}", sep="\n", file=sys.stderr)
 
 
-def environment(backend: str | None = None) -> dict[str, str]:
-    """Environment variables with which jobs find this Python, its mpiexec, and a clone of this package from anywhere.
+def environment(cluster: bool = False) -> dict[str, str]:
+    """The whole environment of Snakemake and all that it starts.
 
-    backend: the back end that the jobs must use, None if they choose.
+    cluster: for jobs of Slurm, which need more of the caller's environment than ranks on this machine.
     """
-    ours = str(Path(sys.executable).parent)
-    variables = nameless()
-    variables |= {"PATH": os.pathsep.join([ours, os.environ.get("PATH", "")])}
+    clean = surroundings.of_jobs(os.environ, cluster) | nameless()
+    return {**clean, **additions(clean, cluster=cluster)}
+
+
+def additions(caller: Mapping[str, str], backend: str | None = None, cluster: bool = False) -> dict[str, str]:
+    """Variables with which jobs find this Python, its mpiexec, and a clone of this package from anywhere.
+
+    caller: the environment that they are added to. backend: the back end that the jobs must use, None if they choose.
+    """
+    variables = {"PATH": os.pathsep.join([str(Path(sys.executable).parent), caller.get("PATH", os.defpath)])}
     if shipped.IS_CLONE:  # an installed package is found without it, and other packages next to it must stay hidden
-        others = os.environ.get("PYTHONPATH", "")
-        variables["PYTHONPATH"] = os.pathsep.join([str(shipped.PACKAGE.parent), others]).rstrip(os.pathsep)
-    return {**variables, **({BACKEND: backend} if backend else {})}
+        ours = str(shipped.PACKAGE.parent)
+        others = [entry for entry in caller.get("PYTHONPATH", "").split(os.pathsep) if entry not in ("", ours)]
+        variables["PYTHONPATH"] = os.pathsep.join([ours, *others])
+    return {**variables, **({} if cluster else mpiexec.ON_ONE_MACHINE), **({BACKEND: backend} if backend else {})}
 
 
 def nameless() -> dict[str, str]:
@@ -273,13 +277,15 @@ def nameless() -> dict[str, str]:
 def relative_results(folder: object) -> str:
     """The results folder relative to the present folder, so that a file has one path however it was spelled.
 
-    Raises StudyError for braces, which Snakemake reads as wildcards.
+    Raises StudyError for braces, which Snakemake reads as wildcards, and a dash at the start, as options have it.
     """
     relative = os.path.relpath(str(folder))
     if brace := next((letter for letter in relative if letter in "{}"), None):
         raise StudyError(
             f"results folder {str(folder)!r}: has {brace!r}, which Snakemake reads as a wildcard; rename it"
         )
+    if relative.startswith("-"):
+        raise StudyError(f"results folder {str(folder)!r}: starts with a dash, as options do; rename it")
     return relative
 
 
@@ -290,12 +296,6 @@ def require_site(site: object | None) -> None:
     )
     if slurm and site is None:
         raise StudyError("config: site is missing; with --executor slurm add: --config site=cluster/slurm")
-
-
-def require_mpiexec() -> None:
-    """Raises StudyError if PATH has no mpiexec."""
-    if shutil.which("mpiexec") is None:
-        raise StudyError("mpiexec: not found on PATH; install MPI, for instance with: python -m pip install mpich")
 
 
 # --- rules -----------------------------------------------------------------------------------------------------

@@ -31,7 +31,7 @@ def csv_text(header: str = "t,p,q") -> str:
 
 
 def write_csv(path: Path) -> None:
-    path.write_text(csv_text())
+    path.write_text(csv_text(), encoding="utf-8")
 
 
 def write_hdf5(path: Path) -> None:

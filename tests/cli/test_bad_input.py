@@ -188,6 +188,7 @@ def test_no_mpiexec(tmp_path: Path) -> None:
     packages = [path for path in sys.path if path.endswith("site-packages")]
     environment = {**ENVIRONMENT, "PATH": str(python.parent)}
     environment["PYTHONPATH"] = os.pathsep.join([environment["PYTHONPATH"], *packages])
+    environment["RNNLIMITS_PYTHONPATH"] = os.pathsep.join(packages)
     study = write_study(tmp_path)
     done = subprocess.run(
         [str(python), *PROGRAM[1:], "run", str(study)], env=environment, capture_output=True, text=True, cwd=tmp_path

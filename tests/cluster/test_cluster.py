@@ -201,7 +201,7 @@ def test_everything_that_submits_is_killed(
     study, place, results = long
     with started(loopback, study, place, results) as process:
         wait_for_shards(results, 12, process)
-        (child,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        (child,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text(encoding="utf-8").split()
         process.kill()
         os.killpg(int(child), signal.SIGKILL)
         process.wait(HANG)

@@ -348,7 +348,7 @@ def test_what_snakemake_submits_is_what_the_plan_says(tmp_path: Path, name: str,
         with pytest.raises(subprocess.TimeoutExpired):
             process.wait(0.1)
     # Not asked to end: it would wait for answers that nobody gives.
-    (child,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    (child,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text(encoding="utf-8").split()
     os.killpg(int(child), signal.SIGKILL)
     process.communicate(timeout=HANG)
     found = {_plain(line) for line in lines.read_text().splitlines()}

@@ -75,7 +75,7 @@ def daemons(folder: Path) -> dict[str, str]:
 def gone(pid: int) -> bool:
     """No such process, or a zombie that nobody has waited for yet."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] == "Z"
     except OSError:
         return True
 

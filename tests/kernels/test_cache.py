@@ -352,7 +352,7 @@ def test_cupy_keeps_its_programs_in_memory_where_it_cannot_write(
 
 def test_two_kinds_of_processor_have_a_library_each(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Machines that the system calls by one name: hidden flags, or another meaning of `native` to the compiler."""
-    text = Path("/proc/cpuinfo").read_text()
+    text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     keys = set()
     for other in (text, text.replace(" avx2 ", " "), text.replace("cpu family\t: ", "cpu family\t: 1")):
         monkeypatch.setattr(compiler, "_processor", lambda other=other: compiler.kind_of(other))
@@ -369,7 +369,7 @@ def test_two_kinds_of_processor_have_a_library_each(small: Path, monkeypatch: py
 
 def wrapper(path: Path, *lines: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join(["#!/bin/sh", *lines]) + "\n")
+    path.write_text("\n".join(["#!/bin/sh", *lines]) + "\n", encoding="utf-8")
     path.chmod(0o755)
     return path
 

@@ -201,7 +201,7 @@ def test_a_rank_that_gives_no_sign_of_life_is_taken_for_dead(tmp_path: Path) -> 
 
 def state(number: int) -> str:
     """As in ps: R, S, T, Z, ..."""
-    return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0]
+    return Path(f"/proc/{number}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux's /proc")

@@ -113,7 +113,7 @@ def test_an_atlas_runs_end_to_end(tmp_path: Path) -> None:
     assert [Path(file).name for file in written] == ["small-plain.yaml", "small-two.yaml"]
     done = runs.run("atlas", path, "--results", tmp_path / "results", cwd=tmp_path)
     assert "small/atlas.png" in done.stdout
-    with open(tmp_path / "results" / "small" / "atlas.csv", newline="") as file:
+    with open(tmp_path / "results" / "small" / "atlas.csv", encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert {row["variant"] for row in rows} == {"plain", "two"}
     assert {row["quantity"] for row in rows} >= {"drift", "memory_rms", "output_fluctuation"}

@@ -19,7 +19,7 @@ def test_the_table_converges_in_both_directions(tmp_path: Path) -> None:
     study = studies.load(runs.write_study(tmp_path, training={"width": [32, 512]}, probes={"count": 8, "length": 40}))
     layout = Layout.of(study, tmp_path)
     shown = memory_table.run(study, layout, reference).splitlines()
-    with open(layout.memory_csv, newline="") as file:
+    with open(layout.memory_csv, encoding="utf-8", newline="") as file:
         rows = {(int(row["width"]), row["updates"]): float(row["distance"]) for row in csv.DictReader(file)}
     assert shown[0].split() == ["updates", "N=32", "N=512"]
     assert rows[512, "0"] == rows[32, "0"]  # both start from 0, whatever the width

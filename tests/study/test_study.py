@@ -375,8 +375,8 @@ def test_shipped_study_survives_being_written_out(path: Path) -> None:
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
 def test_shipped_study_tells_editors_its_schema(path: Path) -> None:
-    assert path.read_text().splitlines()[0] == "# yaml-language-server: $schema=schema.json"
-    jsonschema.validate(yaml.safe_load(path.read_text()), json.loads(SCHEMA.read_text()))
+    assert path.read_text(encoding="utf-8").splitlines()[0] == "# yaml-language-server: $schema=schema.json"
+    jsonschema.validate(yaml.safe_load(path.read_text(encoding="utf-8")), json.loads(SCHEMA.read_text()))
 
 
 def test_all_three_studies_are_shipped() -> None:

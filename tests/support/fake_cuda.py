@@ -88,4 +88,4 @@ if __name__ == "__main__":
     if os.environ.get("FAKE_STUCK"):
         doctor.PATIENCE = 2.0
 
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

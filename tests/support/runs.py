@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 ROOT = Path(__file__).parent.parent.parent
-PROGRAM = [sys.executable, "-m", "rnnlimits"]
+PROGRAM = [sys.executable, "-P", "-m", "rnnlimits"]  # -P: it need not replace itself by a fresh process
 # Seconds after which a test ends what hangs; nothing may pass or fail by being faster than this.
 HANG = 1800
 MPIEXEC = str(Path(sys.executable).parent / "mpiexec")

@@ -119,14 +119,14 @@ def listening(pids: set[int]) -> dict[str, str]:
             links = {os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir()}
         except OSError:
             continue
-        names |= dict.fromkeys(links, Path(f"/proc/{pid}/comm").read_text().strip())
+        names |= dict.fromkeys(links, Path(f"/proc/{pid}/comm").read_text(encoding="utf-8").strip())
     rows = [row.split() for table in ("tcp", "tcp6") for row in _lines(Path("/proc/net") / table)[1:]]
     sockets = {f"socket:[{row[9]}]": row[1] for row in rows if row[3] == "0A"}
     return {address: names[socket] for socket, address in sockets.items() if socket in names}
 
 
 def _lines(path: Path) -> list[str]:
-    return path.read_text().splitlines() if path.exists() else [""]
+    return path.read_text(encoding="utf-8").splitlines() if path.exists() else [""]
 
 
 PYTHON = sys.executable

@@ -1,0 +1,136 @@
+"""The caller's surroundings: a process of the command line, and all that it starts, see what is honoured of them.
+
+Imports next to nothing: the command line calls `enter` before any other import, since most libraries read their
+variables when they are imported. The library never calls it: a notebook's environment belongs to its user.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Mapping
+
+from rnnlimits.base.errors import StudyError
+from rnnlimits.base.variables import (
+    ALSO_HONOURED,
+    AT_START,
+    BATCH,
+    FIXED,
+    FOUND_BY_SLURM,
+    HONOURED,
+    LOCKING,
+    MPI,
+    REDIRECTING,
+    REMOVED,
+    SHELL,
+)
+
+PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+
+def matches(name: str, patterns: Iterable[str]) -> bool:
+    """Whether a variable is one of `patterns`: names, or beginnings of names with a star."""
+    return any(name.startswith(one[:-1]) if one.endswith("*") else name == one for one in patterns)
+
+
+def own(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment that a process of the command line works in, made from the caller's."""
+    removed = [pattern for patterns in REMOVED.values() for pattern in patterns]
+    kept = {name: value for name, value in environment.items() if _honoured(name, value) or not matches(name, removed)}
+    return _with_path(environment, {**kept, **FIXED})
+
+
+def of_jobs(environment: Mapping[str, str], cluster: bool = False) -> dict[str, str]:
+    """The environment of the workflow and of all that it starts.
+
+    cluster: in jobs of Slurm, where Slurm's own variables and those of MPI are needed; on this machine alone, where a
+    run may be part of somebody else's job, they are removed.
+    """
+    removed = ("PYTHONIOENCODING",) if cluster else (*MPI, *BATCH, *SHELL, "PYTHONIOENCODING")
+    kept = {
+        name: value for name, value in own(environment).items() if name in FOUND_BY_SLURM or not matches(name, removed)
+    }
+    return kept | {"PYTHONUTF8": "1", "PYTHONSAFEPATH": "1", "LC_ALL": "C"}
+
+
+def leave_mpi() -> None:
+    """Remove the variables of MPI from this process, which is no rank, before it loads MPI."""
+    for name in [name for name in os.environ if matches(name, MPI)]:
+        del os.environ[name]
+
+
+def _honoured(name: str, value: str) -> bool:
+    if name == "HDF5_USE_FILE_LOCKING":
+        return value in LOCKING
+    if name.startswith("XDG_"):
+        return os.path.isabs(value)  # the specification has others ignored
+    return name in HONOURED or name in ALSO_HONOURED
+
+
+def _with_path(environment: Mapping[str, str], kept: dict[str, str]) -> dict[str, str]:
+    """PYTHONPATH as far as it is honoured: further packages that are named for us, and where we ourselves lie."""
+    home, further = os.path.dirname(PACKAGE), environment.get("RNNLIMITS_PYTHONPATH", "")
+    given = [entry for entry in environment.get("PYTHONPATH", "").split(os.pathsep) if _same(entry, home)]
+    folders = [os.path.abspath(entry) for entry in [*given[:1], *filter(None, further.split(os.pathsep))]]
+    kept.pop("PYTHONPATH", None)
+    return {**kept, **({"PYTHONPATH": os.pathsep.join(folders)} if folders else {})}
+
+
+def _same(one: str, other: str) -> bool:
+    return os.path.realpath(one or ".") == os.path.realpath(other)
+
+
+def require_plain_hdf5(environment: Mapping[str, str]) -> None:
+    """Raises StudyError for a variable by which HDF5 reads elsewhere than in the file it is given."""
+    for name in REDIRECTING:
+        if environment.get(name):
+            raise StudyError(
+                f"{name}: is {environment[name]!r}, by which HDF5 would read other files than those that are named; "
+                "unset it before Python starts"
+            )
+
+
+def enter() -> None:
+    """Clean this process's environment; replace the process by itself where Python has already read what is removed.
+
+    Only for a program of the command line, before it imports anything.
+    """
+    clean = own(os.environ)
+    if restart := _restarted(clean):
+        os.execve(sys.executable, restart, clean)
+    for name in [name for name in os.environ if name not in clean]:
+        del os.environ[name]
+    os.environ.update(clean)
+
+
+def _restarted(clean: dict[str, str]) -> list[str]:
+    """The command line that starts this program anew in `clean`, which is completed; [] if that is needless.
+
+    -P keeps the working folder, which `python -m` searches first, and the script's folder out of the search for
+    modules.
+    """
+    if sys.getfilesystemencoding() != "utf-8":
+        clean["PYTHONUTF8"] = "1"
+        clean.setdefault("PYTHONIOENCODING", f"{getattr(sys.stdout, 'encoding', None) or 'utf-8'}:backslashreplace")
+    else:
+        clean |= {name: os.environ[name] for name in ("PYTHONUTF8", "PYTHONSAFEPATH") if os.environ.get(name) == "1"}
+    if sys.path[:1] == [os.path.dirname(PACKAGE)] and not sys.flags.safe_path and "PYTHONPATH" not in clean:
+        clean["PYTHONPATH"] = os.path.dirname(PACKAGE)  # found in the working folder, and only there
+    read = {name for name in {*os.environ, *clean} if os.environ.get(name) != clean.get(name)}
+    from_folder = getattr(sys.modules.get("__main__"), "__spec__", None) is not None and not sys.flags.safe_path
+    started = "mpi4py.MPI" in sys.modules  # too late: another program cannot take the place of a rank
+    if started or (not from_folder and not any(matches(name, AT_START) for name in read)):
+        return []
+    return [sys.executable, *(() if sys.flags.safe_path else ("-P",)), *sys.orig_argv[1:]]
+
+
+def pass_over_matplotlibrc() -> None:
+    """Import Matplotlib from another folder if the working folder has a file of settings, which it would read."""
+    if not os.path.isfile("matplotlibrc"):
+        return
+    here = os.getcwd()
+    os.chdir(PACKAGE)
+    try:
+        import matplotlib  # noqa: F401
+    finally:
+        os.chdir(here)

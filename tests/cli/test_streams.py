@@ -1,0 +1,37 @@
+"""Standard output that is full, closed, or knows few letters."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+from runs import ENVIRONMENT, HANG, PROGRAM
+
+
+def shell(line: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[bytes]:
+    """A line of bash in which $P is the program."""
+    settings = {**ENVIRONMENT, "P": " ".join(PROGRAM), **environment}
+    return subprocess.run(["bash", "-c", line], cwd=folder, env=settings, capture_output=True, timeout=HANG)
+
+
+@pytest.mark.parametrize("verb", ["schema", "studies"])  # more and less than a buffer
+def test_a_full_disk_is_one_line(verb: str, tmp_path: Path) -> None:
+    done = shell(f"$P {verb} > /dev/full", tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith(b"rnnlimits: stdout: cannot be written: No space left on device")
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("line", ["$P schema >&-", "$P schema 2>&-", "$P schema | head -1; exit ${PIPESTATUS[0]}"])
+def test_closed_streams_are_no_error(line: str, tmp_path: Path) -> None:
+    done = shell(line, tmp_path)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_letters_that_are_not_known(tmp_path: Path) -> None:
+    (tmp_path / "é.yaml").write_text("name: [", encoding="utf-8")
+    done = shell("$P check é.yaml; $P completion bash; $P studies --json", tmp_path, PYTHONIOENCODING="ascii")
+    assert done.stderr.startswith(b"rnnlimits: \\xe9.yaml: line 1")
+    assert json.loads(done.stdout[done.stdout.index(b"\n{\n") :])["studies"]
