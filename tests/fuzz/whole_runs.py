@@ -1,0 +1,439 @@
+"""Whole runs in drawn surroundings: the digests of a calm run and exit code 0, or one line and exit code 2."""
+
+from __future__ import annotations
+
+import os
+import re
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import small_results
+from draws import OK, REFUSED, Draw, Fault, required, whole_run
+from runs import HANG, ROOT
+from small_results import RESULTS, digests
+from variables import NONSENSE, TOGETHER, VARIABLES
+
+# As the command is installed: -P, so that Python does not look into the working folder.
+PROGRAM = [sys.executable, "-P", "-m", "rnnlimits"]
+TABLE_ONLY = ("--", "--until", "rates")  # no figures, no report: they take most of the time of so small a study
+# Lines on stderr of a run that goes well: progress, and what it says about what it does.
+PROGRESS = re.compile(r"(draw|train|twin)\b.*(unit-steps|draws).* in .*|.*: is missing; it is rebuilt")
+
+
+def write_study(folder: Path, **changes: Any) -> Path:
+    """The tiniest study: one width, few steps."""
+    training = {"width": [4], "replicas": 4, "replicas_per_block": 2, **changes.pop("training", {})}
+    return small_results.write_study(folder, training=training, **changes)
+
+
+@dataclass
+class Run:
+    """One start of the program: variables, words, where, limits, and where its output goes."""
+
+    folder: Path
+    environment: dict[str, str] = field(default_factory=dict)
+    study: str = "drawn.yaml"
+    results: str = "results"
+    limits: dict[int, int] = field(default_factory=dict)
+    further: tuple[str, ...] = ()
+    prepared: Callable[[], None] = lambda: None
+
+    @property
+    def words(self) -> list[str]:
+        """The command line."""
+        return [*PROGRAM, "run", self.study, "--results", self.results, "--cores", "1", *self.further, *TABLE_ONLY]
+
+    def start(self) -> subprocess.Popen[bytes]:
+        """Start it in a session of its own."""
+
+        def limit() -> None:
+            for which, soft in self.limits.items():
+                hard = resource.getrlimit(which)[1]
+                resource.setrlimit(which, (soft if hard == resource.RLIM_INFINITY else min(soft, hard), hard))
+            self.prepared()
+
+        return subprocess.Popen(
+            self.words, cwd=self.folder, env=base_environment() | self.environment, start_new_session=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=limit,
+        )  # fmt: skip
+
+    def end(self, child: subprocess.Popen[bytes]) -> tuple[int, str, str]:
+        """Exit code, stdout and stderr. Raises Fault for a hang."""
+        try:
+            out, err = child.communicate(timeout=HANG)
+        except subprocess.TimeoutExpired:
+            os.killpg(child.pid, signal.SIGKILL)
+            raise Fault(f"hangs: not finished after {HANG} s") from None
+        return child.returncode, out.decode(errors="replace"), err.decode(errors="replace")
+
+    def judge(self, changes: dict[str, Any] | None = None) -> str:
+        """Run it; compare its results with those of the calm run of the same study."""
+        code, _, err = self.end(self.start())
+        if code == 2:
+            lines = [line for line in err.splitlines() if line.strip() and not PROGRESS.match(line)]
+            required("\n".join(lines))
+            return REFUSED
+        if code != 0:
+            raise Fault(f"exit code {code}: {' | '.join(err.splitlines()[-3:])[-400:]}")
+        if "Traceback" in err:
+            raise Fault(f"exit code 0, and a traceback: {err[-300:]!r}")
+        self.compare(_calm(tuple((changes or {}).items())))
+        return OK
+
+    def compare(self, expected: dict[str, str]) -> None:
+        """Raises Fault unless the results have these digests."""
+        found = digests(self.folder / os.fsdecode(self.results) / small_results.STUDY["name"])
+        if different := [name for name, digest in expected.items() if found.get(name) != digest]:
+            raise Fault(f"exit code 0, and another digest than in calm surroundings: {', '.join(different)}")
+
+
+@cache
+def base_environment() -> dict[str, str]:
+    """Calm surroundings: what the program needs, and nothing else."""
+    home = small_results.temporary()
+    folders = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    return {
+        "PATH": folders, "HOME": str(home), "PYTHONPATH": str(ROOT / "src"), "CUDA_VISIBLE_DEVICES": "",
+        "RNNLIMITS_BACKEND": "numpy", "LANG": "C.UTF-8",
+    }  # fmt: skip
+
+
+@cache
+def calm_folder(changes: tuple[tuple[str, Any], ...] = ()) -> Path:
+    """A folder with a run of the study, with these keys changed, in calm surroundings."""
+    folder = small_results.temporary()
+    write_study(folder, **dict(changes))
+    run = Run(folder)
+    code, _, err = run.end(run.start())
+    if code != 0:
+        raise Fault(f"exit code {code} in calm surroundings: {err[-300:]}")
+    return folder
+
+
+@cache
+def _calm(changes: tuple[tuple[str, Any], ...]) -> dict[str, str]:
+    return digests(calm_folder(changes) / RESULTS)
+
+
+def fresh(draw: Draw) -> Run:
+    """A run in a folder with nothing but the study."""
+    write_study(draw.folder)
+    return Run(draw.folder)
+
+
+def finished(draw: Draw) -> Run:
+    """A run in a copy of the calm run's folder."""
+    shutil.copytree(calm_folder(), draw.folder, symlinks=True, dirs_exist_ok=True)
+    return Run(draw.folder)
+
+
+# --- kinds --------------------------------------------------------------------------------------------------------
+
+
+@whole_run
+def variables(draw: Draw) -> str:
+    """Some variables that other programs read."""
+    run = fresh(draw)
+    for name in draw.random.sample(list(VARIABLES), draw.random.randint(1, 3)):
+        options = VARIABLES[name] * 3 + NONSENSE * (not name.startswith("PYTHON"))
+        run.environment[name] = draw.random.choice(options)
+    return _with_variables(draw, run)
+
+
+@whole_run
+def variables_together(draw: Draw) -> str:
+    """Variables that mean something together, such as those of a launcher."""
+    run = fresh(draw)
+    run.environment |= draw.random.choice(TOGETHER)
+    return _with_variables(draw, run)
+
+
+def _with_variables(draw: Draw, run: Run) -> str:
+    aside = draw.folder / "aside ü"
+    aside.mkdir()
+    values = {"FOLDER": str(aside), "HOST": os.uname().nodename}
+    run.environment = {name: values.get(value, value) for name, value in run.environment.items()}
+    draw.notes.append(str(run.environment))
+    return run.judge()
+
+
+NAMES = (
+    "a b", "é", "数据", "it's", '"quoted"', "100%", "$HOME", "a;b", "a&b", "#1", "{x}", "-dash", "a\\b", "*", "[x]",
+    "~", "x" * 200, "a,b", "a=b", "new\nline", " ", "(1)", "!", "😀", "tab\t", ".hidden", os.fsdecode(b"\xff\xfe"), 
+    "%(x)s", "a:b", "@x", "..x",
+)  # fmt: skip
+
+
+@whole_run
+def names(draw: Draw) -> str:
+    """Names of the working folder, the study's file and the folder of results."""
+    folder = draw.folder / draw.choice("working folder", ("plain", *NAMES))
+    folder.mkdir()
+    run = Run(folder)
+    run.study = f"./{draw.choice('study', ('drawn', *NAMES))}.yaml"
+    run.results = f"./{draw.choice('results', ('results', *NAMES))}"
+    write_study(folder).rename(folder / run.study)
+    if draw.chance("absolute", 0.3):
+        run.results = str(folder / run.results)
+    if draw.chance("LC_ALL=C", 0.3):
+        run.environment["LC_ALL"] = "C"
+    return run.judge()
+
+
+MODULES = [
+    "kernels",
+    "base",
+    "study",
+    "files",
+    "run",
+    "library",
+    "cli",
+    "plan",
+    "chains",
+    "theory",
+    "rnnlimits",
+    "numpy",
+    "h5py",
+    "mpi4py",
+    "yaml",
+    "snakemake",
+    "random",
+    "json",
+    "string",
+    "types",
+    "copy",
+    "logging",
+    "typing",
+    "csv",
+    "sitecustomize",
+    "usercustomize",
+    "pydantic",
+    "pandas",
+    "scipy",
+    "platform",
+    "secrets",
+    "queue",
+    "token",
+]
+BESIDE = [
+    "Snakefile",
+    "pyproject.toml",
+    "setup.cfg",
+    "profiles",
+    "config.yaml",
+    "matplotlibrc",
+    "demo.yaml",
+    ".git",
+    "drawn",
+]
+
+
+@whole_run
+def modules(draw: Draw) -> str:
+    """Modules in the working folder that are named like ours, or like those that we import."""
+    run = fresh(draw)
+    content = draw.choice("content", ["", "raise SystemExit('mine')", "print('mine')", "import os; os._exit(0)"])
+    for name in draw.random.sample(MODULES, 4):
+        draw.notes.append(name)
+        if draw.random.random() < 0.3:
+            (draw.folder / name).mkdir()
+            (draw.folder / name / "__init__.py").write_text(content)
+        else:
+            (draw.folder / f"{name}.py").write_text(content)
+    other = draw.choice("beside", BESIDE)
+    (draw.folder / other).write_text("nonsense: [")
+    if draw.chance("workflow profile", 0.3):
+        place = draw.folder / "workflow" / "profiles" / "default"
+        place.mkdir(parents=True)
+        (place / "config.yaml").write_text("dry-run: true\n")
+    return run.judge()
+
+
+@whole_run
+def limits(draw: Draw) -> str:
+    """Soft limits of the process, as a shell or a batch system sets them."""
+    run = fresh(draw)
+    which = draw.choice(
+        "limit", ["NOFILE", "FSIZE", "STACK", "NPROC", "CORE", "MEMLOCK", "MSGQUEUE", "NICE", "SIGPENDING"]
+    )
+    values = {"NOFILE": (16, 32, 64, 128), "FSIZE": (0, 1000, 20_000, 1 << 20), "STACK": (1 << 20, 4 << 20)}
+    run.limits[getattr(resource, f"RLIMIT_{which}")] = draw.choice("value", values.get(which, (0, 1, 64)))
+    if draw.chance("umask 777", 0.1):
+        run.prepared = lambda: (os.umask(0o777), None)[1]
+    return run.judge()
+
+
+@whole_run
+def streams(draw: Draw) -> str:
+    """Standard streams that are closed, and a terminal that has gone."""
+    run = fresh(draw)
+    closed = draw.choice("closed", [(0,), (1,), (2,), (0, 1, 2), (0, 1)])
+
+    def close() -> None:
+        for number in closed:
+            os.close(number)
+
+    run.prepared = close
+    return run.judge() if 2 not in closed else _silent(run)
+
+
+def _silent(run: Run) -> str:
+    code, *_ = run.end(run.start())
+    if code == 0:
+        run.compare(_calm(()))
+    elif code != 2:
+        raise Fault(f"exit code {code}, and no stderr to say why")
+    return OK if code == 0 else REFUSED
+
+
+NOTES = ["snakemake", "locks", "logs", "times", "study.yaml", "stale", "metadata", "partial"]
+
+
+@whole_run
+def notes_lost(draw: Draw) -> str:
+    """Results that are copied, or whose notes are gone, stale or damaged: run again, they are the same."""
+    run = finished(draw)
+    root = draw.folder / RESULTS
+    for what in draw.random.sample(
+        ["snakemake", "locks", "logs", "times", "study.yaml", "stale", "metadata", "partial"], 2
+    ):
+        draw.notes.append(what)
+        if what == "snakemake":
+            shutil.rmtree(draw.folder / ".snakemake")
+        elif what in ("locks", "logs"):
+            shutil.rmtree(root / f"{'.' * (what == 'locks')}{what}", ignore_errors=True)
+        elif what == "times":
+            for path in [*root.rglob("*"), draw.folder / "drawn.yaml"]:
+                os.utime(path, (draw.random.random() * 2e9,) * 2)
+        elif what == "study.yaml":
+            (root / what).write_text("damaged: [")
+        elif what == "stale":
+            (root / ".locks").mkdir(exist_ok=True)
+            (root / ".locks" / "run.lock").write_text("host 1 999999\n")
+            (root / ".locks" / "refusals-abc").write_text("an old one\n")
+        elif what == "metadata":
+            for path in (draw.folder / ".snakemake").rglob("*"):
+                if path.is_file():
+                    path.write_bytes(draw.random.choice([b"", b"{}", b"nonsense"]))
+        else:
+            (root / ".rates.h5.part-1").write_bytes(b"half")
+    return run.judge()
+
+
+@whole_run
+def results_damaged(draw: Draw) -> str:
+    """A file of finished results is gone, damaged, or of another study."""
+    run = finished(draw)
+    name = draw.choice("file", small_results.files(draw.folder))
+    path = draw.folder / RESULTS / name
+    form = draw.choice("form", ["gone", "cut", "empty", "another study", "flipped", "folder", "dangling"])
+    content = path.read_bytes()
+    path.unlink()
+    if form == "another study":
+        other = calm_folder((("seed", 2),))
+        place = small_results.files(calm_folder()).index(name)
+        shutil.copy(other / RESULTS / small_results.files(other)[place], path)
+    elif form == "folder":
+        path.mkdir()
+    elif form == "dangling":
+        path.symlink_to("gone")
+    elif form != "gone":
+        middle = len(content) // 2
+        forms = {"cut": content[:middle], "empty": b""}
+        forms["flipped"] = content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+        path.write_bytes(forms[form])
+    if draw.chance("no notes", 0.5):
+        shutil.rmtree(draw.folder / ".snakemake")
+    return run.judge()
+
+
+CHANGES: tuple[dict[str, Any], ...] = (
+    {"seed": 2}, {"limit": {"nodes": 6}}, {"training": {"replicas": 6}}, {"probes": {"count": 3, "length": 4}},
+)  # fmt: skip
+
+
+@whole_run
+def key_changed(draw: Draw) -> str:
+    """A key is changed in another working folder, the results are the same folder; then it is changed back."""
+    run = finished(draw)
+    changes = draw.choice("changed", CHANGES)
+    elsewhere = draw.folder / "elsewhere"
+    elsewhere.mkdir()
+    write_study(elsewhere, **changes)
+    other = Run(elsewhere, results="../results")
+    outcome = other.judge(changes)
+    if outcome == OK and draw.chance("and back", 0.5):
+        outcome = run.judge()
+    return outcome
+
+
+@whole_run
+def killed(draw: Draw) -> str:
+    """Every process dies at once, as a node does; the same command goes on."""
+    run = fresh(draw)
+    child = run.start()
+    time.sleep(draw.random.choice([0.5, 1, 2, 3, 4]))
+    os.killpg(child.pid, signal.SIGKILL)
+    for process in _of_session(child.pid):
+        os.kill(process, signal.SIGKILL)
+    child.communicate()
+    return run.judge()
+
+
+def _of_session(session: int) -> list[int]:
+    """Processes that are left of a session, whatever their group."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            fields = (entry / "stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[3]) == session and int(entry.name) != session:
+            found.append(int(entry.name))
+    return found
+
+
+FORMS = (
+    "results is a file", "results is a link", "dangling link", "results/drawn is a file", "cache is a file",
+    "home is a file", "temporary files into a blank", "working folder is a link", "shards is a file",
+    ".snakemake is a file",
+)  # fmt: skip
+
+
+@whole_run
+def folders(draw: Draw) -> str:
+    """Folders that cannot be written, are missing, or are links."""
+    run = fresh(draw)
+    form = draw.choice("form", FORMS)
+    place = draw.folder / "results"
+    if form == "results is a file":
+        place.write_text("mine")
+    elif form in ("results is a link", "dangling link"):
+        place.symlink_to("elsewhere ü")
+        if form == "results is a link":
+            (draw.folder / "elsewhere ü").mkdir()
+    elif form in ("results/drawn is a file", "shards is a file"):
+        target = place / "drawn" if "drawn" in form else place / "drawn" / "shards"
+        target.parent.mkdir(parents=True)
+        target.write_text("mine")
+    elif form == ".snakemake is a file":
+        (draw.folder / ".snakemake").write_text("mine")
+    elif form == "working folder is a link":
+        (draw.folder / "real").mkdir()
+        write_study(draw.folder / "real")
+        (draw.folder / "link").symlink_to("real")
+        run.folder = draw.folder / "link"
+    else:
+        (draw.folder / "a b").mkdir() if "blank" in form else (draw.folder / "a b").write_text("mine")
+        name = {"cache": "RNNLIMITS_CACHE", "home ": "HOME", "tempo": "TMPDIR"}[form[:5]]
+        run.environment[name] = str(draw.folder / "a b")
+    return run.judge()
