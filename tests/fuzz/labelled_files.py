@@ -101,6 +101,8 @@ def columns_file(draw: Draw) -> str:
     separator = draw.choice("separator", ["\t"] if suffix == ".tsv" else ["  ", ",", "\t", " "])
     if separator.startswith(" ") or separator in "".join(labels):
         labels = draw.choice("labels", LABELS)  # a label with a blank is two words where blanks separate
+        if not labels[0].lstrip("-")[0].isdigit():
+            truth.worse(EITHER)  # of which a label of text may be the first
     if any(mark in "".join(labels) for mark in " ,") or "" in labels:
         truth.worse(EITHER)
     texts = _series(draw, truth, 1, labels)

@@ -63,7 +63,7 @@ def netcdf_file(draw: Draw) -> str:
     if draw.random.random() < 0.3:
         draw.random.choice(LAYOUTS)(draw, variables[used[0]], truth)
     if draw.random.random() < 0.25:
-        extra.append(draw.random.choice(WRONG)(draw, used[0], truth))
+        extra.append(draw.random.choice(WRONG)(draw, used[0], truth, len(used) > 1))
     draw.notes.append(f"used={used}, attributes={variables[used[0]].attributes}")
     _write(path, variables, extra)
     truth.columns = {name: variable.truth for name, variable in variables.items()}
@@ -187,11 +187,10 @@ LAYOUTS = (_chunks, _unlimited, _column)
 # --- wrong --------------------------------------------------------------------------------------------------------
 
 
-def _replaced(draw: Draw, name: str, truth: Truth) -> Callable[[h5py.File], None]:
+def _replaced(draw: Draw, name: str, truth: Truth, others: bool) -> Callable[[h5py.File], None]:
     """A dataset of the same name that is something else."""
-    form = draw.choice(
-        "instead", ["text", "group", "scalar", "complex", "compound", "matrix", "longer", "empty", "object"]
-    )
+    forms = ["text", "group", "scalar", "complex", "compound", "matrix", "empty", "object"]
+    form = draw.choice("instead", [*forms, "longer"] if others else forms)
     truth.worse(REFUSE, name)
 
     def spoil(file: h5py.File) -> None:
@@ -215,7 +214,7 @@ def _replaced(draw: Draw, name: str, truth: Truth) -> Callable[[h5py.File], None
     return spoil
 
 
-def _elsewhere(draw: Draw, name: str, truth: Truth) -> Callable[[h5py.File], None]:
+def _elsewhere(draw: Draw, name: str, truth: Truth, _: bool) -> Callable[[h5py.File], None]:
     """Values that lie in another file, or nowhere: HDF5 would give fill values without a word."""
     form = draw.choice("elsewhere", ["virtual", "external link", "soft link", "never written", "external file"])
     truth.worse(REFUSE, name)
@@ -240,7 +239,7 @@ def _elsewhere(draw: Draw, name: str, truth: Truth) -> Callable[[h5py.File], Non
     return spoil
 
 
-def _not_finite(draw: Draw, name: str, truth: Truth) -> Callable[[h5py.File], None]:
+def _not_finite(draw: Draw, name: str, truth: Truth, _: bool) -> Callable[[h5py.File], None]:
     value = draw.choice("value", [np.nan, np.inf, -np.inf])
     row = draw.random.randrange(17)
     truth.worse(REFUSE, name)
@@ -257,7 +256,7 @@ def _not_finite(draw: Draw, name: str, truth: Truth) -> Callable[[h5py.File], No
     return spoil
 
 
-def _absent(draw: Draw, name: str, truth: Truth) -> Callable[[h5py.File], None]:
+def _absent(draw: Draw, name: str, truth: Truth, _: bool) -> Callable[[h5py.File], None]:
     draw.notes.append("absent")
     truth.worse(REFUSE, name)
 

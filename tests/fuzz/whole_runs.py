@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import resource
@@ -86,7 +87,7 @@ class Run:
             raise Fault(f"exit code {code}: {' | '.join(err.splitlines()[-3:])[-400:]}")
         if "Traceback" in err:
             raise Fault(f"exit code 0, and a traceback: {err[-300:]!r}")
-        self.compare(_calm(tuple((changes or {}).items())))
+        self.compare(_calm(json.dumps(changes or {})))
         return OK
 
     def compare(self, expected: dict[str, str]) -> None:
@@ -108,10 +109,10 @@ def base_environment() -> dict[str, str]:
 
 
 @cache
-def calm_folder(changes: tuple[tuple[str, Any], ...] = ()) -> Path:
-    """A folder with a run of the study, with these keys changed, in calm surroundings."""
+def calm_folder(changes: str) -> Path:
+    """A folder with a run of the study, with these keys changed (as JSON), in calm surroundings."""
     folder = small_results.temporary()
-    write_study(folder, **dict(changes))
+    write_study(folder, **json.loads(changes))
     run = Run(folder)
     code, _, err = run.end(run.start())
     if code != 0:
@@ -120,7 +121,7 @@ def calm_folder(changes: tuple[tuple[str, Any], ...] = ()) -> Path:
 
 
 @cache
-def _calm(changes: tuple[tuple[str, Any], ...]) -> dict[str, str]:
+def _calm(changes: str) -> dict[str, str]:
     return digests(calm_folder(changes) / RESULTS)
 
 
@@ -132,7 +133,7 @@ def fresh(draw: Draw) -> Run:
 
 def finished(draw: Draw) -> Run:
     """A run in a copy of the calm run's folder."""
-    shutil.copytree(calm_folder(), draw.folder, symlinks=True, dirs_exist_ok=True)
+    shutil.copytree(calm_folder("{}"), draw.folder, symlinks=True, dirs_exist_ok=True)
     return Run(draw.folder)
 
 
@@ -289,7 +290,7 @@ def streams(draw: Draw) -> str:
 def _silent(run: Run) -> str:
     code, *_ = run.end(run.start())
     if code == 0:
-        run.compare(_calm(()))
+        run.compare(_calm("{}"))
     elif code != 2:
         raise Fault(f"exit code {code}, and no stderr to say why")
     return OK if code == 0 else REFUSED
@@ -339,8 +340,8 @@ def results_damaged(draw: Draw) -> str:
     content = path.read_bytes()
     path.unlink()
     if form == "another study":
-        other = calm_folder((("seed", 2),))
-        place = small_results.files(calm_folder()).index(name)
+        other = calm_folder('{"seed": 2}')
+        place = small_results.files(calm_folder("{}")).index(name)
         shutil.copy(other / RESULTS / small_results.files(other)[place], path)
     elif form == "folder":
         path.mkdir()
