@@ -23,6 +23,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=kinds.SEED)
     parser.add_argument("--draws", type=int, default=0, metavar="N", help="inputs for the readers")
     parser.add_argument("--runs", type=int, default=0, metavar="N", help="whole runs")
+    parser.add_argument("--from", type=int, default=0, metavar="INDEX", dest="start", help="the first one")
     parser.add_argument("--draw", type=int, metavar="INDEX", help="this draw alone")
     parser.add_argument("--run", type=int, metavar="INDEX", help="this run alone")
     parser.add_argument("--kind", help="only draws of this kind")
@@ -31,7 +32,8 @@ def main() -> int:
     wanted = [(READERS, index) for index in [options.draw] if index is not None]
     wanted += [(RUNS, index) for index in [options.run] if index is not None]
     alone = bool(wanted)
-    wanted += [(READERS, index) for index in range(options.draws)] + [(RUNS, index) for index in range(options.runs)]
+    for every, count in ((READERS, options.draws), (RUNS, options.runs)):
+        wanted += [(every, index) for index in range(options.start, options.start + count)]
     if options.kind:
         wanted = [(every, index) for every, index in wanted if turn(every, options.seed, index) == options.kind]
     results: list[Result] = []
