@@ -27,7 +27,8 @@ from rnnlimits import cli
 from rnnlimits.base.errors import StudyError
 
 OK, REFUSED, FAULT = "ok", "refused", "FAULT"
-MEMORY = 8 << 30  # bytes of address space within which every small input must be dealt with
+MEMORY = 8 << 30  # further bytes of address space, within which every small input must be dealt with
+RUNS_OF_ONE = 4  # at most so many starts of the program in a draw of a whole run, each of which may take HANG
 LEAST = 20  # characters of a line that says something
 
 
@@ -104,14 +105,14 @@ def one(kinds: dict[str, Kind], seed: int, index: int) -> Result:
     name = turn(kinds, seed, index)
     with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
         draw = Draw(Random(f"{seed} {name} {index}"), Path(folder).resolve())
-        outcome, said = _lived(kinds[name], draw)
-    option = "draw" if kinds is READERS else "run"
+        outcome, said = _lived(kinds[name], draw, None if kinds is RUNS else MEMORY)
+    option = "run" if kinds is RUNS else "draw"
     return Result(seed, index, name, outcome, said, tuple(draw.notes), option)
 
 
-def _lived(kind: Kind, draw: Draw) -> tuple[str, str]:
+def _lived(kind: Kind, draw: Draw, memory: int | None) -> tuple[str, str]:
     try:
-        with within(HANG, MEMORY):
+        with within(HANG if memory else RUNS_OF_ONE * HANG, memory):
             return kind(draw), ""
     except Fault as fault:
         return FAULT, str(fault)
@@ -124,8 +125,8 @@ def _lived(kind: Kind, draw: Draw) -> tuple[str, str]:
 
 
 @contextmanager
-def within(seconds: int, memory: int) -> Iterator[None]:
-    """Raise Fault if what is inside takes longer; let it have so many bytes of address space."""
+def within(seconds: int, memory: int | None) -> Iterator[None]:
+    """Raise Fault if what is inside takes longer; let this process have so many more bytes of address space."""
 
     def end(*_: object) -> None:
         raise Fault(f"hangs: not finished after {seconds} s")
@@ -133,13 +134,18 @@ def within(seconds: int, memory: int) -> Iterator[None]:
     before = signal.signal(signal.SIGALRM, end)
     signal.alarm(seconds)
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(resource.RLIMIT_AS, (memory if hard == resource.RLIM_INFINITY else min(memory, hard), hard))
+    if memory is not None and hard == resource.RLIM_INFINITY:
+        resource.setrlimit(resource.RLIMIT_AS, (_address_space() + memory, hard))
     try:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
         signal.alarm(0)
         signal.signal(signal.SIGALRM, before)
+
+
+def _address_space() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 
 
 def table(results: Sequence[Result]) -> str:
