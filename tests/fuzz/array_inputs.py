@@ -86,8 +86,8 @@ def array_container(draw: Draw) -> str:
     given, plain = made(draw, values)
     options: dict[str, Any] = {"network": ElmanNetwork(activation=draw.choice("activation", ["relu", "erf", "tanh"]))}
     act = draw.choice("of", ["gram", "gram with y", "diagonal", "transformer"])
-    if act == "transformer" and promise == READ and not isinstance(given, np.ndarray):
-        promise = EITHER  # scikit-learn has conventions of its own for lists
+    if act == "transformer" and (name == "text" or (promise == READ and not isinstance(given, np.ndarray))):
+        promise = EITHER  # scikit-learn has conventions of its own for lists, and for numbers as text
     found: list[Array] = []
     if line := refusal(lambda: found.append(_called(act, given, options))):
         if promise == READ:

@@ -39,12 +39,12 @@ class Variable:
     @property
     def truth(self) -> NDArray[np.float64]:
         """The values that the file means, NaN where missing."""
-        number = {
-            name: float(np.ravel(self.attributes[name])[0])
-            for name in ("scale_factor", "add_offset")
-            if name in self.attributes
-        }
-        values = self.raw.astype(np.float64) * number.get("scale_factor", 1.0) + number.get("add_offset", 0.0)
+        values = self.raw.astype(np.float64)
+        with np.errstate(over="ignore"):  # of marks of missing values
+            if "scale_factor" in self.attributes:
+                values = values * float(np.ravel(self.attributes["scale_factor"])[0])
+            if "add_offset" in self.attributes:
+                values = values + float(np.ravel(self.attributes["add_offset"])[0])
         return np.where(self.missing, np.nan, values)
 
 
