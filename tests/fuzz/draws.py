@@ -103,7 +103,7 @@ def turn(kinds: dict[str, Kind], seed: int, index: int) -> str:
 def one(kinds: dict[str, Kind], seed: int, index: int) -> Result:
     """Draw `index` of a seed."""
     name = turn(kinds, seed, index)
-    with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
+    with tempfile.TemporaryDirectory(prefix="fuzz-", ignore_cleanup_errors=True) as folder:
         draw = Draw(Random(f"{seed} {name} {index}"), Path(folder).resolve())
         outcome, said = _lived(kinds[name], draw, None if kinds is RUNS else MEMORY)
     option = "run" if kinds is RUNS else "draw"
@@ -118,7 +118,7 @@ def _lived(kind: Kind, draw: Draw, memory: int | None) -> tuple[str, str]:
         return FAULT, str(fault)
     except RuntimeWarning as warning:
         return FAULT, f"a warning of NumPy: {warning}"
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         last = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{Path(last.filename).name}:{last.lineno}"
         return FAULT, f"traceback: {type(error).__name__}: {' '.join(str(error).split())[:200]} ({where})"

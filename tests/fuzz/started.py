@@ -43,13 +43,23 @@ class Run:
     study: str = "drawn.yaml"
     results: str = "results"
     limits: dict[int, int] = field(default_factory=dict)
-    further: tuple[str, ...] = ()
     prepared: Callable[[], None] = lambda: None
 
     @property
     def words(self) -> list[str]:
         """The command line."""
-        return [*PROGRAM, "run", self.study, "--results", self.results, "--cores", "1", *self.further, *TABLE_ONLY]
+        return [
+            *PROGRAM,
+            "run",
+            self.study,
+            "--results",
+            self.results,
+            "--cores",
+            "1",
+            "--backend",
+            "numpy",
+            *TABLE_ONLY,
+        ]
 
     def start(self) -> subprocess.Popen[bytes]:
         """Start it in a session of its own."""
@@ -102,7 +112,7 @@ def base_environment() -> dict[str, str]:
     folders = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     return {
         "PATH": folders, "HOME": str(home), "PYTHONPATH": str(ROOT / "src"), "CUDA_VISIBLE_DEVICES": "",
-        "RNNLIMITS_BACKEND": "numpy", "LANG": "C.UTF-8",
+        "LANG": "C.UTF-8",
     }  # fmt: skip
 
 
