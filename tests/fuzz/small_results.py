@@ -15,7 +15,6 @@ import yaml
 from draws import Done, Fault, command
 
 from rnnlimits.results.inspection import digest
-from rnnlimits.results.summary import rates_of
 
 STUDY: dict[str, Any] = {
     "name": "drawn",
@@ -32,7 +31,6 @@ STUDY: dict[str, Any] = {
 }  # fmt: skip
 RESULTS = Path("results") / STUDY["name"]
 STAGES = ("draw", "train", "limit", "poisson", "rates")
-FIGURE = '<svg xmlns="http://www.w3.org/2000/svg" width="1" height="1"></svg>'
 
 
 def write_study(folder: Path, **changes: Any) -> Path:
@@ -58,12 +56,19 @@ def calm(seed: int) -> Path:
     """A folder with the study and finished results, without pictures."""
     folder = temporary()
     study = write_study(folder, seed=seed)
-    (folder / RESULTS / "figures").mkdir(parents=True)
+    (folder / RESULTS).mkdir(parents=True)
     good(command(folder, "check", study.name, "--resolved", RESULTS / "study.yaml"))
     for stage in STAGES:
         good(command(folder, stage, study.name, "--backend", "numpy"))
-    for name in {*(rate.quantity for rate in rates_of(folder / RESULTS)), "outputs", "loss"}:
-        (folder / RESULTS / "figures" / f"{name}.svg").write_text(FIGURE)
+    return folder
+
+
+@cache
+def pictured() -> Path:
+    """The same with pictures, which take longer than all the rest, for the report."""
+    folder = temporary() / "pictured"
+    shutil.copytree(calm(1), folder)
+    good(command(folder, "figures", "drawn.yaml", "--backend", "numpy"))
     return folder
 
 
@@ -79,10 +84,10 @@ def digests(results: Path) -> dict[str, str]:
     return {line.split(maxsplit=1)[1]: line.split(maxsplit=1)[0] for line in digest(results)}
 
 
-def copied(draw_folder: Path) -> Path:
-    """A copy of the calm folder below the folder of a draw."""
+def copied(source: Path, draw_folder: Path) -> Path:
+    """A copy of a calm folder below the folder of a draw."""
     folder = draw_folder / "copy"
-    shutil.copytree(calm(1), folder, symlinks=True)
+    shutil.copytree(source, folder, symlinks=True)
     return folder
 
 

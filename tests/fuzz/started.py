@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -80,7 +81,7 @@ class Run:
         try:
             out, err = child.communicate(timeout=HANG)
         except subprocess.TimeoutExpired:
-            os.killpg(child.pid, signal.SIGKILL)
+            kill(child)
             raise Fault(f"hangs: not finished after {HANG} s") from None
         return child.returncode, out.decode(errors="replace"), err.decode(errors="replace")
 
@@ -103,6 +104,26 @@ class Run:
         found = digests(self.folder / os.fsdecode(self.results) / small_results.STUDY["name"])
         if different := [name for name, digest in expected.items() if found.get(name) != digest]:
             raise Fault(f"exit code 0, and another digest than in calm surroundings: {', '.join(different)}")
+
+
+def kill(child: subprocess.Popen[bytes]) -> None:
+    """End every process of its session, whatever its group, without a word: as a node that goes down."""
+    for process in (child.pid, *_of_session(child.pid)):
+        with suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
+
+
+def _of_session(session: int) -> list[int]:
+    """Processes that are left of a session, whatever their group."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            fields = (entry / "stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[3]) == session and int(entry.name) != session:
+            found.append(int(entry.name))
+    return found
 
 
 @cache

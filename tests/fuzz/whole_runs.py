@@ -5,15 +5,13 @@ from __future__ import annotations
 import os
 import resource
 import shutil
-import signal
 import time
-from pathlib import Path
 from typing import Any
 
 import small_results
 from draws import OK, REFUSED, Draw, Fault, whole_run
 from small_results import RESULTS
-from started import Run, calm_digests, calm_folder, finished, fresh, write_study
+from started import Run, calm_digests, calm_folder, finished, fresh, kill, write_study
 from variables import NONSENSE, TOGETHER, VARIABLES
 
 
@@ -260,24 +258,9 @@ def killed(draw: Draw) -> str:
     run = fresh(draw)
     child = run.start()
     time.sleep(draw.random.choice([0.5, 1, 2, 3, 4]))
-    os.killpg(child.pid, signal.SIGKILL)
-    for process in _of_session(child.pid):
-        os.kill(process, signal.SIGKILL)
+    kill(child)
     child.communicate()
     return run.judge()
-
-
-def _of_session(session: int) -> list[int]:
-    """Processes that are left of a session, whatever their group."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            fields = (entry / "stat").read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        if int(fields[3]) == session and int(entry.name) != session:
-            found.append(int(entry.name))
-    return found
 
 
 FORMS = (
