@@ -36,6 +36,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     r"^rnnlimits run config/rntk-rates.yaml": ("ten minutes; config/rntk.yaml, which is run, has the same parts", ""),
     r"^rnnlimits rntk classify": ("minutes, and the packages that data sets ship in", ""),
     r"^python benchmarks/": ("minutes of measurements", ""),
+    r"^python tests/fuzz": ("an hour of draws, of which the tests take some", ""),
     r"^snakemake --unlock": ("needs a lock that a killed Snakemake left", ""),
 }
 

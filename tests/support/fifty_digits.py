@@ -68,9 +68,9 @@ def logistic(a: Any) -> Moments:
 MOMENTS = {"relu": relu, "erf": erf, "tanh": smooth(tanh, 1.57), "logistic": smooth(logistic, 3.14)}
 
 
-def kernels(x: Any, y: Any, network: Elman, same: bool = False) -> Moments:
-    """(ntk, nngp) at the last step of x (T, m) and y (T', m)."""
-    with mp.workdps(QUADRATURE_DIGITS if network.activation in ("tanh", "logistic") else DIGITS):
+def kernels(x: Any, y: Any, network: Elman, same: bool = False, digits: int = DIGITS) -> Moments:
+    """(ntk, nngp) at the last step of x (T, m) and y (T', m); digits: more of them for inputs far from 1."""
+    with mp.workdps(QUADRATURE_DIGITS if network.activation in ("tanh", "logistic") else digits):
         return _kernels(_exact(x), _exact(y), network, same)
 
 
