@@ -17,8 +17,7 @@ import h5py
 
 from rnnlimits.files import audit
 from rnnlimits.files.checks import FORMAT, FORMAT_VERSION, attribute_of
-from rnnlimits.files.seal import is_sealed
-from rnnlimits.files.snapshot import end_of
+from rnnlimits.files.seal import LENGTH, is_sealed
 
 HDF5, CSV, MARKED = (".h5",), (".csv",), (".html", ".png", ".svg", ".yaml")  # by the end of the name
 MARK = "rnnlimits"
@@ -78,7 +77,7 @@ def _of_csv(path: Path) -> dict[str, str]:
 def _of_hdf5(path: Path) -> Carried:
     """The root attributes, and whether all shards of an ensemble exist. Bytes are not compared with the checksum."""
     try:
-        sealed = is_sealed(end_of(path))
+        sealed = is_sealed(_end(path))
         with _opened(path) as file:
             own = (attribute_of(file, "format"), attribute_of(file, "format_version"), attribute_of(file, "complete"))
             if not sealed or own != (FORMAT, FORMAT_VERSION, 1):
@@ -86,6 +85,12 @@ def _of_hdf5(path: Path) -> Carried:
             return Carried(_names(file), _rows(file), _lost(path, file))
     except (audit.Unsafe, *audit.DAMAGE):
         return Carried(damage="is damaged")
+
+
+def _end(path: Path) -> bytes:
+    with path.open("rb") as file:
+        file.seek(max(0, os.fstat(file.fileno()).st_size - LENGTH))
+        return file.read()
 
 
 def _opened(path: Path) -> h5py.File:
