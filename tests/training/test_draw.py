@@ -10,7 +10,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -83,7 +82,7 @@ def ran(text: str, folder: Path) -> tuple[Study, Layout]:
 
 def values(layout: Layout) -> dict[str, Array]:
     with store.open_complete(layout.draw, "draw") as file:
-        return {name: item[()] for name, item in file.items() if isinstance(item, h5py.Dataset)}
+        return {name: item[()] for name, item in file.variables.items()}
 
 
 @pytest.fixture(scope="module")
