@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
 import runs
 from processors import host
 
 from rnnlimits import study as studies
+from rnnlimits.files import store
 from rnnlimits.quantities import loss_decay
 from rnnlimits.statistics.bootstrap import Bootstrap
 from rnnlimits.training.layout import Layout
@@ -19,8 +19,10 @@ from rnnlimits.training.layout import Layout
 def test_bin_means_of_a_known_curve(tmp_path: Path) -> None:
     """A parabola: the trapezoidal rule with steps h is off by h^2 / 6 on the mean."""
     time = np.linspace(0.0, 2.0, 129)
-    with h5py.File(tmp_path / "curve.h5", "w") as file:
-        file["fine_time"], file["loss"] = time, time**2
+    with store.atomic_h5(tmp_path / "curve.h5", "limit", {}) as file:
+        store.put(file, "fine_time", time, ("fine_time",), "1", "training time")
+        store.put(file, "loss", time**2, ("fine_time",), "1", "loss")
+    with store.open_complete(tmp_path / "curve.h5", "limit") as file:
         found = loss_decay.bin_means(file, "loss", 2.0, 8)
     edges = np.linspace(0.0, 2.0, 9)
     np.testing.assert_allclose(found, np.diff(edges**3 / 3) / 0.25, atol=(2 / 128) ** 2 / 6 + 1e-12)

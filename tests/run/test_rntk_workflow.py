@@ -99,7 +99,7 @@ class TestFinished:
             own = np.diag(limit["ntk"][1])
             size = np.sqrt(own[cell["first_sequence"][()]] * own[cell["second_sequence"][()]])
             expected = math.sqrt((cell["ntk"][()] / size).var(axis=0, ddof=1).mean())
-            rows = zip(rates["quantity"].asstr()[()], rates["at"].asstr()[()], strict=True)
+            rows = zip(rates["quantity"].values(), rates["at"].values(), strict=True)
             index = list(rows).index(("ntk_fluctuation", "phi=erf L=2"))
             mine = (rates["point_rate"][()] == index) & (rates["point_variable"][()] == 16)
             assert rates["point_estimate"][mine] == pytest.approx(expected, rel=1e-10)

@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
 from processors import reference
@@ -268,7 +267,7 @@ def joined(study: studies.Study, layout: Layout, cell: Cell) -> dict[str, Array]
     identity, parts = plan.cell_id(study, cell), []
     for block in plan.blocks(study, cell):
         with store.open_complete(layout.shard(block, identity), "train-shard", cell_id=identity) as file:
-            parts.append({name: item[()] for name, item in file.items() if isinstance(item, h5py.Dataset)})
+            parts.append({name: item[()] for name, item in file.variables.items()})
     of_replicas = {"output", "memory", "loss", "replica", "pair", "sign", "run_seconds", *train.DRIFTS}
     return {
         name: np.concatenate([part[name] for part in parts]) if name in of_replicas else parts[0][name]
