@@ -83,7 +83,9 @@ def _of_hdf5(path: Path) -> Carried:
             if not sealed or own != (FORMAT, FORMAT_VERSION, 1):
                 return Carried(damage="is not complete, or of another format version")
             return Carried(_names(file), _rows(file), _lost(path, file))
-    except (audit.Unsafe, *audit.DAMAGE):
+    except (audit.Unsafe, *audit.DAMAGE) as error:
+        if isinstance(error, OSError) and error.errno is not None:  # it is not there, or may not be read
+            raise
         return Carried(damage="is damaged")
 
 

@@ -122,6 +122,8 @@ def test_a_file_that_is_gone_is_made_again_with_all_that_reads_it(finished: Expe
     for part in finished.parts():
         part.outputs[0].unlink()
         found = due.due(finished)
+        assert due.stale(finished) == []
+        assert due.faults(finished)[part.outputs[0]].is_missing
         assert found.parts == (part.name,)
         assert set(found.paths) == {*part.outputs, *downstream(finished, set(part.outputs))}
         stand_ins.write_ensembles(part.ensembles)
@@ -129,6 +131,7 @@ def test_a_file_that_is_gone_is_made_again_with_all_that_reads_it(finished: Expe
         for output in step.outputs:
             shutil.rmtree(output.path) if output.kind.is_folder else output.path.unlink()
             found = due.due(finished)
+            assert due.stale(finished) == []
             assert found.parts == ()
             assert set(found.paths) == {*step.paths, *downstream(finished, set(step.paths))}
             stand_ins.write_output(finished, output, step.identity)
