@@ -125,6 +125,8 @@ def _of_hdf5(file: h5py.File, name: str, path: Path) -> Variable:
     attributes = dict(dataset.attrs)
     if (fill := _fill_value(dataset)) is not None:
         attributes.setdefault("_FillValue", fill)
+    if "_FillValue" not in attributes and not _is_written(dataset):
+        raise StudyError(f"{path}: {show(name)} has values that were never written; write them, or leave them out")
     return Variable(dataset[()], attributes, _dimension(dataset))
 
 
@@ -156,6 +158,13 @@ def _fill_value(dataset: h5py.Dataset) -> Any:
         return None
     fill = dataset.fillvalue
     return fill if np.isfinite(fill) and fill != 0 else None
+
+
+def _is_written(dataset: h5py.Dataset) -> bool:
+    """Whether all values were written: HDF5 keeps no room for others, and shows a fill value."""
+    if dataset.chunks is None:
+        return bool(dataset.id.get_storage_size()) or len(dataset) == 0
+    return bool(dataset.id.get_num_chunks() == -(-len(dataset) // dataset.chunks[0]))
 
 
 def _dimension(dataset: h5py.Dataset) -> str | None:

@@ -52,7 +52,7 @@ def decoded(raw: NDArray[Any], attributes: Mapping[str, Any]) -> Array:
 
 def _marked(raw: NDArray[Any], found: Array, given: Mapping[str, Any]) -> NDArray[np.bool_]:
     """Which values are a mark: as they are stored, which is the convention, or in their units, as some write it."""
-    marks = np.concatenate([np.empty(0), *(_numbers(name, given[name]) for name in MARKS if name in given)])
+    marks = [mark for name in MARKS if name in given for mark in _exact(name, given[name])]
     return np.isin(raw, np.array(_as_stored(marks, raw), dtype=raw.dtype)) | np.isin(found, _as_values(given, raw))
 
 
@@ -61,8 +61,9 @@ def _by_xarray(raw: NDArray[Any], coding: dict[str, Any]) -> Array:
     import xarray as xr  # takes a second to import, and few files need it
 
     variable = xr.Variable(("row",), raw, coding)
-    values = xr.conventions.decode_cf_variable("", variable, decode_times=False, decode_timedelta=False).values
-    return np.asarray(values, dtype=np.float64)
+    with np.errstate(over="ignore", invalid="ignore"):  # marks may be the largest numbers, and are left out later
+        values = xr.conventions.decode_cf_variable("", variable, decode_times=False, decode_timedelta=False).values
+        return np.asarray(values, dtype=np.float64)
 
 
 def _as_values(given: Mapping[str, Any], raw: NDArray[Any]) -> Array:
@@ -86,10 +87,17 @@ def _numbers(name: str, value: Any, count: int = 0) -> Array:
     return found
 
 
-def _as_stored(marks: Array, raw: NDArray[Any]) -> list[Any]:
+def _exact(name: str, value: Any) -> list[int] | list[float]:
+    """The numbers of an attribute; whole ones as they are, as a float64 holds them only up to 2**53. Raises Refused."""
+    numbers: list[float] = _numbers(name, value).tolist()
+    return np.asarray(value).reshape(-1).tolist() if np.asarray(value).dtype.kind in "iu" else numbers
+
+
+def _as_stored(marks: list[int] | list[float], raw: NDArray[Any]) -> list[Any]:
     """The marks as values of the stored type: a float32 holds a float64's -999.9 as another number."""
     if raw.dtype.kind == "f":
-        return [mark.astype(raw.dtype) for mark in marks]
+        with np.errstate(over="ignore"):
+            return [np.float64(mark).astype(raw.dtype) for mark in marks]
     about = np.iinfo(raw.dtype)
     low, high = about.min, 2 * about.max + 1 if raw.dtype.kind == "i" else about.max
     whole = [int(mark) for mark in marks if np.isfinite(mark) and mark == int(mark) and low <= mark <= high]

@@ -40,11 +40,11 @@ def _check(options: argparse.Namespace) -> None:
     from rnnlimits.study import load_any
 
     study = load_any(options.study)
-    for finding in check(study):
-        print(finding)
-    print(f"{options.study}: good")
+    findings = check(study)
     if options.resolved is not None:
+        durable.require_folder(options.resolved)
         durable.write_bytes(options.resolved, copy_of(study, options.resolved.parent).encode())
+    print(*findings, f"{options.study}: good", sep="\n")
 
 
 def _check_arguments(parser: argparse.ArgumentParser) -> None:

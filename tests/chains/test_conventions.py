@@ -76,6 +76,16 @@ DECODED: dict[str, tuple[Any, dict[str, Any], list[float]]] = {
     "mark in units": (np.array([10, -990], "i2"), {"scale_factor": 0.1, "missing_value": -99.0}, [1, np.nan]),
     "mark as stored": (np.array([-10, -1], "i2"), {"scale_factor": 0.1, "_FillValue": np.int16(-1)}, [-1, np.nan]),
     "whole numbers of 64 bits": (np.array([5, -(2**63) + 2], "i8"), {"_FillValue": -(2**63) + 2}, [5, np.nan]),
+    "the largest of 64 bits, packed": (
+        np.array([5, 2**63 - 1, 2**63 - 2], "i8"),
+        {"_FillValue": np.int64(2**63 - 1), "scale_factor": 2.0},
+        [10, np.nan, 2.0**64],
+    ),
+    "a mark that overflows in units": (
+        np.array([1.0, 1.797e308]),
+        {"missing_value": 1.797e308, "scale_factor": 10.0},
+        [10, np.nan],
+    ),
     "valid range": (np.array([1.0, 7, 3]), {"valid_range": np.array([0.0, 5.0])}, [1, np.nan, 3]),
     "valid range as stored": (
         np.array([10, 70], "i2"),
@@ -188,3 +198,13 @@ def test_damaged_netcdf_3_gets_one_line(tmp_path: Path) -> None:
     write(tmp_path, A, "scipy")
     (tmp_path / "f.nc").write_bytes((tmp_path / "f.nc").read_bytes().replace(b"\x00\x01a\x00", b"\x00\x01c\x00"))
     assert "variable 'a'" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize("chunks", [None, (50,)])
+def test_what_was_never_written_is_no_zero(tmp_path: Path, chunks: tuple[int] | None) -> None:
+    with h5py.File(tmp_path / "f.nc", "w") as file:
+        file["b"] = B
+        file.create_dataset("a", (200,), "f8", chunks=chunks)
+        if chunks:
+            file["a"][:100] = A[:100]
+    assert refusal(tmp_path) == "'a' has values that were never written; write them, or leave them out"

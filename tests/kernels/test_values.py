@@ -47,6 +47,7 @@ def read_only() -> Any:
 
 READ: dict[str, Callable[[], Any]] = {
     "frame": lambda: pd.DataFrame(X, columns=list("abcdef")),
+    "memory": lambda: memoryview(X),
     "nullable frame": lambda: pd.DataFrame(X).astype("Float64"),
     "nothing masked": masked,
     "xarray": lambda: xr.DataArray(X, dims=("series", "time")),
