@@ -91,7 +91,7 @@ def test_cores_asked_for_count_more(
     tmp_path: Path, gpus_here: pytest.MonkeyPatch, cores: int | None, started: str
 ) -> None:
     commands: list[list[str]] = []
-    gpus_here.setattr(workflow, "supervise", lambda command, _: commands.append(command) or 0)
+    gpus_here.setattr(workflow, "supervise", lambda command, *_: commands.append(command) or 0)
     path = write_study(tmp_path)
     assert workflow.run(load(path), path, tmp_path / "results", cores, [], "cuda") == 0
     (command,) = commands
