@@ -60,7 +60,8 @@ class TestFinished:
             xarray.open_dataset(results / "kernel" / "n00008" / "erf-L1.h5", engine="h5netcdf") as cell,
             xarray.open_dataset(results / "kernels.h5", engine="h5netcdf") as limit,
         ):
-            assert dict(cell.sizes) == {"replica": 50, "pair": 6}
+            assert {name: size for name, size in cell.sizes.items() if name != "shard"} == {"replica": 50, "pair": 6}
+            assert cell.shard.values[0] == 0
             assert list(limit.network.values) == ["erf-L1", "erf-L2"]
             assert limit.ntk.shape == (2, 3, 3)
 
