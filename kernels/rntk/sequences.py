@@ -61,8 +61,8 @@ def batch(x: Sequences, name: str = "x") -> Batch:
     if isinstance(x, Batch):
         return x
     values.require_plain(x, name, values.COLLECTION)
-    is_array = hasattr(x, "__array__") or isinstance(x, memoryview)
-    made = _from_array(x, name) if is_array else _from_list(x, name)
+    x = np.asarray(x) if isinstance(x, memoryview) else x
+    made = _from_array(x, name) if hasattr(x, "__array__") else _from_list(x, name)
     _require_finite(made, name)
     return made
 

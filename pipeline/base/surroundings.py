@@ -10,7 +10,6 @@ import os
 import sys
 from collections.abc import Iterable, Mapping
 
-from rnnlimits.base.errors import StudyError
 from rnnlimits.base.variables import (
     ALSO_HONOURED,
     AT_START,
@@ -20,7 +19,6 @@ from rnnlimits.base.variables import (
     HONOURED,
     LOCKING,
     MPI,
-    REDIRECTING,
     REMOVED,
     SHELL,
 )
@@ -78,16 +76,6 @@ def _with_path(environment: Mapping[str, str], kept: dict[str, str]) -> dict[str
 
 def _same(one: str, other: str) -> bool:
     return os.path.realpath(one or ".") == os.path.realpath(other)
-
-
-def require_plain_hdf5(environment: Mapping[str, str]) -> None:
-    """Raises StudyError for a variable by which HDF5 reads elsewhere than in the file it is given."""
-    for name in REDIRECTING:
-        if environment.get(name):
-            raise StudyError(
-                f"{name}: is {environment[name]!r}, by which HDF5 would read other files than those that are named; "
-                "unset it before Python starts"
-            )
 
 
 def enter() -> None:

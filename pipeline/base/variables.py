@@ -40,7 +40,8 @@ HONOURED: dict[str, str] = {
     "CUDA_VISIBLE_DEVICES": "GPUs that may be used; `CUDA_DEVICE_ORDER`: their order",
     "CUDA_PATH": "the CUDA toolkit; likewise `CUDA_HOME`",
     "CUDA_MPS_PIPE_DIRECTORY": "the daemon of a shared GPU; likewise `CUDA_MPS_LOG_DIRECTORY`",
-    "CUPY_CACHE_DIR": "compiled CUDA kernels (default: `cupy` below the cache of kernels)",
+    "CUPY_CACHE_DIR": "compiled CUDA kernels (default: `cupy` below the cache of kernels; "
+    "where it cannot be written, `CUPY_CACHE_IN_MEMORY` is set)",
     "MPLCONFIGDIR": "Matplotlib's cache of fonts; settings in it are not read",
     "HDF5_USE_FILE_LOCKING": "`TRUE`, `FALSE` or `BEST_EFFORT`, as a file system needs it; another value is ignored",
     "MPI4PY_LIBMPI": "the MPI library that mpi4py loads; likewise `MPI4PY_MPIABI`",
@@ -104,8 +105,6 @@ SHELL = (
     "POSIXLY_CORRECT", "GLOBIGNORE",
 )  # fmt: skip
 
-# With which HDF5 looks for the data of a file elsewhere: an ensemble would consist of other shards, or of fill values.
-REDIRECTING = ("HDF5_VDS_PREFIX", "HDF5_EXT_PREFIX", "HDF5_EXTFILE_PREFIX", "HDF5_DRIVER", "HDF5_VOL_CONNECTOR")
 FOUND_BY_SLURM = ("SLURM_CONF",)
 AT_START = ("PYTHON*", "GLIBC_TUNABLES", "MALLOC_*")  # read before any line of Python runs
 LOCKING = ("TRUE", "FALSE", "BEST_EFFORT", "1", "0")

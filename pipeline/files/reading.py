@@ -6,13 +6,11 @@ that were joined. No fill values, whatever HDF5, the file system or the environm
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from rnnlimits.base.errors import StudyError
-from rnnlimits.base.surroundings import require_plain_hdf5
 from rnnlimits.files import audit, checks, digests, shards
 from rnnlimits.files.checks import FORMAT, FORMAT_VERSION, attribute_of, shown
 from rnnlimits.files.snapshot import AGAIN, Unreadable
@@ -45,7 +43,6 @@ def open_complete(path: Path, kind: str | None, **expected: object) -> Iterator[
     kind, from another study, or nothing that this software writes; Unreadable where only reading failed. Damage met
     while reading values ends the same way.
     """
-    require_plain_hdf5(os.environ)
     path = Path(path)
     required = ({} if kind is None else {"kind": kind}) | expected
     with checks.opened(path, required) as (file, _, virtual):

@@ -14,6 +14,7 @@ from pathlib import Path
 from rnnlimits.base.errors import StudyError
 
 SECONDS = 15.0  # for two processes to start
+ATTEMPTS = 3  # Hydra may die of a closed pipe, without a word, where processes end as soon as they have begun
 # By which mpiexec starts ranks on this machine only, without a look at a job that this machine may be part of: Hydra of
 # MPICH, Intel's Hydra, Open MPI 4 and 5. Open MPI refuses more ranks than cores, and root, unless it is told.
 ON_ONE_MACHINE = {
@@ -60,10 +61,13 @@ def require(variables: Mapping[str, str]) -> str:
     path = require_found(variables)
     beside = Path(path).parent == Path(sys.executable).parent  # it comes with the library
     program = _LAUNCHED if beside else [sys.executable, "-P", "-c", _RANK]
-    said, complaint = _tried([path, "-n", "2", *program], variables)
-    answers = [line.removeprefix("rnnlimits:") for line in said.splitlines() if line.startswith("rnnlimits:")]
-    if answers == ["2", "2"]:
-        return path
+    for _ in range(ATTEMPTS):
+        said, complaint = _tried([path, "-n", "2", *program], variables)
+        answers = [line.removeprefix("rnnlimits:") for line in said.splitlines() if line.startswith("rnnlimits:")]
+        if answers == ["2", "2"]:
+            return path
+        if answers or complaint:
+            break
     reason = next((one for one in answers if not one.isdigit()), complaint or f"it started {len(answers)} of 2")
     raise StudyError(
         f"{path}: starts no ranks of this Python's MPI: {reason}; put the mpiexec of that MPI first on PATH, "

@@ -12,7 +12,6 @@ import variable_table
 from runs import ENVIRONMENT, HANG, ROOT, run, write_study
 
 from rnnlimits.base import launchers, surroundings, variables
-from rnnlimits.base.errors import StudyError
 
 SRC = str(ROOT / "src")
 # One or more of each family, as people have them set, and in nonsense.
@@ -82,14 +81,6 @@ def test_cleaning_twice_is_cleaning_once() -> None:
 def test_the_tables_of_the_guide_are_the_lists() -> None:
     page = variable_table.PAGE.read_text(encoding="utf-8")
     assert page == variable_table.renewed(page), f"run {variable_table.RENEW}"
-
-
-def test_a_redirected_hdf5_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from rnnlimits.files import reading
-
-    monkeypatch.setenv("HDF5_VDS_PREFIX", "/elsewhere")
-    with pytest.raises(StudyError, match="HDF5_VDS_PREFIX: is '/elsewhere'"), reading.open_complete(tmp_path, None):
-        pass
 
 
 # --- launchers -------------------------------------------------------------------------------------------------------

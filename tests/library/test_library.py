@@ -494,10 +494,10 @@ def test_the_recurrent_ntk_of_one_step() -> None:
     spread = np.outer(1 + 2 * np.diag(s), 1 + 2 * np.diag(s))
     nngp = 2 / np.pi * np.arcsin(2 * s / np.sqrt(spread))
     slope = 4 / np.pi / np.sqrt(spread - 4 * s**2)
-    ntk, own = rnnlimits.rntk.gram(x, network=network, kernel="both")
+    ntk, own = rnnlimits.rntk.gram(list(x), network=network, kernel="both")
     np.testing.assert_allclose(own, nngp, rtol=0, atol=1e-12)
     np.testing.assert_allclose(ntk if ntk[0, 0] > own[0, 0] else own, nngp + s * slope, rtol=0, atol=1e-12)
-    np.testing.assert_allclose(rnnlimits.rntk.diagonal(x, network=network), np.diag(ntk), rtol=1e-12)
+    np.testing.assert_allclose(rnnlimits.rntk.diagonal(list(x), network=network), np.diag(ntk), rtol=1e-12)
 
 
 def test_estimators_are_offered_and_refuse_in_one_line() -> None:
