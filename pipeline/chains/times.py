@@ -78,7 +78,7 @@ def of_text(names: Sequence[str], fields: Sequence[Sequence[str]]) -> Times | st
     if len(names) > 1:
         return _of_calendar(names, numbers, fields)
     if np.isfinite(numbers).all():
-        return Times(names[0], numbers[:, 0], _plain_step, [row[0] for row in fields])
+        return of_numbers(names[0], numbers[:, 0], "")
     return _of_dates(names[0], [row[0] for row in fields])
 
 
