@@ -46,7 +46,7 @@ TIMES: dict[str, tuple[str, list[Any], list[str]]] = {
     "months": ("date", MONTHS, ["date, 1990-01 to 1993-04, evenly spaced by 1 month"]),
     "years": ("year", list(range(1900, 1940)), ["year, 1900 to 1939, evenly spaced by 1"]),
     "clock": ("Time", CLOCK, [f"Time, {CLOCK[0]} to {CLOCK[-1]}, evenly spaced by 30 minutes"]),
-    "numbers": ("t", [round(0.1 * k, 10) for k in range(40)], ["t, 0.0 to 3.9, evenly spaced by 0.1"]),
+    "numbers": ("t", [round(0.1 * k, 10) for k in range(40)], ["t, 0 to 3.9, evenly spaced by 0.1"]),
     "year and month": (
         "year,month",
         [month.replace("-", ",") for month in MONTHS],
