@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,7 +17,8 @@ import h5py
 
 from rnnlimits.files import audit
 from rnnlimits.files.checks import FORMAT, FORMAT_VERSION, attribute_of
-from rnnlimits.files.seal import LENGTH, is_sealed
+from rnnlimits.files.seal import LENGTH, digest_in, is_sealed
+from rnnlimits.files.shards import SEAL
 
 HDF5, CSV, MARKED = (".h5",), (".csv",), (".html", ".png", ".svg", ".yaml")  # by the end of the name
 MARK = "rnnlimits"
@@ -30,12 +31,14 @@ class Carried:
     """What a file says of itself.
 
     names: its identities by name, and `kind` and `study`; rows: number of joined rows of an ensemble, else None; lost:
-    a shard of an ensemble that does not exist; damage: a clause on why the file cannot be read, "" if it can.
+    a shard of an ensemble that does not exist; exchanged: one that is not the one that was joined; damage: a clause on
+    why the file cannot be read, "" if it can.
     """
 
     names: Mapping[str, str] = field(default_factory=dict)
     rows: int | None = None
     lost: Path | None = None
+    exchanged: Path | None = None
     damage: str = ""
 
     @property
@@ -82,7 +85,9 @@ def _of_hdf5(path: Path) -> Carried:
             own = (attribute_of(file, "format"), attribute_of(file, "format_version"), attribute_of(file, "complete"))
             if not sealed or own != (FORMAT, FORMAT_VERSION, 1):
                 return Carried(damage="is not complete, or of another format version")
-            return Carried(_names(file), _rows(file), _lost(path, file))
+            shards = _shards(path, file)
+            lost = _lost(shards)
+            return Carried(_names(file), _rows(file), lost, None if lost else _exchanged(file, shards))
     except (audit.Unsafe, *audit.DAMAGE) as error:
         if isinstance(error, OSError) and error.errno is not None:  # it is not there, or may not be read
             raise
@@ -113,14 +118,32 @@ def _rows(file: h5py.File) -> int | None:
     return None if joined is None else len(file[str(joined)])
 
 
-def _lost(path: Path, file: h5py.File) -> Path | None:
-    """A shard that the virtual datasets need, and that does not exist."""
-    for dataset in file.values():
-        if isinstance(dataset, h5py.Dataset) and dataset.is_virtual:
-            shards = sources(path, dataset)
-            there = {folder: _listed(folder) for folder in {shard.parent for shard in shards}}
-            return next((shard for shard in shards if shard.name not in there[shard.parent]), None)
-    return None
+def _shards(path: Path, file: h5py.File) -> list[Path]:
+    """The shards that the virtual datasets need, in order."""
+    virtual = (item for item in file.values() if isinstance(item, h5py.Dataset) and item.is_virtual)
+    return next((sources(path, dataset) for dataset in virtual), [])
+
+
+def _lost(shards: Sequence[Path]) -> Path | None:
+    """A shard that does not exist."""
+    there = {folder: _listed(folder) for folder in {shard.parent for shard in shards}}
+    return next((shard for shard in shards if shard.name not in there[shard.parent]), None)
+
+
+def _exchanged(file: h5py.File, shards: Sequence[Path]) -> Path | None:
+    """A shard that does not end as the one that was joined did."""
+    if SEAL not in file:  # an ensemble of an older version
+        return None
+    seals = file[SEAL].asstr()[()].tolist()
+    pairs = zip(shards, seals, strict=False)
+    return next((shard for shard, seal in pairs if _seal(shard) != seal), None)
+
+
+def _seal(shard: Path) -> str:
+    try:
+        return digest_in(_end(shard))
+    except OSError:
+        return ""
 
 
 def _listed(folder: Path) -> frozenset[str]:

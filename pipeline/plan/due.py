@@ -96,6 +96,8 @@ def ensemble_fault(ensemble: Ensemble) -> Fault | None:
         return Fault(path, f"has {seen.rows} rows, expected {ensemble.rows}", foreign=True)
     if ensemble.is_virtual and seen.lost is not None:
         return Fault(path, f"lacks a shard, {seen.lost}")
+    if ensemble.is_virtual and seen.exchanged is not None:
+        return Fault(path, f"is not joined from the shard that is there now, {seen.exchanged}")
     return None
 
 

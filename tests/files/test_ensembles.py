@@ -26,6 +26,7 @@ from example_files import (
 from rnnlimits.base.errors import StudyError
 from rnnlimits.files import store
 from rnnlimits.files.ensembles import build_ensemble, open_ensemble
+from rnnlimits.files.identities import carried
 
 
 @pytest.fixture
@@ -290,3 +291,18 @@ def test_an_ensemble_that_takes_another_variable(root: Path, older: Path) -> Non
 
     forge(older, swap)
     assert "does not fit the shard" in refusal(lambda: opened(older))
+
+
+@pytest.mark.parametrize("damage", ["gone", "empty", "cut", "another"])
+def test_an_ensemble_tells_a_shard_that_is_not_the_one_that_was_joined(root: Path, ensemble: Path, damage: str) -> None:
+    """From its attributes, list and the shards' last bytes alone, as the decision on what is due needs it."""
+    seen = carried(ensemble)
+    assert (seen.lost, seen.exchanged) == (None, None)
+    shard, content = shard_path(root, 2, 2), shard_path(root, 2, 2).read_bytes()
+    if damage == "gone":
+        shard.unlink()
+    else:
+        other = shard_path(root, 4, 2).read_bytes()
+        shard.write_bytes({"empty": b"", "cut": content[:-1], "another": other}[damage])
+    seen = carried(ensemble)
+    assert (seen.lost, seen.exchanged) == ((shard, None) if damage == "gone" else (None, shard))
