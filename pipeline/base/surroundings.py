@@ -83,12 +83,25 @@ def enter() -> None:
 
     Only for a program of the command line, before it imports anything.
     """
+    _open_standard()
     clean = own(os.environ)
     if restart := _restarted(clean):
         os.execve(sys.executable, restart, clean)
     for name in [name for name in os.environ if name not in clean]:
         del os.environ[name]
     os.environ.update(clean)
+
+
+def _open_standard() -> None:
+    """Open to nowhere what the caller has closed of stdin, stdout and stderr, also for what is started from here.
+
+    Otherwise the next files that are opened would take their numbers.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest number that is free
 
 
 def _restarted(clean: dict[str, str]) -> list[str]:

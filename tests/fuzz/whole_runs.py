@@ -9,10 +9,12 @@ import time
 from typing import Any
 
 import small_results
-from draws import OK, REFUSED, Draw, Fault, whole_run
+from draws import OK, REFUSED, Draw, Fault, required, whole_run
 from small_results import RESULTS
 from started import Run, calm_digests, calm_folder, finished, fresh, kill, write_study
 from variables import NONSENSE, TOGETHER, VARIABLES
+
+from rnnlimits.base.errors import StudyError
 
 
 @whole_run
@@ -229,7 +231,11 @@ def results_damaged(draw: Draw) -> str:
         path.write_bytes(forms[form])
     if draw.chance("no notes", 0.5):
         shutil.rmtree(draw.folder / ".snakemake")
-    return run.judge()
+    try:
+        return run.judge()
+    except StudyError as error:  # the rest is as it was: the file itself is refused when it is read
+        required(str(error))
+        return REFUSED
 
 
 CHANGES: tuple[dict[str, Any], ...] = (
