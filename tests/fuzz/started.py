@@ -90,7 +90,9 @@ class Run:
         code, _, err = self.end(self.start())
         if code == 2:
             lines = [line for line in err.splitlines() if line.strip() and not PROGRESS.match(line)]
-            required("\n".join(lines))
+            each = bool(lines) and all(line.startswith("rnnlimits: ") for line in lines)
+            for refusal in lines if each else ["\n".join(lines)]:  # each stage that is refused says why
+                required(refusal)
             return REFUSED
         if code != 0:
             raise Fault(f"exit code {code}: {' | '.join(err.splitlines()[-3:])[-400:]}")
