@@ -134,7 +134,7 @@ def _built(compiler: Sequence[str], source: str, arguments: Sequence[str], place
             lines = [line for line in errors.splitlines() if "error" in line] or [" ".join(errors.split())[:200]]
             raise KernelError(f"{named} cannot compile {source}: {lines[0].strip() or f'it ended with code {code}'}")
         if not target.is_file():
-            raise KernelError(f"{named} is no C++ compiler: it wrote no library of {source}; set CXX to another")
+            raise KernelError(f"{named} is not a C++ compiler: it wrote no library from {source}; set CXX to another")
         return target.read_bytes()
 
 

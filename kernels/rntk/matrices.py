@@ -34,7 +34,7 @@ def gram(
     x, y: a list of arrays (T_i, m) or (T_i,), or an array (n, T, m) or (n, T). Without y a sequence is the same as
     itself: its initial state is shared (sigma_h), its correlation is 1; with y all are different sequences.
     kernel: "ntk", "nngp", or "both" for a pair (ntk, nngp). dtype: arithmetic and result. backend: "auto" (GPU, else
-    the compiled one, else NumPy), "cuda", "host", "numpy". threads: of the host, by default all; results do not
+    the compiled one, never NumPy), "cuda", "host", "numpy". threads: of the host, by default all; results do not
     depend on it. Raises KernelError, one line, for bad input, and where the matrix does not fit into memory.
     """
     asked, wanted = network or Elman(), _wanted(kernel)

@@ -162,7 +162,7 @@ def _along(x: Batch, inputs: Array, network: Elman, floor: float) -> tuple[Array
 
 
 def _value(activation: str, q: Array) -> Array:
-    """V_phi of a sequence with itself; for tanh about."""
+    """V_phi of a sequence with itself; an approximation for tanh."""
     if activation == "relu":
         return q / 2
     if activation == "erf":

@@ -25,7 +25,7 @@ LAUNCHERS = (
 RANK_VARIABLES = ("PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK")  # set by mpiexec and srun for each rank
 HYDRA = "MPI_LOCALRANKID"  # set by mpiexec of MPICH and of Intel MPI only
 HYDRA_NAME = "mpiexec (Hydra)"
-ADVICE = "use the mpiexec that belongs to this MPI, or srun --mpi=pmi2"
+ADVICE = "use the mpiexec that belongs to this MPI, or srun (--mpi=pmi2 for MPICH, --mpi=pmix for Open MPI)"
 
 
 class Crowd(StudyError):
@@ -96,7 +96,7 @@ def require_same_mpi(ranks: int, library: str, environment: Mapping[str, str]) -
 def _two_mpis(one: Started, library: str) -> Crowd:
     return Crowd(
         f"MPI: {one.launcher} started this as rank {one.rank} of {one.size} ({_shown(one)}), but the MPI of this "
-        f"Python is {library}: these are two MPIs; {ADVICE}"
+        f"Python is {library}: the two do not match; {ADVICE}"
     )
 
 

@@ -118,7 +118,7 @@ def _opened(path: Path) -> tuple[int, bool]:
 
 
 def _open_to_others(descriptor: int, path: Path) -> None:
-    """Whoever may write in the folder of locks may run here."""
+    """Give the lock file the write permissions of its folder, so that whoever may write there can take the lock."""
     with suppress(OSError):
         writers = path.parent.stat().st_mode & 0o022
         os.fchmod(descriptor, os.fstat(descriptor).st_mode | writers | writers << 1)

@@ -79,7 +79,7 @@ def hint(text: str) -> str:
     """What is odd about a field that is not a number, for the end of a message; empty if nothing is known."""
     word = text.strip()
     if re.fullmatch(r"[+-]?\d+,\d+", word):
-        return "; a decimal comma must be a point, and thousands are not separated"
+        return "; write a decimal point instead of a comma, and no thousands separators"
     if re.fullmatch(r"[+-]?\d{1,3}([ ,'_]\d{3})+(\.\d*)?", word) or re.fullmatch(r"[+-]?\d+(_\d+)+", word):
         return "; thousands are not separated"
     if re.fullmatch(r"[+-]?[\d.]+[dD][+-]?\d+", word):

@@ -24,7 +24,7 @@ HONOURED: dict[str, str] = {
     "RNNLIMITS_CACHE": "folder of compiled kernels "
     "(default: `rnnlimits` below `XDG_CACHE_HOME`, or `~/.cache/rnnlimits`)",
     "RNNLIMITS_CHECKPOINT_SECONDS": "least time between two saved states of a block "
-    "(default: 60; 0: after every piece of work)",
+    "(default: 60; 0: after every piece of work; `off`: never)",
     "RNNLIMITS_MARCH": "instruction set that the kernels are compiled for: `native` (default: this processor's own), "
     "`x86-64-v2`, `x86-64-v3` (AVX2), `x86-64-v4` (AVX-512); last digits differ between them",
     "RNNLIMITS_PYTHONPATH": "further folders with Python packages, such as a cluster's modules; searched first",
@@ -35,7 +35,8 @@ HONOURED: dict[str, str] = {
     "XDG_CACHE_HOME": "the user's caches, an absolute path; `XDG_CONFIG_HOME`: where Matplotlib makes its folder",
     "TMPDIR": "temporary files",
     "PATH": "where `mpiexec`, the compiler, Slurm's commands and `git` are found; this Python's folder comes first",
-    "LD_LIBRARY_PATH": "where libraries are found; likewise `LD_PRELOAD`, `LIBRARY_PATH` and `COMPILER_PATH`",
+    "LD_LIBRARY_PATH": "where libraries are found; likewise `LD_PRELOAD`. `LIBRARY_PATH` and `COMPILER_PATH` are "
+    "kept, but the compiler of the kernels does not see them",
     "CXX": "the C++ compiler of the kernels (default: the first of g++, clang++ and c++ that exists)",
     "CUDA_VISIBLE_DEVICES": "GPUs that may be used; `CUDA_DEVICE_ORDER`: their order",
     "CUDA_PATH": "the CUDA toolkit; likewise `CUDA_HOME`",
@@ -48,8 +49,8 @@ HONOURED: dict[str, str] = {
     "PYTHONHOME": "where this Python's own library lies",
     "PYTHONUSERBASE": "where packages of the user lie; `PYTHONNOUSERSITE`: not to use them",
     "PYTHONPYCACHEPREFIX": "where compiled Python is kept; `PYTHONDONTWRITEBYTECODE`: not to keep it",
-    "PYTHONIOENCODING": "encoding of stdout and stderr; letters that it lacks are shown by their number",
-    "PYTHONPATH": "only the entry in which rnnlimits itself lies, if there is one",
+    "PYTHONIOENCODING": "encoding of stdout and stderr; characters that it lacks are printed as escapes",
+    "PYTHONPATH": "only the entry that contains rnnlimits; name other folders in `RNNLIMITS_PYTHONPATH`",
     "NO_COLOR": "see Terminals; likewise `COLUMNS`, `LINES`, `TERM` and `COLORTERM`",
     "LC_ALL": "the encoding of the terminal; likewise `LC_CTYPE` and `LANG`. Files are UTF-8 whatever it is",
     "SLURM_CONF": "where Slurm's commands find the cluster",
@@ -83,7 +84,7 @@ REMOVED: dict[str, tuple[str, ...]] = {
         "SUNPRO_DEPENDENCIES",
     ),
     "git": ("GIT_*",),
-    "folders of the user": ("XDG_*",),
+    "folders of the user, if the path is relative": ("XDG_*",),
     "colours": ("FORCE_COLOR", "CLICOLOR*", "TTY_*", "JUPYTER_*", "UNICODE_VERSION"),
     "output of Slurm's commands": ("SQUEUE_*", "SACCT_*", "SCANCEL_*", "SCONTROL_*", "SINFO_*"),
 }  # fmt: skip

@@ -147,7 +147,7 @@ def _require_filters(dataset: h5py.Dataset, name: str, path: Path) -> None:
         if not h5py.h5z.filter_avail(code):
             words = label.decode("utf-8", "replace").split(";")[0] or "no name"
             raise StudyError(
-                f"{path}: {show(name)} is compressed by filter {code} ({words}), which is not to be had here; "
+                f"{path}: {show(name)} is compressed by filter {code} ({words}), which is not installed here; "
                 "rewrite the file with gzip (h5repack -f GZIP=4 FILE NEW)"
             )
 

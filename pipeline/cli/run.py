@@ -39,10 +39,10 @@ def _run(options: argparse.Namespace) -> None:
     else:
         results = options.results or DEFAULT_RESULTS
         code = workflow.run(study, options.study, results, options.cores, options.further, options.backend)
-    if code != 0:
+    if code != 0 or workflow.is_dry(options.further):
         raise SystemExit(code)
     experiment = experiments.of(study, results)
-    due.require(experiment, experiment.layout.rates_h5)  # not so if Snakemake was given options, such as --dry-run
+    due.require(experiment, experiment.layout.rates_h5)  # not so if Snakemake was given options, such as --until
     print(summary(experiment.layout.root))
 
 

@@ -11,7 +11,7 @@ from rnnlimits.library.arguments import refusals
 
 
 class _Refusals(estimators._Kernel):
-    """StudyError for what the kernels refuse."""
+    """A kernel estimator that raises StudyError where the kernels raise KernelError."""
 
     def _require_whole(self, X: Any, y: Any = None) -> None:
         with refusals():

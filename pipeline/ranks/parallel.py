@@ -188,7 +188,7 @@ def require_mpi() -> None:
 
 
 def _in_time() -> AbstractContextManager[None]:
-    """Says so if the ranks do not find each other. One rank alone finds itself."""
+    """A context in which MPI starts, which reports ranks that do not find each other; without effect for one rank."""
     one = launchers.started(os.environ)
     if one is None or one.size == 1:
         return nullcontext()

@@ -40,9 +40,9 @@ def _watch(parent: int, what: str) -> None:
     os.closerange(0, 2)
     os.closerange(3, min(HIGHEST, os.sysconf("SC_OPEN_MAX")))
     _wait(parent, SAY_SECONDS)
-    _say(f"{what}: waiting since {SAY_SECONDS:.0f} s; are all nodes and their network up?")
+    _say(f"{what}: no answer after {SAY_SECONDS:.0f} s; are all nodes and their network up?")
     _wait(parent, END_SECONDS - SAY_SECONDS)
-    _say(f"{what}: no sign of life in {END_SECONDS:.0f} s: ended")
+    _say(f"{what}: no answer after {END_SECONDS:.0f} s: killed")
     os.kill(parent, signal.SIGKILL)
 
 

@@ -85,7 +85,7 @@ def of_others(path: Path) -> list[str]:
 
 
 def others(path: Path) -> list[Fault]:
-    """What `of_others` tells, file by file."""
+    """The faults behind the lines of `of_others`, one for each file."""
     if path.is_dir():
         return standing.stale(path)
     root = standing.root_of(path)

@@ -93,7 +93,7 @@ def line(wrong: Sequence[Fault]) -> str:
         return ""
     common = os.path.commonpath([fault.path for fault in wrong])
     names = ", ".join(os.path.relpath(fault.path, common) for fault in wrong[1:4])
-    others = f"; so it is with {names}" + (f" and {len(wrong) - 4} more" if len(wrong) > 4 else "") if names else ""
+    others = f"; likewise {names}" + (f" and {len(wrong) - 4} more" if len(wrong) > 4 else "") if names else ""
     return f"{wrong[0]}{others}; {RUN}"
 
 

@@ -70,7 +70,7 @@ def require(variables: Mapping[str, str]) -> str:
             break
     reason = next((one for one in answers if not one.isdigit()), complaint or f"it started {len(answers)} of 2")
     raise StudyError(
-        f"{path}: starts no ranks of this Python's MPI: {reason}; put the mpiexec of that MPI first on PATH, "
+        f"{path}: cannot start ranks of this Python's MPI: {reason}; put the mpiexec of that MPI first on PATH, "
         f"or {INSTALL}"
     )
 

@@ -34,7 +34,7 @@ def require_readable(*paths: Path) -> None:
             path.encode()
         except UnicodeEncodeError as error:
             raise StudyError(
-                f"{os.fsencode(path)!r}: is no UTF-8, which the workflow needs; rename the file or folder"
+                f"{os.fsencode(path)!r}: is not UTF-8, which the workflow needs; rename the file or folder"
             ) from error
         if not path.isprintable() and any(ord(letter) < 32 or ord(letter) == 127 for letter in path):
             raise StudyError(f"{path!r}: has a control character, which the workflow cannot handle; rename it")

@@ -28,6 +28,7 @@ from rnnlimits.run.continuing import require_same_backend
 from rnnlimits.study import AnyStudy
 
 LOG_LINES = 12
+DRY = {"-n", "--dry-run", "--dryrun"}
 RECORDS = ".snakemake"
 SNAKEMAKE = (sys.executable, "-P", "-m", "snakemake")  # -P: not a snakemake.py of the working folder
 # What jobs share, which by default includes copies of the sources of the workflow in the home folder.
@@ -119,7 +120,7 @@ def _guarded(command: Sequence[str], lock: int, experiment: Experiment, variable
     # In the results folder, as jobs on other nodes see it too.
     with tempfile.NamedTemporaryFile("r", dir=locks, prefix="refusals-", encoding="utf-8") as refusals:
         announce(experiment)
-        files = list(sharing.outputs(experiment, Path(RECORDS)))
+        files = [] if is_dry(command) else list(sharing.outputs(experiment, Path(RECORDS)))
         sharing.adopt(files)
         code = supervise([*command, *guard], lock, {**variables, REFUSALS: str(Path(refusals.name).resolve())})
         if code != 0 and refusals.read():
@@ -129,6 +130,11 @@ def _guarded(command: Sequence[str], lock: int, experiment: Experiment, variable
     if code > 0:
         show_log([*command, *guard])
     return code
+
+
+def is_dry(words: Sequence[str]) -> bool:
+    """Whether Snakemake is asked only to say what it would do."""
+    return not DRY.isdisjoint(words)
 
 
 def require_home() -> None:

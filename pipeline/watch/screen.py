@@ -52,7 +52,7 @@ def _head(seen: Snapshot) -> Iterator[Text]:
         yield Text("then " + ", ".join(f"{name} ({state})" for name, state in seen.stages.items()))
     if seen.stale:
         more = f" (and {len(seen.stale) - 1} more)" if len(seen.stale) > 1 else ""
-        yield Text(f"not of this study: {seen.stale[0]}{more}; rnnlimits run makes them again", style="red")
+        yield Text(f"not of this study: {seen.stale[0]}{more}; rnnlimits run recomputes them", style="red")
     if seen.state == "finished":
         yield Text(f"finished: rnnlimits summary {seen.folder} prints its rates; a report lies there if one was made")
     if seen.state == "stopped":

@@ -57,7 +57,7 @@ FIELDS = {
     "1_000": "; thousands are not separated",
     "1 000": "; thousands are not separated",
     '"1,234.5"': "; thousands are not separated",
-    '"1,5"': "; a decimal comma must be a point, and thousands are not separated",
+    '"1,5"': "; write a decimal point instead of a comma, and no thousands separators",
     "1.5D+03": "; write the exponent with e",
     "2020-01-31": "; a date is not a number",
     "31.01.2020": "; a date is not a number",

@@ -55,7 +55,7 @@ def test_files_that_are_read(
 REFUSED: dict[str, tuple[str, str | bytes, str]] = {
     "no label": (".tsv", "1\t2\t3\n\t0.5\t1\n", ":2: no label before the values"),
     "NaN as label": (".tsv", "nan\t0.5\t1\n", ":1: no label before the values"),
-    "decimal comma": (".tsv", "1\t0,5\t1,5\n", ":1: '0,5' is not a number; a decimal comma must be a point"),
+    "decimal comma": (".tsv", "1\t0,5\t1,5\n", ":1: '0,5' is not a number; write a decimal point instead of a comma"),
     "blank in a field": (".tsv", "1\t0.5 0.7\t1\n", ":1: '0.5 0.7' is not a number"),
     "semicolons": (".tsv", "1;0.5;0.7\n", ":1: '1;0.5;0.7' has semicolons; separate columns by tabs"),
     "semicolons and decimal commas": (".txt", "1;0,5;0,7\n", ":1: '1;0,5;0,7' has semicolons"),

@@ -27,8 +27,8 @@ def test_it_says_that_it_waits_and_is_ended() -> None:
     done = waiting(say=0.1, end=0.4, block=2 * HANG)
     assert done.returncode == -signal.SIGKILL
     first, last = done.stderr.splitlines()
-    assert first.startswith("rnnlimits: MPI: rank 1 of 2: waiting since 0 s")
-    assert last == "rnnlimits: MPI: rank 1 of 2: no sign of life in 0 s: ended"
+    assert first.startswith("rnnlimits: MPI: rank 1 of 2: no answer after 0 s")
+    assert last == "rnnlimits: MPI: rank 1 of 2: no answer after 0 s: killed"
 
 
 def test_nothing_is_said_in_time() -> None:
