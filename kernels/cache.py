@@ -44,10 +44,16 @@ def named() -> Path | None:
     """$RNNLIMITS_CACHE, else rnnlimits in the user's cache folder; None without a home. It need not exist."""
     if chosen := os.environ.get(VARIABLE):
         return Path(chosen).absolute()
+    base = user_folder()
+    return base / "rnnlimits" if base else None
+
+
+def user_folder() -> Path | None:
+    """The folder of the user's caches; None without a home."""
     base = os.environ.get("XDG_CACHE_HOME", "")
     if not os.path.isabs(base):  # the standard of these variables: a relative path is ignored
         base = os.path.join(os.path.expanduser("~"), ".cache")
-    return Path(base) / "rnnlimits" if os.path.isabs(base) else None
+    return Path(base) if os.path.isabs(base) else None
 
 
 def usable() -> tuple[Path | None, str]:

@@ -14,7 +14,7 @@ min_version("9.0")
 
 sys.path.insert(0, str(Path(str(workflow.current_basedir)).parent / "src"))
 
-from rnnlimits.run import shipped, words, workflow as running
+from rnnlimits.run import environment, shipped, words, workflow as running
 from rnnlimits.base.errors import StudyError
 
 try:
@@ -32,7 +32,7 @@ try:
 except StudyError as error:
     sys.exit(f"rnnlimits: {error}")
 
-os.environ.update(running.additions(os.environ))
+os.environ.update(environment.additions(os.environ))
 
 ENVIRONMENT = str(shipped.ENVIRONMENT)
 OPTIONS = ["--results", RESULTS]

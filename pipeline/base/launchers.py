@@ -22,7 +22,6 @@ LAUNCHERS = (
     ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "srun"),
     ("PMIX_RANK", "PMIX_SIZE", "a launcher that speaks PMIx"),
 )
-RANK_VARIABLES = ("PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK")  # set by mpiexec and srun for each rank
 HYDRA = "MPI_LOCALRANKID"  # set by mpiexec of MPICH and of Intel MPI only
 HYDRA_NAME = "mpiexec (Hydra)"
 ADVICE = "use the mpiexec that belongs to this MPI, or srun (--mpi=pmi2 for MPICH, --mpi=pmix for Open MPI)"

@@ -45,17 +45,6 @@ def sign(descriptor: int, child: int | None = None) -> None:
         os.pwrite(descriptor, f"{holders} on {platform.node()}\n".encode(), 0)
 
 
-def signer(path: Path) -> str | None:
-    """The line of the process that signed a lock last, if it runs on this machine still, else None."""
-    try:
-        line = path.read_text(encoding="utf-8", errors="replace").strip()
-    except OSError:
-        return None
-    words = line.split()
-    here = len(words) > 1 and line.endswith(f" on {platform.node()}")
-    return line if here and any(Path("/proc", word).exists() for word in words if word.isdigit()) else None
-
-
 def unreadable(path: Path) -> str | None:
     """A line about a lock file of another user that cannot be opened, else None."""
     if os.access(path, os.R_OK) or not path.exists():
@@ -171,7 +160,7 @@ def _take(descriptor: int, path: Path) -> None:
     except BlockingIOError as error:
         holder = "another process"
         with suppress(OSError):
-            holder = path.read_text(encoding="utf-8").strip() or holder
+            holder = path.read_text(encoding="utf-8", errors="replace").strip() or holder
         raise StudyError(
             f"{path.parent.parent}: {path.stem} is being run by {holder}; wait for it or stop it"
         ) from error

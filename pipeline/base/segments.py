@@ -1,4 +1,4 @@
-"""Removal of shared memory that killed ranks left on a node, before new ranks take it for their own.
+"""Shared memory of a node's ranks: what killed ranks left is removed, and too little of it is refused.
 
 MPICH names the memory of a node's ranks by job and step, and Slurm gives a requeued job the same numbers again. Ranks
 that find the memory of killed ranks wait in it for ever.
@@ -15,8 +15,9 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from rnnlimits.base import surroundings
 from rnnlimits.base.errors import StudyError
-from rnnlimits.base.variables import MPI_START
+from rnnlimits.base.variables import MPI
 
 SHARED = Path("/dev/shm")
 NAMES = "mpich_shm_*"
@@ -79,7 +80,7 @@ def _free(folder: Path, whole: bool) -> int | None:
 
 def _runs_without() -> bool:
     """Whether this MPI is another than MPICH, and starts all the same: asked of a process that may be killed."""
-    environment = {name: value for name, value in os.environ.items() if name not in MPI_START}
+    environment = {name: value for name, value in os.environ.items() if not surroundings.matches(name, MPI)}
     command = [sys.executable, "-c", "from mpi4py import MPI; print(MPI.get_vendor()[0])"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     return done.returncode == 0 and done.stdout.strip() != "MPICH"

@@ -12,7 +12,7 @@ from rnnlimits.base.locks import exclusive
 from rnnlimits.classify import jobs, methods, score
 from rnnlimits.classify import table as report
 from rnnlimits.classify.jobs import FOLDER, Job
-from rnnlimits.run import shipped, words, workflow
+from rnnlimits.run import environment, shipped, words, workflow
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def run(request: Wanted, cores: int | None, further: Sequence[str]) -> int:
         workflow.cache_for_all(),
         tempfile.NamedTemporaryFile("r", dir=root / ".locks", prefix="refusals-", encoding="utf-8") as refusals,
     ):
-        variables = {**workflow.environment(), REFUSALS: str(Path(refusals.name).resolve())}
+        variables = {**environment.of_jobs(), REFUSALS: str(Path(refusals.name).resolve())}
         code = workflow.supervise([*command, *further, *workflow.colours()], lock, variables)
         if code != 0 and refusals.read():
             return 2

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import os
 
-from rnnlimits.base import launchers, segments, surroundings
 from rnnlimits.cli.words import Verb, backend_option, json_option, results_option
 
 
 def _doctor(options: argparse.Namespace) -> None:
-    if not launchers.is_rank(os.environ):
-        surroundings.leave_mpi()
-    segments.require_room()
     from rnnlimits.ranks import parallel
 
-    parallel.require_mpi()
+    parallel.start()
     from rnnlimits.cli import documents
     from rnnlimits.run import doctor
 

@@ -28,7 +28,7 @@ def _further(words: Sequence[str]) -> Sequence[Verb]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; returns the exit code."""
-    if any(name in os.environ for name in launchers.RANK_VARIABLES):
+    if launchers.is_rank(os.environ):
         # An interrupted rank must die at once: one that shuts down in Python waits for ranks that wait for it. Nothing
         # is lost, as files appear complete or not at all.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -37,9 +37,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     end = words.index("--") if "--" in words else len(words)
     options = parser(_further(words[:1])).parse_args(words[:end])
     options.further = words[end + 1 :]
-    from rnnlimits.kernels.interface import KernelError  # only now: NumPy need not be imported for --help
+    from rnnlimits.kernels import cache  # only now: NumPy need not be imported for --help
+    from rnnlimits.kernels.interface import KernelError
 
     surroundings.pass_over_matplotlibrc()
+    cache.tell(lambda line: say(f"rnnlimits: {line}"))
     try:
         if hasattr(options, "study"):
             options.study = shipped.study(options.study, say)

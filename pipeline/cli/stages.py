@@ -18,19 +18,16 @@ Arguments = Callable[[argparse.ArgumentParser], None]
 
 def _in_parallel(options: argparse.Namespace) -> None:
     """Run draw, twin, train or work: every rank enters here; rank 0 reads the study and holds the lock."""
-    if not launchers.is_rank(os.environ):
-        surroundings.leave_mpi()
-    segments.require_room()
     from rnnlimits.ranks import parallel
 
-    parallel.require_mpi()
+    parallel.start()
     from rnnlimits.run import stages
 
     stages.distributed(_order(options))
 
 
 def _in_one_process(options: argparse.Namespace) -> None:
-    """Run limit, poisson, rates, figures or report in one process, even if a launcher of ranks started it."""
+    """Run limit, poisson, rates, figures or report in one process; several copies are refused."""
     launchers.require_alone(options.name, os.environ)
     surroundings.leave_mpi()
     segments.require_room(1)

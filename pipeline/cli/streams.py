@@ -30,6 +30,25 @@ class Output(io.TextIOWrapper):
             raise _refused(error) from error
 
 
+class Errors(io.TextIOWrapper):
+    """Standard error that goes nowhere once nobody reads it: no reason to stop, nor to complain at the end."""
+
+    def write(self, text: str) -> int:
+        """Write text, if that is possible."""
+        try:
+            return super().write(text)
+        except OSError:
+            discard(2)
+            return len(text)
+
+    def flush(self) -> None:
+        """Write out what is buffered, if that is possible."""
+        try:
+            super().flush()
+        except OSError:
+            discard(2)
+
+
 def _refused(error: OSError) -> Exception:
     if isinstance(error, BrokenPipeError):
         return error
@@ -46,6 +65,9 @@ def prepare() -> None:
     if isinstance(out, io.TextIOWrapper):
         settings = {"encoding": out.encoding, "line_buffering": out.line_buffering}
         sys.stdout = Output(out.detach(), errors="backslashreplace", **settings)  # type: ignore[arg-type]
+    err = sys.stderr
+    if isinstance(err, io.TextIOWrapper):
+        sys.stderr = Errors(err.detach(), encoding=err.encoding, errors="backslashreplace", line_buffering=True)
 
 
 def takes_every_letter() -> bool:
@@ -53,6 +75,6 @@ def takes_every_letter() -> bool:
     return (getattr(sys.stdout, "encoding", None) or "utf-8").lower().replace("-", "").startswith("utf")
 
 
-def discard() -> None:
-    """Send the rest of stdout nowhere: Python would complain about it once more when it ends."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+def discard(descriptor: int = 1) -> None:
+    """Send the rest of stdout, or of stderr, nowhere: Python would complain about it once more when it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)

@@ -34,13 +34,14 @@ PROFILE = Path("slurm")
 
 
 def _check(options: argparse.Namespace) -> None:
-    from rnnlimits.experiments import check
+    from rnnlimits import experiments
     from rnnlimits.files import durable
     from rnnlimits.plan.copies import copy_of
     from rnnlimits.study import load_any
 
     study = load_any(options.study)
-    findings = check(study)
+    experiment = experiments.of(study)
+    findings = [*experiment.checks(), *experiment.remarks()]
     if options.resolved is not None:
         durable.require_folder(options.resolved)
         durable.write_bytes(options.resolved, copy_of(study, options.resolved.parent).encode())

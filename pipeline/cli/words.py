@@ -76,10 +76,7 @@ def say(line: str, every_rank: bool = False) -> None:
     else:
         rank = os.environ.get("PMI_RANK", os.environ.get("PMIX_RANK", "0"))
     if every_rank or str(rank) == "0":
-        try:
-            print(line, file=sys.stderr, flush=True)
-        except OSError:  # nobody reads it: no reason to stop, nor to complain at the end
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+        print(line, file=sys.stderr, flush=True)
 
 
 def chosen_backend(options: argparse.Namespace) -> Backend:

@@ -54,6 +54,10 @@ class BaseExperiment(ABC, Generic[S, L]):
         """Findings of all numerical checks, one readable line each (here: no findings)."""
         return []
 
+    def remarks(self) -> list[str]:
+        """Lines on what was read of the user's data, for `check` (here: none was)."""
+        return []
+
     @abstractmethod
     def parts(self) -> tuple[Part, ...]:
         """The parts in the order of work."""

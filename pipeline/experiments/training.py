@@ -44,6 +44,10 @@ class Trainings(BaseExperiment[Study, Layout]):
         """Findings of all numerical checks. Raises StudyError or KernelError for a bad study."""
         return checks.check(self.study)
 
+    def remarks(self) -> list[str]:
+        """What was read of a recorded series, and what looks like a mistake there."""
+        return self.study.chain.findings(self.study.source)
+
     def parts(self) -> tuple[Part, ...]:
         """The draws, twins by K, packs by width."""
         return parts.parts(self.study, self.layout)

@@ -128,8 +128,9 @@ def save_all(layout: StudyFolder, study_id: str, drawn: Iterable[tuple[str, Figu
     Each carries the study's identity and the names of all, so that a file of another study, or a missing one, shows.
     """
     every = {}
-    for name, every[name] in drawn:
-        plt.close(every[name])  # it can still be saved, and pyplot warns of many open figures
+    for name, figure in drawn:
+        every[name] = figure
+        plt.close(figure)  # it can still be saved, and pyplot warns of many open figures
     identifier = mark(study_id=study_id, figures=",".join(every))
     for name, figure in every.items():
         write(figure, {suffix: layout.figure(name, suffix) for suffix in METADATA}, identifier)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -57,8 +57,7 @@ def examined(path: Path, data: bytes, required: Mapping[str, object]) -> Iterato
 def parsed(path: Path, data: bytes) -> Iterator[h5py.File]:
     """Yield the HDF5 file in memory. Raises StudyError if HDF5 cannot parse it."""
     try:
-        context = snapshot.image(data)
-        file = context.__enter__()
+        file = snapshot.image(data)
     except MemoryError as error:
         raise _memory(path) from error
     except audit.DAMAGE as error:
@@ -68,7 +67,7 @@ def parsed(path: Path, data: bytes) -> Iterator[h5py.File]:
 
 
 @contextmanager
-def translated(path: Path) -> Iterator[None]:
+def translated(path: Path, damage: tuple[type[Exception], ...] = audit.DAMAGE) -> Iterator[None]:
     """Turn what h5py and the audit raise on a forged or damaged file into one line."""
     try:
         yield
@@ -76,21 +75,13 @@ def translated(path: Path) -> Iterator[None]:
         raise StudyError(f"{path}: is not safe to read: {shown(error)}; delete it") from error
     except MemoryError as error:
         raise _memory(path) from error
-    except audit.DAMAGE as error:
+    except damage as error:
         raise damaged(path) from error
 
 
-@contextmanager
-def values(path: Path) -> Iterator[None]:
-    """Like `translated`, around the reading of values: mistakes of the caller's pass."""
-    try:
-        yield
-    except audit.Unsafe as error:
-        raise StudyError(f"{path}: is not safe to read: {shown(error)}; delete it") from error
-    except MemoryError as error:
-        raise _memory(path) from error
-    except (OSError, RuntimeError) as error:  # a checksum or a compressed block is wrong
-        raise damaged(path) from error
+def reading_values(path: Path) -> AbstractContextManager[None]:
+    """Like `translated`, for a wrong checksum or compressed block; mistakes of the caller's pass."""
+    return translated(path, (OSError, RuntimeError))
 
 
 def attribute_of(file: audit.Attributed, name: str) -> str | int | float | None:

@@ -77,14 +77,14 @@ def build_ensemble(
     parts = _examined_all(path, shards, required, dimension)
     joined = _joined_variables(parts, dimension)
     joined_digests = _digests(Shards(path, [shard.part for shard in parts], required), joined)
+    copied = _copied(parts, dimension)
     with atomic_h5(path, kind, {**attrs, **_summary(parts, dimension)}) as file:
         for name, variable in parts[0].variables.items():
             if name in joined:
                 _link(file, joined[name], [*zip(links, parts, strict=True)], joined_digests.get(name))
             else:
                 volatile = variable.digest is None
-                values = _copied(name, parts, dimension)
-                put(file, name, values, variable.dims, variable.units, variable.long_name, volatile)
+                put(file, name, copied[name], variable.dims, variable.units, variable.long_name, volatile)
         _put_table(file, links, parts, dimension)
 
 
@@ -208,14 +208,14 @@ def _links(root: Path, path: Path, shards: Sequence[Path]) -> list[str]:
     return [os.path.relpath(shard, Path(path).parent) for shard in shards]
 
 
-def _copied(name: str, shards: Sequence[Shard], dimension: str) -> NDArray[Any]:
+def _copied(shards: Sequence[Shard], dimension: str) -> dict[str, NDArray[Any]]:
     """Values to copy into the ensemble: text, the joined coordinate, and variables that do not depend on the shard."""
-    if name in shards[0].copied:
-        return np.concatenate([shard.copied[name] for shard in shards])
-    if name == dimension:
-        return np.arange(sum(shard.part.count for shard in shards), dtype=shards[0].variables[name].dtype)
-    with checks.opened(shards[0].path, {}) as (file, *_):
-        return File(shards[0].path, file)[name].values()
+    first, count = shards[0], sum(shard.part.count for shard in shards)
+    with checks.opened(first.path, {}) as (file, *_):
+        view = File(first.path, file)
+        values = {name: view[name].values() for name, one in first.variables.items() if not _joined(one, dimension)}
+    values[dimension] = np.arange(count, dtype=first.variables[dimension].dtype)
+    return values | {name: np.concatenate([shard.copied[name] for shard in shards]) for name in first.copied}
 
 
 def _link(file: h5py.File, variable: Description, linked: Sequence[tuple[str, Shard]], digest: str | None) -> None:

@@ -9,16 +9,19 @@ from __future__ import annotations
 import csv
 import os
 import re
+import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import h5py
 
+from rnnlimits.base.errors import StudyError
 from rnnlimits.files import audit
 from rnnlimits.files.checks import FORMAT, FORMAT_VERSION, attribute_of
-from rnnlimits.files.seal import LENGTH, digest_in, is_sealed
+from rnnlimits.files.seal import digest_in, is_sealed
 from rnnlimits.files.shards import SEAL
+from rnnlimits.files.snapshot import glanced, tail
 
 HDF5, CSV, MARKED = (".h5",), (".csv",), (".html", ".png", ".svg", ".yaml")  # by the end of the name
 MARK = "rnnlimits"
@@ -59,6 +62,8 @@ def mark(**names: str) -> str:
 
 def carried(path: Path) -> Carried:
     """What a file carries; names are empty if it carries nothing. Raises OSError for a file that cannot be opened."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        return Carried(damage="is not a file")
     if path.suffix in HDF5:
         return _of_hdf5(path)
     if path.suffix in CSV:
@@ -80,8 +85,8 @@ def _of_csv(path: Path) -> dict[str, str]:
 def _of_hdf5(path: Path) -> Carried:
     """The root attributes, and whether all shards of an ensemble exist. Bytes are not compared with the checksum."""
     try:
-        sealed = is_sealed(_end(path))
-        with _opened(path) as file:
+        sealed = is_sealed(tail(path))
+        with glanced(path) as file:
             own = (attribute_of(file, "format"), attribute_of(file, "format_version"), attribute_of(file, "complete"))
             if not sealed or own != (FORMAT, FORMAT_VERSION, 1):
                 return Carried(damage="is not complete, or of another format version")
@@ -92,20 +97,6 @@ def _of_hdf5(path: Path) -> Carried:
         if isinstance(error, OSError) and error.errno is not None:  # it is not there, or may not be read
             raise
         return Carried(damage="is damaged")
-
-
-def _end(path: Path) -> bytes:
-    with path.open("rb") as file:
-        file.seek(max(0, os.fstat(file.fileno()).st_size - LENGTH))
-        return file.read()
-
-
-def _opened(path: Path) -> h5py.File:
-    """Open for reading with HDF5's usual lock if that works, else without: some cluster file systems have no locks."""
-    try:
-        return h5py.File(path, "r")
-    except OSError:
-        return h5py.File(path, "r", locking=False)
 
 
 def _names(file: h5py.File) -> dict[str, str]:
@@ -141,8 +132,8 @@ def _exchanged(file: h5py.File, shards: Sequence[Path]) -> Path | None:
 
 def _seal(shard: Path) -> str:
     try:
-        return digest_in(_end(shard))
-    except OSError:
+        return digest_in(tail(shard))
+    except (OSError, StudyError):
         return ""
 
 

@@ -121,7 +121,7 @@ class Shards:
         data = snapshot.bytes_of(part.path)
         if not is_whole(data) or digest_in(data) not in (part.seal, self._rewritten.get(part.path)):
             self._require_same(part, data)
-        with checks.parsed(part.path, data) as file, checks.values(part.path):
+        with checks.parsed(part.path, data) as file, checks.reading_values(part.path):
             yield lambda variable: self._dataset(part, file, variable, len(data))
 
     def _dataset(self, part: Part, file: h5py.File, variable: Described, size: int) -> h5py.Dataset:

@@ -41,16 +41,31 @@ def bytes_of(path: Path) -> bytes:
 
 def end_of(path: Path) -> bytes:
     """The last bytes of a file, as many as a seal has. Raises like `bytes_of`."""
-    with _refusals(path), _opened(path) as descriptor:
+    with _refusals(path):
+        return tail(path)
+
+
+def tail(path: Path) -> bytes:
+    """Like `end_of`; raises OSError if the file cannot be read, StudyError if it is none."""
+    with _opened(path) as descriptor:
         size = os.fstat(descriptor).st_size
         return os.pread(descriptor, LENGTH, max(0, size - LENGTH))
 
 
-@contextmanager
-def image(data: bytes) -> Iterator[h5py.File]:
-    """Yield the HDF5 file whose bytes these are, read-only, in memory. Raises what h5py raises on damaged ones."""
-    with h5py.File(h5py.h5f.open_file_image(data)) as file:
-        yield file
+def glanced(path: Path) -> h5py.File:
+    """An HDF5 file, open for a look at its attributes, unchecked. Raises what h5py raises.
+
+    With HDF5's usual lock if that works, else without: some cluster file systems have no locks.
+    """
+    try:
+        return h5py.File(path, "r")
+    except OSError:
+        return h5py.File(path, "r", locking=False)
+
+
+def image(data: bytes) -> h5py.File:
+    """The HDF5 file whose bytes these are, read-only, in memory. Raises what h5py raises on damaged ones."""
+    return h5py.File(h5py.h5f.open_file_image(data))
 
 
 def _bytes(path: Path) -> bytes | None:

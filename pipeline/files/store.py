@@ -17,7 +17,7 @@ from rnnlimits.files import durable
 from rnnlimits.files.provenance import provenance
 from rnnlimits.files.reading import FORMAT, FORMAT_VERSION, File, Variable, attribute_of, digest_of, open_complete
 from rnnlimits.files.seal import seal
-from rnnlimits.files.variables import attach_scales, dims_of, put, set_attributes
+from rnnlimits.files.variables import attach_scales, put, set_attributes
 
 __all__ = [
     "FORMAT",
@@ -27,7 +27,6 @@ __all__ = [
     "atomic_h5",
     "attribute_of",
     "digest_of",
-    "dims_of",
     "open_complete",
     "provenance",
     "put",

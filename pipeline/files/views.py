@@ -96,7 +96,7 @@ class Variable:
         if self._loaded is not None:
             # In the order of memory that HDF5 gives, which decides in which order NumPy sums.
             return np.asarray(self._loaded[selection], order="C")
-        with checks.values(self.path):
+        with checks.reading_values(self.path):
             return self._dataset[selection] if self._shards is None else self._selected(self._shards, chosen)
 
     def values(self) -> NDArray[Any]:
@@ -124,7 +124,7 @@ class Variable:
     def _whole(self) -> NDArray[Any]:
         if self._loaded is not None:
             return self._loaded
-        with checks.values(self.path):
+        with checks.reading_values(self.path):
             if self._shards is None:
                 found = np.asarray(self._dataset[()], dtype=self.dtype)
             else:
@@ -217,7 +217,7 @@ class Group:
 
     def digests(self) -> dict[str, str]:
         """The digest of each variable that is not volatile, computed from its values; shards are read once."""
-        with checks.values(self.path):
+        with checks.reading_values(self.path):
             stored = variables.digests_of(self._group)
         joined = [one for one in self._variables.values() if one.is_virtual and not one.is_volatile]
         return {**stored, **self._shards.digests(joined)} if self._shards else stored

@@ -107,7 +107,7 @@ class Results:
         which exist. Close it, or use `with`, to release the file.
         """
         ensemble = self._single(coordinates)
-        return _opened(ensemble.output.path, cell_id=ensemble.identity)
+        return datasets.opened(ensemble.output.path, cell_id=ensemble.identity)
 
     def twin(self, steps_per_time: int | None = None) -> xr.Dataset:
         """The infinite-width twins of one K, opened lazily. Raises StudyError for a K without twins."""
@@ -116,12 +116,12 @@ class Results:
         if not by_steps:
             raise StudyError(f"{self.folder}: the study has no twins; set twin: {{follow: true}} and run it again")
         chosen = by_steps[arguments.one_of("steps_per_time", steps_per_time, list(by_steps), "the study has twins at")]
-        return _opened(self._layout.twin(chosen), twin_id=plan.twin_id(study, chosen))
+        return datasets.opened(self._layout.twin(chosen), twin_id=plan.twin_id(study, chosen))
 
     @property
     def draws(self) -> xr.Dataset:
         """The stationary draws, opened lazily: moments by block, thinned draws, coupled pairs (draw.h5)."""
-        return _opened(self._layout.draw, draw_id=plan.draw_id(self._training("draws")))
+        return datasets.opened(self._layout.draw, draw_id=plan.draw_id(self._training("draws")))
 
     @cached_property
     def limit(self) -> Limit:
@@ -218,8 +218,3 @@ def _files(study: files.AnyStudy, root: Path) -> list[Path]:
 def _values(ensembles: Sequence[Ensemble], name: str) -> list[Any]:
     """The values of one coordinate, each once."""
     return sorted({getattr(ensemble.cell, name) for ensemble in ensembles})
-
-
-def _opened(path: Path, **identity: object) -> xr.Dataset:
-    """A file of this project in xarray, lazily, after checking that it is complete and has this identity."""
-    return datasets.opened(path, **identity)

@@ -223,6 +223,9 @@ class Experiment(Protocol):
         Raises StudyError or KernelError for a bad study.
         """
 
+    def remarks(self) -> list[str]:
+        """Lines on what was read of the user's data, one each; only `check` prints them, as they take a second read."""
+
     def parts(self) -> tuple[Part, ...]:
         """The parts in the order of work."""
 

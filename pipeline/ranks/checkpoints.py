@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-import h5py
 from numpy.typing import NDArray
 
 from rnnlimits.base import progress
@@ -24,7 +23,7 @@ from rnnlimits.base.signals import Asked
 from rnnlimits.chains.paths import Position
 from rnnlimits.files import audit
 from rnnlimits.files.seal import is_sealed
-from rnnlimits.files.snapshot import Unreadable, end_of
+from rnnlimits.files.snapshot import Unreadable, end_of, glanced
 from rnnlimits.files.store import atomic_h5, attribute_of, open_complete, put
 from rnnlimits.kernels import on_processor
 from rnnlimits.kernels.interface import Backend
@@ -277,7 +276,7 @@ def _steps_done(path: Path) -> int:
     try:
         if not is_sealed(end_of(path)):
             return 0
-        with h5py.File(path, "r") as file:
+        with glanced(path) as file:
             return int(attribute_of(file, "done") or 0)
     except (StudyError, audit.Unsafe, *audit.DAMAGE):
         return 0

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from rnnlimits.base import launchers, progress, signals
+from rnnlimits.base import launchers, progress, segments, signals, surroundings
 from rnnlimits.base.errors import StudyError
 from rnnlimits.base.progress import Progress
 from rnnlimits.base.signals import Asked
@@ -161,6 +161,17 @@ def world() -> MPI.Intracomm:
     from mpi4py import MPI
 
     return MPI.COMM_WORLD
+
+
+def start() -> None:
+    """Prepare this process to be a rank, or the only one: its environment, shared memory, MPI.
+
+    Raises StudyError if MPI cannot start, Crowd as `require_mpi` does.
+    """
+    if not launchers.is_rank(os.environ):
+        surroundings.leave_mpi()
+    segments.require_room()
+    require_mpi()
 
 
 def require_mpi() -> None:

@@ -22,7 +22,7 @@ from rnnlimits.elman.train import VARIABLES, World, linear_descent, linear_flow,
 from rnnlimits.files import store
 from rnnlimits.files.ensembles import open_ensemble
 from rnnlimits.kernels import rntk
-from rnnlimits.kernels.interface import Array, Backend
+from rnnlimits.kernels.interface import Array, Backend, KernelError
 from rnnlimits.quantities.base import in_order, registered
 from rnnlimits.quantities.elman import STEP_GAP, ElmanQuantity, Limits, Values, units
 from rnnlimits.statistics import powerlaw
@@ -57,9 +57,10 @@ def run(study: RntkStudy, layout: RntkLayout, be: Backend) -> list[Rate]:
 
 def limits_of(study: RntkStudy, named: Named, shared: World) -> Limits:
     """The limit's kernels of one network, in double precision whatever the networks' precision."""
-    ntk, nngp = rntk.gram(shared.x, network=named.elman, kernel="both", backend="numpy")
-    if not (np.isfinite(ntk).all() and np.isfinite(nngp).all()):
-        raise StudyError(f"{study.source}: network {named.name}: its kernel leaves the range of numbers; lower sigma_w")
+    try:
+        ntk, nngp = rntk.gram(shared.x, network=named.elman, kernel="both", backend="numpy")
+    except KernelError as error:
+        raise StudyError(f"{study.source}: network {named.name}: {error}") from None
     rate = step_size(study, named.elman, shared) if study.training else 0.0
     return Limits(np.asarray(ntk), np.asarray(nngp), rate)
 

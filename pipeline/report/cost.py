@@ -40,7 +40,7 @@ def costs(parts: Sequence[Part]) -> list[Cost]:
     """
     every = ensembles(parts)
     virtual = sorted((one for one in every if one.is_virtual), key=lambda one: not one.replicas)
-    networks = [_of_ensemble(one.output.path, _shards(one.output.path)) for one in virtual]
+    networks = [_of_ensemble(one.output.path) for one in virtual]
     return [*networks, *(_of_copy(one) for one in every if not one.is_virtual)]
 
 
@@ -62,8 +62,10 @@ def total(each: Sequence[Cost]) -> Cost:
     )
 
 
-def _of_ensemble(path: Path, shards: Sequence[Path]) -> Cost:
+def _of_ensemble(path: Path) -> Cost:
+    """Cost of an ensemble, from the shards that it was joined from: blocks of another size may have written them."""
     with open_complete(path, None) as file:
+        shards = file.shards
         timed = TIMED in file
         count = len(file["replica"] if "replica" in file else file["path"])
         backends, devices = (_occurring(file, name) for name in ("shard_backend", "shard_device"))
@@ -74,12 +76,6 @@ def _of_ensemble(path: Path, shards: Sequence[Path]) -> Cost:
     if DEVICES & backends:
         gpu = seconds if backends <= DEVICES else sum(map(_on_gpu, shards))
     return Cost(path, count, len(shards), _bytes(shards), seconds - gpu, gpu, backends, devices)
-
-
-def _shards(path: Path) -> list[Path]:
-    """The shards that an ensemble was joined from, which blocks of another size than the study's may have written."""
-    with open_complete(path, None) as file:
-        return file.shards
 
 
 def _occurring(file: File, attribute: str) -> frozenset[str]:

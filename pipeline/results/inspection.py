@@ -13,6 +13,7 @@ from rnnlimits.base.errors import StudyError
 from rnnlimits.files import audit, provenance
 from rnnlimits.files.identities import Carried
 from rnnlimits.files.reading import FORMAT, File, Group, Variable, attribute_of, digest_of, open_complete, shown
+from rnnlimits.files.shards import FILE
 from rnnlimits.plan import due
 from rnnlimits.plan.due import RUN, Fault
 from rnnlimits.plan.layout import STATES
@@ -189,7 +190,7 @@ def _maps_its_shards(group: Group, variable: Variable) -> bool:
         mapped = [source.file for source in audit.sources(variable)]
     except audit.Unsafe:
         return False
-    listed = group["shard_file"].values().tolist() if "shard_file" in group else mapped
+    listed = group[FILE].values().tolist() if FILE in group else mapped
     names = {source.dset_name.strip("/") for source in variable.virtual_sources()}
     return mapped == listed and names == {variable.name.strip("/")}
 

@@ -32,9 +32,8 @@ def experiment_of(root: Path) -> Experiment | None:
     """The study of a folder with the folder; None without study.yaml, or where the study cannot be identified."""
     try:
         study = study_of(root)
-        known = (
-            study is not None and study.identity
-        )  # computed from the file of a recorded series, which may be missing
+        # Computed from the file of a recorded series, which may be missing.
+        known = study is not None and study.identity
     except StudyError:
         return None
     return experiments.at(study, root) if study is not None and known else None
@@ -104,8 +103,12 @@ def require(root: Path, *paths: Path) -> None:
 
 
 def require_rates(root: Path) -> None:
-    """Raises StudyError if the rates of a folder are not those of its study."""
-    require(root, StudyFolder(root).rates_h5)
+    """Raises StudyError if the rates of a folder are not those of its study. Other files are not looked at."""
+    rates, experiment = StudyFolder(root).rates_h5, experiment_of(root)
+    if experiment is None:
+        require(root, rates)
+    elif wrong := [fault for fault in due.faults_of(experiment, [rates]) if not fault.is_missing]:
+        raise StudyError(line(wrong))
 
 
 def root_of(path: Path) -> Path | None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import h5py
-
 from rnnlimits.base.errors import StudyError
+from rnnlimits.files import audit
+from rnnlimits.files.checks import attribute_of
+from rnnlimits.files.snapshot import glanced
 from rnnlimits.plan.parts import Experiment, Part
 
 
@@ -31,9 +32,9 @@ def _first(part: Part) -> tuple[Path | None, str | None]:
     """The first shard of a part that says who computed it, and its back end."""
     for block in part.blocks:
         try:
-            with h5py.File(block.path, "r") as shard:
-                if (begun := shard.attrs.get("backend")) is not None:
+            with glanced(block.path) as shard:
+                if (begun := attribute_of(shard, "backend")) is not None:
                     return block.path, str(begun)
-        except OSError:  # missing, or damaged: the stage says so
+        except (audit.Unsafe, *audit.DAMAGE):  # missing, or damaged: the stage says so
             continue
     return None, None

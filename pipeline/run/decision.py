@@ -10,6 +10,9 @@ from collections.abc import Set
 from pathlib import Path
 from typing import Any
 
+import snakemake
+
+from rnnlimits.base.errors import StudyError
 from rnnlimits.plan import due
 from rnnlimits.plan.parts import Experiment
 
@@ -24,6 +27,8 @@ def decide(workflow: Any, experiment: Experiment) -> frozenset[Path]:
     """
     if not workflow.is_main_process:
         return frozenset()
+    if not all(isinstance(getattr(type(workflow), name, None), property) for name in ("dag", "rerun_triggers")):
+        raise StudyError(f"snakemake: this version ({snakemake.__version__}) is not supported; install version 9")
     files = frozenset(due.due(experiment).paths)
     alone = Path(workflow.main_snakefile).resolve() == (Path(str(workflow.current_basedir)) / "Snakefile").resolve()
     workflow.__class__ = _decided(type(workflow), {str(path) for path in files}, alone)

@@ -11,10 +11,12 @@ from pathlib import Path
 
 from rnnlimits.base import segments
 from rnnlimits.base.errors import StudyError
-from rnnlimits.base.locks import signer, unreadable
+from rnnlimits.base.locks import unreadable
 from rnnlimits.kernels import cache
 from rnnlimits.run import disk, workflow
 from rnnlimits.run.findings import FAILED, OK, WARNING, Finding
+from rnnlimits.watch.holders import Locks
+from rnnlimits.watch.listing import Listing
 
 LITTLE_SPACE = 2**30  # bytes: the demo needs far less, a study with thousands of replicas more
 LITTLE_TEMPORARY = 2**26  # bytes: a compiler writes a few megabytes
@@ -104,9 +106,11 @@ def held(path: Path) -> Iterator[Finding]:
         if not os.access(folder, os.R_OK | os.X_OK):
             yield Finding("results", WARNING, "locks held", f"{folder}: cannot be read; ask its owner for access")
             continue
+        for name, holder in Locks(folder, Listing()).holders().items():
+            if holder.alive:
+                who = " or ".join(f"process {number}" for number in holder.processes)
+                yield Finding("results", OK, "locks held", f"{folder.parent}: {name}, by {who} on {holder.host}")
         for lock in sorted(folder.glob("*.lock")):
-            if holder := signer(lock):
-                yield Finding("results", OK, "locks held", f"{folder.parent}: {lock.stem}, signed by {holder}")
             if reason := unreadable(lock):
                 yield Finding("results", WARNING, "locks held", reason)
 

@@ -20,7 +20,7 @@ from rnnlimits import experiments, kernels
 from rnnlimits.base import progress
 from rnnlimits.base.errors import StudyError
 from rnnlimits.base.locks import exclusive
-from rnnlimits.kernels import backend, cache, processor
+from rnnlimits.kernels import backend, processor
 from rnnlimits.kernels.interface import Backend
 from rnnlimits.plan import due
 from rnnlimits.plan.layout import StudyFolder
@@ -53,7 +53,6 @@ def distributed(order: Order) -> None:
     Raises StudyError on every rank; a defect ends all of them.
     """
     comm = parallel.world()
-    cache.tell(order.say)
     # SIGUSR1 requests a saved state; none exists before blocks begin or after they end. By default it would kill.
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     try:
@@ -166,7 +165,6 @@ def _announce(comm: MPI.Intracomm, be: Backend, gpu: int, say: Say) -> None:
 
 def serial(order: Order) -> None:
     """Run one step, such as limit, rates or report, in this process."""
-    cache.tell(order.say)
     experiment = experiments.of(_checked(order.study), order.results)
     step = next((step for step in experiment.steps() if step.name == order.stage), None)
     if step is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 import signal
 import subprocess
@@ -14,16 +13,15 @@ from itertools import pairwise
 from pathlib import Path
 
 from rnnlimits import experiments
-from rnnlimits.base import segments, surroundings
+from rnnlimits.base import segments
 from rnnlimits.base.errors import REFUSALS, StudyError
 from rnnlimits.base.locks import exclusive, sign
-from rnnlimits.base.variables import BACKEND
 from rnnlimits.cluster import endings, leftovers, submission
 from rnnlimits.kernels import cache, gpu_count, preferred, processor, require_known
 from rnnlimits.kernels.interface import KernelError
 from rnnlimits.plan import due
-from rnnlimits.plan.parts import Experiment, Part
-from rnnlimits.run import mpiexec, sharing, shipped, words
+from rnnlimits.plan.parts import Experiment
+from rnnlimits.run import environment, mpiexec, sharing, shipped, words
 from rnnlimits.run.continuing import require_same_backend
 from rnnlimits.study import AnyStudy
 
@@ -55,11 +53,11 @@ def run(
     command += ["--cores", str(cores) if cores else "all", "--config", f"results={words.encoded(results)}"]
     command += [f"backend={backend}", "--quiet", "all", *WITHOUT_HOME]
     segments.require_room(cores or len(os.sched_getaffinity(0)))
-    mpiexec.require(environment())
+    mpiexec.require(environment.of_jobs())
     with exclusive(layout.locks, "run") as lock, cache_for_all():
         if not further:  # which may send jobs to other machines
             require_backend(experiment, backend)
-        return _guarded([*command, *further], lock, experiment, environment())
+        return _guarded([*command, *further], lock, experiment, environment.of_jobs())
 
 
 def require_backend(experiment: Experiment, backend: str) -> None:
@@ -67,7 +65,6 @@ def require_backend(experiment: Experiment, backend: str) -> None:
 
     Raises KernelError and StudyError.
     """
-    cache.tell(say)
     processor(backend)  # stages on a GPU use it, too
     if backend == "auto":
         require_same_backend(experiment, preferred(backend))
@@ -92,7 +89,7 @@ def submit(
     command += ["--profile", str(profile), "--slurm-jobname-prefix", prefix]
     command += ["--config", f"results={words.encoded(results)}", f"site={words.encoded(profile)}"]
     command.append(f"backend={backend}")
-    variables = environment(cluster=True)
+    variables = environment.of_jobs(cluster=True)
     mpiexec.require_found(variables)
     with exclusive(layout.locks, "run") as lock:
         leftovers.cancel(prefix, say=say)
@@ -139,11 +136,10 @@ def is_dry(words: Sequence[str]) -> bool:
 
 def require_home() -> None:
     """Raises StudyError if Snakemake cannot copy the sources of the workflow to the cache, where its jobs find them."""
-    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    place, _ = cache.checked(Path(base, "snakemake"), "XDG_CACHE_HOME")
-    if place is None:
+    base = cache.user_folder()
+    if base is None or cache.checked(base / "snakemake", "XDG_CACHE_HOME")[0] is None:
         advice = "set XDG_CACHE_HOME to a folder that all nodes see and that can be written"
-        raise StudyError(f"{base}: cannot be written, and jobs find the workflow's sources there; {advice}")
+        raise StudyError(f"{base or 'HOME'}: cannot be written, and jobs find the workflow's sources there; {advice}")
 
 
 def require_working_folder() -> None:
@@ -248,38 +244,6 @@ def show_log(command: Sequence[str]) -> None:
         print(*lines, f"rnnlimits: Snakemake failed; its whole log is {logs[-1]}", sep="\n", file=sys.stderr)
 
 
-def environment(cluster: bool = False) -> dict[str, str]:
-    """The whole environment of Snakemake and all that it starts.
-
-    cluster: for jobs of Slurm, which need more of the caller's environment than ranks on this machine.
-    """
-    clean = surroundings.of_jobs(os.environ, cluster) | nameless()
-    return {**clean, **additions(clean, cluster=cluster)}
-
-
-def additions(caller: Mapping[str, str], backend: str | None = None, cluster: bool = False) -> dict[str, str]:
-    """Variables with which jobs find this Python, its mpiexec, and a clone of this package from anywhere.
-
-    caller: the environment that they are added to. backend: the back end that the jobs must use, None if they choose.
-    """
-    variables = {"PATH": os.pathsep.join([str(Path(sys.executable).parent), caller.get("PATH", os.defpath)])}
-    if shipped.IS_CLONE:  # an installed package is found without it, and other packages next to it must stay hidden
-        ours = str(shipped.PACKAGE.parent)
-        others = [entry for entry in caller.get("PYTHONPATH", "").split(os.pathsep) if entry not in ("", ours)]
-        variables["PYTHONPATH"] = os.pathsep.join([ours, *others])
-    return {**variables, **({} if cluster else mpiexec.ON_ONE_MACHINE), **({BACKEND: backend} if backend else {})}
-
-
-def nameless() -> dict[str, str]:
-    """Names of user and home where the system knows none, as in a container: Snakemake insists on both."""
-    variables = {} if os.path.isabs(os.path.expanduser("~")) else {"HOME": "/nonexistent"}
-    try:
-        getpass.getuser()
-    except (KeyError, OSError):
-        variables["USER"] = str(os.getuid())
-    return variables
-
-
 def relative_results(folder: object) -> str:
     """The results folder relative to the present folder, so that a file has one path however it was spelled.
 
@@ -302,19 +266,3 @@ def require_site(site: object | None) -> None:
     )
     if slurm and site is None:
         raise StudyError("config: site is missing; with --executor slurm add: --config site=cluster/slurm")
-
-
-# --- rules -----------------------------------------------------------------------------------------------------
-
-
-def part_command(part: Part) -> str:
-    """The words after `rnnlimits` in the rule of a part, with the rule's params in braces."""
-    if part.command == "work":
-        return "work {params.study:q} {params.part:q}"
-    option = f" --{part.option[0]} {{params.{part.option[0]}}}" if part.option else ""
-    return f"{part.command} {{params.study:q}}{option}"
-
-
-def part_params(part: Part) -> dict[str, object]:
-    """Params of the rule of a part in addition to the study: the arguments of its command."""
-    return {"part": part.name} if part.command == "work" else dict([part.option] if part.option else [])

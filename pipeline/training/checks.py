@@ -55,7 +55,7 @@ def require_moderate(study: Study) -> None:
 
 
 def check_chain(study: Study) -> list[str]:
-    """Findings about the chain alone. Raises StudyError as `check` does."""
+    """The finding about the chain alone. Raises StudyError as `check` does."""
     verdict = study.chain.contraction(study.source)
     series = study.chain.series(study.source)
     if series is not None and study.probes.length > len(series.x):
@@ -63,7 +63,7 @@ def check_chain(study: Study) -> list[str]:
             f"{study.source}: probes.length is {study.probes.length}; allowed: at most {len(series.x)},"
             f" the rows of {series.file}"
         )
-    return [_accept(study, verdict), *study.chain.findings(study.source)]
+    return [_accept(study, verdict)]
 
 
 def _accept(study: Study, verdict: Verdict) -> str:

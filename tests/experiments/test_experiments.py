@@ -23,7 +23,7 @@ from rnnlimits.plan.parts import FileKind, Pace, Part, ensembles
 from rnnlimits.ranks import parallel
 from rnnlimits.results.inspection import ATTRIBUTES, KIND_OF_NAME, missing, validate
 from rnnlimits.results.summary import places
-from rnnlimits.run import stages, workflow
+from rnnlimits.run import rules, stages
 from rnnlimits.study import load_any, to_yaml
 from rnnlimits.study.model import EXPERIMENTS
 
@@ -196,7 +196,7 @@ def test_kinds_of_files_are_named_once() -> None:
 
 def test_the_command_of_a_part_runs_that_part_alone(experiment: Experiment) -> None:
     for part in experiment.parts():
-        for command in (workflow.part_command(part), "work {params.study:q} {params.part:q}"):
+        for command in (rules.part_command(part), "work {params.study:q} {params.part:q}"):
             assert [found.name for found in stages.chosen(experiment, order(command, part))] == [part.name]
 
 

@@ -269,7 +269,7 @@ def rewrite(path: Path, change: Callable[[h5py.File], object]) -> None:
             dict(old.attrs),
             {name: old[name][()] for name in old if old[name].attrs["long_name"] != f"index of {name}"},
         )
-        dims = {name: store.dims_of(old[name]) for name in arrays}
+        dims = {name: old[name].dims for name in arrays}
     kind = attrs.pop("kind")
     own = {name: value for name, value in attrs.items() if name not in ("format", "format_version", "complete")}
     with store.atomic_h5(path, kind, own) as new:

@@ -209,7 +209,7 @@ def test_costs_are_those_of_the_shards(tmp_path: Path) -> None:
     for shard in shards:
         with h5py.File(shard) as file:
             seconds.append(float(file["run_seconds"][()].sum()))
-    found = cost._of_ensemble(ensemble, shards)
+    found = cost._of_ensemble(ensemble)
     assert [found.core_seconds, found.gpu_seconds] == pytest.approx(seconds)
     assert (found.replicas, found.shards) == (4, 2)
     assert found.bytes == sum(shard.stat().st_size for shard in shards)

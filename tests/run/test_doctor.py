@@ -198,8 +198,6 @@ def test_a_slightly_wrong_training_is_found(monkeypatch: pytest.MonkeyPatch, fac
     [
         ({}, 1, "ok", "started alone"),
         ({"MPI_LOCALRANKID": "0", "PMI_RANK": "0", "PMI_SIZE": "4"}, 4, "ok", "4, started by mpiexec (Hydra)"),
-        ({"OMPI_COMM_WORLD_RANK": "0", "OMPI_COMM_WORLD_SIZE": "4"}, 1, "FAILED:", "Open MPI's mpiexec started 4, but"),
-        ({"SLURM_STEP_NUM_TASKS": "8"}, 1, "FAILED:", "srun started 8, but each sees itself as the only rank"),
         ({"SLURM_NTASKS": "8"}, 1, "ok", "started alone"),
     ],
 )

@@ -20,7 +20,7 @@ from rnnlimits.base.errors import StudyError
 from rnnlimits.base.locks import exclusive
 from rnnlimits.kernels import cache
 from rnnlimits.plan.parts import Experiment
-from rnnlimits.run import continuing, folders, sharing, workflow
+from rnnlimits.run import continuing, environment, folders, sharing, workflow
 from rnnlimits.study import load_any
 
 
@@ -67,14 +67,14 @@ def test_a_run_without_a_cache_has_one_for_all_its_stages(
 
 
 def test_a_user_whom_the_system_does_not_know(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert workflow.nameless() == {}
+    assert environment.nameless() == {}
 
     def unknown() -> str:
         raise KeyError("getpwuid(): uid not found")
 
     monkeypatch.setattr("getpass.getuser", unknown)
     monkeypatch.setenv("HOME", "~")
-    assert workflow.nameless() == {"HOME": "/nonexistent", "USER": str(os.getuid())}
+    assert environment.nameless() == {"HOME": "/nonexistent", "USER": str(os.getuid())}
 
 
 def test_jobs_elsewhere_need_a_cache_that_all_see(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

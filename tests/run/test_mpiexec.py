@@ -10,7 +10,7 @@ import pytest
 from snakemake.cli import parse_config
 
 from rnnlimits.base.errors import StudyError
-from rnnlimits.run import mpiexec, words, workflow
+from rnnlimits.run import environment, mpiexec, words, workflow
 
 
 def fake(folder: Path, script: str) -> dict[str, str]:
@@ -18,12 +18,12 @@ def fake(folder: Path, script: str) -> dict[str, str]:
     path = folder / "mpiexec"
     path.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
     path.chmod(0o755)
-    return {**workflow.environment(), "PATH": f"{folder}:{os.environ['PATH']}"}
+    return {**environment.of_jobs(), "PATH": f"{folder}:{os.environ['PATH']}"}
 
 
 @pytest.mark.needs_mpi
 def test_ours_starts_ranks() -> None:
-    assert Path(mpiexec.require(workflow.environment())).name == "mpiexec"
+    assert Path(mpiexec.require(environment.of_jobs())).name == "mpiexec"
 
 
 def test_none(tmp_path: Path) -> None:
@@ -58,7 +58,7 @@ def test_a_batch_job_around_it_is_not_seen(monkeypatch: pytest.MonkeyPatch) -> N
     job = {"SLURM_JOB_ID": "7", "SLURM_NNODES": "1", "SLURM_JOB_NODELIST": node, "SLURM_TASKS_PER_NODE": "2"}
     for name, value in {**job, "HYDRA_LAUNCHER": "ssh", "HYDRA_HOST_FILE": "/nowhere"}.items():
         monkeypatch.setenv(name, value)
-    assert mpiexec.require(workflow.environment())
+    assert mpiexec.require(environment.of_jobs())
 
 
 NAMES = [

@@ -40,7 +40,7 @@ def line_of(refused: Study) -> str:
 @pytest.mark.parametrize("name", ["demo", "full", "recorded"])
 def test_shipped_studies_pass(name: str) -> None:
     findings = check(load(CONFIG / f"{name}.yaml"))
-    assert len(findings) == (5 if name == "recorded" else 2)
+    assert len(findings) == 2
     assert "the memory map contracts" in findings[-1]
 
 

@@ -3,7 +3,7 @@
 # Shards are not declared: Snakemake deletes declared outputs before it reruns a job, and finished shards must survive.
 # What follows `shell:` is evaluated here, and once more when a job runs. There only what belongs to the job still has its
 # value, such as its log, and no variable of the loop.
-COMMANDS = {part.lock: running.part_command(part) for part in PARTS}
+COMMANDS = {part.lock: commands.part_command(part) for part in PARTS}
 
 for PART in PARTS:
 
@@ -23,7 +23,7 @@ for PART in PARTS:
             mpi="mpiexec",
             tasks=lambda wildcards, threads: threads,
         params:
-            **running.part_params(PART),
+            **commands.part_params(PART),
             study=lambda wildcards: STUDY_FILE,
             results=lambda wildcards: RESULTS,
         shell:
