@@ -338,7 +338,7 @@ def suffer(loopback: Loopback, folder: Path, name: str, content: dict[str, Any],
     try:
         trial.watch()
         fault.start(trial)
-        wait_until(lambda: at_work(trial), 90, "ranks at work")
+        wait_until(lambda: at_work(trial), 600, "ranks at work")
         time.sleep(rng.uniform(0.2, 3.0))
         wait_until(lambda: at_work(trial), 5, "ranks still at work")
         ranks, before, mark = trial.processes("rank"), trial.look(), len(trial.said())

@@ -398,7 +398,7 @@ def test_the_words_of_cxx(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small
     ("g++ -ffast-math", "-ffast-math changes what is computed; leave it out"),
     ("g++ -Ofast", "-Ofast changes what is computed"),
     ("g++ -mno-fma", "-mno-fma changes what is computed"),
-    ("true", "true is no C.. compiler: it wrote no library of answer.cpp; set CXX"),
+    ("true", "true is not a C.. compiler: it wrote no library from answer.cpp; set CXX"),
     ("false", "false cannot compile answer.cpp: it ended with code 1"),
     ("cat", "cat cannot compile answer.cpp: "),
     (sys.executable, "cannot compile answer.cpp: "),

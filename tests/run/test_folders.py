@@ -162,7 +162,7 @@ def test_locks_that_are_held_are_named(tmp_path: Path) -> None:
     assert list(folders.held(tmp_path)) == []
     with exclusive(tmp_path / "study" / ".locks", "train"):
         (finding,) = folders.held(tmp_path)
-    assert finding.text.startswith(f"{tmp_path}/study: train, signed by process {os.getpid()} on ")
+    assert finding.text.startswith(f"{tmp_path}/study: train, by process {os.getpid()} on ")
     (tmp_path / "study" / ".locks" / "train.lock").write_text("process 1 on elsewhere")
     assert list(folders.held(tmp_path)) == []
 
