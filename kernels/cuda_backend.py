@@ -190,6 +190,7 @@ class Layout:
     c_drift: int
     b_start: int
     b_drift: int
+    weight: int  # -1 for networks
 
 
 @cache
@@ -205,6 +206,8 @@ class CudaTrainer:
 
     def __init__(self, runtime: Runtime, training: Training, replicas: int) -> None:
         self.training, self._runtime, self._replicas = training, runtime, replicas
+        if training.tangents:
+            raise KernelError("tangents are computed on the processor: use the back end host for them")
         self._launch = launch.choose(training, runtime.limits)
         self._macros = launch.specialisation(training)
         self._layout, self._real = layout_of(runtime, tuple(self._macros.items())), np.dtype(training.precision)
@@ -239,6 +242,10 @@ class CudaTrainer:
             self._units[rows, at.w_start + j] = w[..., j]
         self._units[rows, at.c_start] = c
         self._units[rows, at.b_start] = b
+
+    def weigh(self, weight: Array) -> None:
+        """See interface.Trainer.weigh."""
+        self._units[:, self._layout.weight] = self._runtime.xp.asarray(weight)
 
     def run(self, x: Array, y: Array) -> Array:
         """See interface.Trainer.run."""

@@ -61,6 +61,8 @@ def _training(macros: tuple[tuple[str, object], ...]) -> ctypes.CDLL:
     library.read_units.argtypes = library.write_units.argtypes = [c_void_p, c_long, c_void_p]
     library.read_weights.argtypes = [c_void_p, c_long, c_void_p, c_void_p, c_void_p]
     library.train_replica.argtypes = [*[c_void_p] * 5, c_long, c_void_p]
+    if dict(macros).get("WEIGHTED"):
+        library.weigh_units.argtypes = [c_void_p, c_long, c_void_p]
     library.settle.argtypes = [c_void_p] * 3
     library.probe_replica.argtypes = [c_void_p, c_void_p, c_void_p, c_long, c_long, *[c_void_p] * 3]
     return library
@@ -136,6 +138,7 @@ class HostTrainer(OneByOne):
         self.training = training
         self._library = _training(tuple(launch.specialisation(t).items()))
         self._real = np.dtype(t.precision)
+        self._parts = (3,) if t.tangents else ()
         self._scalars = _Training(t.width, t.output_scale, t.rate, t.clip_level)
         units, state = self._library.unit_bytes(t.width), self._library.state_bytes()
         self._units = [_aligned(units) for _ in range(replicas)]
@@ -147,9 +150,16 @@ class HostTrainer(OneByOne):
         self._library.fill_units(_pointer(self._units[replica]), self.training.width, *(_pointer(a) for a in weights))
         self._states[replica][:] = 0
 
+    def weigh(self, weight: Array) -> None:
+        """See interface.Trainer.weigh."""
+        shape = (self.replicas, self.training.width, *self._parts)
+        for units, own in zip(self._units, np.broadcast_to(weight, shape), strict=True):
+            values = np.ascontiguousarray(own, dtype=self._real)
+            self._library.weigh_units(_pointer(units), self.training.width, _pointer(values))
+
     def run(self, x: Array, y: Array) -> Array:
         """See interface.Trainer.run."""
-        squared_error = np.empty(y.shape)
+        squared_error = np.empty((*y.shape, *self._parts))
         for r, (units, state) in enumerate(zip(self._units, self._states, strict=True)):
             inputs, targets = (np.ascontiguousarray(a[r], dtype=self._real) for a in (x, y))
             self._library.train_replica(
@@ -167,7 +177,8 @@ class HostTrainer(OneByOne):
         """See interface.Trainer.probe."""
         count, length = histories.shape[:2]
         inputs = np.ascontiguousarray(histories, dtype=self._real)
-        output, memory = np.empty((self.replicas, count)), np.empty((self.replicas, count, length))
+        output = np.empty((self.replicas, count, *self._parts))
+        memory = np.empty((self.replicas, count, length, *self._parts))
         scratch = _aligned(count * self._library.sums_bytes())
         for r, units in enumerate(self._units):
             self._library.probe_replica(
@@ -179,7 +190,7 @@ class HostTrainer(OneByOne):
     def weights(self, first: int, count: int) -> tuple[Array, Array, Array]:
         """See interface.Trainer.weights."""
         n, d = self.training.width, self.training.dimension
-        w, b, c = (np.empty((count, *shape), dtype=self._real) for shape in ((n, d), (n,), (n,)))
+        w, b, c = (np.empty((count, *shape, *self._parts), dtype=self._real) for shape in ((n, d), (n,), (n,)))
         for row, units in enumerate(self._units[first : first + count]):
             self._library.read_weights(_pointer(units), n, *(_pointer(a[row]) for a in (w, b, c)))
         return w, b, c
@@ -187,7 +198,7 @@ class HostTrainer(OneByOne):
     def drift(self, replica: int) -> tuple[Array, Array, Array]:
         """See interface.Trainer.drift."""
         n = self.training.width
-        w, b, c = np.empty((n, self.training.dimension)), np.empty(n), np.empty(n)
+        w, b, c = (np.empty((*shape, *self._parts)) for shape in ((n, self.training.dimension), (n,), (n,)))
         self._library.read_drift(_pointer(self._units[replica]), n, _pointer(w), _pointer(b), _pointer(c))
         return w, b, c
 

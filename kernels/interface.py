@@ -39,7 +39,12 @@ class GaussianChain:
 
 @dataclass(frozen=True)
 class Training:
-    """The training of one network, without its initial weights and its data (docs/model.md, "Training")."""
+    """The training of one network, without its initial weights and its data (docs/model.md, "Training").
+
+    richness: eps of a rich twin (docs/model.md, "Finite width"): units are then `width` nodes of a quadrature whose
+    weights Trainer.weigh sets, beta plays no part, and `level` is that of the clip. tangents: every number carries its
+    first and second derivative along one direction, as a last axis (3,): value, first, second; of a rich twin only.
+    """
 
     width: int
     dimension: int
@@ -51,15 +56,28 @@ class Training:
     clip: float | None = None
     update_b: bool = True
     precision: str = "float64"
-    output_scale: float = field(init=False)  # N^-beta
-    rate: float = field(init=False)  # eta = alpha N^(2 beta - 1) / K
+    richness: float | None = None
+    level: float = 0.0
+    tangents: bool = False
+    output_scale: float = field(init=False)  # N^-beta, or 1 / eps
+    rate: float = field(init=False)  # eta = alpha N^(2 beta - 1) / K, or alpha eps^2 / K
     clip_level: float = field(init=False)  # N^gamma, or 0 without a clip
 
     def __post_init__(self) -> None:
+        if self.richness is not None:
+            object.__setattr__(self, "output_scale", 1 / self.richness)
+            object.__setattr__(self, "rate", self.alpha * self.richness**2 / self.steps_per_time)
+            object.__setattr__(self, "clip_level", self.level)
+            return
         n = float(self.width)
         object.__setattr__(self, "output_scale", n**-self.beta)
         object.__setattr__(self, "rate", self.alpha * n ** (2 * self.beta - 1) / self.steps_per_time)
         object.__setattr__(self, "clip_level", n**self.clip if self.clip is not None else 0.0)
+
+    @property
+    def weighted(self) -> bool:
+        """Whether units are nodes with weights."""
+        return self.richness is not None
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,8 +156,14 @@ class Trainer(Protocol):
     def fill(self, replica: int, w: Array, b: Array, c: Array) -> None:
         """Set initial weights of one replica: w (N, d), b (N,), c (N,)."""
 
+    def weigh(self, weight: Array) -> None:
+        """Set the weights of a rich twin's nodes after `fill`: (R, N), with tangents (R, N, 3); of sum 1 over nodes."""
+
     def run(self, x: Array, y: Array) -> Array:
-        """Train on x (R, steps, d), y (R, steps); returns (Yhat - Y)^2, (R, steps). Calls continue one another."""
+        """Train on x (R, steps, d), y (R, steps); returns (Yhat - Y)^2, (R, steps). Calls continue one another.
+
+        With tangents, results of this and all methods have a last axis (3,).
+        """
 
     def settle(self) -> None:
         """Apply the pending update, so that weights are those of the current time."""

@@ -82,7 +82,7 @@ def words_per_unit(training: Training) -> int:
     Enough for the choice of a launch; the layout of memory follows what the compiled source reports.
     """
     slopes = training.depth if ACTIVATIONS[training.activation].slope_of_value is None else 0
-    values = 2 * training.dimension + 4 + max(1, training.depth + training.update_b) + slopes
+    values = 2 * training.dimension + 4 + max(1, training.depth + training.update_b) + slopes + training.weighted
     return values * (2 if training.precision == "float64" else 1)
 
 
@@ -127,8 +127,10 @@ def _streamed(width: int, limits: Limits) -> Launch:
 
 def specialisation(training: Training) -> dict[str, object]:
     """Macros of src/unit.h for a training."""
+    kind = {"WEIGHTED": 1, "TANGENTS": int(training.tangents)} if training.weighted else {}
     return {
-        "REAL": {"float32": "float", "float64": "double"}[training.precision],
+        **kind,
+        "REAL": "Jet<double>" if training.tangents else {"float32": "float", "float64": "double"}[training.precision],
         "DIMENSION": training.dimension,
         "DEPTH": training.depth,
         **ACTIVATIONS[training.activation].macros,

@@ -13,6 +13,7 @@ from rnnlimits.kernels.interface import (
     Array,
     FeatureMap,
     GaussianChain,
+    KernelError,
     MemoryInputs,
     MemoryMap,
     OneByOne,
@@ -78,7 +79,10 @@ class ReferenceTrainer(OneByOne):
         self.training, self.replicas = training, replicas
         shape = (replicas, training.width)
         self.w, self.b, self.c = np.zeros((*shape, training.dimension)), np.zeros(shape), np.zeros(shape)
+        if training.tangents:
+            raise KernelError("tangents need the compiled kernels: use the back end host")
         self.start = (self.w.copy(), self.b.copy(), self.c.copy())
+        self.weight: Array | None = np.zeros(shape) if training.weighted else None
         self.memory = np.zeros(replicas)
         # S, sigma'(a) and X of steps k-1, k-2, ..., k-tau; zero before the beginning
         self.past_value = [np.zeros(shape) for _ in range(training.depth)]
@@ -93,24 +97,36 @@ class ReferenceTrainer(OneByOne):
         for past in (*self.past_value, *self.past_slope, *self.past_x):
             past[replica] = 0.0
 
+    def weigh(self, weight: Array) -> None:
+        """See interface.Trainer.weigh."""
+        self.weight = np.array(np.broadcast_to(weight, self.b.shape))
+
+    def _sum(self, values: Array) -> Array:
+        """Sums (R,) over units, or means over nodes."""
+        return np.asarray((values if self.weight is None else self.weight * values).sum(axis=1))
+
+    def _mean(self, values: Array) -> Array:
+        return np.asarray(values.mean(axis=1)) if self.weight is None else self._sum(values)
+
     def step(self, x: Array, y: Array) -> Array:
         """One step on x (R, d), y (R,); returns (Yhat - Y)^2, (R,)."""
         t, sigma = self.training, ACTIVATIONS[self.training.activation]
         a = np.einsum("rnd,rd->rn", self.w, x) + self.memory[:, None]
         value, slope = sigma.value(a), sigma.slope(a)
-        output = t.output_scale * (self.c * value).sum(axis=1)
+        output = t.output_scale * self._sum(self.c * value)
         push = t.rate * (smooth_clip(output, t.clip_level) - y)
-        through_memory = t.output_scale * (self.c * slope).sum(axis=1)
+        through_memory = t.output_scale * self._sum(self.c * slope)
+        units = 1 if t.weighted else t.width
         change_w = (push * t.output_scale)[:, None, None] * (self.c * slope)[:, :, None] * x[:, None, :]
         change_c = (push * t.output_scale)[:, None] * value
         change_b = np.zeros_like(self.b)
         for lag in range(t.depth):
-            share = push * through_memory / t.width
+            share = push * through_memory / units
             change_b += share[:, None] * self.past_value[lag]
             if lag < t.depth - 1:
                 back = self.b * self.past_slope[lag]
                 change_w += share[:, None, None] * back[:, :, None] * self.past_x[lag][:, None, :]
-                through_memory = through_memory * back.mean(axis=1)
+                through_memory = through_memory * self._mean(back)
         self._advance(x, value, slope, change_w, change_b if t.update_b else 0.0 * change_b, change_c)
         return np.asarray((output - y) ** 2)
 
@@ -118,7 +134,7 @@ class ReferenceTrainer(OneByOne):
         self.w -= w
         self.b -= b
         self.c -= c
-        self.memory = (self.b * value).mean(axis=1)
+        self.memory = self._mean(self.b * value)
         for past, now in ((self.past_value, value), (self.past_slope, slope), (self.past_x, x.copy())):
             past.insert(0, now)
             past.pop()
@@ -136,8 +152,14 @@ class ReferenceTrainer(OneByOne):
         memory = np.zeros((len(self.b), len(histories), histories.shape[1] + 1))
         for k in range(histories.shape[1]):
             value = sigma(np.einsum("rnd,pd->rpn", self.w, histories[:, k]) + memory[:, :, k, None])
-            memory[:, :, k + 1] = np.einsum("rn,rpn->rp", self.b, value) / self.training.width
-        return self.training.output_scale * np.einsum("rn,rpn->rp", self.c, value), memory[:, :, :-1]
+            memory[:, :, k + 1] = self._probe_mean(self.b, value)
+        c = self.c if self.weight is None else self.weight * self.c
+        return self.training.output_scale * np.einsum("rn,rpn->rp", c, value), memory[:, :, :-1]
+
+    def _probe_mean(self, b: Array, value: Array) -> Array:
+        if self.weight is None:
+            return np.asarray(np.einsum("rn,rpn->rp", b, value) / self.training.width)
+        return np.asarray(np.einsum("rn,rpn->rp", self.weight * b, value))
 
     def weights(self, first: int, count: int) -> tuple[Array, Array, Array]:
         """See interface.Trainer.weights."""
@@ -154,7 +176,8 @@ class ReferenceTrainer(OneByOne):
     def _unit_views(self) -> list[Array]:
         """Views (R, N) of all values of units."""
         vectors = [now[..., j] for now in (self.w, self.start[0]) for j in range(self.training.dimension)]
-        return [*vectors, self.b, self.c, *self.start[1:], *self.past_value, *self.past_slope]
+        weight = [] if self.weight is None else [self.weight]
+        return [*vectors, self.b, self.c, *self.start[1:], *weight, *self.past_value, *self.past_slope]
 
     def _replica_views(self) -> list[Array]:
         """Views (R, any) of the values that the units of a replica share."""

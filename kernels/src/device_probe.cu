@@ -7,7 +7,12 @@
 DEVICE_PROGRAM layout(i64* out) {
     const long all[] = {fields, long(sizeof(ReplicaState) / sizeof(double)), padded_sums,
                         FIELD(Real, w_start), FIELD(Real, w_drift), FIELD(Real, c_start), FIELD(Real, c_drift),
-                        FIELD(Real, b_start), FIELD(Real, b_drift)};
+                        FIELD(Real, b_start), FIELD(Real, b_drift),
+#if WEIGHTED
+                        FIELD(Real, weight)};
+#else
+                        -1};
+#endif
     for (unsigned i = 0; i < sizeof all / sizeof all[0]; ++i) out[i] = all[i];
 }
 
@@ -48,7 +53,7 @@ DEVICE_PROGRAM probe(Real* units, long width, long replicas, double output_scale
             Sums<double> part = {};
             for (long i = group.member(); i < width; i += group.members()) {
                 const Unit<Real> unit = store.load(i);
-                const Real value = activate(argument(unit, input)).value;
+                const Real value = weighed(unit, activate(argument(unit, input)).value);
                 part.output += (unit.c_start + unit.c_drift) * value;
                 part.memory += (unit.b_start + unit.b_drift) * value;
             }
@@ -57,7 +62,7 @@ DEVICE_PROGRAM probe(Real* units, long width, long replicas, double output_scale
                 memory[task * length + k] = now;
                 output[task] = output_scale * sums.output;
             }
-            now = sums.memory / double(width);
+            now = sums.memory / (WEIGHTED ? 1.0 : double(width));
         }
     }
 }

@@ -108,7 +108,7 @@ struct Segment {
 KERNEL void train_replica(Group& group, Store store, ReplicaState* saved, const Training& training, Segment segment) {
     ReplicaState state = *saved;
     DeviceTeam team(group, store);
-    train(team, training, state, segment.x, segment.y, segment.steps, segment.squared_error);
+    train<Real>(team, training, state, segment.x, segment.y, segment.steps, segment.squared_error);
     team.finish(store);
     if (team.leads()) *saved = state;
 }

@@ -7,16 +7,18 @@
 
 typedef REAL Real;
 typedef LanesOf<Real>::Type V;
-typedef Lane<V>::Int Int;
+typedef Lane<Real>::Scalar Scalar;
+typedef LanesOf<Scalar>::Type Vector;  // V itself, or one of the numbers that a jet is made of
+static const int parts = sizeof(V) / sizeof(Vector);
 
 static const int lanes = Lane<V>::count;
 static const long tiles_per_sum = 64;  // floats are added at most this often before the sum goes on in double
 static const long tiles_ahead = 6;
 
-template <int n> struct Part { typedef Real Type __attribute__((vector_size(n * sizeof(Real)))); };
+template <int n> struct Part { typedef Scalar Type __attribute__((vector_size(n * sizeof(Scalar)))); };
 
 // The sum of the lanes, halves added to halves: a chain of log2(n) additions that never leaves the registers.
-template <int n> KERNEL Real folded(typename Part<n>::Type v) {
+template <int n> KERNEL Scalar folded(typename Part<n>::Type v) {
     if constexpr (n == 2) {
         return v[0] + v[1];
     } else {
@@ -26,9 +28,16 @@ template <int n> KERNEL Real folded(typename Part<n>::Type v) {
     }
 }
 
-KERNEL double total(V v) { return double(folded<lanes>(v)); }
+KERNEL double total(const Vector& v) { return double(folded<lanes>(v)); }
+KERNEL Scalar lane_of(const Vector& v, long i) { return v[i]; }
+KERNEL void set_lane(Vector& v, long i, double value) { v[i] = Scalar(value); }
+#if TANGENTS
+KERNEL Number total(const V& v) { return {total(v.value), total(v.first), total(v.second)}; }
+KERNEL Real lane_of(const V& v, long i) { return {v.value[i], v.first[i], v.second[i]}; }
+KERNEL void set_lane(V& v, long i, double value) { v.value[i] = value; }
+#endif
 
-KERNEL void add(Sums<double>& sums, const Sums<V>& part) {
+KERNEL void add(Sums<Number>& sums, const Sums<V>& part) {
     sums.output += total(part.output);
     sums.memory += total(part.memory);
     sums.gain += total(part.gain);
@@ -40,7 +49,7 @@ KERNEL void add(Sums<double>& sums, const Sums<V>& part) {
 struct HostTeam {
     Unit<V>* units;
     long tiles;
-    V mask;  // of the last tile: 1 where there is a unit, 0 where there is none
+    Vector mask;  // of the last tile: 1 where there is a unit, 0 where there is none
 
     static bool leads() { return true; }
 
@@ -61,8 +70,8 @@ struct HostTeam {
 
     // Three tiles are under way at a time, each in another third of its long chain of operations: a processor looks
     // ahead too few operations to overlap whole chains.
-    KERNEL Sums<double> pass(const Pending<Real>& pending, const Input<Real>& input) {
-        Sums<double> sums = {};
+    KERNEL Sums<Number> pass(const Pending<Real>& pending, const Input<Real>& input) {
+        Sums<Number> sums = {};
         V ahead = begin(1, pending, input);
         Hidden<V> hidden = activate(begin(0, pending, input));
         for (long first = 0; first < tiles; first += tiles_per_sum) {
@@ -86,8 +95,8 @@ struct HostTeam {
 
 KERNEL long tiles_of(long width) { return (width + lanes - 1) / lanes; }
 
-static V last_mask(long width) {
-    V mask = {};
+static Vector last_mask(long width) {
+    Vector mask = {};
     for (long i = 0; i < width - (tiles_of(width) - 1) * lanes; ++i) mask[i] = 1;
     return mask;
 }
@@ -105,19 +114,30 @@ void fill_units(Unit<V>* units, long width, const double* w, const double* b, co
     std::memset(static_cast<void*>(units), 0, unit_bytes(width));
     for (long i = 0; i < width; ++i) {
         Unit<V>& unit = units[i / lanes];
-        for (int j = 0; j < DIMENSION; ++j) unit.w_start[j][i % lanes] = Real(w[i * DIMENSION + j]);
-        unit.b_start[i % lanes] = Real(b[i]);
-        unit.c_start[i % lanes] = Real(c[i]);
+        for (int j = 0; j < DIMENSION; ++j) set_lane(unit.w_start[j], i % lanes, w[i * DIMENSION + j]);
+        set_lane(unit.b_start, i % lanes, b[i]);
+        set_lane(unit.c_start, i % lanes, c[i]);
     }
 }
 
+#if WEIGHTED
+// The weights of a rich twin's nodes, each with its derivatives: (width, parts).
+void weigh_units(Unit<V>* units, long width, const Real* weight) {
+    for (long i = 0; i < width; ++i) {
+        V& own = units[i / lanes].weight;
+        for (int part = 0; part < parts; ++part)
+            reinterpret_cast<Vector*>(&own)[part][i % lanes] = reinterpret_cast<const Scalar*>(weight + i)[part];
+    }
+}
+#endif
+
 // Drift since initialisation, same shapes as the weights.
-void read_drift(const Unit<V>* units, long width, double* w, double* b, double* c) {
+void read_drift(const Unit<V>* units, long width, Number* w, Number* b, Number* c) {
     for (long i = 0; i < width; ++i) {
         const Unit<V>& unit = units[i / lanes];
-        for (int j = 0; j < DIMENSION; ++j) w[i * DIMENSION + j] = unit.w_drift[j][i % lanes];
-        b[i] = unit.b_drift[i % lanes];
-        c[i] = unit.c_drift[i % lanes];
+        for (int j = 0; j < DIMENSION; ++j) w[i * DIMENSION + j] = lane_of(unit.w_drift[j], i % lanes);
+        b[i] = lane_of(unit.b_drift, i % lanes);
+        c[i] = lane_of(unit.c_drift, i % lanes);
     }
 }
 
@@ -126,39 +146,41 @@ void read_weights(const Unit<V>* units, long width, Real* w, Real* b, Real* c) {
     for (long i = 0; i < width; ++i) {
         const Unit<V>& unit = units[i / lanes];
         const long lane = i % lanes;
-        for (int j = 0; j < DIMENSION; ++j) w[i * DIMENSION + j] = unit.w_start[j][lane] + unit.w_drift[j][lane];
-        b[i] = unit.b_start[lane] + unit.b_drift[lane];
-        c[i] = unit.c_start[lane] + unit.c_drift[lane];
+        for (int j = 0; j < DIMENSION; ++j)
+            w[i * DIMENSION + j] = lane_of(unit.w_start[j], lane) + lane_of(unit.w_drift[j], lane);
+        b[i] = lane_of(unit.b_start, lane) + lane_of(unit.b_drift, lane);
+        c[i] = lane_of(unit.c_start, lane) + lane_of(unit.c_drift, lane);
     }
 }
 
-// All of a replica's units as (fields, width), the fields those of struct Unit in its order, as on a device (store.h).
-long unit_fields() { return fields_of<V>(); }
+// All of a replica's units as (fields, width), the fields those of struct Unit in its order, as on a device (store.h). Of jets
+// each part is a field.
+long unit_fields() { return fields_of<V>() * parts; }
 
-void read_units(const Unit<V>* units, long width, Real* out) {
+void read_units(const Unit<V>* units, long width, Scalar* out) {
     for (long t = 0; t < tiles_of(width); ++t) {
         const long first = t * lanes, here = smaller(long(lanes), width - first);
-        const Real* tile = reinterpret_cast<const Real*>(units + t);
+        const Scalar* tile = reinterpret_cast<const Scalar*>(units + t);
         for (long f = 0; f < unit_fields(); ++f)
-            std::memcpy(out + f * width + first, tile + f * lanes, here * sizeof(Real));
+            std::memcpy(out + f * width + first, tile + f * lanes, here * sizeof(Scalar));
     }
 }
 
-void write_units(Unit<V>* units, long width, const Real* in) {
+void write_units(Unit<V>* units, long width, const Scalar* in) {
     std::memset(static_cast<void*>(units), 0, unit_bytes(width));
     for (long t = 0; t < tiles_of(width); ++t) {
         const long first = t * lanes, here = smaller(long(lanes), width - first);
-        Real* tile = reinterpret_cast<Real*>(units + t);
+        Scalar* tile = reinterpret_cast<Scalar*>(units + t);
         for (long f = 0; f < unit_fields(); ++f)
-            std::memcpy(tile + f * lanes, in + f * width + first, here * sizeof(Real));
+            std::memcpy(tile + f * lanes, in + f * width + first, here * sizeof(Scalar));
     }
 }
 
 // `steps` training steps of one replica: x (steps, DIMENSION), y (steps), squared_error (steps).
-void train_replica(Unit<V>* units, ReplicaState* state, const Training* training, const Real* x, const Real* y,
-                   long steps, double* squared_error) {
+void train_replica(Unit<V>* units, ReplicaState* state, const Training* training, const Scalar* x, const Scalar* y,
+                   long steps, Number* squared_error) {
     HostTeam team = team_of(units, long(training->width));
-    train(team, *training, *state, x, y, steps, squared_error);
+    train<Real>(team, *training, *state, x, y, steps, squared_error);
 }
 
 // Applies the update that the last step left pending, so that the weights are those of the current time.
@@ -173,14 +195,14 @@ void settle(Unit<V>* units, ReplicaState* state, const Training* training) {
 
 // The settled network, frozen, run over `count` histories (count, length, DIMENSION) from zero memory: its output at the
 // last step of each, and its memory (count, length). All histories advance together, so weights are read once a step.
-void probe_replica(const Unit<V>* units, const Training* training, const Real* histories, long count, long length,
-                   Sums<V>* scratch, double* output, double* memory) {
+void probe_replica(const Unit<V>* units, const Training* training, const Scalar* histories, long count, long length,
+                   Sums<V>* scratch, Number* output, Number* memory) {
     const long width = long(training->width), tiles = tiles_of(width);
-    const V mask = last_mask(width);
-    for (long p = 0; p < count; ++p) memory[p * length] = 0;
+    const Vector mask = last_mask(width);
+    for (long p = 0; p < count; ++p) memory[p * length] = Number{};
     for (long k = 0; k < length; ++k) {
-        double next_output[count], next_memory[count];
-        for (long p = 0; p < count; ++p) next_output[p] = next_memory[p] = 0;
+        Number next_output[count], next_memory[count];
+        for (long p = 0; p < count; ++p) next_output[p] = next_memory[p] = Number{};
         for (long first = 0; first < tiles; first += tiles_per_sum) {
             const long end = smaller(first + tiles_per_sum, tiles);
             std::memset(static_cast<void*>(scratch), 0, count * sizeof *scratch);
@@ -191,6 +213,7 @@ void probe_replica(const Unit<V>* units, const Training* training, const Real* h
                     input.memory = Real(memory[p * length + k]);
                     V value = activate(argument(units[i], input)).value;
                     if (i == tiles - 1) value *= mask;
+                    value = weighed(units[i], value);
                     scratch[p].output += (units[i].c_start + units[i].c_drift) * value;
                     scratch[p].memory += (units[i].b_start + units[i].b_drift) * value;
                 }
@@ -201,7 +224,7 @@ void probe_replica(const Unit<V>* units, const Training* training, const Real* h
         }
         for (long p = 0; p < count; ++p) {
             output[p] = training->output_scale * next_output[p];
-            if (k + 1 < length) memory[p * length + k + 1] = next_memory[p] / training->width;
+            if (k + 1 < length) memory[p * length + k + 1] = next_memory[p] / (WEIGHTED ? 1.0 : training->width);
         }
     }
 }

@@ -68,6 +68,11 @@ template <class V> KERNEL V splat(typename Lane<V>::Scalar value) { return value
 template <> KERNEL float splat<float>(float value) { return value; }
 template <> KERNEL double splat<double>(double value) { return value; }
 
+// A number that all units share, in every lane; jets.h has its own for numbers that carry derivatives.
+template <class V, class Real> struct Lift {
+    KERNEL static V of(const Real& a) { return splat<V>(a); }
+};
+
 template <class To, class From> KERNEL To same_bits(const From& from) {
     static_assert(sizeof(To) == sizeof(From), "bits are reinterpreted, never resized");
     To to;

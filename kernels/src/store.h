@@ -6,9 +6,12 @@
 typedef REAL Real;
 static const int fields = int(fields_of<Real>());
 
-// Fields that training never changes: w_start, c_start, b_start.
+// Fields that training never changes: w_start, c_start, b_start, weight.
 KERNEL constexpr bool is_start(int f) {
     const bool of_w = f >= FIELD(Real, w_start) && f < FIELD(Real, w_start) + DIMENSION;
+#if WEIGHTED
+    if (f == FIELD(Real, weight)) return true;
+#endif
     return of_w || f == FIELD(Real, c_start) || f == FIELD(Real, b_start);
 }
 

@@ -1,11 +1,25 @@
 // The mathematics of one hidden unit in one training step (docs/model.md, "Training").
 //
 // Compile-time parameters: REAL (float or double), DIMENSION d of the input, DEPTH tau of the truncated
-// backpropagation, UPDATE_B (1: B is trained, 0: B stays as drawn), and those of sigma.h.
+// backpropagation, UPDATE_B (1: B is trained, 0: B stays as drawn), and those of sigma.h. WEIGHTED (1: units are nodes of a
+// quadrature with weights of sum 1 in place of N equal units) makes the rich twin of it, and TANGENTS (1: every number carries
+// its derivatives along one direction, REAL is Jet<double>) its tangents (docs/model.md, "Finite width").
 // Every weight is kept as initial value + drift: updates are of size N^(beta-2) and would vanish beside an O(1)
 // weight in float, but not beside their own sum.
 #pragma once
 #include "sigma.h"
+#ifndef WEIGHTED
+#define WEIGHTED 0
+#endif
+#ifndef TANGENTS
+#define TANGENTS 0
+#endif
+#if TANGENTS
+#include "jets.h"
+typedef Jet<double> Number;
+#else
+typedef double Number;  // of sums over units, and of what follows from them
+#endif
 
 #define HISTORY (DEPTH + UPDATE_B)  // how many past hidden values a unit must remember
 #define BACK (DEPTH - 1)            // how many earlier steps the backpropagation reaches
@@ -13,7 +27,7 @@
 
 // What every unit needs of step k, the same for all of them.
 template <class Real> struct Input {
-    Real x[DIMENSION];
+    typename Lane<Real>::Scalar x[DIMENSION];
     Real memory;
 };
 
@@ -37,6 +51,9 @@ template <class V> struct Sums {
 template <class V> struct Unit {
     V w_start[DIMENSION], w_drift[DIMENSION];
     V c_start, c_drift, b_start, b_drift;
+#if WEIGHTED
+    V weight;
+#endif
     V value[AT_LEAST_ONE(HISTORY)];  // S_{k-1}, S_{k-2}, ...
 #if STORES_SLOPE
     V slope[DEPTH];                  // sigma'(a_{k-1}), ...: where it cannot be had from the value
@@ -46,6 +63,16 @@ template <class V> struct Unit {
 // A unit as an array of its fields, each of type V: how many there are, and the index of the first of a name.
 template <class V> KERNEL constexpr long fields_of() { return sizeof(Unit<V>) / sizeof(V); }
 #define FIELD(V, name) long(__builtin_offsetof(Unit<V>, name) / sizeof(V))
+
+// A unit's part in the mean over units; the sums of a network count every unit once, and divide by N at the end.
+template <class V> KERNEL V weighed(const Unit<V>& unit, const V& value) {
+#if WEIGHTED
+    return unit.weight * value;
+#else
+    (void)unit;
+    return value;
+#endif
+}
 
 template <class V> KERNEL V past_slope(const Unit<V>& unit, int l) {
 #if STORES_SLOPE
@@ -71,20 +98,21 @@ template <class V, class Real> KERNEL void apply(Unit<V>& unit, const Pending<Re
 
 // a_k = W . X_k + M_k
 template <class V, class Real> KERNEL V argument(const Unit<V>& unit, const Input<Real>& input) {
-    V a = splat<V>(input.memory);
+    V a = Lift<V, Real>::of(input.memory);
     for (int j = 0; j < DIMENSION; ++j) a += (unit.w_start[j] + unit.w_drift[j]) * input.x[j];
     return a;
 }
 
 template <class V> KERNEL void accumulate(const Unit<V>& unit, const Hidden<V>& now, Sums<V>& sums) {
     const V c = unit.c_start + unit.c_drift, b = unit.b_start + unit.b_drift;
-    sums.output += c * now.value;
-    sums.memory += b * now.value;
-    sums.gain += c * now.slope;
+    const V value = weighed(unit, now.value);
+    sums.output += c * value;
+    sums.memory += b * value;
+    sums.gain += c * weighed(unit, now.slope);
 #if UPDATE_B
-    for (int l = 0; l < DEPTH; ++l) sums.overlap[l] += unit.value[l] * now.value;
+    for (int l = 0; l < DEPTH; ++l) sums.overlap[l] += unit.value[l] * value;
 #endif
-    for (int l = 0; l < BACK; ++l) sums.back[l] += b * past_slope(unit, l);
+    for (int l = 0; l < BACK; ++l) sums.back[l] += b * weighed(unit, past_slope(unit, l));
 }
 
 template <class V> KERNEL void remember(Unit<V>& unit, const Hidden<V>& now) {
