@@ -245,7 +245,7 @@ MUTATIONS = [
     ),
     ("memory from B before its update", "team.h", "next_memory -= change", "next_memory += change"),
     ("hidden value of the wrong step", "unit.h", "* unit.value[l + 1];", "* unit.value[l + 0];"),
-    ("slope of the wrong step", "unit.h", "b * past_slope(unit, l);", "b * past_slope(unit, 0);"),
+    ("slope of the wrong step", "unit.h", "past_slope(unit, l));", "past_slope(unit, 0));"),
     ("a unit too many", "host_train.cpp", "i < width - (tiles_of", "i <=width - (tiles_of"),
 ]
 MUTATED = (17, 2, "tanh", 3, True, None)
