@@ -61,12 +61,14 @@ class Trainings(BaseExperiment[Study, Layout]):
         layout, draw = self.layout, (self.layout.draw,)
         cells = [layout.ensemble(cell) for cell in plan.cells(self.study)]
         twins = [layout.twin(twin) for twin in plan.twins(self.study)]
+        rich = [layout.rich(twin) for twin in plan.rich_twins(self.study)]
+        tangents = [layout.tangents(twin) for twin in plan.with_tangents(self.study)]
         return (
             self._step("limit", draw, plan.limit_id(self.study), _limit, LIMIT),
             self._step("poisson", draw, plan.limit_id(self.study), _poisson, POISSON),
             self._step(
                 "rates",
-                (*draw, layout.limit, layout.poisson, *cells, *twins),
+                (*draw, layout.limit, layout.poisson, *cells, *twins, *rich, *tangents),
                 self.identity,
                 _rates,
                 *(RATES_H5, RATES_CSV),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import TYPE_CHECKING
 
@@ -42,6 +42,33 @@ class Twin:
     paths: int
 
 
+@dataclass(frozen=True)
+class RichTwin:
+    """The rich twins of one richness, K, depth and level of the clip (0: none), on paths 0 .. paths - 1 of the chain.
+
+    tangents: the number of these paths that have tangents too.
+    """
+
+    richness: float
+    steps_per_time: int
+    depth: int
+    level: float
+    paths: int
+    tangents: int
+
+    @property
+    def name(self) -> str:
+        """Its name, such as K00064-eps0.353553391."""
+        depth = f"-depth{self.depth}" if self.depth > 1 else ""
+        level = f"-clip{self.level:.9g}" if self.level else ""
+        return f"K{self.steps_per_time:05d}-eps{self.richness:.9g}{depth}{level}"
+
+    @property
+    def point(self) -> tuple[float, int, int, float]:
+        """What tells it from others."""
+        return (self.richness, self.steps_per_time, self.depth, self.level)
+
+
 def cells(study: Study) -> tuple[Cell, ...]:
     """Every cell of the grid and its ladders once; a cell listed twice gets the larger number of replicas.
 
@@ -69,3 +96,37 @@ def twins(study: Study) -> tuple[Twin, ...]:
         needed = cell.replicas // 2 if study.training.antithetic else cell.replicas
         paths[cell.steps_per_time] = max(needed, paths.get(cell.steps_per_time, 0))
     return tuple(Twin(k, paths[k]) for k in sorted(paths))
+
+
+def rich_twin(study: Study, cell: Cell) -> RichTwin:
+    """The rich twins of the trainings of a cell: of richness N^-(1 - beta)."""
+    paths = cell.replicas // 2 if study.training.antithetic else cell.replicas
+    clip = study.training.clip
+    return RichTwin(
+        richness=float(cell.width) ** -(1 - cell.beta),
+        steps_per_time=cell.steps_per_time,
+        depth=cell.depth,
+        level=float(cell.width) ** clip if clip is not None else 0.0,
+        paths=paths,
+        tangents=study.rich.tangent_paths(cell.steps_per_time, paths),
+    )
+
+
+def rich_ladder(study: Study) -> tuple[RichTwin, ...]:
+    """The rich twins of the ladder in the richness alone, without a clip and at the smallest depth."""
+    depth, rich = min(study.training.depth), study.rich
+    return tuple(
+        RichTwin(epsilon, rich.steps_per_time, depth, 0.0, rich.paths, 0)
+        for epsilon in sorted(rich.epsilon, reverse=True)
+    )
+
+
+def rich_twins(study: Study) -> tuple[RichTwin, ...]:
+    """Every rich twin once, with as many paths as its largest cell, or the ladder, needs."""
+    by_point: dict[tuple[float, int, int, float], RichTwin] = {}
+    of_cells = [rich_twin(study, cell) for cell in cells(study)] if study.rich.follow else []
+    for twin in (*of_cells, *rich_ladder(study)):
+        other = by_point.get(twin.point, twin)
+        paths, tangents = max(twin.paths, other.paths), max(twin.tangents, other.tangents)
+        by_point[twin.point] = replace(twin, paths=paths, tangents=tangents)
+    return tuple(by_point[point] for point in sorted(by_point, key=lambda point: (point[1], -point[0], *point[2:])))

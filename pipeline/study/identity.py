@@ -7,7 +7,7 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from rnnlimits.study.grid import Cell, Twin, cells, twins
+from rnnlimits.study.grid import Cell, RichTwin, Twin, cells, rich_twins, twins
 
 if TYPE_CHECKING:
     from rnnlimits.study.model import Study
@@ -48,6 +48,20 @@ def twin_id(study: Study, twin: Twin) -> str:
     return identity({**_world(study), **_nodes(study), "training": clock, "steps_per_time": twin.steps_per_time})
 
 
+def rich_id(study: Study, twin: RichTwin) -> str:
+    """12 hexadecimal digits of what changes the numbers of one rich twin."""
+    keys = {"alpha", "horizon", "checkpoints", "loss_bins", "update_b", "antithetic"}
+    clock = study.training.model_dump(mode="json", include=keys)
+    nodes = study.rich.model_dump(mode="json", include={"c_nodes", "b_nodes"})
+    point = dict(zip(("richness", "steps_per_time", "depth", "level"), twin.point, strict=True))
+    return identity({**_world(study), **_nodes(study), "training": clock, "rich": nodes, **point})
+
+
+def tangents_id(study: Study, twin: RichTwin) -> str:
+    """12 hexadecimal digits of what changes the tangents of one rich twin."""
+    return identity({"rich": rich_id(study, twin), "directions": study.rich.directions})
+
+
 def limit_id(study: Study) -> str:
     """12 hexadecimal digits of what changes the limit: the draws, and the training's clock."""
     keys = {"alpha", "horizon", "checkpoints"}
@@ -58,7 +72,10 @@ def limit_id(study: Study) -> str:
 def study_id(study: Study) -> str:
     """12 hexadecimal digits of what changes any result of the study."""
     grid = [{**_point(cell), "replicas": cell.replicas} for cell in cells(study)]
-    alone = {"twins": [asdict(twin) for twin in twins(study)]} if twins(study) else {}
+    alone: dict[str, Any] = {"twins": [asdict(twin) for twin in twins(study)]} if twins(study) else {}
+    if rich_twins(study):  # without them, identities are those from before the section existed
+        alone["rich"] = [asdict(twin) for twin in rich_twins(study)]
+        alone["rich_nodes"] = [study.rich.c_nodes, study.rich.b_nodes, study.rich.directions]
     return identity({**_world(study), **_training(study), **_draws(study), "cells": grid, **alone})
 
 

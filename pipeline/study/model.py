@@ -18,6 +18,7 @@ from rnnlimits.study.elman import RntkStudy, Seed, StudyName
 from rnnlimits.study.errors import one_line
 from rnnlimits.study.identity import study_id
 from rnnlimits.study.network import GaussianW, Network
+from rnnlimits.study.rich import RichSection
 from rnnlimits.study.text import parse
 from rnnlimits.study.training import Training
 
@@ -83,6 +84,7 @@ class Study(AnyStudy):
     draws: Draws = Field(default=Draws(), description="Monte Carlo of the chain")
     limit: Limit = Field(default=Limit(), description="Quadrature of the limit")
     twin: TwinSection = Field(default=TwinSection(), description="Infinite-width twins")
+    rich: RichSection = Field(default=RichSection(), description="Rich twins and tangents, which predict every point")
     experiment: Literal["training"] = Field(default="training", description="Which kind of study this is")
 
     @model_validator(mode="after")
@@ -93,6 +95,7 @@ class Study(AnyStudy):
             allowed = "allowed for a W that is not Gaussian: grid, quasi-random"
             raise refusal("limit.features", self.limit.features, allowed)
         self._check_twin()
+        self._check_rich()
         return self
 
     def _check_twin(self) -> None:
@@ -101,6 +104,19 @@ class Study(AnyStudy):
             raise refusal("twin.paths", self.twin.paths, f"allowed: multiples of the paths of a block, {block}")
         for index, steps in enumerate(self.twin.steps_per_time):
             self.training.check_steps(f"twin.steps_per_time[{index}]", steps)
+
+    def _check_rich(self) -> None:
+        rich, block = self.rich, self.training.paths_per_block
+        if rich.follow and not self.twin.follow:
+            raise refusal("rich.follow", True, "it needs twins on the same paths: set twin.follow: true")
+        if not rich.epsilon:
+            return
+        for index, value in enumerate(rich.epsilon):
+            if value in rich.epsilon[:index]:
+                raise refusal(f"rich.epsilon[{index}]", value, "allowed: each value once")
+        if rich.paths % block:
+            raise refusal("rich.paths", rich.paths, f"allowed: multiples of the paths of a block, {block}")
+        self.training.check_steps("rich.steps_per_time", rich.steps_per_time)
 
     def _check_target(self) -> None:
         if self.chain.own_target:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from rnnlimits.plan.layout import StudyFolder
-from rnnlimits.training.plan import Block, Cell, Twin, TwinBlock
+from rnnlimits.training.plan import Block, Cell, RichBlock, RichTwin, Twin, TwinBlock
 
 
 class Layout(StudyFolder):
@@ -38,6 +38,26 @@ class Layout(StudyFolder):
     def twin(self, twin: Twin) -> Path:
         """The ensemble of the twins of one K."""
         return self.root / "twin" / f"K{twin.steps_per_time:05d}.h5"
+
+    def rich(self, twin: RichTwin) -> Path:
+        """The ensemble of a rich twin on all its paths."""
+        return self.root / "rich" / f"{twin.name}.h5"
+
+    def rich_shard(self, block: RichBlock, rich_id: str) -> Path:
+        """The shard of one block of rich twins."""
+        return self.shards / f"rich-{block.twin.name}_{rich_id}" / f"{block.name}.h5"
+
+    def rich_state(self, block: RichBlock, rich_id: str) -> Path:
+        """The saved state of one block of rich twins."""
+        return self.states / self.rich_shard(block, rich_id).parent.name / f"{block.name}.h5"
+
+    def tangents(self, twin: RichTwin) -> Path:
+        """The ensemble of the tangents of a rich twin, on the first of its paths."""
+        return self.root / "tangents" / f"{twin.name}.h5"
+
+    def tangents_shard(self, block: RichBlock, tangents_id: str) -> Path:
+        """The shard of one block of tangents."""
+        return self.shards / f"tangents-{block.twin.name}_{tangents_id}" / f"{block.name}.h5"
 
     def state_folder(self, cell: Cell, cell_id: str) -> Path:
         """The saved states of one cell."""

@@ -30,23 +30,35 @@ DRAW = FileKind("draw", ("draw_id", "exact", *MACHINE), "draw.h5")
 TWIN_SHARD = FileKind("twin-shard", (*_TWIN, *MACHINE, *RANGE))
 TWIN_STATE = FileKind("twin-state", (*TWIN_SHARD.attributes, *SAVED))
 TWIN_ENSEMBLE = FileKind("twin-ensemble", (*_TWIN, *JOINED), folder="twin")
+_RICH = ("richness", "steps_per_time", "depth", "alpha", "horizon")
+RICH_SHARD = FileKind("rich-shard", ("rich_id", *_RICH, *MACHINE, *RANGE))
+RICH_STATE = FileKind("rich-state", (*RICH_SHARD.attributes, *SAVED))
+RICH_ENSEMBLE = FileKind("rich-ensemble", ("rich_id", *_RICH, *JOINED), folder="rich")
+TANGENTS_SHARD = FileKind("tangents-shard", ("tangents_id", *_RICH, *MACHINE, *RANGE))
+TANGENTS_ENSEMBLE = FileKind("tangents-ensemble", ("tangents_id", *_RICH, *JOINED), folder="tangents")
 FILES = (
     *(TRAIN_SHARD, TRAIN_STATE, TRAIN_ENSEMBLE),
     *(DRAW_SHARD, DRAW),
     *(TWIN_SHARD, TWIN_STATE, TWIN_ENSEMBLE),
+    *(RICH_SHARD, RICH_STATE, RICH_ENSEMBLE),
+    *(TANGENTS_SHARD, TANGENTS_ENSEMBLE),
 )
 
 # Measured on one core, in unit-steps in double precision: a draw or a twin's step, for each of its features.
 DRAW_FEATURE = 30.0
 TWIN_FEATURE = 4.0
+RICH_NODE = 2.0
+TANGENT_NODE = 6.0  # for each node and each direction
 
 PATH_STEPS = 1024  # steps of a path that a twin holds at a time
 
 
 def parts(study: Study, layout: Layout) -> tuple[Part, ...]:
-    """Every part, in the order of work: draws, twins by K, packs by width."""
+    """Every part, in the order of work: draws, twins by K, rich twins, tangents, packs by width."""
     twins = (_twin(study, layout, twin) for twin in plan.twins(study))
-    return (_draw(study, layout), *twins, *packs(study, layout))
+    rich = [_rich(study, layout)] if plan.rich_twins(study) else []
+    tangents = [_tangents(study, layout)] if plan.with_tangents(study) else []
+    return (_draw(study, layout), *twins, *rich, *tangents, *packs(study, layout))
 
 
 def packs(study: Study, layout: Layout) -> Iterator[Part]:
@@ -122,6 +134,80 @@ def _run_twin(study: Study, layout: Layout, steps: int, comm: MPI.Intracomm, be:
     from rnnlimits.training import twin
 
     twin.run(study, layout, steps, comm, be)
+
+
+def unit_nodes(study: Study, nodes: int) -> int:
+    """About how many nodes stand for the units, with so many in W."""
+    return nodes * study.rich.c_nodes * (study.rich.b_nodes if study.network.b.noise else 1)
+
+
+def _rich(study: Study, layout: Layout) -> Part:
+    nodes, ensembles = unit_nodes(study, study.limit.nodes), []
+    for twin in plan.rich_twins(study):
+        identity, blocks = plan.rich_id(study, twin), []
+        for block in plan.rich_blocks(study, twin):
+            work, paths = plan.rich_steps(block, study), (layout.rich_shard, layout.rich_state)
+            shard, state = (path(block, identity) for path in paths)
+            blocks.append(Block(shard, state, work, work * nodes * RICH_NODE))
+        steps = round(twin.steps_per_time * study.training.horizon)
+        output = Output(layout.rich(twin), RICH_ENSEMBLE)
+        ensemble = Ensemble(f"rich {twin.name}", output, RICH_SHARD, identity, tuple(blocks), steps, length=twin.paths)
+        ensembles.append(ensemble)
+    return Part(
+        name="rich",
+        label="rich",
+        unit="steps",
+        identity=tuple((ensemble.identity, ensemble.length) for ensemble in ensembles),
+        ensembles=tuple(ensembles),
+        run=partial(_run_rich, study, layout),
+        operation="unit-steps",
+        megabytes=8e-6 * study.training.paths_per_block * (16 * nodes + PATH_STEPS * (3 + study.dimension)),
+    )
+
+
+def _run_rich(study: Study, layout: Layout, comm: MPI.Intracomm, be: Backend) -> None:
+    from rnnlimits.training import rich
+
+    rich.run(study, layout, comm, be)
+
+
+def _tangents(study: Study, layout: Layout) -> Part:
+    nodes = unit_nodes(study, study.limit.nodes)
+    directions = unit_nodes(study, study.rich.directions)
+    ensembles = []
+    for twin in plan.with_tangents(study):
+        identity, blocks = plan.tangents_id(study, twin), []
+        for block in plan.tangent_blocks(study, twin):
+            work = plan.rich_steps(block, study)
+            shard = layout.tangents_shard(block, identity)
+            blocks.append(Block(shard, None, work, work * nodes * directions * TANGENT_NODE))
+        output, length = Output(layout.tangents(twin), TANGENTS_ENSEMBLE), twin.tangents
+        name = f"tangents {twin.name}"
+        ensembles.append(Ensemble(name, output, TANGENTS_SHARD, identity, tuple(blocks), length=length))
+    return Part(
+        name="tangents",
+        label="tangents",
+        unit="steps",
+        identity=tuple((ensemble.identity, ensemble.length) for ensemble in ensembles),
+        ensembles=tuple(ensembles),
+        run=partial(_run_tangents, study, layout),
+        operation="unit-steps",
+        megabytes=tangent_megabytes(study),
+    )
+
+
+def tangent_megabytes(study: Study) -> float:
+    """Memory for the directions of one path: all units of all directions, and their losses of a segment."""
+    units, directions = unit_nodes(study, study.limit.nodes) + 8, unit_nodes(study, study.rich.directions)
+    depth = max(study.training.depth)
+    values = 3 * (2 * study.dimension + 8 + 2 * depth)
+    return 8e-6 * directions * (units * values + PATH_STEPS * 6)
+
+
+def _run_tangents(study: Study, layout: Layout, comm: MPI.Intracomm, be: Backend) -> None:
+    from rnnlimits.training import tangents
+
+    tangents.run(study, layout, comm, be)
 
 
 def _pack(study: Study, layout: Layout, name: str, cells: tuple[Cell, ...]) -> Part:

@@ -14,18 +14,24 @@ from rnnlimits.plan.costs import PackCost
 from rnnlimits.plan.grid import by_pack
 from rnnlimits.study import Study
 from rnnlimits.study.grid import Cell as Cell
+from rnnlimits.study.grid import RichTwin as RichTwin
 from rnnlimits.study.grid import Twin as Twin
 from rnnlimits.study.grid import cells as cells
+from rnnlimits.study.grid import rich_twin as rich_twin
+from rnnlimits.study.grid import rich_twins as rich_twins
 from rnnlimits.study.grid import twins as twins
 from rnnlimits.study.identity import RANDOMNESS_VERSION as RANDOMNESS_VERSION
 from rnnlimits.study.identity import cell_id as cell_id
 from rnnlimits.study.identity import draw_id as draw_id
 from rnnlimits.study.identity import identity as identity
 from rnnlimits.study.identity import limit_id as limit_id
+from rnnlimits.study.identity import rich_id as rich_id
 from rnnlimits.study.identity import study_id as study_id
+from rnnlimits.study.identity import tangents_id as tangents_id
 from rnnlimits.study.identity import twin_id as twin_id
 
 FILE_OVERHEAD = 40_000  # bytes of an HDF5 file in addition to its values: attributes, the study, dimension scales
+TANGENT_PATHS = 4  # paths in a block of tangents
 TIME_SERIES = 6  # drift norms per replica and checkpoint
 
 
@@ -77,6 +83,47 @@ def twin_blocks(study: Study, twin: Twin) -> tuple[TwinBlock, ...]:
     """The paths cut into blocks like those of the trainings, in order."""
     size = study.training.paths_per_block
     return tuple(TwinBlock(twin, first, size) for first in range(0, twin.paths, size))
+
+
+@dataclass(frozen=True)
+class RichBlock:
+    """`count` consecutive paths of a rich twin, or of its tangents: a unit of work, and one shard."""
+
+    twin: RichTwin
+    first: int
+    count: int
+
+    @property
+    def name(self) -> str:
+        """Its name, such as paths-00000-00015, both ends included."""
+        return f"paths-{self.first:05d}-{self.first + self.count - 1:05d}"
+
+    @property
+    def paths(self) -> NDArray[np.uint32]:
+        """The indices of its paths."""
+        return np.arange(self.first, self.first + self.count, dtype=np.uint32)
+
+
+def rich_blocks(study: Study, twin: RichTwin) -> tuple[RichBlock, ...]:
+    """The paths of a rich twin cut into blocks like those of the trainings, in order."""
+    size = study.training.paths_per_block
+    return tuple(RichBlock(twin, first, size) for first in range(0, twin.paths, size))
+
+
+def tangent_blocks(study: Study, twin: RichTwin) -> tuple[RichBlock, ...]:
+    """The paths with tangents, cut into small blocks: a path takes as long as hundreds of trainings of its length."""
+    count, size = twin.tangents, TANGENT_PATHS
+    return tuple(RichBlock(twin, first, min(size, count - first)) for first in range(0, count, size))
+
+
+def with_tangents(study: Study) -> tuple[RichTwin, ...]:
+    """The rich twins that have tangents."""
+    return tuple(twin for twin in rich_twins(study) if twin.tangents)
+
+
+def rich_steps(item: RichBlock, study: Study) -> int:
+    """Number of steps of all paths of a block together."""
+    return round(item.twin.steps_per_time * study.training.horizon) * item.count
 
 
 def has_exact_law(study: Study) -> bool:

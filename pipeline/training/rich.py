@@ -1,0 +1,291 @@
+"""The stage of rich twins: the trainings' own program on nodes of the law, in place of N units, along the same paths.
+
+A rich twin is deterministic on its path. It shows what finite richness eps = N^-(1 - beta) alone does; what is left to
+a network is the scatter of its units. Source: docs/model.md, "Finite width".
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import h5py
+import numpy as np
+
+from rnnlimits.chains import paths as chains
+from rnnlimits.files.store import provenance, put
+from rnnlimits.kernels import on_processor
+from rnnlimits.kernels.interface import Array, Backend, Trainer, Training
+from rnnlimits.kernels.interface import State as TrainerState
+from rnnlimits.ranks import checkpoints, sharded
+from rnnlimits.ranks.binning import BinnedMean
+from rnnlimits.ranks.parallel import Tick
+from rnnlimits.ranks.sharded import Ensemble, Stage
+from rnnlimits.study import Study
+from rnnlimits.theory.laws import ParameterLaw
+from rnnlimits.theory.units import UnitNodes
+from rnnlimits.training import plan
+from rnnlimits.training.layout import Layout
+from rnnlimits.training.plan import RichBlock, RichTwin
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
+
+MOST_STEPS = 1024  # steps in a segment; fixed, so that results depend neither on rank nor on machine
+
+OBSERVED = {  # dimensions after path and member, and long name
+    "output": (("time", "probe"), "output of the rich twin at the end of each probe history"),
+    "memory": (("time", "probe"), "memory of the rich twin at the end of each probe history"),
+    "drift_w_rms": (("time",), "root mean square of |W_t - W_0| over the law"),
+    "drift_b_rms": (("time",), "root mean square of B_t - B_0 over the law"),
+    "drift_c_rms": (("time",), "root mean square of C_t - C_0 over the law"),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Rich:
+    """The results of a block of rich twins: observed, each (path, member, ...), and loss (path, member, loss_time)."""
+
+    observed: dict[str, Array]
+    loss: Array
+
+
+def run(study: Study, layout: Layout, comm: MPI.Intracomm, be: Backend) -> None:
+    """Follow all rich twins of a study, and write their ensembles. Collective over `comm`.
+
+    Raises StudyError for a shard that is damaged or belongs to something else.
+    """
+    sharded.run(comm, stage(study, layout, be))
+
+
+def stage(study: Study, layout: Layout, be: Backend) -> Stage[RichBlock, Array, Rich]:
+    """The stage that follows all rich twins, with one ensemble for each."""
+    return Stage(
+        label="rich",
+        unit="steps",
+        be=be,
+        ensembles=lambda: [_ensemble(study, layout, twin) for twin in plan.rich_twins(study)],
+        size=lambda block: plan.rich_steps(block, study),
+        prepare=lambda: chains.probe_histories(study, on_processor(be)),
+        compute=lambda block, histories, tick, keeper: follow_block(study, be, block, histories, tick, keeper),
+        write=lambda shard, block, rich: _put(shard, study, block, rich),
+        join=sharded.linked_below(layout.root),
+        variables=STATE,
+    )
+
+
+def _ensemble(study: Study, layout: Layout, twin: RichTwin) -> Ensemble[RichBlock]:
+    identity = plan.rich_id(study, twin)
+    return Ensemble(
+        kind="rich",
+        path=layout.rich(twin),
+        dimension="path",
+        identity={"rich_id": identity},
+        attributes=lambda: attributes(study, twin, {"rich_id": identity}),
+        blocks=plan.rich_blocks(study, twin),
+        shard=lambda block: layout.rich_shard(block, identity),
+        state=lambda block: layout.rich_state(block, identity),
+        steps=round(study.training.horizon * twin.steps_per_time),
+    )
+
+
+def attributes(study: Study, twin: RichTwin, identity: dict[str, str]) -> dict[str, object]:
+    """Root attributes of files of a rich twin."""
+    return {
+        **provenance(study),
+        **identity,
+        "richness": twin.richness,
+        "steps_per_time": twin.steps_per_time,
+        "depth": twin.depth,
+        "alpha": study.training.alpha,
+        "horizon": study.training.horizon,
+    }
+
+
+# --- nodes and members -----------------------------------------------------------------------------------------
+
+
+def unit_nodes(study: Study, law: ParameterLaw) -> UnitNodes:
+    """The nodes that stand for the units: those of the limit in W."""
+    nodes = law.nodes(study.limit.nodes, study.features)
+    return UnitNodes.product(law, nodes, study.rich.c_nodes, study.rich.b_nodes)
+
+
+def signs(study: Study) -> tuple[float, ...]:
+    """The sign of the richness for each member: -C in place of C is -eps in place of eps.
+
+    Both members of an antithetic pair have one rich twin where C and -C have one law.
+    """
+    two = study.training.antithetic and not ParameterLaw.of(study).symmetric_c
+    return (1.0, -1.0) if two else (1.0,)
+
+
+def kernel_training(study: Study, twin: RichTwin, sign: float, nodes: int, tangents: bool = False) -> Training:
+    """A rich twin in the form that the kernels take."""
+    section = study.training
+    return Training(
+        width=nodes,
+        dimension=study.dimension,
+        beta=1.0,
+        steps_per_time=twin.steps_per_time,
+        activation=study.network.activation,
+        alpha=section.alpha,
+        depth=twin.depth,
+        update_b=section.update_b,
+        richness=sign * twin.richness,
+        level=twin.level,
+        tangents=tangents,
+    )
+
+
+# --- one block ---------------------------------------------------------------------------------------------------
+
+
+def follow_block(
+    study: Study,
+    be: Backend,
+    block: RichBlock,
+    histories: Array,
+    tick: Tick,
+    keeper: checkpoints.Keeper | None = None,
+) -> Rich:
+    """Follow the block's paths to the horizon; tick(steps) reports progress.
+
+    histories (probe, length, d). keeper: saves the state at the ends of segments, and may hold a state to resume from
+    (default: saves nothing).
+    """
+    keeper = keeper or checkpoints.Forgetful(tick)
+    run = _Run(study, be, block, keeper.load())
+    keeper.resumed(run.done * block.count)
+    for checkpoint in run.times[run.count :]:
+        for steps in segments(checkpoint - run.done):
+            run.advance(steps)
+            keeper.passed(steps * block.count, run.state)
+        run.look(histories)
+    return run.result()
+
+
+def segments(steps: int) -> Iterator[int]:
+    """Cut a stretch of steps into segments."""
+    while steps > 0:
+        yield min(steps, MOST_STEPS)
+        steps -= MOST_STEPS
+
+
+class _Run:
+    """The unfinished rich twins of a block; another process can resume them from their `state`."""
+
+    def __init__(self, study: Study, be: Backend, block: RichBlock, saved: checkpoints.State | None = None) -> None:
+        self._be, twin = be, block.twin
+        self._nodes = unit_nodes(study, ParameterLaw.of(study))
+        self.times = [round(t * twin.steps_per_time) for t in study.training.checkpoints]
+        self._path = chains.training_paths(study, be, block.paths, saved.position if saved else None)
+        members = [kernel_training(study, twin, sign, len(self._nodes)) for sign in signs(study)]
+        self._trainers = [be.trainer(training, block.count) for training in members]
+        bins = (block.count, self.times[-1], study.training.loss_bins)
+        self._loss = [BinnedMean(be, *bins) for _ in members]
+        self._seen: list[dict[str, Array]] = []
+        self.done, self._started = 0, time.perf_counter()
+        self._restore(saved) if saved else self._fill(block.count)
+
+    @property
+    def count(self) -> int:
+        """Number of checkpoints passed."""
+        return len(self._seen)
+
+    def _fill(self, paths: int) -> None:
+        for trainer in self._trainers:
+            for row in range(paths):
+                trainer.fill(row, self._nodes.w, self._nodes.b, self._nodes.c)
+            trainer.weigh(self._nodes.weight)
+
+    def advance(self, steps: int) -> None:
+        """Follow the paths for a segment of `steps` steps."""
+        x, _, y = self._path.take(steps)
+        for trainer, loss in zip(self._trainers, self._loss, strict=True):
+            loss.add(self.done, trainer.run(x, y))
+        self.done += steps
+
+    def look(self, histories: Array) -> None:
+        """Record a checkpoint."""
+        of_members = [self._look(trainer, histories) for trainer in self._trainers]
+        self._seen.append({name: np.stack([seen[name] for seen in of_members], axis=1) for name in OBSERVED})
+
+    def _look(self, trainer: Trainer, histories: Array) -> dict[str, Array]:
+        trainer.settle()
+        output, memory = trainer.probe(histories)
+        drifts = np.array([self._drifts(trainer, row) for row in range(len(output))])
+        names = ("drift_w_rms", "drift_b_rms", "drift_c_rms")
+        return {"output": output, "memory": memory[:, :, -1], **dict(zip(names, drifts.T, strict=True))}
+
+    def _drifts(self, trainer: Trainer, row: int) -> list[float]:
+        w, b, c = trainer.drift(row)
+        squares = [(w**2).sum(axis=1), b**2, c**2]
+        return [float(np.sqrt((self._nodes.weight * square).sum())) for square in squares]
+
+    def result(self) -> Rich:
+        """The results at the end."""
+        loss = np.stack([loss.mean() for loss in self._loss], axis=1)
+        return Rich(self._stacked(), loss)
+
+    def _stacked(self) -> dict[str, Array]:
+        """All records so far, (path, member, time, ...)."""
+        return {name: np.stack([seen[name] for seen in self._seen], axis=2) for name in OBSERVED if self._seen}
+
+    def state(self) -> checkpoints.State:
+        """Everything that is needed to resume: see STATE."""
+        states = [trainer.state() for trainer in self._trainers]
+        chain, step = chains.position(self._be, self._path)
+        arrays = {
+            "units": np.stack([state.units for state in states], axis=1),
+            "words": np.stack([state.words for state in states], axis=1),
+            "loss_sum": np.stack([loss.sums for loss in self._loss], axis=1),
+            "chain_state": chain,
+        }
+        numbers = {"chain_step": step, "seconds": time.perf_counter() - self._started}
+        return checkpoints.State(self.done, numbers, {**arrays, **self._stacked()})
+
+    def _restore(self, saved: checkpoints.State) -> None:
+        arrays = saved.arrays
+        for member, (trainer, loss) in enumerate(zip(self._trainers, self._loss, strict=True)):
+            trainer.restore(TrainerState(arrays["units"][:, member], arrays["words"][:, member]))
+            loss.sums = arrays["loss_sum"][:, member]
+        records = {name: arrays[name] for name in OBSERVED if name in arrays}
+        count = records["output"].shape[2] if records else 0
+        self._seen = [{name: values[:, :, at] for name, values in records.items()} for at in range(count)]
+        self.done, self._started = saved.done, self._started - saved.numbers["seconds"]
+
+
+# --- files -------------------------------------------------------------------------------------------------------
+
+STATE: checkpoints.Variables = {
+    "units": (("path", "member", "field", "node"), "weights, drifts and past hidden values of every node"),
+    "words": (("path", "member", "word"), "memory, past inputs and pending update"),
+    "loss_sum": (("path", "member", "loss_time"), "sum of (Yhat_k - Y_k)^2 over the steps of the bin that were taken"),
+    "chain_state": checkpoints.CHAIN_STATE,
+    **{name: (("path", "member", *dims), what) for name, (dims, what) in OBSERVED.items()},
+}
+
+
+def _put(shard: h5py.File, study: Study, block: RichBlock, rich: Rich) -> None:
+    """The variables of a shard (docs/format.md, "rich-shard")."""
+    put_coordinates(shard, study, block, rich.loss.shape[-1])
+    for name, (dims, what) in OBSERVED.items():
+        put(shard, name, rich.observed[name], ("path", "member", *dims), "1", what)
+    name = "mean of (Yhat_k - Y_k)^2 of the rich twin along the path"
+    put(shard, "loss", rich.loss, ("path", "member", "loss_time"), "1", name)
+
+
+def put_coordinates(shard: h5py.File, study: Study, block: RichBlock, bins: int) -> None:
+    """The coordinates of a shard of rich twins or of their tangents."""
+    centres = (np.arange(bins) + 0.5) * study.training.horizon / bins
+    members = np.array(signs(study), dtype=np.int64)
+    put(shard, "path", block.paths.astype(np.int64), ("path",), "1", "index of the path of the chain")
+    put(
+        shard, "member", members, ("member",), "1", "sign of C: -1 for the second of an antithetic pair of a skewed law"
+    )
+    put(shard, "time", np.array(study.training.checkpoints), ("time",), "1", "training time t")
+    put(shard, "probe", np.arange(study.probes.count), ("probe",), "1", "index of the probe history")
+    put(shard, "loss_time", centres, ("loss_time",), "1", "training time at the centre of the bin")
