@@ -62,7 +62,7 @@ class Trainings(BaseExperiment[Study, Layout]):
         cells = [layout.ensemble(cell) for cell in plan.cells(self.study)]
         twins = [layout.twin(twin) for twin in plan.twins(self.study)]
         rich = [layout.rich(twin) for twin in plan.rich_twins(self.study)]
-        tangents = [layout.tangents(twin) for twin in plan.with_tangents(self.study)]
+        tangents = [layout.tangents(twin) for twin in plan.tangent_twins(self.study)]
         return (
             self._step("limit", draw, plan.limit_id(self.study), _limit, LIMIT),
             self._step("poisson", draw, plan.limit_id(self.study), _poisson, POISSON),

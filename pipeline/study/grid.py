@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import TYPE_CHECKING
@@ -44,17 +44,13 @@ class Twin:
 
 @dataclass(frozen=True)
 class RichTwin:
-    """The rich twins of one richness, K, depth and level of the clip (0: none), on paths 0 .. paths - 1 of the chain.
-
-    tangents: the number of these paths that have tangents too.
-    """
+    """The rich twins of one richness, K, depth and level of the clip (0: none), on paths 0 to paths - 1 of a chain."""
 
     richness: float
     steps_per_time: int
     depth: int
     level: float
     paths: int
-    tangents: int
 
     @property
     def name(self) -> str:
@@ -108,25 +104,45 @@ def rich_twin(study: Study, cell: Cell) -> RichTwin:
         depth=cell.depth,
         level=float(cell.width) ** clip if clip is not None else 0.0,
         paths=paths,
-        tangents=study.rich.tangent_paths(cell.steps_per_time, paths),
     )
+
+
+def tangent_twin(study: Study, cell: Cell) -> RichTwin:
+    """The rich twins whose tangents predict a cell: on few paths, and at a K of at most rich.tangent_steps.
+
+    K is halved until it is small enough, as long as every checkpoint stays a whole number of steps.
+    """
+    twin, steps = rich_twin(study, cell), cell.steps_per_time
+    while steps > study.rich.tangent_steps and study.training.allows(steps / 2):
+        steps //= 2
+    return replace(twin, steps_per_time=steps, paths=study.rich.tangent_paths(steps))
 
 
 def rich_ladder(study: Study) -> tuple[RichTwin, ...]:
     """The rich twins of the ladder in the richness alone, without a clip and at the smallest depth."""
     depth, rich = min(study.training.depth), study.rich
     return tuple(
-        RichTwin(epsilon, rich.steps_per_time, depth, 0.0, rich.paths, 0)
-        for epsilon in sorted(rich.epsilon, reverse=True)
+        RichTwin(epsilon, rich.steps_per_time, depth, 0.0, rich.paths) for epsilon in sorted(rich.epsilon, reverse=True)
     )
 
 
 def rich_twins(study: Study) -> tuple[RichTwin, ...]:
     """Every rich twin once, with as many paths as its largest cell, or the ladder, needs."""
-    by_point: dict[tuple[float, int, int, float], RichTwin] = {}
     of_cells = [rich_twin(study, cell) for cell in cells(study)] if study.rich.follow else []
-    for twin in (*of_cells, *rich_ladder(study)):
-        other = by_point.get(twin.point, twin)
-        paths, tangents = max(twin.paths, other.paths), max(twin.tangents, other.tangents)
-        by_point[twin.point] = replace(twin, paths=paths, tangents=tangents)
+    return _each_once((*of_cells, *rich_ladder(study)))
+
+
+def tangent_twins(study: Study) -> tuple[RichTwin, ...]:
+    """Every rich twin that has tangents once."""
+    if not study.rich.follow or not study.rich.tangents:
+        return ()
+    return _each_once([tangent_twin(study, cell) for cell in cells(study)])
+
+
+def _each_once(twins: Sequence[RichTwin]) -> tuple[RichTwin, ...]:
+    """Those with the most paths, sorted by K, richness from the largest, depth and level."""
+    by_point: dict[tuple[float, int, int, float], RichTwin] = {}
+    for twin in twins:
+        if twin.point not in by_point or twin.paths > by_point[twin.point].paths:
+            by_point[twin.point] = twin
     return tuple(by_point[point] for point in sorted(by_point, key=lambda point: (point[1], -point[0], *point[2:])))

@@ -7,7 +7,7 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from rnnlimits.study.grid import Cell, RichTwin, Twin, cells, rich_twins, twins
+from rnnlimits.study.grid import Cell, RichTwin, Twin, cells, rich_twins, tangent_twins, twins
 
 if TYPE_CHECKING:
     from rnnlimits.study.model import Study
@@ -75,6 +75,7 @@ def study_id(study: Study) -> str:
     alone: dict[str, Any] = {"twins": [asdict(twin) for twin in twins(study)]} if twins(study) else {}
     if rich_twins(study):  # without them, identities are those from before the section existed
         alone["rich"] = [asdict(twin) for twin in rich_twins(study)]
+        alone["tangents"] = [asdict(twin) for twin in tangent_twins(study)]
         alone["rich_nodes"] = [study.rich.c_nodes, study.rich.b_nodes, study.rich.directions]
     return identity({**_world(study), **_training(study), **_draws(study), "cells": grid, **alone})
 

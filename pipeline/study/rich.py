@@ -15,7 +15,7 @@ Richness = Annotated[float, FINITE, Field(gt=0, le=1), Allowed("above 0 and at m
 Paths = Annotated[int, Field(strict=True, ge=0, le=2**20), WHOLE, Allowed("a whole number from 0 to 2^20")]
 
 REFERENCE_STEPS = 64  # the K at which rich.tangents counts paths
-LEAST_PATHS = 4  # so that the spread over paths can be told from them
+LEAST_PATHS = 2  # so that the spread over paths can be told from them
 
 
 class RichSection(Section):
@@ -23,7 +23,10 @@ class RichSection(Section):
 
     follow: Switch = Field(default=False, description="A rich twin for the path of every training")
     tangents: Paths = Field(
-        default=32, description="Paths with tangents at K = 64, in proportion fewer at larger K, at least 4; 0: none"
+        default=16, description="Paths with tangents at K = 64, in proportion fewer at larger K, at least 2; 0: none"
+    )
+    tangent_steps: Count = Field(
+        default=1024, description="Largest K of tangents: beyond, variances and 1/N terms no longer depend on K"
     )
     c_nodes: Count = Field(default=4, description="Nodes for the law of C")
     b_nodes: Count = Field(default=3, description="Nodes for the noise of B, where it has some")
@@ -34,9 +37,7 @@ class RichSection(Section):
     steps_per_time: Count = Field(default=128, description="K of that ladder")
     paths: Count = Field(default=64, description="Paths of that ladder; a multiple of the block's paths")
 
-    def tangent_paths(self, steps_per_time: int, paths: int) -> int:
-        """The number of paths that have tangents at this K, of the `paths` that have rich twins."""
-        if self.tangents == 0:
-            return 0
-        wanted = max(LEAST_PATHS, self.tangents * REFERENCE_STEPS // steps_per_time)
-        return min(paths, wanted, max(self.tangents, LEAST_PATHS))
+    def tangent_paths(self, steps_per_time: int) -> int:
+        """The number of paths that have tangents at this K: their relative scatter falls like K^-1/2."""
+        wanted = self.tangents * REFERENCE_STEPS // max(steps_per_time, REFERENCE_STEPS)
+        return max(LEAST_PATHS, wanted) if self.tangents else 0

@@ -150,6 +150,14 @@ class Training(Section):
         for steps in sorted(product.steps()):
             self.check_steps(product.key + "steps_per_time", steps)
 
+    def allows(self, steps: float) -> bool:
+        """Whether there could be a cell of this K."""
+        try:
+            self.check_steps("", int(steps))
+        except ValueError:
+            return False
+        return steps == int(steps)
+
     def check_steps(self, key: str, steps: int) -> None:
         """Raises a refusal if the schedule does not allow this K."""
         problem = Found(f"has K = {steps}")

@@ -57,7 +57,7 @@ def parts(study: Study, layout: Layout) -> tuple[Part, ...]:
     """Every part, in the order of work: draws, twins by K, rich twins, tangents, packs by width."""
     twins = (_twin(study, layout, twin) for twin in plan.twins(study))
     rich = [_rich(study, layout)] if plan.rich_twins(study) else []
-    tangents = [_tangents(study, layout)] if plan.with_tangents(study) else []
+    tangents = [_tangents(study, layout)] if plan.tangent_twins(study) else []
     return (_draw(study, layout), *twins, *rich, *tangents, *packs(study, layout))
 
 
@@ -175,13 +175,13 @@ def _tangents(study: Study, layout: Layout) -> Part:
     nodes = unit_nodes(study, study.limit.nodes)
     directions = unit_nodes(study, study.rich.directions)
     ensembles = []
-    for twin in plan.with_tangents(study):
+    for twin in plan.tangent_twins(study):
         identity, blocks = plan.tangents_id(study, twin), []
         for block in plan.tangent_blocks(study, twin):
             work = plan.rich_steps(block, study)
             shard = layout.tangents_shard(block, identity)
             blocks.append(Block(shard, None, work, work * nodes * directions * TANGENT_NODE))
-        output, length = Output(layout.tangents(twin), TANGENTS_ENSEMBLE), twin.tangents
+        output, length = Output(layout.tangents(twin), TANGENTS_ENSEMBLE), twin.paths
         name = f"tangents {twin.name}"
         ensembles.append(Ensemble(name, output, TANGENTS_SHARD, identity, tuple(blocks), length=length))
     return Part(

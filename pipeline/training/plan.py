@@ -19,6 +19,8 @@ from rnnlimits.study.grid import Twin as Twin
 from rnnlimits.study.grid import cells as cells
 from rnnlimits.study.grid import rich_twin as rich_twin
 from rnnlimits.study.grid import rich_twins as rich_twins
+from rnnlimits.study.grid import tangent_twin as tangent_twin
+from rnnlimits.study.grid import tangent_twins as tangent_twins
 from rnnlimits.study.grid import twins as twins
 from rnnlimits.study.identity import RANDOMNESS_VERSION as RANDOMNESS_VERSION
 from rnnlimits.study.identity import cell_id as cell_id
@@ -112,13 +114,8 @@ def rich_blocks(study: Study, twin: RichTwin) -> tuple[RichBlock, ...]:
 
 def tangent_blocks(study: Study, twin: RichTwin) -> tuple[RichBlock, ...]:
     """The paths with tangents, cut into small blocks: a path takes as long as hundreds of trainings of its length."""
-    count, size = twin.tangents, TANGENT_PATHS
+    count, size = twin.paths, TANGENT_PATHS
     return tuple(RichBlock(twin, first, min(size, count - first)) for first in range(0, count, size))
-
-
-def with_tangents(study: Study) -> tuple[RichTwin, ...]:
-    """The rich twins that have tangents."""
-    return tuple(twin for twin in rich_twins(study) if twin.tangents)
 
 
 def rich_steps(item: RichBlock, study: Study) -> int:

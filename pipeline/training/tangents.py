@@ -36,6 +36,8 @@ from rnnlimits.training.rich import attributes, kernel_training, put_coordinates
 if TYPE_CHECKING:
     from mpi4py import MPI
 
+STRETCH = 10  # steps by which the ends of probe histories are lengthened
+FORGOTTEN = 1e-12  # what is left of a memory that no longer matters
 VALUE, FIRST, SECOND = range(3)  # of the last axis of everything that carries derivatives
 
 OBSERVED: dict[str, tuple[tuple[str, ...], str]] = {  # dimensions after path and member, and what it is
@@ -80,9 +82,9 @@ def stage(study: Study, layout: Layout, be: Backend) -> Stage[RichBlock, Array, 
         label="tangents",
         unit="steps",
         be=host,
-        ensembles=lambda: [_ensemble(study, layout, twin) for twin in plan.with_tangents(study)],
+        ensembles=lambda: [_ensemble(study, layout, twin) for twin in plan.tangent_twins(study)],
         size=lambda block: plan.rich_steps(block, study),
-        prepare=lambda: chains.probe_histories(study, host),
+        prepare=lambda: recent(study, host),
         compute=lambda block, histories, tick, _: follow_block(study, host, block, histories, tick),
         write=lambda shard, block, responses: _put(shard, study, block, responses),
         join=sharded.linked_below(layout.root),
@@ -109,6 +111,18 @@ def directions(study: Study, law: ParameterLaw) -> UnitNodes:
     """The nodes to which mass moves: a coarser quadrature, as the response is a smooth function of the node."""
     nodes = law.nodes(study.rich.directions, study.features)
     return UnitNodes.product(law, nodes, study.rich.c_nodes, study.rich.b_nodes)
+
+
+def recent(study: Study, be: Backend) -> Array:
+    """The ends (probe, length, d) of the probe histories: as much of them as the memory at the end still depends on."""
+    law, histories = ParameterLaw.of(study), chains.probe_histories(study, be)
+    start = np.zeros(len(histories))
+    whole = law.memory_path(be, histories, start)[:, -1]
+    for length in range(STRETCH, histories.shape[1], STRETCH):
+        end = np.ascontiguousarray(histories[:, -length:])
+        if np.abs(law.memory_path(be, end, start)[:, -1] - whole).max() < FORGOTTEN:
+            return end
+    return histories
 
 
 def follow_block(study: Study, be: Backend, block: RichBlock, histories: Array, tick: Tick) -> list[Response]:
@@ -177,7 +191,7 @@ class _Sweep:
 
 
 def moved_mass(weight: Array, directions: int) -> Array:
-    """Weights (direction, Q + 1, 3) of Q nodes and of one more, as functions of the mass s that has moved to the latter.
+    """Weights (direction, Q + 1, 3) of Q nodes and of one more, as functions of the mass s that moved to the latter.
 
     (1 - s) weight_q, and s: their values, first and second derivatives at s = 0.
     """
@@ -256,6 +270,6 @@ def _put(shard: h5py.File, study: Study, block: RichBlock, responses: list[Respo
     for name in PAIRED:
         dims, what = OBSERVED[name]
         for suffix, words in (("half", "half-differences"), ("mean", "means")):
-            values = np.stack([getattr(response, suffix)[name] for response in responses])
+            of_pairs = np.stack([getattr(response, suffix)[name] for response in responses])
             long_name = f"N times the variance over {words} of antithetic pairs: {what}"
-            put(shard, f"{name}_{suffix}_variance", values, ("path", *dims), "1", long_name)
+            put(shard, f"{name}_{suffix}_variance", of_pairs, ("path", *dims), "1", long_name)
