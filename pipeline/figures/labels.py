@@ -18,7 +18,7 @@ SYMBOLS = {"beta": "β", "depth": "τ", "phi": "φ", "N": "N"}
 
 def exponent_range(rates: Sequence[Rate]) -> str:
     """The range of exponents of a quantity, such as 0.09 to 0.39, from its most informative estimator; else ""."""
-    determined = [rate for rate in rates if not undetermined(rate)]
+    determined = [rate for rate in rates if not without_exponent(rate)]
     if not determined:
         return ""
     names = dict.fromkeys(rate.estimator for rate in determined)
@@ -28,7 +28,7 @@ def exponent_range(rates: Sequence[Rate]) -> str:
     return f"{low:.2f}" if high - low < 0.01 else f"{low:.2f} to {high:.2f}"
 
 
-def undetermined(rate: Rate) -> bool:
+def without_exponent(rate: Rate) -> bool:
     """Whether the rate has no exponent to show."""
     return math.isnan(rate.exponent) or rate.refused
 
@@ -44,7 +44,7 @@ def series(rate: Rate) -> str:
     """The series' fixed coordinates, its exponent and the expected one."""
     number = f"p = {rate.exponent:.3f} ± {0.5 * (rate.ci_high - rate.ci_low):.3f}"
     expected = "" if math.isnan(rate.expected) else f" (expected {rate.expected:.3g})"
-    return f"{fixed(rate)}:  {'not determined' if undetermined(rate) else number}{expected}"
+    return f"{fixed(rate)}:  {'not determined' if without_exponent(rate) else number}{expected}"
 
 
 def upper_limit(point: RatePoint) -> float:

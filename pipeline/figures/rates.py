@@ -38,7 +38,7 @@ from rnnlimits.figures.curves import (
     spaced,
     spread_probes,
 )
-from rnnlimits.figures.labels import BAR, exponent_range, series, undetermined, upper_limit
+from rnnlimits.figures.labels import BAR, exponent_range, series, upper_limit, without_exponent
 from rnnlimits.figures.labels import BLACK as BLACK
 from rnnlimits.figures.labels import COLOURS as COLOURS
 from rnnlimits.figures.labels import GREY as GREY
@@ -268,7 +268,7 @@ def _legend(ax: Axes, rates: Sequence[Rate], styles: dict[str, Look], title: str
     """Put the legend above the panel, where it cannot hide points."""
     for rate in rates:
         look = styles[rate.at]
-        hollow: dict[str, Any] = {"markerfacecolor": "white"} if undetermined(rate) else {}
+        hollow: dict[str, Any] = {"markerfacecolor": "white"} if without_exponent(rate) else {}
         ax.plot([], [], color=look.colour, marker=look.marker, label=series(rate), **hollow)
     place: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (-0.02, 1.0), "borderaxespad": 0.2}
     legend = ax.legend(title=title or None, alignment="left", labelspacing=0.25, **place)
@@ -304,7 +304,7 @@ def _points(ax: Axes, rate: Rate, look: Look, dodge: float) -> None:
 def _laws(ax: Axes, rate: Rate, look: Look) -> None:
     """The fitted law over the used points, and the expected slope through the middle of it."""
     used = np.array([p.variable for p in rate.cloud if p.used])
-    if undetermined(rate):
+    if without_exponent(rate):
         return
     geometric = rate.law == "geometric"
     x = np.array([used.min(), used.max()])
@@ -343,7 +343,7 @@ def local_panel(ax: Axes, rates: Sequence[Rate], styles: dict[str, Look]) -> Non
         used = [p for p in rate.cloud if p.used]
         if len(used) >= 2:
             _local_points(ax, used, look, geometric)
-        if not undetermined(rate) and len(rates) <= MOST_BANDS:
+        if not without_exponent(rate) and len(rates) <= MOST_BANDS:
             ax.axhspan(rate.ci_low, rate.ci_high, color=look.colour, alpha=0.15, linewidth=0)
         if not math.isnan(rate.expected):
             ax.axhline(rate.expected, color=look.colour, linestyle=(0, (4, 2)), linewidth=0.9)

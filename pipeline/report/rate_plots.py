@@ -114,7 +114,7 @@ def _panel(rates: Sequence[Rate], looks: dict[str, Look], view: list[float], fil
     for rate in rates:
         look = looks[rate.at] if not geometric else Look(looks[rate.at].colour, looks[rate.at].symbol, 1.0)
         traces += [*_expected(rate, look, ends), *_points(rate, look, files), *_laws(rate, look), *_local(rate, look)]
-        if len(rates) <= MOST_BANDS and not labels.undetermined(rate):
+        if len(rates) <= MOST_BANDS and not labels.without_exponent(rate):
             shapes.append(_band(rate, look))
     heading = rates[0].estimator if named else ""
     above = room(len(rates), heading)
@@ -196,7 +196,7 @@ def _interval(point: RatePoint) -> str:
 def _laws(rate: Rate, look: Look) -> list[go.Scatter]:
     """The fitted law over the used points, and the expected slope through the middle of it."""
     used = [p.variable for p in rate.cloud if p.used]
-    if labels.undetermined(rate) or not used:
+    if labels.without_exponent(rate) or not used:
         return []
     x = [min(used), max(used)]
     depth = x if rate.law == "geometric" else [math.log(value) for value in x]

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rnnlimits.figures.labels import undetermined
+from rnnlimits.figures.labels import without_exponent
 from rnnlimits.report.rate_table import name
 from rnnlimits.statistics.ratefile import Rate
 
@@ -34,7 +34,7 @@ def refusals(rates: Sequence[Rate]) -> list[Refusal]:
         (
             "No expected value",
             "The rate is measured, but no prediction exists that it could be compared with.",
-            [rate for rate in undecided if not undetermined(rate) and math.isnan(rate.expected)],
+            [rate for rate in undecided if not without_exponent(rate) and math.isnan(rate.expected)],
         ),
         (
             "No verdict",

@@ -19,9 +19,9 @@ import numpy as np
 from rnnlimits.base.errors import StudyError
 from rnnlimits.files import durable, store
 from rnnlimits.results import standing
-from rnnlimits.results.equality import degrees_of_freedom, holm, welch
 from rnnlimits.statistics import ratefile
 from rnnlimits.statistics.bootstrap import quantile
+from rnnlimits.statistics.equality import degrees_of_freedom, holm, welch
 from rnnlimits.statistics.ratefile import Rate
 from rnnlimits.study import text
 from rnnlimits.training.layout import Layout

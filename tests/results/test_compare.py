@@ -18,9 +18,8 @@ from refusals import refused
 from runs import run
 from scipy import stats
 
-from rnnlimits.results import equality
 from rnnlimits.results.compare import compare, load, table
-from rnnlimits.statistics import ratefile
+from rnnlimits.statistics import equality, ratefile
 from rnnlimits.statistics.bootstrap import quantile
 from rnnlimits.statistics.ratefile import Rate
 
