@@ -21,16 +21,17 @@ def settled(rates: Sequence[Rate]) -> list[Rate]:
     """The rows of one study with p-values adjusted over all of them, and the verdicts that follow."""
     tested = [index for index, rate in enumerate(rates) if not math.isnan(rate.p)]
     adjusted = dict(zip(tested, holm([rates[index].p for index in tested]).tolist(), strict=True))
-    return [_settled(rate, adjusted[index]) if index in adjusted else rate for index, rate in enumerate(rates)]
+    return [_settled(rate, adjusted.get(index, math.nan)) for index, rate in enumerate(rates)]
 
 
 def _settled(rate: Rate, adjusted: float) -> Rate:
+    """One row. Rows without a p-value keep their verdict, unless a doubt says why a prediction could not be tested."""
     if adjusted < LEVEL:
         return replace(rate, p_adjusted=adjusted, verdict="not as predicted", note=_with(rate, _difference(rate)))
     if rate.doubt:
         note = rate.note if rate.refused else _with(rate, rate.doubt)  # a refusal says why itself
         return replace(rate, p_adjusted=adjusted, verdict="cannot tell", note=note)
-    return replace(rate, p_adjusted=adjusted, verdict="as predicted")
+    return rate if math.isnan(adjusted) else replace(rate, p_adjusted=adjusted, verdict="as predicted")
 
 
 def _with(rate: Rate, reason: str) -> str:

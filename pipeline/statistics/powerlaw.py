@@ -273,6 +273,7 @@ class Line:
         return other
 
     def centre(self, values: Array) -> float:
+        """Weighted mean of values (point,)."""
         return float(self.weight @ values)
 
     def contrast(self, members: slice = slice(None)) -> Array:
@@ -283,6 +284,7 @@ class Line:
         return np.asarray(-weight * offset / (weight @ offset**2), dtype=np.float64)
 
     def between(self, j: int) -> Array:
+        """Coefficients of the exponent between point j and the next."""
         return self.contrast(slice(j, j + 2))
 
     def slope(self, coefficients: Array, scale: float = 1.0, residual_dof: int = 0, apart: float = 0.0) -> Slope:

@@ -151,8 +151,7 @@ RATE_VARIABLES = {
     "estimator": "how it is estimated",
     "variable": "what goes to infinity",
     "at": "fixed coordinates",
-    "exponent": "p in prefactor variable^-p, or the rate p in prefactor exp(-p variable), or a ratio of constants, over "
-    "the points of the study",
+    "exponent": "p in prefactor variable^-p, or the rate p in prefactor exp(-p variable), or a ratio, at these points",
     "stderr": "standard error of the exponent",
     "ci_low": "lower end of the 95% interval of the exponent",
     "ci_high": "upper end of the 95% interval of the exponent",
@@ -251,9 +250,13 @@ def read(path: Path, **expected: object) -> list[Rate]:
     for index, row in zip(owner, zip(*points.values(), strict=True), strict=True):
         clouds.setdefault(index, []).append(RatePoint(**dict(zip(points, row, strict=True))))
     rows = zip(*fields.values(), strict=True)
-    about = {"study_id": study_id, "version": version}
     return [
-        Rate(**dict(zip(fields, row, strict=True)), cloud=tuple(clouds.get(index, ())), **about)
+        Rate(
+            **dict(zip(fields, row, strict=True)),
+            cloud=tuple(clouds.get(index, ())),
+            study_id=study_id,
+            version=version,
+        )
         for index, row in enumerate(rows)
     ]
 

@@ -145,9 +145,8 @@ def too_wide(half_width: float, value: float, rule: Rule) -> str:
     if half_width <= most:
         return ""
     share = f" ({MEANINGFUL:g} of the rate)" if rule.own_scale else ""
-    return ": ".join(
-        filter(None, (f"half-width {half_width:.2g} is over {most:.2g}{share}", _remedy(half_width / most, rule)))
-    )
+    doubt = f"half-width {half_width:.2g} is over {most:.2g}{share}"
+    return ": ".join(filter(None, (doubt, _remedy(half_width / most, rule))))
 
 
 def _remedy(excess: float, rule: Rule) -> str:
