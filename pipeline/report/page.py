@@ -72,12 +72,7 @@ def page(subject: Subject) -> str:
     environment.filters["verdict_glyph"] = GLYPHS.__getitem__
     environment.filters["css_class"] = css_class
     return environment.get_template("report.html.j2").render(
-        **_words(subject, rates),
-        **_scripts(),
-        plots=plots,
-        static=_static(subject.layout, plots),
-        columns=COLUMNS,
-        numbers=NUMBERS,
+        **_words(subject, rates), **_scripts(), plots=plots, static=_static(subject.layout, plots)
     )
 
 

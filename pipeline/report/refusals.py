@@ -79,8 +79,8 @@ GLOSSARY = (
     ),
     (
         "half-width",
-        "Half the 95% interval of the measured exponent minus the predicted one. So wide an interval agrees with almost "
-        "any prediction.",
+        "Half the 95% interval of the measured exponent minus the predicted one. So wide an interval agrees with "
+        "almost any prediction.",
     ),
 )
 

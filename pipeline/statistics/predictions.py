@@ -128,12 +128,19 @@ def joint_test(x: Array, gap: Array, covariance: Array, dof: float) -> Joint:
     """
     count = int(np.clip(dof // PER_COMBINATION, 1, len(gap)))
     place = 2 * (x - x.min()) / max(float(np.ptp(x)), 1e-300) - 1
-    smooth = np.polynomial.legendre.legvander(place, count - 1) / np.diag(covariance)[:, None]
+    smooth = np.polynomial.legendre.legvander(place, count - 1) / _smooth(x, np.diag(covariance))[:, None]
     smooth /= np.sqrt(np.einsum("ik,ij,jk->k", smooth, covariance, smooth))
     combined, spread = smooth.T @ gap, smooth.T @ covariance @ smooth
     statistic = float(combined @ np.linalg.lstsq(spread, combined, rcond=None)[0])
     rest = dof - count + 1
     return Joint(statistic, count, float(fdtrc(count, rest, statistic * rest / (dof * count))))
+
+
+def _smooth(x: Array, variance: Array) -> Array:
+    """Variances (point,) as a straight line in x of their logarithms, since single ones from few units are noisy."""
+    if len(x) < 2:
+        return variance
+    return np.asarray(np.exp(np.polynomial.Polynomial.fit(x, np.log(variance), 1)(x)), dtype=np.float64)
 
 
 def p_value(difference: float, stderr: float, dof: float) -> float:

@@ -153,5 +153,5 @@ def _remedy(excess: float, rule: Rule) -> str:
     """What would make an interval `excess` times narrower: its square in replicas."""
     if not rule.more:
         return ""
-    factor = f"about {math.ceil(excess**2)} times the {rule.more}"
+    factor = f"about {math.ceil(round(excess**2, 6))} times the {rule.more}"
     return f"{factor}, or {rule.wider}, would do" if rule.wider else f"{factor} would do"
