@@ -25,6 +25,7 @@ from rnnlimits.results.summary import places, rates_of
 from rnnlimits.run import shipped
 from rnnlimits.run.findings import Finding
 from rnnlimits.statistics import ratefile
+from rnnlimits.statistics.verdicts import VERDICTS
 
 Document = dict[str, Any]
 
@@ -160,6 +161,7 @@ def of_summary(root: Path) -> Document:
     return {
         "results": root,
         "stale": [str(fault) for fault in standing.stale(root)],
+        "verdicts": {verdict: sum(rate.verdict == verdict for rate in rates) for verdict in VERDICTS},
         "rates": [{name: getattr(rate, name) for name in ratefile.COLUMNS} for rate in rates],
         "files": {path.name: path for path, _ in places(root)},
     }

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 from rnnlimits.statistics.ratefile import Rate, RatePoint
 
@@ -18,7 +19,7 @@ SYMBOLS = {"beta": "β", "depth": "τ", "phi": "φ", "N": "N"}
 
 def exponent_range(rates: Sequence[Rate]) -> str:
     """The range of exponents of a quantity, such as 0.09 to 0.39, from its most informative estimator; else ""."""
-    determined = [rate for rate in rates if not undetermined(rate)]
+    determined = [rate for rate in rates if not without_exponent(rate)]
     if not determined:
         return ""
     names = dict.fromkeys(rate.estimator for rate in determined)
@@ -28,7 +29,7 @@ def exponent_range(rates: Sequence[Rate]) -> str:
     return f"{low:.2f}" if high - low < 0.01 else f"{low:.2f} to {high:.2f}"
 
 
-def undetermined(rate: Rate) -> bool:
+def without_exponent(rate: Rate) -> bool:
     """Whether the rate has no exponent to show."""
     return math.isnan(rate.exponent) or rate.refused
 
@@ -41,10 +42,40 @@ def fixed(rate: Rate) -> str:
 
 
 def series(rate: Rate) -> str:
-    """The series' fixed coordinates, its exponent and the expected one."""
+    """The series' fixed coordinates, its exponent, and the predicted one or that at infinity."""
     number = f"p = {rate.exponent:.3f} ± {0.5 * (rate.ci_high - rate.ci_low):.3f}"
-    expected = "" if math.isnan(rate.expected) else f" (expected {rate.expected:.3g})"
-    return f"{fixed(rate)}:  {'not determined' if undetermined(rate) else number}{expected}"
+    beside = "" if math.isnan(rate.expected) else f" (at infinity {rate.expected:.3g})"
+    if not math.isnan(rate.predicted):
+        beside = f" (predicted {rate.predicted:.3g})"
+    return f"{fixed(rate)}:  {'not determined' if without_exponent(rate) else number}{beside}"
+
+
+def predicted_law(rate: Rate) -> tuple[list[float], list[float]]:
+    """The predicted curve, abscissas and values: through its points, or with its slope through the fit's middle."""
+    points = [point for point in rate.cloud if point.predicted > 0]
+    if points:
+        return [point.variable for point in points], [point.predicted for point in points]
+    used = [point.variable for point in rate.cloud if point.used]
+    if without_exponent(rate) or math.isnan(rate.predicted) or not used:
+        return [], []
+    ends = [min(used), max(used)]
+    depth = ends if rate.law == "geometric" else [math.log(end) for end in ends]
+    middle = 0.5 * sum(depth)
+    level = rate.prefactor * math.exp(-rate.exponent * middle)
+    return ends, [level * math.exp(-rate.predicted * (one - middle)) for one in depth]
+
+
+def predicted_exponents(rate: Rate) -> tuple[list[float], list[float]]:
+    """Predicted exponents between neighbouring predicted points, and before them their abscissas; perhaps empty."""
+    points = [point for point in rate.cloud if point.predicted > 0]
+    middles, slopes = [], []
+    for one, other in pairwise(points):
+        geometric = rate.law == "geometric"
+        apart = other.variable - one.variable if geometric else math.log(other.variable / one.variable)
+        middle = 0.5 * (one.variable + other.variable) if geometric else math.sqrt(one.variable * other.variable)
+        middles.append(middle)
+        slopes.append(math.log(one.predicted / other.predicted) / apart)
+    return middles, slopes
 
 
 def upper_limit(point: RatePoint) -> float:

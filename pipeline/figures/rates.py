@@ -38,7 +38,15 @@ from rnnlimits.figures.curves import (
     spaced,
     spread_probes,
 )
-from rnnlimits.figures.labels import BAR, exponent_range, series, undetermined, upper_limit
+from rnnlimits.figures.labels import (
+    BAR,
+    exponent_range,
+    predicted_exponents,
+    predicted_law,
+    series,
+    upper_limit,
+    without_exponent,
+)
 from rnnlimits.figures.labels import BLACK as BLACK
 from rnnlimits.figures.labels import COLOURS as COLOURS
 from rnnlimits.figures.labels import GREY as GREY
@@ -84,7 +92,8 @@ STYLE: dict[str, Any] = {
     "ytick.labelsize": 8,
 }
 METADATA: dict[str, dict[str, Any]] = {"svg": {"Date": None, "Creator": None}, "png": {"Software": None}}
-CAPTION = "lines: fit;  dashed: expected;  hollow: not in the fit;  bars: 95%"
+CAPTION = "lines: fit;  dashed: predicted;  dotted: at infinity;  hollow: not in the fit;  bars: 95%"
+DASHED, DOTTED = (0, (4, 2)), (0, (1, 2))
 
 
 def run(study: Study, layout: Layout) -> list[str]:
@@ -208,7 +217,7 @@ def ratio_figure(rates: Sequence[Rate]) -> Figure:
     """Ratios of measured to predicted constants against the variable; single probes thin and grey, all with bars."""
     figure = plt.figure(figsize=(4.6, 3.6))
     ax = figure.subplots()
-    ax.axhline(1.0, color=GREY, linestyle=(0, (4, 2)), linewidth=0.9)
+    ax.axhline(1.0, color=GREY, linestyle=DASHED, linewidth=0.9)
     for rate in rates:
         x, y, error = (np.array([getattr(p, key) for p in rate.cloud]) for key in ("variable", "estimate", "stderr"))
         if rate.single:
@@ -219,7 +228,7 @@ def ratio_figure(rates: Sequence[Rate]) -> Figure:
     ax.set_xlabel(variable_of(rates[0]).axis)
     ax.set_ylabel(about(rates[0]).ordinate)
     figure.suptitle(f"{about(rates[0]).title}: {rates[0].exponent:.3f}", fontsize=9)
-    figure.supxlabel("dashed: expected;  grey: single probes;  bars: 95%", fontsize=7, color=GREY)
+    figure.supxlabel("dashed: predicted;  grey: single probes;  bars: 95%", fontsize=7, color=GREY)
     return figure
 
 
@@ -249,7 +258,7 @@ def _styles(rates: Sequence[Rate]) -> dict[str, Look]:
 
 
 def rate_panel(ax: Axes, rates: Sequence[Rate], styles: dict[str, Look]) -> None:
-    """Estimates with 95% bars, fitted and expected laws; logarithmic axes (geometric laws: a linear abscissa)."""
+    """Estimates with 95% bars, fitted and predicted laws; logarithmic axes (geometric laws: a linear abscissa)."""
     geometric = rates[0].law == "geometric"
     ax.set_yscale("log", nonpositive="clip")
     if not geometric:
@@ -268,7 +277,7 @@ def _legend(ax: Axes, rates: Sequence[Rate], styles: dict[str, Look], title: str
     """Put the legend above the panel, where it cannot hide points."""
     for rate in rates:
         look = styles[rate.at]
-        hollow: dict[str, Any] = {"markerfacecolor": "white"} if undetermined(rate) else {}
+        hollow: dict[str, Any] = {"markerfacecolor": "white"} if without_exponent(rate) else {}
         ax.plot([], [], color=look.colour, marker=look.marker, label=series(rate), **hollow)
     place: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (-0.02, 1.0), "borderaxespad": 0.2}
     legend = ax.legend(title=title or None, alignment="left", labelspacing=0.25, **place)
@@ -302,25 +311,21 @@ def _points(ax: Axes, rate: Rate, look: Look, dodge: float) -> None:
 
 
 def _laws(ax: Axes, rate: Rate, look: Look) -> None:
-    """The fitted law over the used points, and the expected slope through the middle of it."""
-    used = np.array([p.variable for p in rate.cloud if p.used])
-    if undetermined(rate):
+    """The fitted law over the used points, and the predicted curve."""
+    ax.plot(*predicted_law(rate), color=look.colour, linestyle=DASHED, linewidth=0.9, zorder=2)
+    if without_exponent(rate):
         return
-    geometric = rate.law == "geometric"
+    used = np.array([p.variable for p in rate.cloud if p.used])
     x = np.array([used.min(), used.max()])
-    depth = x if geometric else np.log(x)
-    fitted = rate.prefactor * np.exp(-rate.exponent * depth)
-    ax.plot(x, fitted, color=look.colour, zorder=2)
-    if not math.isnan(rate.expected):
-        middle = math.sqrt(fitted[0] * fitted[1])
-        expected = middle * np.exp(-rate.expected * (depth - depth.mean()))
-        ax.plot(x, expected, color=look.colour, linestyle=(0, (4, 2)), linewidth=0.9, zorder=2)
+    depth = x if rate.law == "geometric" else np.log(x)
+    ax.plot(x, rate.prefactor * np.exp(-rate.exponent * depth), color=look.colour, zorder=2)
 
 
 def _estimate_view(ax: Axes, rates: Sequence[Rate]) -> None:
     """Axis limits from the estimates, not from bars that reach down to zero; decimal ticks while they are readable."""
     values = [p.estimate for rate in rates for p in rate.cloud if p.estimate > 0]
     values += [p.estimate + BAR * p.stderr for rate in rates for p in rate.cloud if p.used]
+    values += [p.predicted for rate in rates for p in rate.cloud if p.predicted > 0]
     values += [u for rate in rates for p in rate.cloud if p.estimate <= 0 and not math.isnan(u := upper_limit(p))]
     if not values:
         return
@@ -336,19 +341,30 @@ def _estimate_view(ax: Axes, rates: Sequence[Rate]) -> None:
 
 
 def local_panel(ax: Axes, rates: Sequence[Rate], styles: dict[str, Look]) -> None:
-    """Exponents between neighbouring points with 95% intervals, over fitted (band) and expected (dashed) ones."""
+    """Exponents between neighbouring points; fitted ones as a band, predicted ones dashed, those at infinity dotted."""
     geometric = rates[0].law == "geometric"
     for rate in rates:
         look = styles[rate.at]
         used = [p for p in rate.cloud if p.used]
         if len(used) >= 2:
             _local_points(ax, used, look, geometric)
-        if not undetermined(rate) and len(rates) <= MOST_BANDS:
+        if not without_exponent(rate) and len(rates) <= MOST_BANDS:
             ax.axhspan(rate.ci_low, rate.ci_high, color=look.colour, alpha=0.15, linewidth=0)
-        if not math.isnan(rate.expected):
-            ax.axhline(rate.expected, color=look.colour, linestyle=(0, (4, 2)), linewidth=0.9)
+        _lines_across(ax, rate, look)
     ax.yaxis.set_major_locator(MaxNLocator(5))
     ax.set_xlabel(variable_of(rates[0]).axis)
+
+
+def _lines_across(ax: Axes, rate: Rate, look: Look) -> None:
+    """Predicted exponents, between points or of all, and the exponent at infinity."""
+    style: dict[str, Any] = {"color": look.colour, "linewidth": 0.9}
+    middles, slopes = predicted_exponents(rate)
+    if middles:
+        ax.plot(middles, slopes, linestyle=DASHED, **style)
+    elif not math.isnan(rate.predicted):
+        ax.axhline(rate.predicted, linestyle=DASHED, **style)
+    if not math.isnan(rate.expected) and rate.expected != rate.predicted:
+        ax.axhline(rate.expected, linestyle=DOTTED, **style)
 
 
 def _local_points(ax: Axes, used: Sequence[RatePoint], look: Look, geometric: bool) -> None:
@@ -363,7 +379,7 @@ def _local_points(ax: Axes, used: Sequence[RatePoint], look: Look, geometric: bo
 
 def _local_view(ax: Axes, rates: Sequence[Rate]) -> None:
     """Axis limits from quantiles: a few wild local exponents must not hide the others."""
-    marks = [v for rate in rates for v in (rate.exponent, rate.expected, rate.ci_low, rate.ci_high)]
+    marks = [v for rate in rates for v in (rate.exponent, rate.expected, rate.predicted, rate.ci_low, rate.ci_high)]
     marks += [p.local_slope for rate in rates for p in rate.cloud]
     finite = np.array([v for v in marks if not math.isnan(v)])
     if not len(finite):

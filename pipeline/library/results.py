@@ -29,7 +29,7 @@ from rnnlimits.training import plan
 from rnnlimits.training.drawn import read_draws
 from rnnlimits.training.layout import Layout
 
-RATE_COLUMNS = (*ratefile.COLUMNS, "law", "chi2_p")
+RATE_COLUMNS = (*ratefile.COLUMNS, "law", "line_p")
 RATE_OF_POINT = ("quantity", "estimator", "variable", "at")
 POINT_COLUMNS = ("rate", *RATE_OF_POINT, "value", *[name for name in ratefile.POINT_VARIABLES if name != "variable"])
 GIVE = "give results/STUDY of a study that has run (rnnlimits run STUDY)"
@@ -52,7 +52,7 @@ class Results:
 
     @cached_property
     def rates(self) -> pd.DataFrame:
-        """The table of rates, one per row: the columns of rates.csv at full precision, then law and chi2_p.
+        """The table of rates, one per row: the columns of rates.csv at full precision, then law and line_p.
 
         Numbers that do not exist are NaN.
         """
@@ -63,8 +63,8 @@ class Results:
     def points(self) -> pd.DataFrame:
         """Every point of every fit: `rate` is the row of `rates`, `value` the value of its variable (N, K, ...).
 
-        Then estimate, stderr, used (by the fit), replicas, and the local exponent with its
-        interval.
+        Then estimate, stderr, used (by the fit), replicas, the local exponent with its
+        interval, and the predicted value with its standard error.
         """
         rows = []
         for index, rate in enumerate(self._rates):

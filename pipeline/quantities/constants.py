@@ -95,7 +95,7 @@ def ergodic_averages(study: Study, layout: Layout, file: store.File, bootstrap: 
     for index, name in enumerate(_functions(file)):
         blank = ERGODIC_AVERAGE.row(study.name, f"f={name}")
         points = average_points(short[..., index], float(lag[index]), bootstrap)
-        yield without_local(judged(blank, points, Expected(0.5, "exact"), rule=NO_REMEDY))
+        yield without_local(judged(blank, points, Expected(0.5, "exact", everywhere=True), rule=NO_REMEDY))
 
 
 def _averages(results: Results, bootstrap: Bootstrap) -> Iterator[Rate]:
@@ -135,7 +135,7 @@ def ergodic_constant(blank: Rate, file: store.File, index: int) -> Rate:
     """Square root of the long-run variance from batch means, divided by that from the Poisson equation."""
     chains, bias = file["batch_variance"][:, index], float(file["batch_bias"][index])
     predicted = float(file["long_run_variance"][index])
-    row = replace(blank, expected=1.0, expected_kind="exact")
+    row = replace(blank, expected=1.0, expected_kind="exact", predicted=1.0, verdict="cannot tell")
     if not np.isfinite([predicted, *chains]).all():
         return replace(row, note=refusal(powerlaw.NOT_FINITE))
     if not predicted > 0 or not chains.mean() > 0:
@@ -144,6 +144,7 @@ def ergodic_constant(blank: Rate, file: store.File, index: int) -> Rate:
     error = (file["long_run_variance_stderr"][index] + file["long_run_variance_rest"][index]) / predicted
     ratio = math.sqrt(chains.mean() / predicted)
     dof = degrees_of_freedom(chains - chains.mean())
+    row = replace(row, predicted_stderr=0.5 * float(error))
     return ratio_row(row, Ratio(ratio, ratio * 0.5 * float(np.hypot(own, error)), dof), len(chains))
 
 
@@ -161,7 +162,7 @@ def mixing_rates(study: Study, layout: Layout, file: store.File, bootstrap: Boot
         return
     departures = mixing.points(mixing.Departure(file["mixing_step"][()], file["mixing_error"][()]), bootstrap)
     rule = replace(NO_REMEDY, own_scale=True)
-    yield without_local(judged(blank, departures, Expected(-math.log(factor), "exact"), rule=rule))
+    yield without_local(judged(blank, departures, Expected(-math.log(factor), "exact", everywhere=True), rule=rule))
 
 
 # --- entries ---------------------------------------------------------------------------------------------------

@@ -44,7 +44,7 @@ def measured_rate(log_slope: Array, bootstrap: Bootstrap) -> Expected:
     mean = bootstrap.resample(average(log_slope[:, None]))
     if not math.isfinite(mean.value) or not np.isfinite(mean.replicates).all():
         return Expected(math.nan, "")
-    return Expected(-mean.value, "exact", mean.value - mean.replicates, -mean.influence)
+    return Expected(-mean.value, "exact", mean.value - mean.replicates, -mean.influence, everywhere=True)
 
 
 def _of_memories(study: Study, file: File, bootstrap: Bootstrap) -> Expected:
@@ -55,7 +55,7 @@ def _of_memories(study: Study, file: File, bootstrap: Bootstrap) -> Expected:
 def _of_chains(study: Study, file: File, bootstrap: Bootstrap) -> Expected:
     """The expected rate for chains: the spectral radius of a linear chain; not known for others."""
     if study.chain.gaussian() is not None and "mixing_rate" in file:
-        return Expected(-math.log(float(file["mixing_rate"][()])), "exact")
+        return Expected(-math.log(float(file["mixing_rate"][()])), "exact", everywhere=True)
     return Expected(math.nan, "")
 
 

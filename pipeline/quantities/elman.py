@@ -15,6 +15,7 @@ import numpy as np
 from rnnlimits.elman.plan import Kind, Ladder
 from rnnlimits.quantities.base import DESCENT_STEPS, ELMAN_WIDTH, Quantity, register
 from rnnlimits.statistics.bootstrap import Array, Sample
+from rnnlimits.statistics.corrections import USUAL
 from rnnlimits.statistics.samples import bias, replicas_of, rms, spread
 from rnnlimits.study.elman import Named, RntkStudy
 
@@ -38,7 +39,8 @@ class ElmanQuantity(Quantity):
     """A quantity of Elman networks of finite width, along their width n.
 
     kind: the kind of cells that it is measured in. ladder: the section of the study whose widths it is measured at.
-    sample: per-unit statistics of a cell. expected: exponent for an activation. remark: a note on every row.
+    sample: per-unit statistics of a cell. expected: exponent at infinity for an activation. remark: a note on every
+    row. corrections: orders of what is left out at finite n.
     """
 
     kind: Kind
@@ -46,6 +48,7 @@ class ElmanQuantity(Quantity):
     sample: Callable[[Values], Sample]
     expected: Callable[[str], float]
     remark: str = ""
+    corrections: tuple[float, ...] = USUAL
 
     def widths(self, study: RntkStudy, named: Named) -> tuple[int, ...]:
         """The widths at which it is measured; empty if the study does not have it."""

@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from rnnlimits.quantities.base import N, register
-from rnnlimits.quantities.trained import TrainedQuantity, memory_slack, rms_of, square_root_order, with_remark
+from rnnlimits.quantities.trained import (
+    TrainedQuantity,
+    mean_corrections,
+    memory_slack,
+    rms_of,
+    square_root_order,
+    with_remark,
+)
 
 register(
     TrainedQuantity(
@@ -13,6 +20,7 @@ register(
         title="Largest memory error along a history",
         sample=rms_of("final", "memory_sup"),
         expected=square_root_order,
+        corrections=mean_corrections,
         applies=with_remark("training adds a term of order N^-2(1 - beta), with a small constant"),
         slack=memory_slack,
     )
@@ -25,6 +33,7 @@ register(
         title="Error of the hidden layer in H^1(lambda)",
         sample=rms_of("final", "hidden_h1"),
         expected=square_root_order,
+        corrections=mean_corrections,
     )
 )
 register(
@@ -35,5 +44,6 @@ register(
         title="Largest error of the hidden layer in H^1(lambda) along a history",
         sample=rms_of("final", "hidden_h1_sup"),
         expected=square_root_order,
+        corrections=mean_corrections,
     )
 )

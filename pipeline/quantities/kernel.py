@@ -9,8 +9,10 @@ from rnnlimits.quantities.trained import (
     Design,
     TrainedQuantity,
     Trainings,
+    bias_corrections,
     bias_order,
     first_order,
+    mean_corrections,
     rms_of,
     square_root_order,
     unknown_order,
@@ -47,6 +49,7 @@ register(
         ordinate=OVER_REPLICAS,
         sample=rms_of("initial", "ntk_error"),
         expected=square_root_order,
+        corrections=mean_corrections,
         applies=_measured_at_start,
     )
 )
@@ -59,6 +62,7 @@ register(
         ordinate="root mean square over replicas and eigenvalues",
         sample=rms_of("initial", "ntk_eigenvalue_error"),
         expected=square_root_order,
+        corrections=mean_corrections,
         applies=_measured_at_start,
     )
 )
@@ -134,6 +138,7 @@ register(
         ordinate="absolute value of the mean",
         sample=mean_drift,
         expected=bias_order,
+        corrections=bias_corrections,
         applies=_measured(),
     )
 )

@@ -11,6 +11,8 @@ from rnnlimits.quantities.trained import (
     Design,
     TrainedQuantity,
     Trainings,
+    bias_corrections,
+    fluctuation_corrections,
     fluctuation_order,
     half_with_twins,
     loss_order,
@@ -75,6 +77,7 @@ register(
         sources=("train", "twin"),
         sample=lambda t: replace(average(excess_loss(t)), signed=True),
         expected=loss_order,
+        corrections=bias_corrections,
         applies=half_with_twins,
     )
 )
@@ -88,6 +91,7 @@ register(
         sources=("train", "twin"),
         sample=lambda t: spread(excess_loss(t)[..., None]),
         expected=_fluctuation_order,
+        corrections=fluctuation_corrections,
         applies=half_with_twins,
     )
 )
@@ -102,6 +106,7 @@ register(
         sources=("train", "twin"),
         sample=delay,
         expected=loss_order,
+        corrections=bias_corrections,
         applies=half_with_twins,
     )
 )

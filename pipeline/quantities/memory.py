@@ -5,7 +5,9 @@ from __future__ import annotations
 from rnnlimits.quantities.base import N, register
 from rnnlimits.quantities.trained import (
     TrainedQuantity,
+    even_bias_corrections,
     even_bias_order,
+    mean_corrections,
     mean_share,
     memory_slack,
     of_half,
@@ -22,6 +24,7 @@ register(
         title="Memory error against the limit memory",
         sample=lambda t: rms(t.of_law(t.memory)),
         expected=square_root_order,
+        corrections=mean_corrections,
         slack=memory_slack,
         leverage=lambda t: mean_share(t.of_law(t.memory)),
     )
@@ -34,6 +37,7 @@ register(
         title="Fluctuation of the memory around its mean",
         sample=lambda t: spread(t.of_law(t.memory)),
         expected=square_root_order,
+        corrections=mean_corrections,
         applies=of_half,
     )
 )
@@ -45,6 +49,7 @@ register(
         title="Bias of the memory, mean of pairs",
         sample=lambda t: of_pairs(bias(t.memory.mean(1))),
         expected=even_bias_order,
+        corrections=even_bias_corrections,
         applies=with_pair_means,
         slack=memory_slack,
     )

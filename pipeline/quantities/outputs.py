@@ -7,9 +7,12 @@ from rnnlimits.quantities.trained import (
     Design,
     TrainedQuantity,
     Trainings,
+    bias_corrections,
     bias_order,
+    fluctuation_corrections,
     fluctuation_order,
     half_with_twins,
+    mean_corrections,
     mean_share,
     node_slack,
     of_half,
@@ -71,6 +74,7 @@ OUTPUT_RMS = register(
         title="Output error against the limit",
         sample=lambda t: rms(t.of_law(t.output)),
         expected=rms_order,
+        corrections=fluctuation_corrections,
         applies=of_half,
         slack=output_slack,
         leverage=lambda t: mean_share(t.of_law(t.output)),
@@ -84,6 +88,7 @@ register(
         title="Fluctuation of the output around its mean",
         sample=lambda t: spread(t.of_law(t.output)),
         expected=fluctuation_order,
+        corrections=fluctuation_corrections,
         applies=of_half,
     )
 )
@@ -95,6 +100,7 @@ register(
         title="Fluctuation of the output, half-difference of pairs",
         sample=lambda t: of_pairs(spread(half_difference(t.output))),
         expected=fluctuation_order,
+        corrections=fluctuation_corrections,
         applies=with_pairs,
     )
 )
@@ -106,6 +112,7 @@ register(
         title="Bias of the output",
         sample=lambda t: bias(t.output[:, 0]),
         expected=bias_order,
+        corrections=bias_corrections,
         applies=_from_first,
         slack=output_slack,
     )
@@ -118,6 +125,7 @@ register(
         title="Bias of the output, mean of pairs",
         sample=lambda t: of_pairs(bias(t.output.mean(1))),
         expected=bias_order,
+        corrections=bias_corrections,
         applies=with_pair_means,
         slack=output_slack,
     )
@@ -131,6 +139,7 @@ register(
         sources=("train", "twin"),
         sample=bias_minus_twin,
         expected=bias_order,
+        corrections=bias_corrections,
         applies=_bias_with_twins,
         slack=node_slack,
         report=variance_ratios,
@@ -145,6 +154,7 @@ register(
         sources=("train", "twin"),
         sample=lambda t: rms(t.of_law(t.minus_twin)),
         expected=rms_order,
+        corrections=fluctuation_corrections,
         applies=half_with_twins,
         slack=node_slack,
     )
@@ -158,6 +168,7 @@ register(
         sources=("train", "twin"),
         sample=lambda t: of_pairs(spread(t.minus_twin.mean(1, keepdims=True))),
         expected=square_root_order,
+        corrections=mean_corrections,
         applies=_pairs_with_twins,
     )
 )

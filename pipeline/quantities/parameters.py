@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from rnnlimits.quantities.base import N, register
-from rnnlimits.quantities.trained import TrainedQuantity, drift_order
+from rnnlimits.quantities.trained import (
+    TrainedQuantity,
+    drift_corrections,
+    drift_order,
+)
 from rnnlimits.statistics.samples import average
 
 register(
@@ -15,5 +19,6 @@ register(
         ordinate="mean over replicas",
         sample=lambda t: average(t.of_law(t.drift)),
         expected=drift_order,
+        corrections=drift_corrections,
     )
 )

@@ -6,6 +6,7 @@ from rnnlimits.quantities.base import Absent, Applies, Availability, N, register
 from rnnlimits.quantities.trained import (
     Design,
     TrainedQuantity,
+    even_bias_corrections,
     even_bias_order,
     node_slack,
     output_slack,
@@ -30,6 +31,7 @@ register(
         sources=("train", "twin"),
         sample=lambda t: of_pairs(bias(t.minus_twin.mean(1))),
         expected=even_bias_order,
+        corrections=even_bias_corrections,
         applies=_skewed_pairs_with_twins,
         slack=node_slack,
     )
@@ -42,6 +44,7 @@ register(
         title="Bias of the mean of pairs (even part in C)",
         sample=lambda t: of_pairs(bias(t.output.mean(1))),
         expected=even_bias_order,
+        corrections=even_bias_corrections,
         applies=_skewed_pairs,
         slack=output_slack,
     )

@@ -19,8 +19,7 @@ from rnnlimits.statistics import powerlaw
 from rnnlimits.statistics.bootstrap import Bootstrap
 from rnnlimits.statistics.powerlaw import Point
 from rnnlimits.statistics.ratefile import Rate, RatePoint, refusal
-from rnnlimits.statistics.surface import Exponent, Node, Surface, SurfaceUndetermined, compare, fit
-from rnnlimits.statistics.verdicts import Judgement
+from rnnlimits.statistics.surface import Exponent, Node, Surface, SurfaceRefused, fit
 
 if TYPE_CHECKING:
     from rnnlimits.study import Study
@@ -68,7 +67,10 @@ def _point(cell: Cell, trainings: Trainings, bootstrap: Bootstrap) -> Point:
 def judged_rows(
     rows: tuple[Rate, Rate], nodes: Sequence[Node], expected: tuple[float, float], remark: str = ""
 ) -> Iterator[Rate]:
-    """Fit the surface and fill in its two rows, or give the reason why it cannot be fitted."""
+    """Fit the surface and fill in its two rows, or give the reason why it cannot be fitted.
+
+    expected: the exponents at infinity. Nothing predicts the surface at finite N and K, so it is not judged by them.
+    """
     surface, refused = _fit_or_reason(nodes)
     for index, (row, value) in enumerate(zip(rows, expected, strict=True)):
         filled = replace(row, expected=value, cloud=_cloud(nodes, row.variable))
@@ -76,16 +78,15 @@ def judged_rows(
             yield replace(filled, note="; ".join(filter(None, (refused, remark))))
             continue
         exponent = (surface.n, surface.k)[index]
-        verdict, reason = Judgement("undetermined", refused) if refused else compare(exponent, surface, value)
-        note = "; ".join(filter(None, (reason, *surface.notes, remark)))
-        yield replace(_with_fit(filled, exponent, surface, index), verdict=verdict, note=note)
+        note = "; ".join(filter(None, (refused, *surface.notes, remark)))
+        yield replace(_with_fit(filled, exponent, surface, index), note=note)
 
 
 def _fit_or_reason(nodes: Sequence[Node]) -> tuple[Surface | None, str]:
     """The surface, if a fit exists, and the reason why it makes no claim, or ""."""
     try:
         return fit(nodes), ""
-    except SurfaceUndetermined as short:
+    except SurfaceRefused as short:
         return short.estimate, refusal(str(short))
 
 
@@ -103,7 +104,7 @@ def _with_fit(row: Rate, exponent: Exponent, surface: Surface, index: int) -> Ra
         prefactor=surface.prefactors[index],
         points=len(used),
         replicas=min(point.replicas for point in used),
-        chi2_p=surface.chi2_p,
+        line_p=surface.chi2_p,
     )
 
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from rnnlimits.quantities.base import Absent, Applies, Availability, Quantity, Refused
 from rnnlimits.statistics.bootstrap import Array, Sample
+from rnnlimits.statistics.corrections import USUAL
 from rnnlimits.statistics.samples import rms
 
 
@@ -79,7 +81,14 @@ class Design:
 
 
 Order = Callable[[float, Design], float]
-"""(beta, design) -> expected exponent, NaN if not known."""
+"""(beta, design) -> exponent at infinity, NaN if not known."""
+Corrections = Callable[[float, Design], tuple[float, ...]]
+"""(beta, design) -> exponents of the first corrections to it, relative to the leading term."""
+
+
+def usual_corrections(beta: float, design: Design) -> tuple[float, ...]:
+    """N^-1/2 and N^-1, where theory gives no others."""
+    return USUAL
 
 
 def always(design: Design) -> Availability:
@@ -91,9 +100,11 @@ def always(design: Design) -> Availability:
 class TrainedQuantity(Quantity):
     """A quantity of trained networks, along N with K = N, or along K at fixed N.
 
-    sample: per-unit statistics of a cell. expected: the exponent. applies: whether a design has it. slack: error of the
-    reference (the limit) in the estimate's norm, 0 if the limit does not enter. leverage: the part of this error that
-    moves the estimate to first order. report: a further note, on the last cell of a ladder.
+    sample: per-unit statistics of a cell. expected: the exponent at infinity. applies: whether a design has it. slack:
+    error of the reference (the limit) in the estimate's norm, 0 if the limit does not enter. leverage: the part of this
+    error that moves the estimate to first order. report: a further note, on the last cell of a ladder. corrections:
+    orders of what is left out at finite N. predicted: the estimate that a cell's prediction (rates.Reader.prediction)
+    gives, as a sample of the same units or as a number; None: the quantity has no prediction at finite N.
     """
 
     sample: Callable[[Trainings], Sample]
@@ -102,6 +113,8 @@ class TrainedQuantity(Quantity):
     slack: Callable[[Trainings], float] = lambda _: 0.0
     leverage: Callable[[Trainings], float] = lambda _: 1.0
     report: Callable[[Trainings], str] = lambda _: ""
+    corrections: Corrections = usual_corrections
+    predicted: Callable[[Any], Sample | float] | None = None
 
 
 # --- expected orders -------------------------------------------------------------------------------------------
@@ -150,6 +163,40 @@ def first_order(beta: float, design: Design) -> float:
 def unknown_order(beta: float, design: Design) -> float:
     """NaN: two orders mix at all widths that can be computed, so the exponent is fitted but not judged."""
     return math.nan
+
+
+# --- corrections to them ---------------------------------------------------------------------------------------
+
+
+def _positive(*orders: float) -> tuple[float, ...]:
+    """The orders that make a term small: the others belong to terms that are not corrections."""
+    return tuple(order for order in orders if order > 0.01)
+
+
+def fluctuation_corrections(beta: float, design: Design) -> tuple[float, ...]:
+    """The square of the richness N^-(1 - beta), in which an odd field is even; for a skewed law the richness itself."""
+    return _positive(2 * (1 - beta), 1.0) if design.symmetric else _positive(1 - beta, 2 * (1 - beta))
+
+
+def bias_corrections(beta: float, design: Design) -> tuple[float, ...]:
+    """The next order of the richness, and O(1/N) relative to the bias."""
+    step = 2 * (1 - beta) if design.symmetric else 1 - beta
+    return _positive(step, abs(1 - step))
+
+
+def even_bias_corrections(beta: float, design: Design) -> tuple[float, ...]:
+    """As of the bias of a symmetric law."""
+    return _positive(2 * (1 - beta), abs(2 * beta - 1))
+
+
+def drift_corrections(beta: float, design: Design) -> tuple[float, ...]:
+    """The richness N^-(1 - beta), and N^-1/2."""
+    return _positive(1 - beta, 0.5)
+
+
+def mean_corrections(beta: float, design: Design) -> tuple[float, ...]:
+    """N^-1/2 and N^-1 of means of independent terms, and the drift's N^-2(1 - beta) beside N^-1/2."""
+    return _positive(0.5, 1.0, 4 * (1 - beta) - 1)
 
 
 # --- which designs have a quantity -----------------------------------------------------------------------------

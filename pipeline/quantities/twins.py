@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from rnnlimits.quantities.base import K, Quantity, register
 from rnnlimits.statistics.bootstrap import Array, Sample
+from rnnlimits.statistics.corrections import USUAL
 from rnnlimits.statistics.samples import bias, spread
 
 
@@ -14,13 +15,14 @@ from rnnlimits.statistics.samples import bias, spread
 class TwinQuantity(Quantity):
     """A quantity of twins alone, along the ladder of all their K.
 
-    sample: statistics of their errors against the limit (path, probe). expected: the exponent. against_limit: whether
-    the limit's own error enters.
+    sample: statistics of their errors against the limit (path, probe). expected: the exponent at infinity.
+    against_limit: whether the limit's own error enters. corrections: orders of what is left out at finite K.
     """
 
     sample: Callable[[Array], Sample]
     expected: float
     against_limit: bool = False
+    corrections: tuple[float, ...] = USUAL
 
 
 register(

@@ -27,6 +27,7 @@ from rnnlimits.quantities.base import in_order, registered
 from rnnlimits.quantities.elman import STEP_GAP, ElmanQuantity, Limits, Values, units
 from rnnlimits.statistics import powerlaw
 from rnnlimits.statistics.bootstrap import Bootstrap
+from rnnlimits.statistics.families import settled
 from rnnlimits.statistics.ratefile import Rate, write_csv, write_h5
 from rnnlimits.statistics.rows import judged
 from rnnlimits.statistics.samples import rms
@@ -48,7 +49,7 @@ def run(study: RntkStudy, layout: RntkLayout, be: Backend) -> list[Rate]:
     read = Reader(study, layout, shared, limits)
     with np.errstate(all="ignore"):  # points say themselves where a number is not finite
         found = in_order([*network_rates(study, read, bootstrap), *step_rates(study, read, bootstrap)])
-    rates = [replace(rate, study_id=study.identity) for rate in found]
+    rates = [replace(rate, study_id=study.identity) for rate in settled(found)]
     write_h5(layout.rates_h5, attrs, rates)
     write_csv(layout.rates_csv, rates)
     progress.note(f"{layout.rates_csv}: {len(rates)} rates")
@@ -73,7 +74,8 @@ def network_rates(study: RntkStudy, read: Reader, bootstrap: Bootstrap) -> Itera
                 continue
             points = [powerlaw.measure(width, entry.sample(read(entry, named, width)), bootstrap) for width in widths]
             expected = Expected(entry.expected(named.elman.activation), entry.expected_kind)
-            yield judged(entry.row(study.name, named.at), points, expected, entry.remark)
+            row = entry.row(study.name, named.at)
+            yield judged(row, points, expected, entry.remark, corrections=entry.corrections)
 
 
 def step_rates(study: RntkStudy, read: Reader, bootstrap: Bootstrap) -> Iterator[Rate]:
@@ -90,7 +92,8 @@ def step_rates(study: RntkStudy, read: Reader, bootstrap: Bootstrap) -> Iterator
             point = powerlaw.measure(steps, rms(units(gap)), bootstrap)
             # The gap has no noise, but higher orders in 1/steps; doubling the steps shows their size.
             points.append(point.blur(bootstrap, abs(1 - 2 * rms_of(finer) / rms_of(gap))))
-        yield judged(STEP_GAP.row(study.name, named.at), points, Expected(1.0, STEP_GAP.expected_kind))
+        row, expected = STEP_GAP.row(study.name, named.at), Expected(1.0, STEP_GAP.expected_kind)
+        yield judged(row, points, expected, corrections=(1.0,))  # Euler's method has an expansion in 1/steps
 
 
 def rms_of(values: Array) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -63,6 +63,10 @@ class Reader:
                 file.load([name for name in (*TRAINED_VARIABLES, *OBSERVED_VARIABLES) if name in file])
                 self._cache[cell] = self._trainings(path, file, cell)
         return self._cache[cell]
+
+    def prediction(self, cell: Cell) -> Any | None:
+        """What theory predicts of a cell at its own N, beta and K; None if nothing does."""
+        return None
 
     def _trainings(self, path: Path, file: store.File, cell: Cell) -> Trainings:
         order = np.lexsort((-file["sign"][()], file["pair"][()]))

@@ -20,6 +20,7 @@ from rnnlimits.rates.contraction import contraction_rates
 from rnnlimits.rates.reader import Reader
 from rnnlimits.rates.trained import training_rates, twin_rates
 from rnnlimits.statistics.bootstrap import Bootstrap
+from rnnlimits.statistics.families import settled
 from rnnlimits.statistics.ratefile import Rate, read, table, write_csv, write_h5
 from rnnlimits.training import plan
 
@@ -42,7 +43,7 @@ def run(study: Study, layout: Layout, be: Backend) -> list[Rate]:
     )
     with np.errstate(all="ignore"):  # points say themselves where a number is not finite
         found = in_order(list(_rates(study, layout, bootstrap)))
-    rates = [replace(rate, study_id=study.identity) for rate in found]
+    rates = [replace(rate, study_id=study.identity) for rate in settled(found)]
     attrs = {**store.provenance(study), "draw_id": plan.draw_id(study), "backend": be.name, "device": be.device}
     write_h5(layout.rates_h5, attrs, rates)
     write_csv(layout.rates_csv, rates)

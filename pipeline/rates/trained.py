@@ -13,6 +13,7 @@ from rnnlimits.rates.reader import Reader
 from rnnlimits.statistics import powerlaw
 from rnnlimits.statistics.bootstrap import Bootstrap
 from rnnlimits.statistics.powerlaw import Point
+from rnnlimits.statistics.predictions import Predicted, predicted_point
 from rnnlimits.statistics.ratefile import Rate, refusal
 from rnnlimits.statistics.rows import fitted, judged
 from rnnlimits.statistics.verdicts import Expected
@@ -43,7 +44,8 @@ def twin_rates(read: Reader, bootstrap: Bootstrap) -> Iterator[Rate]:
             slack = read.output_slack if entry.against_limit else 0.0
             points.append(powerlaw.held_against(point, slack, 1.0, bootstrap))
         row = entry.row(read.study.name, "N=infinity")
-        yield judged(row, points, Expected(entry.expected, entry.expected_kind))
+        expected = Expected(entry.expected, entry.expected_kind)
+        yield judged(row, points, expected, corrections=entry.corrections)
 
 
 def training_rate(
@@ -63,13 +65,30 @@ def training_rate(
             if ladder.refusal:
                 yield _without_law(row, points, ladder.refusal, remark)
                 return
-            expected = Expected(quantity.expected(ladder.cells[0].beta, design), quantity.expected_kind)
-            report = quantity.report(read(ladder.cells[-1]))
-            yield judged(row, points, expected, "; ".join(filter(None, (remark, report))))
+            beta = ladder.cells[0].beta
+            expected = Expected(quantity.expected(beta, design), quantity.expected_kind)
+            remarks = "; ".join(filter(None, (remark, quantity.report(read(ladder.cells[-1])))))
+            predicted = predictions_of(quantity, ladder, read, bootstrap)
+            orders = quantity.corrections(beta, design)
+            yield judged(row, points, expected, remarks, predicted=predicted, corrections=orders)
 
 
 def _points(quantity: TrainedQuantity, ladder: Ladder, read: Reader, bootstrap: Bootstrap) -> list[Point]:
     return [training_point(quantity, cell, read(cell), bootstrap) for cell in ladder.cells]
+
+
+def predictions_of(quantity: TrainedQuantity, ladder: Ladder, read: Reader, bootstrap: Bootstrap) -> list[Predicted]:
+    """The predicted values of a ladder's points; empty if the quantity, or the study, has none."""
+    if quantity.predicted is None:
+        return []
+    found = ((cell, read.prediction(cell)) for cell in ladder.cells)
+    of_cells = [(cell, quantity.predicted(prediction)) for cell, prediction in found if prediction is not None]
+    return [predicted_point(variable_at(quantity, cell), value, bootstrap) for cell, value in of_cells]
+
+
+def variable_at(quantity: TrainedQuantity, cell: Cell) -> int:
+    """The value of a quantity's variable at a cell."""
+    return cell.steps_per_time if quantity.variable is K else cell.width
 
 
 def _without_law(row: Rate, points: list[Point], why: str, remark: str) -> Rate:
@@ -78,8 +97,7 @@ def _without_law(row: Rate, points: list[Point], why: str, remark: str) -> Rate:
 
 def training_point(quantity: TrainedQuantity, cell: Cell, trainings: Trainings, bootstrap: Bootstrap) -> Point:
     """The estimate of one cell, left out if the limit's own error or the cell's own K/N spoils it."""
-    variable = cell.steps_per_time if quantity.variable is K else cell.width
-    point = powerlaw.measure(variable, quantity.sample(trainings), bootstrap)
+    point = powerlaw.measure(variable_at(quantity, cell), quantity.sample(trainings), bootstrap)
     if quantity.variable is K and cell.steps_per_time * K_BELOW_N > cell.width:
         return point.drop(f"K is not well below N (K > N/{K_BELOW_N})")
     return powerlaw.held_against(point, quantity.slack(trainings), quantity.leverage(trainings), bootstrap)

@@ -31,12 +31,23 @@ from rnnlimits.report.rate_plots import Files, rate_plot
 from rnnlimits.report.rate_table import notes, rows
 from rnnlimits.report.refusals import glossary, refusals
 from rnnlimits.report.subject import Subject
-from rnnlimits.statistics.ratefile import Rate, read
+from rnnlimits.statistics import older_rates
+from rnnlimits.statistics.families import counted
+from rnnlimits.statistics.ratefile import VERSION, Rate, read
 from rnnlimits.statistics.verdicts import Verdict
 from rnnlimits.study import to_yaml
 
-COLUMNS = ("Quantity", "in", "at", "Estimator", "Exponent", "95% interval", "Expected", "Kind", "Verdict", "Note")
-GLYPHS: Mapping[Verdict, str] = {"consistent": "●", "inconsistent": "▲", "undetermined": "○"}
+COLUMNS = (
+    *("Quantity", "in", "at", "Estimator", "Measured", "95% interval", "Predicted", "At infinity", "Kind"),
+    *("Extrapolated", "Verdict", "Note"),
+)
+NUMBERS = ("Measured", "95% interval", "Predicted", "At infinity", "Extrapolated", "Note")
+GLYPHS: Mapping[Verdict, str] = {
+    "as predicted": "●",
+    "not as predicted": "▲",
+    "cannot tell": "○",
+    "no prediction": "–",
+}
 
 
 def run(subject: Subject) -> Path:
@@ -59,9 +70,15 @@ def page(subject: Subject) -> str:
         loader=PackageLoader("rnnlimits.report", "page"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     environment.filters["verdict_glyph"] = GLYPHS.__getitem__
+    environment.filters["css_class"] = css_class
     return environment.get_template("report.html.j2").render(
-        **_words(subject, rates), **_scripts(), plots=plots, static=_static(subject.layout, plots), columns=COLUMNS
+        **_words(subject, rates), **_scripts(), plots=plots, static=_static(subject.layout, plots)
     )
+
+
+def css_class(verdict: Verdict) -> str:
+    """The class of a verdict in the style sheet."""
+    return verdict.replace(" ", "-")
 
 
 def _plots(subject: Subject, rates: Sequence[Rate]) -> list[Plot]:
@@ -79,9 +96,13 @@ def _words(subject: Subject, rates: Sequence[Rate]) -> Mapping[str, Any]:
     spent, layout = costs(subject.parts()), subject.layout
     lines, overall, sentence = cost_rows(layout, spent)
     return {
+        "columns": COLUMNS,
+        "numbers": NUMBERS,
         "name": subject.study.name,
         "version": __version__,
         "headline": headline(subject, listed),
+        "counted": counted(listed),
+        "older": older_rates.REMEDY if any(rate.version < VERSION for rate in rates) else "",
         "rows": rows(listed),
         "single_probes": len(rates) - len(listed),
         "notes": notes(listed),

@@ -16,7 +16,7 @@ from rnnlimits.report.numbers import short
 FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif'
 SYMBOLS = ("circle", "square", "triangle-up", "diamond", "triangle-left", "cross", "x", "star")
 LINE = 20  # height of a line of the legend in pixels
-DASH = "6px,3px"
+DASH, DOTS = "6px,3px", "1px,3px"
 
 
 class Link(NamedTuple):

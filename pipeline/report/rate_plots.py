@@ -1,4 +1,4 @@
-"""Interactive figures of rates: estimates with fitted and expected laws, and exponents between neighbouring points."""
+"""Interactive figures of rates: estimates with fitted and predicted laws, and exponents between neighbouring points."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from rnnlimits.quantities.base import about, variable_of, view_of
 from rnnlimits.report.numbers import short, span, whole
 from rnnlimits.report.plots import (
     DASH,
+    DOTS,
     LINE,
     SYMBOLS,
     Link,
@@ -42,11 +43,11 @@ MOST_FILES = 2  # files named in the text under the pointer
 UNITS = {"power": "local exponent", "geometric": "rate per step", "ratio": "ratio"}
 CAPTIONS = {
     "power": "Markers: estimates with 95% bars; hollow ones are not in the fit, triangles that point down are 95% "
-    "upper limits. Lines: fitted law; dashed: expected slope. Below: exponents between neighbouring points, the "
-    "fitted exponent's 95% interval as a band.",
+    "upper limits. Lines: fitted law; dashed: predicted. Below: exponents between neighbouring points, the fitted "
+    "exponent's 95% interval as a band, the predicted ones dashed, that at infinity dotted.",
     "geometric": "Markers: estimates with 95% bars; hollow ones are not in the fit. Lines: fitted law; dashed: "
-    "expected rate. Below: rates between neighbouring points, the fitted rate's 95% interval as a band.",
-    "ratio": "Ratio of the measured to the predicted constant with 95% bars, single probes in grey; dashed: expected.",
+    "predicted rate. Below: rates between neighbouring points, the fitted rate's 95% interval as a band.",
+    "ratio": "Ratio of the measured to the predicted constant with 95% bars, single probes in grey; dashed: predicted.",
     "surface": "Error against width, one line for each number of steps K; bars: 95%. Both exponents come from one "
     "fit of all points.",
 }
@@ -113,8 +114,8 @@ def _panel(rates: Sequence[Rate], looks: dict[str, Look], view: list[float], fil
     traces, shapes = [], []
     for rate in rates:
         look = looks[rate.at] if not geometric else Look(looks[rate.at].colour, looks[rate.at].symbol, 1.0)
-        traces += [*_expected(rate, look, ends), *_points(rate, look, files), *_laws(rate, look), *_local(rate, look)]
-        if len(rates) <= MOST_BANDS and not labels.undetermined(rate):
+        traces += [*_across(rate, look, ends), *_points(rate, look, files), *_laws(rate, look), *_local(rate, look)]
+        if len(rates) <= MOST_BANDS and not labels.without_exponent(rate):
             shapes.append(_band(rate, look))
     heading = rates[0].estimator if named else ""
     above = room(len(rates), heading)
@@ -194,20 +195,17 @@ def _interval(point: RatePoint) -> str:
 
 
 def _laws(rate: Rate, look: Look) -> list[go.Scatter]:
-    """The fitted law over the used points, and the expected slope through the middle of it."""
+    """The fitted law over the used points, and the predicted curve."""
+    lines: list[tuple[Sequence[float], Sequence[float], dict[str, Any]]] = []
     used = [p.variable for p in rate.cloud if p.used]
-    if labels.undetermined(rate) or not used:
-        return []
-    x = [min(used), max(used)]
-    depth = x if rate.law == "geometric" else [math.log(value) for value in x]
-    fitted = [rate.prefactor * math.exp(-rate.exponent * d) for d in depth]
-    lines = [(fitted, {"color": look.colour, "width": 1.6})]
-    if not math.isnan(rate.expected):
-        middle = math.sqrt(fitted[0] * fitted[1])
-        expected = [middle * math.exp(-rate.expected * (d - 0.5 * sum(depth))) for d in depth]
-        lines.append((expected, {"color": look.colour, "width": 1.2, "dash": DASH}))
+    if not labels.without_exponent(rate) and used:
+        x = [min(used), max(used)]
+        depth = x if rate.law == "geometric" else [math.log(value) for value in x]
+        fitted = [rate.prefactor * math.exp(-rate.exponent * d) for d in depth]
+        lines.append((x, fitted, {"color": look.colour, "width": 1.6}))
+    lines.append((*labels.predicted_law(rate), {"color": look.colour, "width": 1.2, "dash": DASH}))
     common = {"mode": "lines", "hoverinfo": "skip", "showlegend": False, "legendgroup": escape(rate.at)}
-    return [go.Scatter(x=x, y=y, line=line, **common) for y, line in lines]
+    return [go.Scatter(x=x, y=y, line=line, **common) for x, y, line in lines if x]
 
 
 def _local(rate: Rate, look: Look) -> list[go.Scatter]:
@@ -254,13 +252,19 @@ def _band(rate: Rate, look: Look) -> dict[str, Any]:
     }
 
 
-def _expected(rate: Rate, look: Look, ends: Sequence[float]) -> list[go.Scatter]:
-    """The expected exponent, dashed across the lower part."""
-    if math.isnan(rate.expected):
-        return []
-    line = {"color": look.colour, "width": 1.2, "dash": DASH}
-    places = {"x": list(ends), "y": [rate.expected] * 2, "yaxis": "y2", "mode": "lines", "line": line}
-    return [go.Scatter(hoverinfo="skip", showlegend=False, legendgroup=escape(rate.at), **places)]
+def _across(rate: Rate, look: Look, ends: Sequence[float]) -> list[go.Scatter]:
+    """In the lower part: the predicted exponents, between points or of all, dashed, and that at infinity, dotted."""
+    lines = []
+    middles, slopes = labels.predicted_exponents(rate)
+    if middles:
+        lines.append((middles, slopes, DASH))
+    elif not math.isnan(rate.predicted):
+        lines.append((list(ends), [rate.predicted] * 2, DASH))
+    if not math.isnan(rate.expected) and rate.expected != rate.predicted:
+        lines.append((list(ends), [rate.expected] * 2, DOTS))
+    common = {"yaxis": "y2", "mode": "lines", "hoverinfo": "skip", "showlegend": False, "legendgroup": escape(rate.at)}
+    style = {"color": look.colour, "width": 1.2}
+    return [go.Scatter(x=x, y=y, line={**style, "dash": dash}, **common) for x, y, dash in lines]
 
 
 # --- axes ------------------------------------------------------------------------------------------------------
@@ -292,6 +296,7 @@ def _estimate_view(rates: Sequence[Rate]) -> list[float]:
     cloud = [p for rate in rates for p in rate.cloud]
     values = [p.estimate for p in cloud if p.estimate > 0]
     values += [p.estimate + BAR * p.stderr for p in cloud if p.used]
+    values += [p.predicted for p in cloud if p.predicted > 0]
     values += [limit for p in cloud if p.estimate <= 0 and not math.isnan(limit := labels.upper_limit(p))]
     if not values:
         return [0.1, 1.0]
@@ -303,7 +308,7 @@ def _estimate_view(rates: Sequence[Rate]) -> list[float]:
 
 def _local_view(rates: Sequence[Rate]) -> dict[str, Any]:
     """Axis limits from quantiles: a few wild local exponents must not hide the others."""
-    marks = [v for rate in rates for v in (rate.exponent, rate.expected, rate.ci_low, rate.ci_high)]
+    marks = [v for rate in rates for v in (rate.exponent, rate.expected, rate.predicted, rate.ci_low, rate.ci_high)]
     marks += [p.local_slope for rate in rates for p in rate.cloud]
     finite = sorted(v for v in marks if math.isfinite(v))
     if not finite:
@@ -403,6 +408,7 @@ def _table(rates: Sequence[Rate], files: Files) -> Table:
         "95%",
         "replicas",
         "in the fit",
+        "predicted",
         UNITS[rates[0].law],
     )
     local = rates[0].law != "ratio"
@@ -415,6 +421,7 @@ def _table(rates: Sequence[Rate], files: Files) -> Table:
             _interval(p),
             str(p.replicas),
             "yes" if p.used else "no",
+            _prediction(p),
             *([short(p.local_slope)] if local else []),
             files.links(rate, **{rate.variable: p.variable}),
         ]
@@ -422,6 +429,12 @@ def _table(rates: Sequence[Rate], files: Files) -> Table:
         for p in rate.cloud
     ]
     return Table((*columns[: len(columns) if local else -1], "files"), rows)
+
+
+def _prediction(point: RatePoint) -> str:
+    """A predicted value with its standard error."""
+    error = f" ± {short(point.predicted_stderr, 2)}" if point.predicted_stderr > 0 else ""
+    return short(point.predicted, 4) + error
 
 
 def _surface_table(rates: Sequence[Rate], files: Files) -> Table:

@@ -10,6 +10,7 @@ from rnnlimits.figures.labels import fixed
 from rnnlimits.quantities.base import about, variable_of
 from rnnlimits.report.numbers import short
 from rnnlimits.statistics.ratefile import Rate
+from rnnlimits.statistics.verdicts import Verdict
 
 
 @dataclass(frozen=True)
@@ -24,9 +25,11 @@ class Row:
     estimator: str
     number: str
     interval: str
+    predicted: str
     expected: str
     kind: str
-    verdict: str
+    extrapolated: str
+    verdict: Verdict
     note: int
     keys: Sequence[str]
 
@@ -66,29 +69,29 @@ def name(rate: Rate) -> str:
 
 
 def _row(index: int, rate: Rate, numbered: dict[str, int], with_figure: set[str]) -> Row:
-    digits = 3 if rate.stderr >= 0.0005 else 4
+    digits = 4 if rate.stderr < 0.0005 else 3
     determined = not math.isnan(rate.exponent)
     half = 0.5 * (rate.ci_high - rate.ci_low)
-    number = f"{rate.exponent:.{digits}f} ± {half:.{digits}f}" if determined else "–"
-    interval = f"{rate.ci_low:.{digits}f} to {rate.ci_high:.{digits}f}" if determined else "–"
     note = numbered.get(rate.note, 0)
-    variable = variable_of(rate).words
-    at = fixed(rate)
-    keys = (f"{index:06d}", variable, at, rate.estimator, _key(rate.exponent), _key(rate.ci_low), _key(rate.expected))
+    variable, at = variable_of(rate).words, fixed(rate)
+    values = (rate.exponent, rate.ci_low, rate.predicted, rate.expected)
+    keys = (f"{index:06d}", variable, at, rate.estimator, *map(_key, values))
     return Row(
-        rate.quantity,
-        about(rate).title,
-        f"figure-{rate.quantity}" if rate.quantity in with_figure else "",
-        variable,
-        at,
-        rate.estimator,
-        number,
-        interval,
-        short(rate.expected),
-        rate.expected_kind or "–",
-        rate.verdict,
-        note,
-        (*keys, rate.expected_kind, rate.verdict, str(note or "")),
+        quantity=rate.quantity,
+        title=about(rate).title,
+        figure=f"figure-{rate.quantity}" if rate.quantity in with_figure else "",
+        variable=variable,
+        at=at,
+        estimator=rate.estimator,
+        number=f"{rate.exponent:.{digits}f} ± {half:.{digits}f}" if determined else "–",
+        interval=f"{rate.ci_low:.{digits}f} to {rate.ci_high:.{digits}f}" if determined else "–",
+        predicted="–" if math.isnan(rate.predicted) else f"{rate.predicted:.{digits}f}",
+        expected=short(rate.expected),
+        kind=rate.expected_kind or "–",
+        extrapolated="–" if math.isnan(rate.corrected) else f"{rate.corrected_low:.2f} to {rate.corrected_high:.2f}",
+        verdict=rate.verdict,
+        note=note,
+        keys=(*keys, rate.expected_kind, _key(rate.corrected), rate.verdict, str(note or "")),
     )
 
 

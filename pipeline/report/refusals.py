@@ -1,12 +1,11 @@
-"""Rates that cannot be determined, with the reasons in plain words."""
+"""Rates that cannot be determined, or judged, with the reasons in plain words."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rnnlimits.figures.labels import undetermined
+from rnnlimits.figures.labels import without_exponent
 from rnnlimits.report.rate_table import name
 from rnnlimits.statistics.ratefile import Rate
 
@@ -21,26 +20,27 @@ class Refusal:
 
 
 def refusals(rates: Sequence[Rate]) -> list[Refusal]:
-    """Undetermined rates in groups, with the reason in plain words why no verdict is given."""
-    undecided = [rate for rate in rates if rate.verdict == "undetermined"]
+    """Rates without a verdict that decides, in groups, with the reasons in plain words."""
     groups = (
         (
             "Refused",
             "No law was fitted, since too few estimates exceed their noise. Fitting the others would report the "
             "noise as a rate. The reason names the points that were left out and, if it can be estimated, how many "
             "replicas would be enough.",
-            [rate for rate in undecided if rate.refused],
+            [rate for rate in rates if rate.refused],
         ),
         (
-            "No expected value",
-            "The rate is measured, but no prediction exists that it could be compared with.",
-            [rate for rate in undecided if not undetermined(rate) and math.isnan(rate.expected)],
+            "Cannot tell",
+            "There is a prediction, and nothing excludes it, but the interval is too wide for an agreement to mean "
+            "much, or the points do not follow one law.",
+            [rate for rate in rates if rate.verdict == "cannot tell" and not rate.refused],
         ),
         (
-            "No verdict",
-            "An exponent was fitted, but its interval is too wide, or the points do not follow one law, so that "
-            "agreement with the expected value would mean little.",
-            [rate for rate in undecided if not rate.refused and not math.isnan(rate.expected)],
+            "No prediction",
+            "The rate is measured, but nothing predicts it at these widths. An exponent that holds at infinity says "
+            "little about finite widths, so it is not held against them. The extrapolated interval is what the points "
+            "say of infinity.",
+            [rate for rate in rates if rate.verdict == "no prediction" and not without_exponent(rate)],
         ),
     )
     return [Refusal(heading, words, _reasons(members)) for heading, words, members in groups if members]
@@ -50,7 +50,7 @@ def _reasons(rates: Sequence[Rate]) -> list[tuple[list[str], str]]:
     """Each reason once, with the rates that it is given for."""
     by_reason: dict[str, list[str]] = {}
     for rate in rates:
-        by_reason.setdefault(rate.reason or "no reason was noted", []).append(name(rate))
+        by_reason.setdefault(rate.reason or "nothing else is to be noted", []).append(name(rate))
     return [(names, reason) for reason, names in by_reason.items()]
 
 
@@ -71,8 +71,16 @@ GLOSSARY = (
     ),
     (
         "off by",
-        "The fitted exponent minus the expected one. The exponent over the larger half of the points says whether the "
-        "gap closes.",
+        "The measured number minus the predicted one, over the same points.",
+    ),
+    (
+        "all points together",
+        "All points were compared with their predicted values at once, with the errors that they share.",
+    ),
+    (
+        "half-width",
+        "Half the 95% interval of the measured exponent minus the predicted one. So wide an interval agrees with "
+        "almost any prediction.",
     ),
 )
 

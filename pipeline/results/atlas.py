@@ -134,8 +134,8 @@ def table(by_variant: Mapping[str, list[Rate]]) -> str:
 
 
 def _number(rate: Rate) -> str:
-    """p+-half, marked if it excludes the expected value (!) or is undetermined (?); - without a rate."""
+    """p+-half, marked if it is not as predicted (!) or the data cannot tell (?); - without a rate."""
     if math.isnan(rate.exponent) or rate.refused:
         return "-"
-    mark = {"consistent": "", "inconsistent": "!"}.get(rate.verdict, "?")
+    mark = {"not as predicted": "!", "cannot tell": "?"}.get(rate.verdict, "")
     return f"{rate.exponent:.3f}±{0.5 * (rate.ci_high - rate.ci_low):.3f}{mark}"

@@ -19,9 +19,9 @@ import numpy as np
 from rnnlimits.base.errors import StudyError
 from rnnlimits.files import durable, store
 from rnnlimits.results import standing
-from rnnlimits.results.equality import degrees_of_freedom, holm, welch
-from rnnlimits.statistics import ratefile
+from rnnlimits.statistics import older_rates, ratefile
 from rnnlimits.statistics.bootstrap import quantile
+from rnnlimits.statistics.equality import degrees_of_freedom, holm, welch
 from rnnlimits.statistics.ratefile import Rate
 from rnnlimits.study import text
 from rnnlimits.training.layout import Layout
@@ -79,12 +79,9 @@ class Row:
 
 
 def usable(rate: Rate) -> bool:
-    """Whether a rate is a number with an error: not refused, and undetermined only for lack of an expected value.
-
-    Without an expected value the verdict is always undetermined, but such numbers can be compared.
-    """
+    """Whether a rate is a number with an error: not refused, and not too uncertain to be held against a prediction."""
     number = math.isfinite(rate.exponent) and rate.stderr > 0 and not rate.refused
-    return number and (rate.verdict != "undetermined" or math.isnan(rate.expected))
+    return number and rate.verdict != "cannot tell"
 
 
 def run(folders: Sequence[Path], csv_file: Path | None, figure: Path | None, as_json: bool) -> str:
@@ -192,7 +189,8 @@ def assumptions(sources: Sequence[Source], rows: Sequence[Row]) -> list[str]:
             )
     if len(lines) == 1:
         lines.append("no two of them share seed and chain: taken as independent")
-    return lines
+    old = [source for source in sources if any(rate.version < ratefile.VERSION for rate in source.rates.values())]
+    return [*lines, *(f"{source.label}: {older_rates.REMEDY}" for source in old)]
 
 
 # --- printing --------------------------------------------------------------------------------------------------

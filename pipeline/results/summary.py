@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rnnlimits import experiments
@@ -10,7 +12,8 @@ from rnnlimits.base.errors import StudyError
 from rnnlimits.plan.files import FIGURES, RATES_CSV, RATES_H5, REPORT
 from rnnlimits.plan.layout import StudyFolder
 from rnnlimits.results import standing
-from rnnlimits.statistics import ratefile
+from rnnlimits.statistics import older_rates, ratefile
+from rnnlimits.statistics.families import counted
 from rnnlimits.statistics.ratefile import Rate
 
 OTHER = " (not of this study)"
@@ -23,14 +26,23 @@ def summary(root: Path) -> str:
     complete, or of another study.
     """
     room = tables.terminal_width()
-    table = ratefile.table(rates_of(root), 100 if room == tables.UNLIMITED else min(120, room), room)
+    rates, width = rates_of(root), 100 if room == tables.UNLIMITED else min(120, room)
+    table = ratefile.table(rates, width, room)
     wrong = standing.stale(root)
     others = {fault.path for fault in wrong}
     locations = [(path, words + OTHER * (path in others)) for path, words in places(root)]
     longest = max(len(str(path)) for path, _ in locations)
     lines = (f"  {str(path).ljust(longest)}  {words}" for path, words in locations)
     first = [standing.line(wrong)] if wrong else []
-    return "\n".join([*first, table, "", "where to look:", *lines])
+    first += [line for words in heads(rates) for line in textwrap.wrap(words, width)]
+    return "\n".join([*first, "", table, "", "where to look:", *lines])
+
+
+def heads(rates: Sequence[Rate]) -> Iterator[str]:
+    """What a reader must know before the table: the verdicts in numbers, and whether they are of an older version."""
+    yield counted([rate for rate in rates if not rate.single])
+    if any(rate.version < ratefile.VERSION for rate in rates):
+        yield older_rates.REMEDY
 
 
 def rates_of(root: Path) -> list[Rate]:

@@ -6,6 +6,8 @@ error follows from the joint bootstrap of those logarithms, whatever their corre
 
 from __future__ import annotations
 
+import copy
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -198,7 +200,7 @@ class Fit:
         return notes
 
 
-class RateUndetermined(StudyError):
+class RateRefused(StudyError):
     """Too few usable points for a rate. `estimate` is the fit through existing points, without a claim (or None)."""
 
     def __init__(self, missing: str, estimate: Fit | None, points: tuple[Point, ...]) -> None:
@@ -210,13 +212,13 @@ class RateUndetermined(StudyError):
 def fit(points: Sequence[Point], geometric: bool = False) -> Fit:
     """Weighted fit of log estimate against log variable (geometric: against the variable itself).
 
-    Raises RateUndetermined, carrying the estimate, when fewer than 4 points are usable.
+    Raises RateRefused, carrying the estimate, when fewer than 4 points are usable.
     """
     ordered = _contiguous(sorted(points, key=lambda point: point.variable))
     used = np.array([not point.reason for point in ordered], dtype=bool)
     estimate = _fit(ordered, used, geometric) if used.sum() >= 2 else None
     if estimate is None or used.sum() < MINIMUM_POINTS:
-        raise RateUndetermined(_missing(ordered), estimate, ordered)
+        raise RateRefused(_missing(ordered), estimate, ordered)
     return estimate
 
 
@@ -237,7 +239,7 @@ def _contiguous(points: Sequence[Point]) -> tuple[Point, ...]:
 def _fit(points: tuple[Point, ...], used: NDArray[np.bool_], geometric: bool) -> Fit:
     fitted = [point for point, keep in zip(points, used, strict=True) if keep]
     x = np.array([point.variable for point in fitted])
-    line = _Line(x if geometric else np.log(x), fitted)
+    line = Line(x if geometric else np.log(x), fitted)
     chi2_p, scale = line.goodness()
     slope = line.slope(line.contrast(), scale, len(fitted) - 2)
     return Fit(
@@ -254,7 +256,7 @@ def _fit(points: tuple[Point, ...], used: NDArray[np.bool_], geometric: bool) ->
     )
 
 
-class _Line:
+class Line:
     """Weighted least squares of y on x over the used points, and the bootstrap of everything linear in y."""
 
     def __init__(self, x: Array, points: list[Point]) -> None:
@@ -264,7 +266,14 @@ class _Line:
         self.influence = _stack([point.log_influence for point in points])
         self.weight = _smooth_weights(x, self.replicates, np.array([point.units for point in points]))
 
+    def minus(self, y: Array, replicates: Array) -> Line:
+        """The line through the differences from other logarithms (point,), (count, point), with the same weights."""
+        other = copy.copy(self)
+        other.y, other.replicates = self.y - y, self.replicates - replicates
+        return other
+
     def centre(self, values: Array) -> float:
+        """Weighted mean of values (point,)."""
         return float(self.weight @ values)
 
     def contrast(self, members: slice = slice(None)) -> Array:
@@ -275,13 +284,17 @@ class _Line:
         return np.asarray(-weight * offset / (weight @ offset**2), dtype=np.float64)
 
     def between(self, j: int) -> Array:
+        """Coefficients of the exponent between point j and the next."""
         return self.contrast(slice(j, j + 2))
 
-    def slope(self, coefficients: Array, scale: float = 1.0, residual_dof: int = 0) -> Slope:
-        """Value and interval of coefficients @ y; if widened (scale > 1), with the residuals' degrees of freedom."""
+    def slope(self, coefficients: Array, scale: float = 1.0, residual_dof: int = 0, apart: float = 0.0) -> Slope:
+        """Value and interval of coefficients @ y; if widened (scale > 1), with the residuals' degrees of freedom.
+
+        apart: a standard error to be added that the replicates do not contain.
+        """
         replicates, influence = self.replicates @ coefficients, self.influence @ coefficients
         rounding = RESOLUTION * float(np.sqrt(np.square(coefficients).sum()))
-        stderr = scale * float(np.hypot(standard_error(replicates), rounding))
+        stderr = scale * math.hypot(standard_error(replicates), rounding, apart)
         dof = degrees_of_freedom(influence)
         if scale > 1.0:
             dof = min(dof, float(residual_dof))

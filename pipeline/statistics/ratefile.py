@@ -13,7 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from rnnlimits.base import tables
+from rnnlimits.base.errors import StudyError
 from rnnlimits.files import durable, store
+from rnnlimits.statistics import older_rates
 from rnnlimits.statistics.verdicts import ExpectedKind, Verdict
 
 COLUMNS = (
@@ -29,12 +31,24 @@ COLUMNS = (
     "prefactor",
     "points",
     "replicas",
+    "predicted",
+    "predicted_stderr",
     "expected",
     "expected_kind",
+    "corrected",
+    "corrected_low",
+    "corrected_high",
+    "chi2",
+    "chi2_dof",
+    "chi2_p",
+    "p",
+    "p_adjusted",
     "verdict",
     "note",
     "study_id",
+    "version",
 )
+VERSION = 2  # of the rows: the column `version` of rates.csv, the attribute rates_version of rates.h5
 
 
 REFUSED = "refused: "  # the beginning of the note if no law could be fitted, in rates.csv too
@@ -49,9 +63,13 @@ def refusal(reason: str, *remarks: str) -> str:
 class Rate:
     """One row of rates.csv (COLUMNS) and the points behind it.
 
-    exponent: p in prefactor * variable^-p (law "power") or prefactor * exp(-p variable) ("geometric"), NaN if it does
-    not exist; the ratio of a measured to a predicted constant (law "ratio"). verdict: consistent, inconsistent or
-    undetermined (then `note` says why). chi2_p: probability of residuals this large. study_id: identity of the study.
+    exponent: p in prefactor * variable^-p (law "power") or prefactor * exp(-p variable) ("geometric") over the study's
+    own points, NaN if it does not exist; the ratio of a measured to a predicted constant (law "ratio"). predicted: what
+    it should be over the same points. expected: its value at infinity. corrected: the exponent at infinity as the
+    points show it, where there is no prediction. chi2, chi2_dof, chi2_p: all points against their predictions jointly.
+    p: of the row against its prediction; p_adjusted: for the number of rows of the study. doubt: why an agreement would
+    not count (statistics/families.py makes a verdict and a note of it). line_p: probability of residuals this large if
+    one law holds. study_id: identity of the study. version: of these columns.
     """
 
     study: str
@@ -66,14 +84,26 @@ class Rate:
     prefactor: float = math.nan
     points: int = 0
     replicas: int = 0
+    predicted: float = math.nan
+    predicted_stderr: float = math.nan
     expected: float = math.nan
     expected_kind: ExpectedKind = ""
-    verdict: Verdict = "undetermined"
+    corrected: float = math.nan
+    corrected_low: float = math.nan
+    corrected_high: float = math.nan
+    chi2: float = math.nan
+    chi2_dof: int = 0
+    chi2_p: float = math.nan
+    p: float = math.nan
+    p_adjusted: float = math.nan
+    verdict: Verdict = "no prediction"
     note: str = ""
     law: str = "power"
-    chi2_p: float = math.nan
+    line_p: float = math.nan
     cloud: tuple[RatePoint, ...] = field(default=(), repr=False)
     study_id: str = ""
+    version: int = VERSION
+    doubt: str = field(default="", repr=False)
 
     @property
     def refused(self) -> bool:
@@ -109,6 +139,8 @@ class RatePoint:
     local_slope: float = math.nan
     local_low: float = math.nan
     local_high: float = math.nan
+    predicted: float = math.nan
+    predicted_stderr: float = math.nan
 
 
 # --- files -----------------------------------------------------------------------------------------------------
@@ -119,19 +151,29 @@ RATE_VARIABLES = {
     "estimator": "how it is estimated",
     "variable": "what goes to infinity",
     "at": "fixed coordinates",
-    "exponent": "p in prefactor variable^-p, or the rate p in prefactor exp(-p variable), or a ratio of constants",
+    "exponent": "p in prefactor variable^-p, or the rate p in prefactor exp(-p variable), or a ratio, at these points",
     "stderr": "standard error of the exponent",
     "ci_low": "lower end of the 95% interval of the exponent",
     "ci_high": "upper end of the 95% interval of the exponent",
     "prefactor": "prefactor of the fitted law",
     "points": "points used by the fit",
     "replicas": "smallest number of trainings, or coupled pairs, behind a used point",
-    "expected": "expected exponent",
+    "predicted": "what the exponent should be over the same points",
+    "predicted_stderr": "standard error of the predicted exponent",
+    "expected": "exponent at infinity, by theory",
     "expected_kind": "theorem, heuristic, exact, or empty",
-    "verdict": "consistent, inconsistent or undetermined",
+    "corrected": "exponent at infinity by a fit with corrections to scaling, where there is no prediction",
+    "corrected_low": "lower end of its 95% interval",
+    "corrected_high": "upper end of its 95% interval",
+    "chi2": "all points against their predictions jointly: Hotelling's statistic",
+    "chi2_dof": "combinations of points that it tests; 0 without predicted points",
+    "chi2_p": "chance of a statistic this large if the prediction holds",
+    "p": "chance of a difference this large if the prediction of the row holds",
+    "p_adjusted": "the same, adjusted for the number of rows of the study (Holm)",
+    "verdict": "as predicted, not as predicted, cannot tell, or no prediction",
     "note": "what a reader of the number must know",
     "law": "power, geometric, or ratio (of a measured constant to the predicted one)",
-    "chi2_p": "chance of residuals this large if one law holds",
+    "line_p": "chance of residuals this large if one law holds",
 }
 POINT_VARIABLES = {
     "variable": "value of what goes to infinity",
@@ -142,6 +184,8 @@ POINT_VARIABLES = {
     "local_slope": "exponent between this used point and the next",
     "local_low": "lower end of its 95% interval",
     "local_high": "upper end of its 95% interval",
+    "predicted": "predicted value",
+    "predicted_stderr": "standard error of the predicted value",
 }
 
 
@@ -149,7 +193,7 @@ def write_h5(path: Path, attrs: Mapping[str, object], rates: Sequence[Rate]) -> 
     """Write the rates with every point behind them, complete or not at all; attrs: root attributes."""
     points = [point for rate in rates for point in rate.cloud]
     owner = np.array([index for index, rate in enumerate(rates) for _ in rate.cloud], dtype=np.int64)
-    with store.atomic_h5(path, "rates", attrs) as file:
+    with store.atomic_h5(path, "rates", {**attrs, "rates_version": VERSION}) as file:
         store.put(file, "rate", np.arange(len(rates)), ("rate",), "1", "row of rates.csv")
         for name, about in RATE_VARIABLES.items():
             store.put(file, name, [getattr(rate, name) for rate in rates], ("rate",), "1", about)
@@ -186,21 +230,44 @@ def _cell(value: object) -> object:
 
 
 def read(path: Path, **expected: object) -> list[Rate]:
-    """The rates in a rates.h5, with their points. Raises StudyError if it is not a complete file of rates."""
+    """The rates in a rates.h5, with their points. Raises StudyError if it is not a complete file of rates.
+
+    Rows of version 1 are read as older_rates says: they were not held against a prediction.
+    """
     with store.open_complete(path, "rates", **expected) as file:
-        fields = {name: _values(file[name]) for name in RATE_VARIABLES}
-        points = {name: _values(file[f"point_{name}"]) for name in POINT_VARIABLES}
+        version = _version(path, store.attribute_of(file, "rates_version"))
+        old = version < VERSION
+        names = older_rates.RATE_VARIABLES if old else tuple(RATE_VARIABLES)
+        point_names = older_rates.POINT_VARIABLES if old else tuple(POINT_VARIABLES)
+        fields = {name: _values(file[name]) for name in names}
+        points = {name: _values(file[f"point_{name}"]) for name in point_names}
         owner = file["point_rate"][()].tolist()
         study_id = str(store.attribute_of(file, "study_id") or "")
+    if old:
+        fields = older_rates.translated(fields)
     points["used"] = [bool(used) for used in points["used"]]
     clouds: dict[int, list[RatePoint]] = {}
     for index, row in zip(owner, zip(*points.values(), strict=True), strict=True):
         clouds.setdefault(index, []).append(RatePoint(**dict(zip(points, row, strict=True))))
     rows = zip(*fields.values(), strict=True)
     return [
-        Rate(**dict(zip(fields, row, strict=True)), cloud=tuple(clouds.get(index, ())), study_id=study_id)
+        Rate(
+            **dict(zip(fields, row, strict=True)),
+            cloud=tuple(clouds.get(index, ())),
+            study_id=study_id,
+            version=version,
+        )
         for index, row in enumerate(rows)
     ]
+
+
+def _version(path: Path, attribute: object) -> int:
+    """The version of the rows of a file, which has no attribute for it in version 1."""
+    if attribute is None:
+        return 1
+    if attribute != VERSION:
+        raise StudyError(f"{path}: has rates of version {attribute}, this software reads 1 and {VERSION}")
+    return VERSION
 
 
 def _values(dataset: store.Variable) -> list[object]:
@@ -218,7 +285,7 @@ def table(rates: Sequence[Rate], width: int = 100, room: int = tables.UNLIMITED)
     """
     rates = [rate for rate in rates if not rate.single]
     notes = list(dict.fromkeys(rate.note for rate in rates if rate.note))
-    header = ("", "exponent ± half", "95% interval", "expected", "verdict")
+    header = ("", "measured ± half", "predicted", "at infinity", "extrapolated", "verdict")
     rows = [_row(rate, notes) for rate in rates]
     first, *lines = _lines(header, rows, room)
     heading, body = None, []
@@ -230,8 +297,8 @@ def table(rates: Sequence[Rate], width: int = 100, room: int = tables.UNLIMITED)
 
 
 def _lines(header: tuple[str, ...], rows: Sequence[tuple[str, ...]], room: int) -> list[str]:
-    """Header and rows in columns; if too narrow, without the intervals (± shows them), or as blocks without header."""
-    without = [(*row[:2], *row[3:]) for row in (header, *rows)]
+    """Header and rows in columns; if too narrow, without what is extrapolated, or as blocks without header."""
+    without = [(*row[:4], *row[5:]) for row in (header, *rows)]
     for cells in ([header, *rows], without):
         sizes = [max(map(len, column)) for column in zip(*cells, strict=True)]
         lines = [_aligned(row, sizes) for row in cells]
@@ -241,14 +308,15 @@ def _lines(header: tuple[str, ...], rows: Sequence[tuple[str, ...]], room: int) 
 
 
 def _row(rate: Rate, notes: Sequence[str]) -> tuple[str, ...]:
-    number = interval = "-"
+    digits = 3 if not rate.stderr < 0.0005 else 4
+    number = "-"
     if not math.isnan(rate.exponent):
-        digits = 3 if rate.stderr >= 0.0005 else 4
         number = f"{rate.exponent:.{digits}f} ± {0.5 * (rate.ci_high - rate.ci_low):.{digits}f}"
-        interval = f"{rate.ci_low:.{digits}f} to {rate.ci_high:.{digits}f}"
+    predicted = "-" if math.isnan(rate.predicted) else f"{rate.predicted:.{digits}f}"
     expected = "-" if math.isnan(rate.expected) else f"{rate.expected:.3g} ({rate.expected_kind})"
+    extrapolated = "-" if math.isnan(rate.corrected) else f"{rate.corrected_low:.2f} to {rate.corrected_high:.2f}"
     mark = f" [{notes.index(rate.note) + 1}]" if rate.note else ""
-    return f"  {rate.at}", number, interval, expected, rate.verdict + mark
+    return f"  {rate.at}", number, predicted, expected, extrapolated, rate.verdict + mark
 
 
 def _aligned(row: tuple[str, ...], sizes: Sequence[int]) -> str:

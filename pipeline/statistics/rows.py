@@ -1,4 +1,7 @@
-"""Rows of rates.csv from points: fit, verdict, note, by the same steps for every quantity."""
+"""Rows of rates.csv from points: fit, prediction, note, by the same steps for every quantity.
+
+A row is held against its prediction here, and has a p-value; its verdict follows from all rows (families.settled).
+"""
 
 from __future__ import annotations
 
@@ -9,38 +12,105 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rnnlimits.statistics import powerlaw
+from rnnlimits.statistics import powerlaw, predictions
 from rnnlimits.statistics.bootstrap import Array, Bootstrap, degrees_of_freedom, quantile, standard_error
-from rnnlimits.statistics.powerlaw import Fit, Point, RateUndetermined
+from rnnlimits.statistics.corrections import USUAL, corrected
+from rnnlimits.statistics.powerlaw import Fit, Point, RateRefused
+from rnnlimits.statistics.predictions import Comparison, Predicted
 from rnnlimits.statistics.ratefile import Rate, RatePoint, refusal
 from rnnlimits.statistics.samples import average
-from rnnlimits.statistics.verdicts import Expected, ExpectedKind, Rule, judge, judge_fit
+from rnnlimits.statistics.verdicts import (
+    POWER,
+    Expected,
+    ExpectedKind,
+    Rule,
+    judge,
+    judge_comparison,
+    judge_fit,
+    rule_of,
+)
 
 MOST_LOG = math.log(np.finfo(np.float64).max)
-CONSTANT = Rule("more paths or draws")
+CONSTANT = Rule("paths or draws")
 
 
 # --- exponents and rates ---------------------------------------------------------------------------------------
 
 
 def judged(
-    blank: Rate, points: Sequence[Point], expected: Expected, remark: str = "", rule: Rule | None = None
+    blank: Rate,
+    points: Sequence[Point],
+    expected: Expected,
+    remark: str = "",
+    rule: Rule | None = None,
+    predicted: Sequence[Predicted] = (),
+    corrections: Sequence[float] = USUAL,
 ) -> Rate:
-    """Fit the points, compare with the expected value (by `rule`, or that of the law), and fill in the row."""
+    """Fit the points, hold them against their prediction (by `rule`, or that of the law), and fill in the row.
+
+    The prediction is `predicted`, values of single points; else the expected value, if it holds at these points. If
+    there is neither, the row has the exponent at infinity, from a fit with one of the `corrections` to scaling.
+    """
     row = replace(blank, expected=expected.value, expected_kind=expected.kind)
     try:
         fit = powerlaw.fit(points, geometric=blank.law == "geometric")
-    except RateUndetermined as short:
-        return replace(fitted(row, short.estimate, short.points), note=refusal(str(short), remark))
-    verdict, reason = judge_fit(fit, expected, rule)
-    note = "; ".join(filter(None, (reason, *fit.notes, remark)))
-    return replace(fitted(row, fit, fit.points), verdict=verdict, note=note)
+    except RateRefused as short:
+        return _refused(row, short, expected, remark, predicted)
+    row = replace(fitted(row, fit, fit.points, predicted), note="; ".join(filter(None, (*fit.notes, remark))))
+    if comparison := predictions.compare(fit.points, predicted, fit.geometric):
+        return against_points(row, comparison, rule or rule_of(fit))
+    if expected.everywhere and not math.isnan(expected.value):
+        return against_value(row, fit, expected, rule)
+    return row if fit.geometric else at_infinity(row, fit, corrections)
 
 
-def fitted(row: Rate, fit: Fit | None, points: Sequence[Point]) -> Rate:
-    """The row with its points and the numbers of the fit, if one exists."""
+def _refused(row: Rate, short: RateRefused, expected: Expected, remark: str, predicted: Sequence[Predicted]) -> Rate:
+    """The row of too few points for a fit: a prediction can be excluded by them, but not confirmed."""
+    row = replace(fitted(row, short.estimate, short.points, predicted), note=refusal(str(short), remark))
+    if expected.everywhere and not math.isnan(expected.value):
+        row = replace(row, predicted=expected.value, predicted_stderr=expected.stderr, verdict="cannot tell")
+    if any(math.isfinite(one.value) for one in predicted):
+        row = replace(row, verdict="cannot tell")
+    if comparison := predictions.compare(short.points, predicted, row.law == "geometric"):
+        return replace(against_points(row, comparison, POWER), doubt="too few points for an exponent")
+    return row
+
+
+def against_points(row: Rate, comparison: Comparison, rule: Rule) -> Rate:
+    """The row held against predicted values of its points."""
+    p, doubt = judge_comparison(comparison, row.exponent, rule)
+    joint = comparison.joint
+    return replace(
+        row,
+        predicted=comparison.exponent,
+        predicted_stderr=comparison.stderr,
+        chi2=joint.statistic,
+        chi2_dof=joint.combinations,
+        chi2_p=joint.p,
+        p=p,
+        doubt=doubt,
+    )
+
+
+def against_value(row: Rate, fit: Fit, expected: Expected, rule: Rule | None) -> Rate:
+    """The row held against an expected exponent or rate that holds at the study's own points."""
+    p, doubt = judge_fit(fit, expected, rule)
+    return replace(row, predicted=expected.value, predicted_stderr=expected.stderr, p=p, doubt=doubt)
+
+
+def at_infinity(row: Rate, fit: Fit, corrections: Sequence[float]) -> Rate:
+    """The row with the exponent at infinity, from a fit with corrections to scaling."""
+    used = [point for point, keep in zip(fit.points, fit.used, strict=True) if keep]
+    if (found := corrected(used, corrections)) is None:
+        return row
+    return replace(row, corrected=found.value, corrected_low=found.low, corrected_high=found.high)
+
+
+def fitted(row: Rate, fit: Fit | None, points: Sequence[Point], predicted: Sequence[Predicted] = ()) -> Rate:
+    """The row with its points, their predictions, and the numbers of the fit, if one exists."""
+    values = {one.variable: one for one in predicted}
     if fit is None:
-        cloud = tuple(dot(point, used=False) for point in points)
+        cloud = tuple(_beside(dot(point, used=False), values.get(point.variable)) for point in points)
         return replace(row, cloud=cloud, replicas=min((p.replicas for p in points), default=0))
     return replace(
         row,
@@ -51,8 +121,8 @@ def fitted(row: Rate, fit: Fit | None, points: Sequence[Point]) -> Rate:
         prefactor=fit.prefactor,
         points=int(fit.used.sum()),
         replicas=min(point.replicas for point, used in zip(points, fit.used, strict=True) if used),
-        chi2_p=fit.chi2_p,
-        cloud=tuple(_cloud(fit)),
+        line_p=fit.chi2_p,
+        cloud=tuple(_beside(point, values.get(point.variable)) for point in _cloud(fit)),
     )
 
 
@@ -62,6 +132,11 @@ def _cloud(fit: Fit) -> Iterator[RatePoint]:
         slope = next(local, None) if used else None
         three = (slope.value, slope.low, slope.high) if slope else (math.nan,) * 3
         yield RatePoint(point.variable, point.estimate, point.stderr, bool(used), point.replicas, *three)
+
+
+def _beside(point: RatePoint, predicted: Predicted | None) -> RatePoint:
+    """The point with its prediction, if it has one."""
+    return point if predicted is None else replace(point, predicted=predicted.value, predicted_stderr=predicted.stderr)
 
 
 def dot(point: Point, used: bool) -> RatePoint:
@@ -121,22 +196,23 @@ class Ratio(NamedTuple):
 
 
 def judged_ratio(blank: Rate, points: Sequence[Point], variable: float, error: float, kind: ExpectedKind) -> Rate:
-    """The row of a ratio: the point at `variable`, with the relative error of the prediction."""
+    """The row of a ratio: the point at `variable`, with the relative error of the prediction, which is 1."""
     (here,) = (point for point in points if point.variable == variable)
     cloud = tuple(dot(point, point is here) for point in points)
-    row = replace(blank, expected=1.0, expected_kind=kind, law="ratio", cloud=cloud)
+    row = replace(blank, expected=1.0, expected_kind=kind, predicted_stderr=error, law="ratio", cloud=cloud)
     if here.dropped or here.units < powerlaw.MINIMUM_UNITS:
-        return replace(row, replicas=here.replicas, note=refusal(here.reason))
+        return replace(row, replicas=here.replicas, verdict="cannot tell", note=refusal(here.reason))
     dof = degrees_of_freedom(here.log_influence)
     ratio = Ratio(here.estimate, float(np.hypot(here.stderr, error * here.estimate)), dof)
     return ratio_row(row, ratio, here.replicas)
 
 
 def ratio_row(row: Rate, ratio: Ratio, replicas: int) -> Rate:
-    """Fill in value, interval and verdict of a ratio whose expected value is `row.expected`."""
+    """Fill in value, interval and p-value of a ratio; its prediction is `row.expected`."""
+    row = replace(row, predicted=row.expected, replicas=replicas)
     if not math.isfinite(ratio.value) or not math.isfinite(ratio.stderr):
-        return replace(row, replicas=replicas, note=refusal(powerlaw.NOT_FINITE))
-    verdict, note = judge(ratio, row.expected, CONSTANT)
+        return replace(row, verdict="cannot tell", note=refusal(powerlaw.NOT_FINITE))
+    p, doubt = judge(ratio, row.expected, CONSTANT)
     return replace(
         row,
         exponent=ratio.value,
@@ -144,9 +220,8 @@ def ratio_row(row: Rate, ratio: Ratio, replicas: int) -> Rate:
         ci_low=ratio.low,
         ci_high=ratio.high,
         points=1,
-        replicas=replicas,
-        verdict=verdict,
-        note=note,
+        p=p,
+        doubt=doubt,
     )
 
 

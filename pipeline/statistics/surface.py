@@ -18,14 +18,12 @@ from scipy.optimize import brentq, least_squares, nnls
 from rnnlimits.base.errors import StudyError
 from rnnlimits.statistics.bootstrap import Array, degrees_of_freedom, quantile, standard_error
 from rnnlimits.statistics.powerlaw import MISFIT, RESOLUTION, SIGNIFICANCE, Point
-from rnnlimits.statistics.verdicts import Judgement, Rule, judge
 
 MINIMUM_VALUES = 3  # of each variable, at which its part of the error exceeds noise: two always fit one power law
 MINIMUM_CELLS = 8  # twice the number of parameters
 REACH = 1.0  # an interval that extends farther from the exponent does not determine it
 STARTS = ((0.1, 0.5), (0.25, 0.5), (0.5, 0.5), (0.25, 0.25))  # (p, q) from which the fit begins
 BEYOND_ALL = 500.0  # logarithm of a term that is negligible, or dominates all others
-SURFACE = Rule("more replicas, or a wider grid", law="lie on one surface")
 
 
 class Exponent(NamedTuple):
@@ -88,7 +86,7 @@ class Surface:
         return notes
 
 
-class SurfaceUndetermined(StudyError):
+class SurfaceRefused(StudyError):
     """The grid does not determine both parts. `estimate` is a surface without a claim, or None."""
 
     def __init__(self, missing: str, estimate: Surface | None, nodes: Sequence[Node]) -> None:
@@ -173,15 +171,15 @@ def fit(nodes: Sequence[Node]) -> Surface:
 
     Two terms are fitted. Only where their residuals are larger than chance allows (p < powerlaw.MISFIT, 1%) each third
     term of MODELS is tried, and the one that fits best is kept if its residuals pass the same test; otherwise the two
-    terms stay and the intervals are widened. Raises SurfaceUndetermined, carrying the estimate, when the grid is too
+    terms stay and the intervals are widened. Raises SurfaceRefused, carrying the estimate, when the grid is too
     small or a part does not exceed the noise.
     """
     used = tuple(node for node in nodes if not node.point.reason)
     if reason := too_small(used):
-        raise SurfaceUndetermined("; ".join([reason, *_dropped(nodes)]), None, nodes)
+        raise SurfaceRefused("; ".join([reason, *_dropped(nodes)]), None, nodes)
     surface = _fit(used, tuple(nodes))
     if reason := _hidden(surface):
-        raise SurfaceUndetermined("; ".join([reason, *_dropped(nodes)]), surface, nodes)
+        raise SurfaceRefused("; ".join([reason, *_dropped(nodes)]), surface, nodes)
     return surface
 
 
@@ -421,11 +419,3 @@ def _stacked(influences: Sequence[Array]) -> Array:
     for j, influence in enumerate(influences):
         stacked[: len(influence), j] = influence
     return stacked
-
-
-# --- the verdict -----------------------------------------------------------------------------------------------
-
-
-def compare(exponent: Exponent, surface: Surface, expected: float) -> Judgement:
-    """The verdict on one of the two exponents."""
-    return judge(exponent, expected, SURFACE, one_law=surface.chi2_p >= MISFIT)

@@ -1,7 +1,8 @@
-"""Verdicts: whether an estimate agrees with its expected value, by one set of rules for every stage.
+"""Verdicts: whether an estimate is as predicted, by one set of rules for every stage.
 
-An exclusion counts however wide the interval is; an agreement counts only if the interval is narrow and one law
-describes the points. This module does not know any particular quantity.
+A row has a p-value against its prediction, and perhaps a doubt: a reason why an agreement would not count. The verdict
+follows from both, and from all other rows of the study (statistics/families.py). This module does not know any
+particular quantity.
 """
 
 from __future__ import annotations
@@ -10,27 +11,36 @@ import math
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol, get_args
 
-from rnnlimits.statistics.bootstrap import Array, degrees_of_freedom, quantile, standard_error
+from rnnlimits.statistics.bootstrap import Array, degrees_of_freedom, standard_error
 from rnnlimits.statistics.powerlaw import MEANINGFUL, MISFIT, RESOLUTION, Fit, Slope
+from rnnlimits.statistics.predictions import Comparison, p_value
 
 ExpectedKind = Literal["theorem", "heuristic", "exact", ""]
-Verdict = Literal["consistent", "inconsistent", "undetermined"]
+Verdict = Literal["as predicted", "not as predicted", "cannot tell", "no prediction"]
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 
 
 class Judgement(NamedTuple):
-    """A verdict and its reason, which is empty only where the estimate is consistent."""
+    """The chance of a difference this large if the prediction holds, and why an agreement would not count, or ""."""
 
-    verdict: Verdict
-    reason: str = ""
+    p: float
+    doubt: str = ""
 
 
 class Estimate(Protocol):
-    """A number with its 95% interval, which need not be symmetrical."""
+    """A number with its standard error, degrees of freedom and 95% interval."""
 
     @property
     def value(self) -> float:
         """The number itself."""
+
+    @property
+    def stderr(self) -> float:
+        """Its standard error."""
+
+    @property
+    def dof(self) -> float:
+        """Degrees of freedom of the standard error."""
 
     @property
     def low(self) -> float:
@@ -47,105 +57,101 @@ class Estimate(Protocol):
 
 @dataclass(frozen=True)
 class Expected:
-    """The prediction: value (NaN: none) and kind; if measured on the same units, its deviations and influence."""
+    """The value of theory (NaN: none) and its kind; if measured on the same units, its deviations and influence.
+
+    everywhere: it holds at the study's own points, and so is their prediction. Otherwise it holds at infinity only, and
+    nothing at finite N or K is held against it.
+    """
 
     value: float
     kind: ExpectedKind
     replicates: Array | None = None
     influence: Array | None = None
+    everywhere: bool = False
+
+    @property
+    def stderr(self) -> float:
+        """Its own standard error: 0 if it was computed, not measured."""
+        return 0.0 if self.replicates is None else standard_error(self.replicates)
 
 
 @dataclass(frozen=True)
 class Rule:
-    """How wide an interval may be for an agreement to count, and the texts of the reasons.
+    """How wide an interval may be for an agreement to count, and what would narrow it.
 
     own_scale: half-widths are measured in units of the estimate, which then does not count if its interval contains 0.
-    remedy, remedy_for_zero: what would narrow the interval, or keep it from 0 ("": nothing that a user could set). law:
-    what the points would do if the fit described them.
+    more: what there should be more of ("": nothing that a user could set). wider: what would help as well. for_zero:
+    what would keep the interval from 0.
     """
 
-    remedy: str
+    more: str
+    wider: str = ""
     own_scale: bool = False
-    remedy_for_zero: str = ""
-    law: str = "follow one law"
+    for_zero: str = ""
 
 
-POWER = Rule("more replicas, or a wider range")
-GEOMETRIC = Rule("more replicas, or a wider range", own_scale=True, remedy_for_zero="more couplings, or more steps")
+POWER = Rule("replicas", "a wider range")
+GEOMETRIC = Rule("replicas", "a wider range", own_scale=True, for_zero="more couplings, or more steps")
 
 
-def judge(
-    estimate: Estimate,
-    expected: float,
-    rule: Rule,
-    *,
-    tolerance: float | None = None,
-    one_law: bool = True,
-    aside: str = "",
-) -> Judgement:
-    """The verdict on one estimate.
-
-    tolerance: half the 95% interval of estimate minus expected, if the two share their noise; by default the
-    estimate's own interval decides. one_law: whether the fit describes the points. aside: added to "off by".
-    """
-    if math.isnan(expected):
-        return Judgement("undetermined", "no expected value")
-    if math.isnan(estimate.value) or math.isnan(estimate.half_width):
-        return Judgement("undetermined", "the estimate has no interval")
-    if not _agree(estimate, expected, tolerance):
-        return Judgement("inconsistent", "; ".join(filter(None, (f"off by {estimate.value - expected:+.3f}", aside))))
-    if doubt := _too_wide(estimate, rule):
-        return Judgement("undetermined", doubt)
-    if not one_law:
-        return Judgement("undetermined", f"the expected value is in the interval, but the points do not {rule.law}")
-    return Judgement("consistent")
+def judge(estimate: Estimate, expected: float, rule: Rule) -> Judgement:
+    """An estimate held against a number that is known without error."""
+    if math.isnan(expected) or math.isnan(estimate.value) or not math.isfinite(estimate.half_width):
+        return Judgement(math.nan, "" if math.isnan(expected) else "the estimate has no interval")
+    p = p_value(estimate.value - expected, estimate.stderr, estimate.dof)
+    return Judgement(p, too_wide(estimate.half_width, estimate.value, rule))
 
 
 def judge_fit(fit: Fit, expected: Expected, rule: Rule | None = None) -> Judgement:
-    """The verdict on a fitted exponent, by default by POWER or GEOMETRIC; the fit's own notes give further numbers."""
-    large = fit.halves[1]
-    return judge(
-        fit.slope,
-        expected.value,
-        rule or (GEOMETRIC if fit.geometric else POWER),
-        tolerance=_tolerance(fit.slope, expected),
-        one_law=fit.chi2_p >= MISFIT and not fit.drifts,
-        aside=f"over the larger half of the points {large.value:.3f} ± {large.half_width:.3f}",
-    )
+    """A fitted exponent held against one that is known, or was measured on the same units."""
+    rule = rule or rule_of(fit)
+    alone = judge(fit.slope, expected.value, rule)
+    if math.isnan(alone.p):
+        return alone
+    doubt = alone.doubt
+    if not doubt and (fit.chi2_p < MISFIT or fit.drifts):
+        doubt = "the points do not follow one law"
+    stderr, dof = error_of_difference(fit.slope, expected)
+    return Judgement(p_value(fit.slope.value - expected.value, stderr, dof), doubt)
 
 
-def half_width_of_difference(slope: Slope, expected: Expected) -> float:
-    """Half the 95% interval of a fitted minus a measured rate; noise that they share does not count."""
+def judge_comparison(comparison: Comparison, measured: float, rule: Rule) -> Judgement:
+    """Measured points held against their predictions; measured: their own exponent."""
+    gap = comparison.difference
+    if gap is None:
+        return Judgement(comparison.p, "a single point has a prediction")
+    return Judgement(comparison.p, too_wide(gap.half_width, measured, rule))
+
+
+def rule_of(fit: Fit) -> Rule:
+    """The usual rule of a law."""
+    return GEOMETRIC if fit.geometric else POWER
+
+
+def error_of_difference(slope: Slope, expected: Expected) -> tuple[float, float]:
+    """Standard error, and its degrees of freedom, of a fitted minus an expected rate; noise they share cancels."""
     if expected.replicates is None or expected.influence is None:
-        return slope.half_width
+        return slope.stderr, slope.dof
     scale = slope.stderr / max(standard_error(slope.replicates), 1e-300)  # widened or rounded like the slope
     error = scale * standard_error(slope.replicates - expected.replicates)
-    return quantile(degrees_of_freedom(slope.influence - expected.influence)) * error
+    return max(error, RESOLUTION), degrees_of_freedom(slope.influence - expected.influence)
 
 
-def _tolerance(slope: Slope, expected: Expected) -> float | None:
-    """How far a slope may be from an expected value that was measured on the same units; None if it was not."""
-    if expected.replicates is None or expected.influence is None:
-        return None
-    return max(half_width_of_difference(slope, expected), RESOLUTION)
-
-
-def _agree(estimate: Estimate, expected: float, tolerance: float | None) -> bool:
-    if tolerance is None:
-        return estimate.low <= expected <= estimate.high
-    return abs(estimate.value - expected) <= tolerance
-
-
-def _too_wide(estimate: Estimate, rule: Rule) -> str:
-    """The reason why the interval is too wide for an agreement to count, or ""."""
-    if rule.own_scale and estimate.low <= 0 <= estimate.high:
-        return _with_remedy("the interval holds 0, that is, no contraction", rule.remedy_for_zero)
-    most = MEANINGFUL * abs(estimate.value) if rule.own_scale else MEANINGFUL
-    if estimate.half_width <= most:
+def too_wide(half_width: float, value: float, rule: Rule) -> str:
+    """The reason why an interval is too wide for an agreement to count, with what it would take, or ""."""
+    if rule.own_scale and half_width >= abs(value):
+        return ": ".join(filter(None, ("the interval holds 0, that is, no contraction", rule.for_zero)))
+    most = MEANINGFUL * abs(value) if rule.own_scale else MEANINGFUL
+    if half_width <= most:
         return ""
     share = f" ({MEANINGFUL:g} of the rate)" if rule.own_scale else ""
-    return _with_remedy(f"half-width {estimate.half_width:.2g} is over {most:.2g}{share}", rule.remedy)
+    doubt = f"half-width {half_width:.2g} is over {most:.2g}{share}"
+    return ": ".join(filter(None, (doubt, _remedy(half_width / most, rule))))
 
 
-def _with_remedy(doubt: str, remedy: str) -> str:
-    return ": ".join(filter(None, (doubt, remedy)))
+def _remedy(excess: float, rule: Rule) -> str:
+    """What would make an interval `excess` times narrower: its square in replicas."""
+    if not rule.more:
+        return ""
+    factor = f"about {math.ceil(round(excess**2, 6))} times the {rule.more}"
+    return f"{factor}, or {rule.wider}, would do" if rule.wider else f"{factor} would do"

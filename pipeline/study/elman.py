@@ -167,7 +167,7 @@ class RntkStudy(AnyStudy):
     weights: TimeWeights | None = Field(default=None, description="Weight of time steps in the limit's kernels")
 
     @model_validator(mode="after")
-    def _consistent(self) -> Self:
+    def _coherent(self) -> Self:
         check_distinct("networks", tuple(section.activation for section in self.networks))
         bias = self.bias or any(section.bias for section in self.networks)
         if not (self.fluctuation or bias or self.training or self.weights):

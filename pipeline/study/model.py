@@ -88,7 +88,7 @@ class Study(AnyStudy):
     experiment: Literal["training"] = Field(default="training", description="Which kind of study this is")
 
     @model_validator(mode="after")
-    def _consistent(self) -> Self:
+    def _coherent(self) -> Self:
         self._check_target()
         self.network.check(self.dimension)
         if self.limit.features == "gauss-hermite" and not isinstance(self.network.w, GaussianW):

@@ -99,7 +99,7 @@ class Training(Section):
         return (0.0, horizon / 4, horizon / 2, horizon)
 
     @model_validator(mode="after")
-    def _consistent(self) -> Self:
+    def _coherent(self) -> Self:
         self._check_blocks()
         self._check_checkpoints()
         for product in self.products():

@@ -54,7 +54,7 @@ def departure(study: Study, be: Backend) -> Departure | None:
 def mixing(measured: Departure, bootstrap: Bootstrap) -> Fit:
     """The rate r of decay exp(-r n) with its interval; the factor per step is exp(-r).
 
-    Raises RateUndetermined when fewer than 4 steps stand out from the noise.
+    Raises RateRefused when fewer than 4 steps stand out from the noise.
     """
     return fit(points(measured, bootstrap), geometric=True)
 

@@ -79,7 +79,7 @@ def test_labels_say_what_is_seen(drawn: Drawn) -> None:
     for beta, expected in ((0.6, 0.4), (0.75, 0.25)):
         rate = found[f"beta={beta}"]
         half = 0.5 * (rate.ci_high - rate.ci_low)
-        assert f"β = {beta}:  p = {rate.exponent:.3f} ± {half:.3f} (expected {expected})" in text
+        assert f"β = {beta}:  p = {rate.exponent:.3f} ± {half:.3f} (at infinity {expected})" in text
     assert "half-difference" in texts(layout, "output_fluctuation")
     assert "hidden updates" in texts(layout, "memory_contraction")
     assert "β = 0.75, N = 1024" in texts(layout, "sgd_noise")

@@ -415,7 +415,7 @@ class TestFinished:
 
     def test_rates_are_those_of_the_table(self, finished: rnnlimits.Results) -> None:
         table = pd.read_csv(finished.folder / "rates.csv", keep_default_na=False, dtype=str)
-        assert list(finished.rates.columns) == [*table.columns, "law", "chi2_p"]
+        assert list(finished.rates.columns) == [*table.columns, "law", "line_p"]
         for name in table.columns:
             ours = finished.rates[name]
             if ours.dtype.kind == "f":

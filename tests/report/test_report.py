@@ -116,17 +116,18 @@ def test_the_table_is_the_table_of_rates(finished: Finished, parsed: Page) -> No
     with layout.rates_csv.open() as file:
         wanted = [row for row in csv.DictReader(file) if " probe=" not in row["at"]]
     keys = [attrs["data-key"] for attrs, _ in parsed.all("td") if "data-key" in attrs]
-    width = 9  # columns after the heading of a row
+    width = 11  # columns after the heading of a row
     assert len(keys) == width * len(wanted) > 0
     rows = [keys[index : index + width] for index in range(0, len(keys), width)]
     for row, rate in zip(rows, wanted, strict=True):
         assert row[2] == rate["estimator"]
-        assert [f"{float(key):.6g}" if key else "" for key in (row[3], row[5])] == [rate["exponent"], rate["expected"]]
-        assert row[6:8] == [rate["expected_kind"], rate["verdict"]]
+        numbers = [f"{float(key):.6g}" if key else "" for key in (row[3], row[5], row[6], row[8])]
+        assert numbers == [rate[name] for name in ("exponent", "predicted", "expected", "corrected")]
+        assert [row[7], row[9]] == [rate["expected_kind"], rate["verdict"]]
     said = next(words for attrs, words in parsed.all("p") if attrs.get("class") == "lead")
-    judged = [rate["verdict"] for rate in wanted if rate["expected"]]
+    judged = [rate["verdict"] for rate in wanted if rate["verdict"] != "no prediction"]
     assert f"of {len(judged)} rates" in said
-    assert f"{judged.count('consistent')} agree" in said
+    assert f"{judged.count('as predicted')} are as predicted" in said
 
 
 def test_notes_are_linked_and_refusals_explained(finished: Finished, parsed: Page, text: str) -> None:
@@ -135,7 +136,7 @@ def test_notes_are_linked_and_refusals_explained(finished: Finished, parsed: Pag
     assert set(notes.values()) == {rate.note for rate in found if rate.note}
     linked = [attrs["href"][1:] for attrs, _ in parsed.all("a") if attrs["href"].startswith("#note-")]
     assert set(linked) == set(notes)
-    left = [rate for rate in found if rate.verdict == "undetermined"]
+    left = [rate for rate in found if rate.refused or rate.verdict in ("cannot tell", "no prediction")]
     assert left
     explained = [words for _, words in parsed.all("dt") if words.startswith(tuple(rate.quantity for rate in left))]
     assert len(explained) == len(left)

@@ -74,7 +74,7 @@ def test_bad_atlases_get_one_line(tmp_path: Path, content: dict[str, object], sa
 
 def example(beta: float, exponent: float, quantity: str = "drift", estimator: str = "plain", note: str = "") -> Rate:
     about = {"exponent": exponent, "stderr": 0.01, "ci_low": exponent - 0.02, "ci_high": exponent + 0.02}
-    return Rate("s", quantity, estimator, "N", f"beta={beta}", **about, verdict="consistent", note=note)
+    return Rate("s", quantity, estimator, "N", f"beta={beta}", **about, verdict="as predicted", note=note)
 
 
 def test_the_table_has_a_column_for_each_variant() -> None:

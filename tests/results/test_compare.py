@@ -18,9 +18,8 @@ from refusals import refused
 from runs import run
 from scipy import stats
 
-from rnnlimits.results import equality
 from rnnlimits.results.compare import compare, load, table
-from rnnlimits.statistics import ratefile
+from rnnlimits.statistics import equality, ratefile
 from rnnlimits.statistics.bootstrap import quantile
 from rnnlimits.statistics.ratefile import Rate
 
@@ -112,7 +111,7 @@ def test_holm_is_wrong_anywhere_seldom_enough() -> None:
 
 def rate(quantity: str, exponent: float, stderr: float = 0.01, **others: object) -> Rate:
     half = 1.96 * stderr
-    values = {"expected": 0.5, "verdict": "consistent", "at": "beta=0.75", **others}
+    values = {"expected": 0.5, "verdict": "as predicted", "at": "beta=0.75", **others}
     return Rate(
         "x", quantity, "plain", "N", values.pop("at"), exponent, stderr, exponent - half, exponent + half, **values
     )
@@ -175,9 +174,9 @@ def test_shared_paths_are_said(tmp_path: Path) -> None:
     ]
 
 
-def test_undetermined_without_expectation_is_still_a_number(tmp_path: Path) -> None:
-    free = rate("mixing", 0.2, expected=math.nan, verdict="undetermined", note="no expected value")
-    wide = rate("bias", 0.2, 0.2, verdict="undetermined", note="half-width 0.4 is over 0.15")
+def test_a_rate_without_a_prediction_is_still_a_number(tmp_path: Path) -> None:
+    free = rate("mixing", 0.2, expected=math.nan, verdict="no prediction")
+    wide = rate("bias", 0.2, 0.2, verdict="cannot tell", note="half-width 0.4 is over 0.15")
     both = [write(tmp_path / name, [free, wide]) for name in ("a", "b")]
     rows = {row.key.quantity: row for row in compare(load(both))}
     assert rows["mixing"].p == 1.0

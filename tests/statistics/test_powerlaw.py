@@ -18,7 +18,7 @@ from rnnlimits.base.streams import Stream
 from rnnlimits.kernels.interface import Backend
 from rnnlimits.statistics import powerlaw
 from rnnlimits.statistics.bootstrap import CHUNK, Bootstrap, Sample, degrees_of_freedom, quantile
-from rnnlimits.statistics.powerlaw import Fit, Point, RateUndetermined
+from rnnlimits.statistics.powerlaw import Fit, Point, RateRefused
 from rnnlimits.statistics.samples import average, bias, rms, spread
 
 Array = NDArray[np.float64]
@@ -129,7 +129,7 @@ def test_interval_covers_although_weak_points_are_left_out(shape: str, common: f
         kept.append(sum(not point.reason for point in points))
         try:
             slope = powerlaw.fit(points).slope
-        except RateUndetermined:
+        except RateRefused:
             continue
         covered.append(slope.low <= true <= slope.high)
     assert 5.1 <= np.mean(kept) <= 5.5
@@ -209,8 +209,8 @@ def test_two_laws_are_told_from_one_and_widen_the_interval() -> None:
 # --- refusals --------------------------------------------------------------------------------------------------
 
 
-def refusal_of(points: list[Point]) -> RateUndetermined:
-    with pytest.raises(RateUndetermined) as caught:
+def refusal_of(points: list[Point]) -> RateRefused:
+    with pytest.raises(RateRefused) as caught:
         powerlaw.fit(points)
     assert isinstance(caught.value, StudyError)
     assert "\n" not in str(caught.value)

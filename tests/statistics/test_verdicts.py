@@ -7,14 +7,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from rnnlimits.quantities.constants import NO_REMEDY
 from rnnlimits.results import atlas_figure
 from rnnlimits.statistics import powerlaw, ratefile, rows
 from rnnlimits.statistics.bootstrap import Bootstrap
+from rnnlimits.statistics.families import settled
 from rnnlimits.statistics.powerlaw import Fit, Point, Slope
 from rnnlimits.statistics.ratefile import Rate
-from rnnlimits.statistics.verdicts import GEOMETRIC, POWER, VERDICTS, Expected, Rule, judge, judge_fit
+from rnnlimits.statistics.verdicts import GEOMETRIC, POWER, Expected, Rule, judge, judge_fit
 
 UNITS, COUNT = 64, 400
 TABLE = np.random.default_rng(5).random((UNITS, COUNT))
@@ -33,32 +35,87 @@ def points(exponent: float, noise: float, bend: float = 0.0) -> list[Point]:
     return [rows.log_point(2.0**j, logs[:, j], BOOTSTRAP) for j in range(8)]
 
 
-def made_up_fit(value: float, half: float, *, drifts: bool = False, geometric: bool = False) -> Fit:
+def everywhere(value: float) -> Expected:
+    return Expected(value, "exact", everywhere=True)
+
+
+def slope_of(value: float, half: float) -> Slope:
+    """An estimate whose 95% interval is value - half to value + half."""
+    return Slope(value, half / stats.t.ppf(0.975, 30), value - half, value + half, 30.0, np.zeros(4), np.zeros(4))
+
+
+def made_up_fit(value: float, half: float, *, chi2_p: float = 1.0, drifts: bool = False, law: str = "power") -> Fit:
     """A fit with this exponent and interval, with points without noise."""
-    slope = Slope(value, half / 2, value - half, value + half, 30.0, np.zeros(4), np.zeros(4))
-    found = powerlaw.fit(points(value, 1e-3))
-    return replace(found, slope=slope, chi2_p=1.0, drifts=drifts, halves=(slope, slope), geometric=geometric)
+    slope, found = slope_of(value, half), powerlaw.fit(points(value, 1e-3))
+    same = {"slope": slope, "halves": (slope, slope), "geometric": law == "geometric"}
+    return replace(found, chi2_p=chi2_p, drifts=drifts, **same)
 
 
-def test_a_constant_of_the_chain_without_a_verdict_says_why() -> None:
-    judged = rows.judged(row(), points(0.5, noise=0.6), Expected(0.5, "exact"), rule=NO_REMEDY)
-    assert judged.verdict == "undetermined"
-    assert "half-width" in judged.note
+def verdict_of(row: Rate) -> tuple[str, str]:
+    (alone,) = settled([row])
+    return alone.verdict, alone.note
+
+
+# --- rows ------------------------------------------------------------------------------------------------------
+
+
+def test_a_value_that_holds_at_infinity_is_no_prediction_at_finite_points() -> None:
+    """Precise points with another exponent are not called wrong; they are extrapolated instead."""
+    judged = rows.judged(row(), points(0.5, noise=1e-3), Expected(0.9, "heuristic"))
+    assert verdict_of(judged)[0] == "no prediction"
+    assert math.isnan(judged.predicted)
+    assert judged.corrected_low < 0.5 < judged.corrected_high
+    assert judged.corrected_high - judged.corrected_low > judged.ci_high - judged.ci_low
+    assert judged.expected == 0.9
+
+
+@pytest.mark.parametrize(("value", "verdict"), [(0.5, "as predicted"), (0.55, "not as predicted")])
+def test_a_value_that_holds_at_these_points_is_their_prediction(value: float, verdict: str) -> None:
+    judged = rows.judged(row(), points(0.5, noise=0.01), everywhere(value))
+    assert verdict_of(judged)[0] == verdict
+    assert (judged.predicted, judged.predicted_stderr) == (value, 0.0)
+    assert math.isnan(judged.corrected)
+    assert ("off by -0.05" in verdict_of(judged)[1]) == (verdict == "not as predicted")
+
+
+def test_a_constant_of_the_chain_that_decides_nothing_says_why() -> None:
+    judged = rows.judged(row(), points(0.5, noise=0.6), everywhere(0.5), rule=NO_REMEDY)
+    verdict, note = verdict_of(judged)
+    assert verdict == "cannot tell"
+    assert "half-width" in note
+
+
+def test_a_refused_row_cannot_tell_if_there_was_a_prediction() -> None:
+    for expected, verdict in ((everywhere(0.5), "cannot tell"), (Expected(0.5, "exact"), "no prediction")):
+        judged = rows.judged(row(), points(0.5, noise=0.01)[:3], expected)
+        assert judged.refused
+        assert verdict_of(judged) == (verdict, judged.note)
 
 
 def test_a_drift_of_the_exponent_is_no_agreement_in_any_stage() -> None:
     for rule in (POWER, NO_REMEDY):
-        verdict, reason = judge_fit(made_up_fit(0.5, 0.05, drifts=True), Expected(0.5, "exact"), rule)
-        assert verdict == "undetermined"
-        assert reason.startswith("the expected value is in the interval, but the points do not follow one law")
+        for misfit in ({"drifts": True}, {"chi2_p": 0.005}):
+            p, doubt = judge_fit(made_up_fit(0.5, 0.05, **misfit), everywhere(0.5), rule)
+            assert (p, doubt) == (1.0, "the points do not follow one law")
 
 
-@pytest.mark.parametrize(("value", "expected", "verdict"), [(3.0, 3.4, "undetermined"), (3.4, 3.0, "consistent")])
-def test_a_geometric_rate_is_its_own_scale(value: float, expected: float, verdict: str) -> None:
-    """A half-width of 0.48 is 0.16 of a rate of 3 and 0.14 of one of 3.4, whatever is expected."""
-    fit = made_up_fit(value, 0.48, geometric=True)
+@pytest.mark.parametrize(
+    ("value", "half", "doubt"),
+    [
+        (0.02, 0.1, "the interval holds 0, that is, no contraction"),
+        (0.5, 0.1, "half-width 0.1 is over 0.075 (0.15 of the rate)"),
+        (0.5, 0.07, ""),
+        (3.4, 0.48, ""),
+        (3.0, 0.48, "half-width 0.48 is over 0.45"),
+    ],
+)
+def test_a_geometric_rate_is_its_own_scale(value: float, half: float, doubt: str) -> None:
+    fit = made_up_fit(value, half, law="geometric")
     for rule in (GEOMETRIC, replace(NO_REMEDY, own_scale=True)):
-        assert judge_fit(fit, Expected(expected, "exact"), rule).verdict == verdict
+        for expected in (value, 0.9 * value, 7.0):
+            found = judge_fit(fit, everywhere(expected), rule).doubt
+            assert found.startswith(doubt)
+            assert bool(found) == bool(doubt)
 
 
 @pytest.mark.parametrize("noise", [1e-3, 0.02, 0.6])
@@ -68,50 +125,39 @@ def test_a_geometric_rate_is_its_own_scale(value: float, expected: float, verdic
 def test_two_stages_give_the_same_points_one_verdict(law: str, expected: float, bend: float, noise: float) -> None:
     same = points(0.5, noise, bend)
     rule = replace(NO_REMEDY, own_scale=law == "geometric")
-    usual, without = (rows.judged(row(law), same, Expected(expected, "exact"), rule=one) for one in (None, rule))
-    assert usual.verdict == without.verdict
+    usual, without = (rows.judged(row(law), same, everywhere(expected), rule=one) for one in (None, rule))
+    assert verdict_of(usual)[0] == verdict_of(without)[0]
     # The reasons are the same but for what a user could do about a wide interval.
-    assert usual.note.split(":")[0] == without.note.split(":")[0]
-    assert (usual.exponent, usual.ci_low) == (without.exponent, without.ci_low)
+    assert verdict_of(usual)[1].split(":")[0] == verdict_of(without)[1].split(":")[0]
+    assert (usual.exponent, usual.ci_low, usual.p) == (without.exponent, without.ci_low, without.p)
 
 
 # --- the rules -------------------------------------------------------------------------------------------------
 
 
-def estimate(value: float, low: float, high: float) -> Slope:
-    return Slope(value, (high - low) / 4, low, high, 30.0, np.zeros(4), np.zeros(4))
+def test_a_p_value_is_students() -> None:
+    p, doubt = judge(slope_of(0.5, 0.05), 0.55, POWER)
+    assert p == pytest.approx(0.05)
+    assert doubt == ""
 
 
-def test_every_verdict_but_an_agreement_has_a_reason() -> None:
-    """Over intervals of all widths and places, with points that follow one law or not."""
-    rules = (POWER, Rule(""), Rule("", own_scale=True))
-    seen = [
-        judge(estimate(0.5, 0.5 - half, 0.5 + half), expected, rule, one_law=one_law)
-        for half in (0.01, 0.1, 0.3, math.inf, math.nan)
-        for expected in (0.5, 0.58, 0.7, 3.0, math.nan)
-        for rule in rules
-        for one_law in (True, False)
-    ]
-    assert {verdict for verdict, _ in seen} == set(VERDICTS)
-    for verdict, reason in seen:
-        assert bool(reason) == (verdict != "consistent")
-        assert not reason.endswith((":", " "))
+def test_a_wide_interval_says_how_many_replicas_would_do() -> None:
+    """Half-widths fall with the root of the replicas: from 0.3 to 0.15 takes four times as many."""
+    assert judge(slope_of(0.5, 0.1499), 0.55, POWER).doubt == ""
+    doubt = judge(slope_of(0.5, 0.3), 0.6, POWER).doubt
+    assert doubt == "half-width 0.3 is over 0.15: about 4 times the replicas, or a wider range, would do"
+    assert judge(slope_of(0.5, 0.3), 0.6, Rule("paths or draws")).doubt.endswith(
+        ": about 4 times the paths or draws would do"
+    )
+    assert judge(slope_of(0.5, 0.3), 0.6, Rule("")).doubt == "half-width 0.3 is over 0.15"
 
 
 def test_an_estimate_without_an_interval_neither_agrees_nor_differs() -> None:
-    for broken in (estimate(math.nan, math.nan, math.nan), estimate(0.5, math.nan, math.nan)):
-        assert judge(broken, 0.5, POWER) == ("undetermined", "the estimate has no interval")
-
-
-def test_an_interval_that_is_not_symmetrical_decides_by_its_ends() -> None:
-    assert judge(estimate(0.5, 0.4, 0.51), 0.41, POWER).verdict == "consistent"
-    assert judge(estimate(0.5, 0.4, 0.51), 0.52, POWER).verdict == "inconsistent"
-
-
-def test_a_tolerance_replaces_the_interval() -> None:
-    """Two numbers from the same units: the interval of each is wider than that of their difference."""
-    assert judge(estimate(0.5, 0.4, 0.6), 0.52, POWER, tolerance=0.01).verdict == "inconsistent"
-    assert judge(estimate(0.5, 0.49, 0.51), 0.52, POWER, tolerance=0.03).verdict == "consistent"
+    for half in (math.nan, math.inf):
+        p, doubt = judge(slope_of(0.5, half), 0.5, POWER)
+        assert math.isnan(p)
+        assert doubt == "the estimate has no interval"
+        assert verdict_of(replace(row(), p=p, doubt=doubt)) == ("cannot tell", doubt)
 
 
 # --- facts of a row --------------------------------------------------------------------------------------------

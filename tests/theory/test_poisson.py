@@ -27,6 +27,7 @@ from rnnlimits.quantities import constants
 from rnnlimits.quantities.base import registered
 from rnnlimits.quantities.whole import StudyQuantity
 from rnnlimits.statistics.bootstrap import Bootstrap
+from rnnlimits.statistics.families import settled
 from rnnlimits.statistics.longrun import BatchMeans, Scales, long_run, long_run_variance
 from rnnlimits.statistics.ratefile import Rate
 from rnnlimits.statistics.rows import Ratio, ratio_row
@@ -221,7 +222,7 @@ training: {{beta: [0.75], width: [16]}}
     with store.open_complete(layout.root / "poisson.h5", "poisson") as file:
         assert len(file) == 0
     (row,) = constants_of(study, layout, be)
-    assert row.verdict == "undetermined"
+    assert row.verdict == "no prediction"
     assert "recorded" in row.note
 
 
@@ -436,7 +437,7 @@ def test_mixing_is_judged_where_its_rate_is_known(rows: dict[str, list[Rate]]) -
     (rate,) = rows["mixing"]  # that of the finite chain
     assert rate.law == "geometric"
     assert rate.expected == pytest.approx(-np.log(second_modulus(TRANSITION)))
-    assert rate.verdict == "consistent"
+    assert rate.verdict == "as predicted"
 
 
 def test_the_judged_k_is_the_largest_with_paths_enough() -> None:
@@ -453,10 +454,11 @@ def test_times_are_enough_for_fast_flows() -> None:
         assert found == pytest.approx((1 - np.exp(-2 * relaxations)) / (2 * relaxations), rel=1e-7)
 
 
-def test_a_wrong_prediction_is_inconsistent() -> None:
+def test_a_wrong_constant_is_not_as_predicted() -> None:
     blank = Rate("s", "sgd_noise_constant", "twin", "K", "", expected=1.0)
-    for value, stderr, verdict in [(1.1, 0.02, "inconsistent"), (1.1, 0.06, "consistent"), (1.1, 0.2, "undetermined")]:
-        assert ratio_row(blank, Ratio(value, stderr, 1e6), 9).verdict == verdict
+    for stderr, verdict in [(0.02, "not as predicted"), (0.06, "as predicted"), (0.2, "cannot tell")]:
+        (row,) = settled([ratio_row(blank, Ratio(1.1, stderr, 1e6), 9)])
+        assert (row.verdict, row.predicted) == (verdict, 1.0)
 
 
 def test_the_file_of_the_stage_is_reproducible(tmp_path: Path, be: Backend) -> None:

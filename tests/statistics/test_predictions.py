@@ -1,0 +1,172 @@
+"""Measured points against predicted ones: exponents with the errors that both share, and all points at once."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from rnnlimits.statistics import powerlaw, rows
+from rnnlimits.statistics.bootstrap import Array, Bootstrap, Sample
+from rnnlimits.statistics.powerlaw import Point
+from rnnlimits.statistics.predictions import Predicted, compare, joint_test, predicted_point
+from rnnlimits.statistics.ratefile import Rate
+from rnnlimits.statistics.samples import average
+from rnnlimits.statistics.verdicts import Expected
+
+UNITS, COUNT = 64, 400
+TABLE = np.random.default_rng(5).random((UNITS, COUNT))
+BOOTSTRAP = Bootstrap(lambda units, count: TABLE[units, :count], COUNT)
+WIDTH = 2.0 ** np.arange(6, 12)
+BLANK = Rate("s", "q", "plain", "N", "all")
+
+
+def sample(path: Array, other: Array, j: int) -> Sample:
+    """Values of units at width j: their common path, and noise of their own, around WIDTH^-1/2."""
+    return average(WIDTH[j] ** -0.5 * (1 + path[:, j] + other[:, j])[:, None])
+
+
+@pytest.fixture(scope="module")
+def noise() -> tuple[Array, Array]:
+    rng = np.random.default_rng(6)
+    return 0.3 * rng.normal(size=(UNITS, len(WIDTH))), 0.02 * rng.normal(size=(UNITS, len(WIDTH)))
+
+
+def both(noise: tuple[Array, Array], factor: float = 1.0) -> tuple[list[Point], list[Predicted]]:
+    """Points, and predictions that follow their path, times `factor`."""
+    path, own = noise
+    points = [powerlaw.measure(n, sample(path, own, j), BOOTSTRAP) for j, n in enumerate(WIDTH)]
+    followed = [sample(path, 0 * own, j) for j in range(len(WIDTH))]
+    scaled = [Sample(factor * one.statistics, one.combine, replicas=UNITS) for one in followed]
+    return points, [predicted_point(n, one, BOOTSTRAP) for n, one in zip(WIDTH, scaled, strict=True)]
+
+
+def test_noise_that_a_prediction_follows_cancels(noise: tuple[Array, Array]) -> None:
+    points, predicted = both(noise)
+    found, measured = compare(points, predicted), powerlaw.fit(points).slope
+    assert found is not None
+    assert found.difference is not None
+    assert found.difference.half_width < 0.1 * measured.half_width
+    assert found.difference.value == pytest.approx(measured.value - found.exponent, abs=1e-9)
+    assert found.stderr == pytest.approx(measured.stderr, rel=0.1)
+    assert found.joint.p > 0.01
+    assert found.p <= 2 * found.joint.p
+
+
+def test_an_exact_prediction_leaves_the_noise_of_the_points(noise: tuple[Array, Array]) -> None:
+    points, _ = both(noise)
+    measured = powerlaw.fit(points).slope
+    found = compare(points, [predicted_point(n, n**-0.5, BOOTSTRAP) for n in WIDTH])
+    assert found is not None
+    assert found.difference is not None
+    assert (found.exponent, found.stderr) == (pytest.approx(0.5), 0.0)
+    assert found.difference.half_width == pytest.approx(measured.half_width, rel=1e-6)
+
+
+def test_independent_errors_of_a_prediction_add(noise: tuple[Array, Array]) -> None:
+    points, _ = both(noise)
+    error = 0.05
+    found = compare(points, [Predicted(n, n**-0.5, error * n**-0.5) for n in WIDTH])
+    assert found is not None
+    assert found.difference is not None
+    contrast = powerlaw.Line(np.log(WIDTH), points).contrast()
+    assert found.stderr == pytest.approx(error * np.sqrt(np.square(contrast).sum()))
+    assert found.difference.stderr == pytest.approx(
+        math.hypot(powerlaw.fit(points).slope.stderr, found.stderr), rel=1e-6
+    )
+
+
+def test_a_wrong_constant_shows_in_all_points_not_in_the_exponent(noise: tuple[Array, Array]) -> None:
+    right, wrong = (compare(*both(noise, factor)) for factor in (1.0, 1.03))
+    assert right is not None
+    assert wrong is not None
+    assert right.difference is not None
+    assert wrong.difference is not None
+    assert wrong.difference.value == pytest.approx(right.difference.value, abs=1e-9)
+    assert wrong.joint.p < 1e-6 < right.joint.p
+
+
+def test_points_without_a_prediction_take_no_part(noise: tuple[Array, Array]) -> None:
+    points, predicted = both(noise)
+    fewer = [Predicted(predicted[0].variable, math.nan, math.nan), *predicted[1:]]
+    found, without = compare(points, fewer), compare(points[1:], predicted)
+    assert found is not None
+    assert found.points == len(WIDTH) - 1
+    assert found == without or repr(found) == repr(without)
+    assert compare(points, []) is None
+    assert compare([point.drop("spoiled") for point in points], predicted) is None
+
+
+def test_a_single_point_has_no_exponent_but_a_test(noise: tuple[Array, Array]) -> None:
+    points, predicted = both(noise, 1.5)
+    found = compare(points[:1], predicted)
+    assert found is not None
+    assert found.difference is None
+    assert math.isnan(found.exponent)
+    assert found.p == found.joint.p < 1e-6
+
+
+def test_a_row_has_all_three_numbers_and_its_points_their_predictions(noise: tuple[Array, Array]) -> None:
+    points, predicted = both(noise)
+    row = rows.judged(BLANK, points, Expected(0.45, "heuristic"), predicted=predicted)
+    assert row.exponent == pytest.approx(0.5, abs=4 * row.stderr)
+    assert row.predicted == pytest.approx(row.exponent, abs=0.02)
+    assert row.expected == 0.45
+    assert math.isnan(row.corrected)
+    assert row.chi2_dof == len(WIDTH)
+    assert [point.predicted for point in row.cloud] == [one.value for one in predicted]
+    assert [point.predicted_stderr for point in row.cloud] == [one.stderr for one in predicted]
+
+
+def test_too_few_points_exclude_but_do_not_confirm(noise: tuple[Array, Array]) -> None:
+    for factor in (1.0, 1.5):
+        points, predicted = both(noise, factor)
+        row = rows.judged(BLANK, points[:3], Expected(0.5, "heuristic"), predicted=predicted)
+        assert row.refused
+        assert row.verdict == "cannot tell"
+        assert row.doubt
+        assert (row.p < 1e-6) == (factor > 1)
+
+
+def test_values_that_are_not_positive_are_no_predictions() -> None:
+    bad = average(np.linspace(-2.0, 1.0, UNITS)[:, None])
+    assert math.isnan(predicted_point(64, bad, BOOTSTRAP).value)
+    assert predicted_point(64, 0.25, BOOTSTRAP).stderr == 0.0
+
+
+# --- the joint test --------------------------------------------------------------------------------------------
+
+
+def test_with_units_enough_it_is_hotellings() -> None:
+    """Its statistic by hand, its p-value from its law."""
+    rng = np.random.default_rng(8)
+    mixing = rng.normal(size=(4, 4)) + 2 * np.eye(4)
+    covariance, gap = mixing @ mixing.T, rng.normal(size=4)
+    found = joint_test(np.arange(4.0), gap, covariance, 40.0)
+    statistic = float(gap @ np.linalg.solve(covariance, gap))
+    assert found.combinations == 4
+    assert found.statistic == pytest.approx(statistic)
+    assert found.p == pytest.approx(stats.f.sf(statistic * 37 / (40 * 4), 4, 37))
+
+
+@pytest.mark.parametrize(("units", "combinations"), [(200, 8), (12, 2), (8, 1)])
+def test_p_values_are_uniform_with_few_units_too(units: int, combinations: int) -> None:
+    """Of 2000 tests of a true hypothesis 5% are below 5%, give or take 0.5% (allowed: four times that)."""
+    rng, x = np.random.default_rng(9), np.arange(8.0)
+    mixing = np.eye(8) + 0.5
+    p = []
+    for _ in range(2000):
+        drawn = rng.normal(size=(units, 8)) @ mixing
+        found = joint_test(x, drawn.mean(0), np.cov(drawn.T) / units, units - 1.0)
+        p.append(found.p)
+    assert found.combinations == combinations
+    assert np.mean(np.array(p) < 0.05) == pytest.approx(0.05, abs=0.02)
+
+
+def test_few_units_test_the_level_first() -> None:
+    covariance = 0.01 * np.eye(8)
+    level, zigzag = np.full(8, 0.5), 0.5 * (-1.0) ** np.arange(8)
+    assert joint_test(np.arange(8.0), level, covariance, 6.0).p < 0.01
+    assert joint_test(np.arange(8.0), zigzag, covariance, 6.0).p > 0.1
