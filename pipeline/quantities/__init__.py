@@ -14,6 +14,7 @@ __all__ = ["TrainedQuantity", "Trainings", "register"]
 
 FAMILIES = (  # in the order of their rows in rates.csv
     *("outputs", "loss", "skewed", "memory", "parameters", "noise", "histories", "kernel", "depth", "twins"),
+    "rich",
     *("surface", "contraction", "loss_decay", "constants", "elman"),
 )
 

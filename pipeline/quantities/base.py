@@ -15,9 +15,10 @@ from rnnlimits.statistics.verdicts import ExpectedKind
 
 Law = Literal["power", "geometric", "ratio"]
 View = Literal["power", "geometric", "ratio", "surface"]
-Source = Literal["train", "depths", "twin", "draw", "poisson", "kernel", "descent", "start"]
-"""Files behind a point: the ensembles of its cell, or of its cell at every depth; the twins of its K; draw.h5;
-poisson.h5; kernels or descents of Elman networks of its width; kernels.h5 and the start of the widest descent."""
+Source = Literal["train", "depths", "twin", "rich", "draw", "poisson", "kernel", "descent", "start"]
+"""Files behind a point: the ensembles of its cell, or of its cell at every depth; the twins of its K; the rich
+twins of its cell; draw.h5; poisson.h5; kernels or descents of Elman networks of its width; kernels.h5 and the start of
+the widest descent."""
 
 
 # --- variables -------------------------------------------------------------------------------------------------
@@ -43,10 +44,17 @@ N = Variable(name="N", words="N", axis="width $N$  ($K = N$)", law="N^{-p}", law
 K = Variable(name="K", words="K", axis="steps per unit of time $K$", law="K^{-p}", law_text="K⁻ᵖ")
 HIDDEN_UPDATES = Variable(name="hidden_updates", words="hidden updates", axis="hidden updates $k$", **GEOMETRIC)
 CHAIN_STEPS = Variable(name="chain_steps", words="chain steps", axis="chain steps $k$", **GEOMETRIC)
+RICHNESS = Variable(
+    name="1/eps",
+    words="1/eps",
+    axis=r"inverse of the richness $1/\varepsilon$",
+    law=r"\varepsilon^{p}",
+    law_text="epsᵖ",
+)
 DRAWS = Variable(name="draws", words="draws", axis="values in the average", law="n^{-p}", law_text="n⁻ᵖ")
 ELMAN_WIDTH = Variable(name="n", words="n", axis="width $n$", law="n^{-p}", law_text="n⁻ᵖ")
 DESCENT_STEPS = Variable(name="steps", words="steps", axis="steps of gradient descent", law="K^{-p}", law_text="K⁻ᵖ")
-VARIABLES = {one.name: one for one in (N, K, HIDDEN_UPDATES, CHAIN_STEPS, DRAWS, ELMAN_WIDTH, DESCENT_STEPS)}
+VARIABLES = {one.name: one for one in (N, K, RICHNESS, HIDDEN_UPDATES, CHAIN_STEPS, DRAWS, ELMAN_WIDTH, DESCENT_STEPS)}
 
 
 # --- whether a study has a quantity ----------------------------------------------------------------------------

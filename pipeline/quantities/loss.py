@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from rnnlimits.quantities import prediction
 from rnnlimits.quantities.base import N, register
 from rnnlimits.quantities.trained import (
     Design,
@@ -76,6 +77,7 @@ register(
         ordinate="mean over replicas, last quarter of the time",
         sources=("train", "twin"),
         sample=lambda t: replace(average(excess_loss(t)), signed=True),
+        predicted=prediction.loss_excess,
         expected=loss_order,
         corrections=bias_corrections,
         applies=half_with_twins,
@@ -90,6 +92,7 @@ register(
         ordinate="standard deviation over replicas, last quarter of the time",
         sources=("train", "twin"),
         sample=lambda t: spread(excess_loss(t)[..., None]),
+        predicted=prediction.loss_fluctuation,
         expected=_fluctuation_order,
         corrections=fluctuation_corrections,
         applies=half_with_twins,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rnnlimits.quantities.base import N, register
+from rnnlimits.quantities.prediction import bias_of, rms_of, spread_of
 from rnnlimits.quantities.trained import (
     TrainedQuantity,
     even_bias_corrections,
@@ -27,6 +28,7 @@ register(
         corrections=mean_corrections,
         slack=memory_slack,
         leverage=lambda t: mean_share(t.of_law(t.memory)),
+        predicted=rms_of("memory"),
     )
 )
 register(
@@ -36,6 +38,7 @@ register(
         variable=N,
         title="Fluctuation of the memory around its mean",
         sample=lambda t: spread(t.of_law(t.memory)),
+        predicted=spread_of("memory"),
         expected=square_root_order,
         corrections=mean_corrections,
         applies=of_half,
@@ -48,6 +51,7 @@ register(
         variable=N,
         title="Bias of the memory, mean of pairs",
         sample=lambda t: of_pairs(bias(t.memory.mean(1))),
+        predicted=bias_of("memory", pairs=True),
         expected=even_bias_order,
         corrections=even_bias_corrections,
         applies=with_pair_means,

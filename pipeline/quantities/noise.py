@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rnnlimits.quantities.base import Absent, Availability, K, NoLaw, register
+from rnnlimits.quantities.prediction import pair_mean_of_output
 from rnnlimits.quantities.trained import Design, TrainedQuantity, Trainings, square_root_order, with_pairs
 from rnnlimits.statistics.bootstrap import Sample
 from rnnlimits.statistics.samples import of_pairs, spread
@@ -27,6 +28,7 @@ register(
         variable=K,
         title="Noise of one-pass training, mean of pairs",
         sample=noise_in_k,
+        predicted=pair_mean_of_output,
         expected=square_root_order,
         applies=with_pairs,
     )

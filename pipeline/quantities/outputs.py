@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from rnnlimits.quantities.base import Absent, Applies, Availability, N, register
+from rnnlimits.quantities.prediction import (
+    beyond_rich,
+    bias_of,
+    even_part_of_output,
+    half_difference_of,
+    rms_of,
+    spread_of,
+)
 from rnnlimits.quantities.trained import (
     Design,
     TrainedQuantity,
     Trainings,
     bias_corrections,
     bias_order,
+    first_order,
     fluctuation_corrections,
     fluctuation_order,
     half_with_twins,
@@ -62,6 +71,19 @@ def _bias_with_twins(design: Design) -> Availability:
     return Applies("from the first of each pair" if design.antithetic and not design.symmetric else "")
 
 
+def mean_beyond_rich(trainings: Trainings) -> Sample:
+    """Mean less the rich twin on the same path: what the finite number of units alone does to the mean."""
+    assert trainings.rich is not None
+    rich = trainings.rich.mean(1)
+    if trainings.antithetic:
+        return of_pairs(bias(trainings.output.mean(1) - rich))
+    return bias(trainings.output[:, 0] - rich)
+
+
+def _with_rich(design: Design) -> Availability:
+    return Applies() if design.rich else Absent()
+
+
 def _pairs_with_twins(design: Design) -> Availability:
     return Applies() if design.twins and design.antithetic else Absent()
 
@@ -78,6 +100,7 @@ OUTPUT_RMS = register(
         applies=of_half,
         slack=output_slack,
         leverage=lambda t: mean_share(t.of_law(t.output)),
+        predicted=rms_of("output"),
     )
 )
 register(
@@ -87,6 +110,7 @@ register(
         variable=N,
         title="Fluctuation of the output around its mean",
         sample=lambda t: spread(t.of_law(t.output)),
+        predicted=spread_of("output"),
         expected=fluctuation_order,
         corrections=fluctuation_corrections,
         applies=of_half,
@@ -99,6 +123,7 @@ register(
         variable=N,
         title="Fluctuation of the output, half-difference of pairs",
         sample=lambda t: of_pairs(spread(half_difference(t.output))),
+        predicted=half_difference_of("output"),
         expected=fluctuation_order,
         corrections=fluctuation_corrections,
         applies=with_pairs,
@@ -111,6 +136,7 @@ register(
         variable=N,
         title="Bias of the output",
         sample=lambda t: bias(t.output[:, 0]),
+        predicted=bias_of("output"),
         expected=bias_order,
         corrections=bias_corrections,
         applies=_from_first,
@@ -124,6 +150,7 @@ register(
         variable=N,
         title="Bias of the output, mean of pairs",
         sample=lambda t: of_pairs(bias(t.output.mean(1))),
+        predicted=bias_of("output", pairs=True),
         expected=bias_order,
         corrections=bias_corrections,
         applies=with_pair_means,
@@ -138,6 +165,7 @@ register(
         title="Bias of the output compared with its infinite-width twin",
         sources=("train", "twin"),
         sample=bias_minus_twin,
+        predicted=bias_of("output", twin=True),
         expected=bias_order,
         corrections=bias_corrections,
         applies=_bias_with_twins,
@@ -153,6 +181,7 @@ register(
         title="Output compared with its infinite-width twin, path by path",
         sources=("train", "twin"),
         sample=lambda t: rms(t.of_law(t.minus_twin)),
+        predicted=rms_of("output", twin=True),
         expected=rms_order,
         corrections=fluctuation_corrections,
         applies=half_with_twins,
@@ -167,8 +196,22 @@ register(
         title="Fluctuation of the pair mean compared with its twin",
         sources=("train", "twin"),
         sample=lambda t: of_pairs(spread(t.minus_twin.mean(1, keepdims=True))),
+        predicted=even_part_of_output,
         expected=square_root_order,
         corrections=mean_corrections,
         applies=_pairs_with_twins,
+    )
+)
+register(
+    TrainedQuantity(
+        name="output_beyond_rich",
+        estimator="rich twin",
+        variable=N,
+        title="Mean output compared with the rich twin, path by path",
+        sources=("train", "rich"),
+        sample=mean_beyond_rich,
+        expected=first_order,
+        applies=_with_rich,
+        predicted=beyond_rich,
     )
 )

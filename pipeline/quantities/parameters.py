@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from rnnlimits.quantities.base import N, register
+from rnnlimits.quantities.base import Absent, Applies, Availability, N, register
+from rnnlimits.quantities.prediction import drift_of
 from rnnlimits.quantities.trained import (
+    Design,
     TrainedQuantity,
     drift_corrections,
     drift_order,
+    even_bias_order,
 )
-from rnnlimits.statistics.samples import average
+from rnnlimits.statistics.samples import average, rms
+
+
+def _b_is_trained(design: Design) -> Availability:
+    return Applies() if design.trains_b else Absent()
+
 
 register(
     TrainedQuantity(
@@ -20,5 +28,32 @@ register(
         sample=lambda t: average(t.of_law(t.drift)),
         expected=drift_order,
         corrections=drift_corrections,
+    )
+)
+register(
+    TrainedQuantity(
+        name="drift_rms",
+        estimator="plain",
+        variable=N,
+        title="Drift of the output weights",
+        ordinate="root mean square over replicas and units",
+        sample=lambda t: rms(t.of_law(t.drift_rms)[..., None]),
+        expected=drift_order,
+        corrections=drift_corrections,
+        predicted=drift_of("drift_c"),
+    )
+)
+register(
+    TrainedQuantity(
+        name="drift_b",
+        estimator="plain",
+        variable=N,
+        title="Drift of B",
+        ordinate="root mean square over replicas and units",
+        sample=lambda t: rms(t.of_law(t.drift_b)[..., None]),
+        expected=even_bias_order,
+        applies=_b_is_trained,
+        corrections=drift_corrections,
+        predicted=drift_of("drift_b"),
     )
 )

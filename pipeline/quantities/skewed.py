@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rnnlimits.quantities.base import Absent, Applies, Availability, N, register
+from rnnlimits.quantities.prediction import bias_of
 from rnnlimits.quantities.trained import (
     Design,
     TrainedQuantity,
@@ -30,6 +31,7 @@ register(
         title="Bias of the mean of pairs compared with their twin (even part in C)",
         sources=("train", "twin"),
         sample=lambda t: of_pairs(bias(t.minus_twin.mean(1))),
+        predicted=bias_of("output", twin=True, pairs=True),
         expected=even_bias_order,
         corrections=even_bias_corrections,
         applies=_skewed_pairs_with_twins,
@@ -43,6 +45,7 @@ register(
         variable=N,
         title="Bias of the mean of pairs (even part in C)",
         sample=lambda t: of_pairs(bias(t.output.mean(1))),
+        predicted=bias_of("output", pairs=True),
         expected=even_bias_order,
         corrections=even_bias_corrections,
         applies=_skewed_pairs,

@@ -8,11 +8,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
 from rnnlimits.quantities.base import Absent, Applies, Availability, Quantity, Refused
+from rnnlimits.quantities.prediction import Foresight
 from rnnlimits.statistics.bootstrap import Array, Sample
 from rnnlimits.statistics.corrections import USUAL
 from rnnlimits.statistics.samples import rms
@@ -22,7 +22,10 @@ from rnnlimits.statistics.samples import rms
 class Trainings:
     """One cell at the final time, replicas arranged as (unit, member): a pair (C, -C), or a single training.
 
-    output, memory: errors against the limit (unit, member, probe), members in the order +C, -C; drift (unit, member).
+    output, memory: errors against the limit (unit, member, probe), members in the order +C, -C. drift, drift_rms,
+    drift_b: the largest drift of an output weight, its root mean square over units, and that of B, (unit, member).
+    rich: error of the rich twin of each unit's path (unit, member, probe), with one member where both have one law;
+    None without rich twins.
     output_slack, memory_slack: root mean square error of the limit itself over probes; node_slack: the nodes' part.
     loss: mean of (Yhat_k - Y_k)^2 along the path (unit, member, bin), at times loss_time (bin,).
     twin, twin_loss: error and loss of the infinite-width twin of each unit's path (unit, probe), (unit, bin); None
@@ -35,12 +38,15 @@ class Trainings:
     output: Array
     memory: Array
     drift: Array
+    drift_rms: Array
+    drift_b: Array
     symmetric: bool
     output_slack: float
     memory_slack: float
     node_slack: float
     loss: Array
     loss_time: Array
+    rich: Array | None = None
     twin: Array | None = None
     twin_loss: Array | None = None
     initial: Mapping[str, Array] = field(default_factory=dict)
@@ -67,7 +73,8 @@ class Trainings:
 class Design:
     """The properties of a study that decide which estimators exist and which orders are expected.
 
-    symmetric: C and -C have one law. antithetic: trainings come in pairs (C, -C). twins: paths are followed by twins.
+    symmetric: C and -C have one law. antithetic: trainings come in pairs (C, -C). twins, rich: paths are followed by
+    twins, by rich twins. trains_b: B moves.
     kernel: the empirical kernel is measured. initial: time 0 is a checkpoint. shallow: for every cell of the ladder the
     same cell exists at depth 1.
     """
@@ -75,6 +82,8 @@ class Design:
     symmetric: bool
     antithetic: bool
     twins: bool = False
+    rich: bool = False
+    trains_b: bool = True
     kernel: bool = False
     initial: bool = False
     shallow: bool = False
@@ -114,7 +123,7 @@ class TrainedQuantity(Quantity):
     leverage: Callable[[Trainings], float] = lambda _: 1.0
     report: Callable[[Trainings], str] = lambda _: ""
     corrections: Corrections = usual_corrections
-    predicted: Callable[[Any], Sample | float] | None = None
+    predicted: Foresight | None = None
 
 
 # --- expected orders -------------------------------------------------------------------------------------------

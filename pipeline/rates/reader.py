@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from rnnlimits.base.errors import StudyError
 from rnnlimits.files import store
 from rnnlimits.files.ensembles import open_ensemble
+from rnnlimits.quantities.prediction import CellPrediction
 from rnnlimits.quantities.trained import Design, Trainings
 from rnnlimits.rates.ladders import shallow
 from rnnlimits.statistics.bootstrap import Array
 from rnnlimits.theory import observe
 from rnnlimits.theory.laws import ParameterLaw
 from rnnlimits.training import plan
-from rnnlimits.training.plan import Cell, Twin
+from rnnlimits.training.plan import Cell, RichTwin, Twin
 
 if TYPE_CHECKING:
     from rnnlimits.study import Study
     from rnnlimits.training.layout import Layout
 
-TRAINED_VARIABLES = ("pair", "sign", "output", "memory", "drift_c_max", "loss")
+TRAINED_VARIABLES = ("pair", "sign", "output", "memory", "drift_c_max", "drift_c_rms", "drift_b_rms", "loss")
+RICH_VARIABLES = ("output", "memory", "loss", "drift_c_rms", "drift_b_rms")
 OBSERVED_VARIABLES = (*observe.MEMORY, *observe.KERNEL)
 
 
@@ -33,6 +36,8 @@ def design_of(study: Study) -> Design:
         symmetric=ParameterLaw.of(study).symmetric_c,
         antithetic=section.antithetic,
         twins=study.twin.follow,
+        rich=study.rich.follow,
+        trains_b=section.update_b,
         kernel=section.kernel,
         initial=section.checkpoints[0] == 0,
     )
@@ -64,9 +69,46 @@ class Reader:
                 self._cache[cell] = self._trainings(path, file, cell)
         return self._cache[cell]
 
-    def prediction(self, cell: Cell) -> Any | None:
-        """What theory predicts of a cell at its own N, beta and K; None if nothing does."""
-        return None
+    def prediction(self, cell: Cell) -> CellPrediction | None:
+        """What rich twins and their tangents predict of a cell at its own N, beta and K; None without them."""
+        if not self.study.rich.follow or not self.study.rich.tangents:
+            return None
+        units = cell.replicas // (2 if self.design.antithetic else 1)
+        rich = {name: values[:units] for name, values in self._read_rich(cell).items()}
+        twins = self._twins_of(cell, units)
+        return CellPrediction(cell.width, rich, twins["twin"], twins["twin_loss"], self._read_tangents(cell))
+
+    def rich_less_twin(self, twin: RichTwin) -> Array:
+        """Output of rich twins of the ladder less that of the infinite-width twins on their paths (path, probe)."""
+        output = self._rich_file(twin, ("output",))["output"][:, 0] - self.output
+        (kernel,) = (one for one in plan.twins(self.study) if one.steps_per_time == twin.steps_per_time)
+        return np.asarray(output - self.twin(kernel)[: len(output)])
+
+    def _read_rich(self, cell: Cell) -> dict[str, Array]:
+        """Rich twins of a cell at the final time, outputs and memories as errors against the limit."""
+        values = self._rich_file(plan.rich_twin(self.study, cell), RICH_VARIABLES)
+        return {**values, "output": values["output"] - self.output, "memory": values["memory"] - self.memory}
+
+    def _rich_file(self, twin: RichTwin, names: Sequence[str]) -> dict[str, Array]:
+        """Variables (path, member, ...) of rich twins at the final time, the loss in all its bins."""
+        path, identity = self.layout.rich(twin), plan.rich_id(self.study, twin)
+        with open_ensemble(path, "rich-ensemble", rich_id=identity) as file:
+            if len(file["path"]) < twin.paths:
+                raise StudyError(f"{path}: has {len(file['path'])} paths, expected {twin.paths}; run the study again")
+            file.load(list(names))
+            return {name: file[name][()] if name == "loss" else file[name][:, :, -1] for name in names}
+
+    def _read_tangents(self, cell: Cell) -> dict[str, Array]:
+        """Tangents of a cell at the final time."""
+        twin = plan.tangent_twin(self.study, cell)
+        path, identity = self.layout.tangents(twin), plan.tangents_id(self.study, twin)
+        with open_ensemble(path, "tangents-ensemble", tangents_id=identity) as file:
+            file.load(list(file))
+            every = {name: (file[name][()], file[name].dims) for name in file}
+        return {
+            name: values.take(-1, axis=dims.index("time")) if "time" in dims[1:] else values
+            for name, (values, dims) in every.items()
+        }
 
     def _trainings(self, path: Path, file: store.File, cell: Cell) -> Trainings:
         order = np.lexsort((-file["sign"][()], file["pair"][()]))
@@ -81,6 +123,8 @@ class Reader:
             output=arranged(file["output"][:, -1] - self.output),
             memory=arranged(file["memory"][:, -1] - self.memory),
             drift=arranged(file["drift_c_max"][:, -1]),
+            drift_rms=arranged(file["drift_c_rms"][:, -1]),
+            drift_b=arranged(file["drift_b_rms"][:, -1]),
             symmetric=self.design.symmetric,
             output_slack=self.output_slack,
             memory_slack=self.memory_slack,
@@ -91,6 +135,7 @@ class Reader:
             initial={name: arranged(file[name][:, 0]) for name in OBSERVED_VARIABLES if name in file}
             if self.design.initial
             else {},
+            rich=self._read_rich(cell)["output"][: len(order) // members] if self.study.rich.follow else None,
             shallow=self._shallow(cell, len(order) // members),
             **self._twins_of(cell, len(order) // members),
         )

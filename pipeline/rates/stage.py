@@ -18,7 +18,7 @@ from rnnlimits.quantities.base import in_order, registered
 from rnnlimits.quantities.whole import StudyQuantity
 from rnnlimits.rates.contraction import contraction_rates
 from rnnlimits.rates.reader import Reader
-from rnnlimits.rates.trained import training_rates, twin_rates
+from rnnlimits.rates.trained import richness_rates, training_rates, twin_rates
 from rnnlimits.statistics.bootstrap import Bootstrap
 from rnnlimits.statistics.families import settled
 from rnnlimits.statistics.ratefile import Rate, read, table, write_csv, write_h5
@@ -55,6 +55,7 @@ def _rates(study: Study, layout: Layout, bootstrap: Bootstrap) -> Iterator[Rate]
     results = Reader(study, layout)
     yield from training_rates(results, bootstrap)
     yield from twin_rates(results, bootstrap)
+    yield from richness_rates(results, bootstrap)
     with store.open_complete(layout.draw, "draw", draw_id=plan.draw_id(study)) as file:
         yield from contraction_rates(study, file, bootstrap)
     for quantity in registered(StudyQuantity):

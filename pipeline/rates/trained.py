@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from rnnlimits.quantities.base import Absent, Applies, K, NoLaw, Refused, registered
+from rnnlimits.quantities.rich import RichQuantity
 from rnnlimits.quantities.trained import Design, TrainedQuantity, Trainings
 from rnnlimits.quantities.twins import TwinQuantity
 from rnnlimits.rates.ladders import Ladder, ladders, shallow
@@ -46,6 +47,18 @@ def twin_rates(read: Reader, bootstrap: Bootstrap) -> Iterator[Rate]:
         row = entry.row(read.study.name, "N=infinity")
         expected = Expected(entry.expected, entry.expected_kind)
         yield judged(row, points, expected, corrections=entry.corrections)
+
+
+def richness_rates(read: Reader, bootstrap: Bootstrap) -> Iterator[Rate]:
+    """The rates of rich twins along the ladder of the richness, as it goes to zero."""
+    for entry in registered(RichQuantity):
+        ladder = plan.rich_ladder(read.study)
+        samples = ((1 / twin.richness, entry.sample(read.rich_less_twin(twin))) for twin in ladder)
+        points = [powerlaw.measure(inverse, sample, bootstrap) for inverse, sample in samples]
+        if points:
+            row = entry.row(read.study.name, f"N=infinity K={read.study.rich.steps_per_time}")
+            expected = Expected(entry.order(read.design), entry.expected_kind)
+            yield judged(row, points, expected, corrections=(1.0, 2.0))
 
 
 def training_rate(

@@ -14,6 +14,8 @@ from rnnlimits.training import plan
 from rnnlimits.training.layout import Layout
 from rnnlimits.training.plan import Twin
 
+SAME = 1e-9  # relative distance of a richness from its inverse's inverse
+
 
 def of_trainings(study: Study, layout: Layout, rate: Rate, values: Mapping[str, float]) -> list[Path]:
     """The files of a study of trainings from which the point of `rate` at `values` was estimated."""
@@ -33,14 +35,19 @@ def _ensembles(study: Study, layout: Layout, rate: Rate, values: Mapping[str, fl
     if "K" not in point and "N" in point:
         point["K"] = point["N"]  # along the diagonal
     depths = None if "depths" in sources or "depth" not in fixed else {int(fixed["depth"])}
-    cells = [
-        layout.ensemble(cell)
+    found = [
+        cell
         for cell in plan.cells(study)
         if {"beta": cell.beta, "N": cell.width, "K": cell.steps_per_time}.items() >= _of_cell(point).items()
         and (depths is None or cell.depth in depths)
     ]
+    cells = [layout.ensemble(cell) for cell in found]
     twins = [layout.twin(twin) for twin in plan.twins(study) if _follows(twin, point)]
-    return cells * bool({"train", "depths"} & {*sources}) + twins * ("twin" in sources)
+    rich = [layout.rich(plan.rich_twin(study, cell)) for cell in found] if study.rich.follow else []
+    if "1/eps" in values:
+        ladder = (twin for twin in plan.rich_ladder(study) if abs(twin.richness * values["1/eps"] - 1) < SAME)
+        return [layout.rich(twin) for twin in ladder]
+    return cells * bool({"train", "depths"} & {*sources}) + twins * ("twin" in sources) + rich * ("rich" in sources)
 
 
 def _of_cell(coordinates: Mapping[str, float]) -> dict[str, float]:

@@ -25,22 +25,39 @@ class Predicted:
 
     stderr: its standard error, which log_replicates, where given, contain already. log_replicates (count,): bootstrap
     replicates of log(value), joint with those of the row's points; None if the value is exact, or independent of them.
+    apart: a further relative standard error, of what does not follow the row's replicas.
     """
 
     variable: float
     value: float
     stderr: float
     log_replicates: Array | None = field(default=None, repr=False)
+    apart: float = 0.0
 
 
-def predicted_point(variable: float, value: Sample | float, bootstrap: Bootstrap) -> Predicted:
-    """The prediction of a point: an exact number, or a sample of the same units as the measured one."""
+@dataclass(frozen=True, eq=False)
+class Foreseen:
+    """What a quantity predicts of a cell: a number, or a sample of the same units as the measured one.
+
+    apart: the relative standard error of the estimate that comes from elsewhere.
+    """
+
+    value: Sample | float
+    apart: float = 0.0
+
+
+def predicted_point(variable: float, foreseen: Foreseen | Sample | float, bootstrap: Bootstrap) -> Predicted:
+    """The prediction of a point; its replicates are those of the row's bootstrap."""
+    if not isinstance(foreseen, Foreseen):
+        foreseen = Foreseen(foreseen)
+    value, apart = foreseen.value, foreseen.apart
     if not isinstance(value, Sample):
-        return Predicted(float(variable), float(value), 0.0)
+        return Predicted(float(variable), float(value), float(value) * apart)
     point = measure(variable, value, bootstrap)
     if not math.isfinite(point.log):
         return Predicted(float(variable), math.nan, math.nan)
-    return Predicted(float(variable), point.estimate, point.stderr, point.log_replicates)
+    stderr = math.hypot(point.stderr, apart * point.estimate)
+    return Predicted(float(variable), point.estimate, stderr, point.log_replicates, apart)
 
 
 @dataclass(frozen=True)
@@ -99,7 +116,7 @@ class _Gaps:
         count = len(measured)
         moving = [np.zeros(count) if p.log_replicates is None else p.log_replicates for p in predicted]
         self.moving = np.column_stack(moving)
-        fixed = [p.stderr / p.value if p.log_replicates is None else 0.0 for p in predicted]
+        fixed = [p.stderr / p.value if p.log_replicates is None else p.apart for p in predicted]
         self.alone = np.nan_to_num(np.square(fixed))
         self.gap = np.array([point.log for point in points]) - self.log
         self.replicates = measured - self.moving

@@ -88,6 +88,8 @@ def _product_cells(part: Product) -> Iterator[Cell]:
 def twins(study: Study) -> tuple[Twin, ...]:
     """Every K that has twins once, with as many paths as its largest cell or the twins' own ladder needs."""
     paths = dict.fromkeys(study.twin.steps_per_time, study.twin.paths)
+    if study.rich.epsilon:
+        paths[study.rich.steps_per_time] = max(study.rich.paths, paths.get(study.rich.steps_per_time, 0))
     for cell in cells(study) if study.twin.follow else ():
         needed = cell.replicas // 2 if study.training.antithetic else cell.replicas
         paths[cell.steps_per_time] = max(needed, paths.get(cell.steps_per_time, 0))

@@ -17,6 +17,7 @@ from rnnlimits.study.grid import Cell as Cell
 from rnnlimits.study.grid import RichTwin as RichTwin
 from rnnlimits.study.grid import Twin as Twin
 from rnnlimits.study.grid import cells as cells
+from rnnlimits.study.grid import rich_ladder as rich_ladder
 from rnnlimits.study.grid import rich_twin as rich_twin
 from rnnlimits.study.grid import rich_twins as rich_twins
 from rnnlimits.study.grid import tangent_twin as tangent_twin

@@ -47,8 +47,9 @@ OBSERVED: dict[str, tuple[tuple[str, ...], str]] = {  # dimensions after path an
     "drift_b": (("time",), "mean square of B_t - B_0"),
     "drift_c": (("time",), "mean square of C_t - C_0"),
     "loss": (("loss_time",), "loss along the path"),
+    "late_loss": ((), "mean loss over the last quarter of the bins"),
 }
-PAIRED = ("output", "memory", "loss")  # what antithetic pairs are used for
+PAIRED = ("output", "memory")  # what antithetic pairs are used for
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,7 +188,8 @@ class _Sweep:
         """Everything observed, (direction, ..., 3)."""
         every = {name: np.stack([seen[name] for seen in self._seen], axis=1) for name in self._seen[0]}
         loss = self._loss.mean().reshape(self._count, 3, -1).swapaxes(1, 2)
-        return {**every, "loss": loss}
+        late = loss[:, 3 * loss.shape[1] // 4 :].mean(1)
+        return {**every, "loss": loss, "late_loss": late}
 
 
 def moved_mass(weight: Array, directions: int) -> Array:

@@ -1,0 +1,199 @@
+"""Predicted values of a cell's quantities at its own N, beta and K, with nothing fitted.
+
+From rich twins, the mean at this richness on each path; from their tangents, the variance over networks and the 1/N
+term of the mean. Source: docs/model.md, "Finite width".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from rnnlimits.statistics.bootstrap import Array, Sample
+from rnnlimits.statistics.predictions import Foreseen
+from rnnlimits.statistics.samples import average, bias, of_pairs, rms, spread
+
+
+@dataclass(frozen=True, eq=False)
+class CellPrediction:
+    """One cell at the final time.
+
+    rich: by name ("output" and "memory" as errors against the limit, "loss", "drift_c_rms"), (unit, member, ...), in
+    the order of the cell's units, one member where both of a pair have one law. twin: error of the infinite-width twin
+    on each path (unit, probe); twin_loss (unit, bin). tangents: variables of a file of tangents (path, ...), on a few
+    paths, for a network of one unit: a width N divides them by N.
+    """
+
+    width: int
+    rich: Mapping[str, Array]
+    twin: Array
+    twin_loss: Array
+    tangents: Mapping[str, Array]
+
+    def members(self, name: str) -> Array:
+        """Values of the rich twin of both members of a pair (unit, 2, ...)."""
+        values = self.rich[name]
+        return values if values.shape[1] == 2 else np.repeat(values, 2, axis=1)
+
+    def of_law(self, name: str) -> Array:
+        """Values of the member whose C has the study's law (unit, 1, ...)."""
+        return self.rich[name][:, :1]
+
+    def second(self, name: str) -> Array:
+        """The 1/N term of the mean over networks, of the member that has the study's law."""
+        return np.asarray(self.tangents[f"{name}_second"].mean(0)[0] / self.width)
+
+    def second_of_pairs(self, name: str) -> Array:
+        """The 1/N term of the mean over pairs."""
+        return np.asarray(self.tangents[f"{name}_second"].mean((0, 1)) / self.width)
+
+    def variance(self, name: str) -> Array:
+        """The variance over networks on one path, of the member that has the study's law."""
+        return np.asarray(self.tangents[f"{name}_variance"].mean(0)[0] / self.width)
+
+    def variance_of_pairs(self, name: str, kind: str) -> Array:
+        """The variance over half-differences ("half") or means ("mean") of pairs on one path."""
+        return np.asarray(self.tangents[f"{name}_{kind}_variance"].mean(0) / self.width)
+
+    def error(self, name: str, share: float = 1.0) -> float:
+        """Relative standard error of a root of this variable, known on a few paths; share: its part of the square."""
+        values = self.tangents[name]
+        values = values[:, 0] if "_half" not in name and "_mean" not in name else values
+        of_paths = values.reshape(len(values), -1).mean(1)
+        mean = float(of_paths.mean())
+        return share * 0.5 * float(of_paths.std(ddof=1)) / len(of_paths) ** 0.5 / mean if mean > 0 else 0.0
+
+
+Foresight = Callable[[CellPrediction], Foreseen]
+
+
+# --- squares of errors -------------------------------------------------------------------------------------------
+
+
+def rms_of(name: str, twin: bool = False) -> Foresight:
+    """Root mean square over networks and probes of an error against the limit, or against the twin on its path."""
+
+    def foreseen(cell: CellPrediction) -> Foreseen:
+        mean = cell.of_law(name) + cell.second(name)
+        if twin:
+            mean = mean - cell.twin[:, None]
+        scatter = float(cell.variance(name).mean())
+        sample = plus(rms(mean), scatter)
+        return _with_error(sample, cell, f"{name}_variance", scatter)
+
+    return foreseen
+
+
+def spread_of(name: str) -> Foresight:
+    """Standard deviation over networks, each on its own path."""
+
+    def foreseen(cell: CellPrediction) -> Foreseen:
+        scatter = float(cell.variance(name).mean())
+        return _with_error(plus(spread(cell.of_law(name)), scatter), cell, f"{name}_variance", scatter)
+
+    return foreseen
+
+
+def half_difference_of(name: str) -> Foresight:
+    """Standard deviation over half-differences of pairs."""
+
+    def foreseen(cell: CellPrediction) -> Foreseen:
+        both = cell.members(name)
+        scatter = float(cell.variance_of_pairs(name, "half").mean())
+        sample = plus(spread(0.5 * (both[:, :1] - both[:, 1:])), scatter)
+        return _with_error(sample, cell, f"{name}_half_variance", scatter)
+
+    return foreseen
+
+
+def pair_mean_of_output(cell: CellPrediction) -> Foreseen:
+    """Standard deviation over means of pairs, each on its own path."""
+    scatter = float(cell.variance_of_pairs("output", "mean").mean())
+    mean = cell.members("output").mean(1, keepdims=True)
+    return _with_error(plus(spread(mean), scatter), cell, "output_mean_variance", scatter)
+
+
+def even_part_of_output(cell: CellPrediction) -> Foreseen:
+    """Standard deviation over means of pairs, each less the twin on its path."""
+    scatter = float(cell.variance_of_pairs("output", "mean").mean())
+    mean = cell.members("output").mean(1, keepdims=True) - cell.twin[:, None]
+    return _with_error(plus(spread(mean), scatter), cell, "output_mean_variance", scatter)
+
+
+def _with_error(sample: Sample, cell: CellPrediction, name: str, scatter: float) -> Foreseen:
+    value = float(sample.combine(sample.statistics.mean(0), np.array(1 / len(sample))))
+    return Foreseen(sample, cell.error(name, scatter / value if value > 0 else 0.0))
+
+
+def plus(sample: Sample, scatter: float) -> Sample:
+    """The sample with a constant added to its value, a square."""
+    combine = sample.combine
+    return replace(sample, combine=lambda mean, concentration: combine(mean, concentration) + scatter)
+
+
+# --- means -------------------------------------------------------------------------------------------------------
+
+
+def bias_of(name: str, twin: bool = False, pairs: bool = False) -> Foresight:
+    """Root mean square over probes of the mean error, against the limit or against twins."""
+
+    def foreseen(cell: CellPrediction) -> Foreseen:
+        if pairs:
+            mean = cell.members(name).mean(1) + cell.second_of_pairs(name)
+        else:
+            mean = cell.of_law(name)[:, 0] + cell.second(name)
+        sample = bias(mean - cell.twin) if twin else bias(mean)
+        return Foreseen(of_pairs(sample) if pairs else sample, _second_error(cell, name, sample))
+
+    return foreseen
+
+
+def beyond_rich(cell: CellPrediction) -> Foreseen:
+    """Root mean square over probes of the 1/N term alone."""
+    terms = cell.tangents["output_second"][:, :, :].mean(1) / cell.width
+    value = float(np.sqrt(np.square(terms.mean(0)).mean()))
+    error = float(np.sqrt((terms.var(0, ddof=1) / len(terms)).mean()))
+    return Foreseen(value, error / value if value > 0 else 0.0)
+
+
+def drift_of(name: str) -> Foresight:
+    """Root mean square over networks and units of a drift."""
+
+    def foreseen(cell: CellPrediction) -> Foreseen:
+        sample = plus(rms(cell.of_law(f"{name}_rms")[..., None]), float(cell.second(name)))
+        return Foreseen(sample, _second_error(cell, name, sample))
+
+    return foreseen
+
+
+def loss_excess(cell: CellPrediction) -> Foreseen:
+    """Mean over networks and late bins of the loss less the twin's."""
+    sample = replace(average(_late(cell) + cell.second("late_loss")), signed=True)
+    return Foreseen(sample, _second_error(cell, "late_loss", sample))
+
+
+def loss_fluctuation(cell: CellPrediction) -> Foreseen:
+    """Standard deviation over networks of that difference."""
+    scatter = float(cell.variance("late_loss"))
+    return _with_error(plus(spread(_late(cell)[..., None]), scatter), cell, "late_loss_variance", scatter)
+
+
+def _late(cell: CellPrediction) -> Array:
+    """Loss of the rich twin less that of the twin (unit, 1), last quarter of the bins."""
+    return np.asarray(_late_bins(cell.of_law("loss")).mean(-1) - _late_bins(cell.twin_loss).mean(-1)[:, None])
+
+
+def _late_bins(values: Array) -> Array:
+    return values[..., 3 * values.shape[-1] // 4 :]
+
+
+def _second_error(cell: CellPrediction, name: str, sample: Sample) -> float:
+    """Relative standard error that the 1/N term, known on a few paths, leaves in an estimate."""
+    terms = cell.tangents[f"{name}_second"][:, 0] / cell.width
+    error = float(np.sqrt((terms.var(0, ddof=1) / len(terms)).mean()))
+    value = float(sample.combine(sample.statistics.mean(0), np.array(1 / len(sample))))
+    if value <= 0:
+        return 0.0
+    return sample.power * error / value if name.startswith("drift") else error / value**sample.power
