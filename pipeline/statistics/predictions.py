@@ -111,7 +111,7 @@ def compare(points: Sequence[Point], predicted: Sequence[Predicted], geometric: 
         return None
     joint = _joint(gaps, geometric)
     if len(fitted) < 2:
-        return Comparison(math.nan, math.nan, None, joint, len(gaps))
+        return Comparison(*_exponent_alone(both, geometric), None, joint, len(gaps))
     exponent, stderr, difference = _exponents(fitted, geometric)
     return Comparison(exponent, stderr, difference, joint, len(gaps))
 
@@ -174,6 +174,21 @@ def _exponents(both: list[tuple[Point, Predicted]], geometric: bool) -> tuple[fl
     stderr = float(np.hypot(np.std(replicates @ contrast), own))
     difference = line.minus(logs, replicates).slope(contrast, apart=own)
     return float(contrast @ logs), stderr, difference
+
+
+def _exponent_alone(both: list[tuple[Point, Predicted]], geometric: bool) -> tuple[float, float]:
+    """The predicted exponent over all points, each with the same weight, and its standard error."""
+    known = [one for _, one in both if one.value > 0]
+    if len(known) < 2:
+        return math.nan, math.nan
+    variable = np.array([one.variable for one in known])
+    x = variable if geometric else np.log(variable)
+    contrast = -(x - x.mean()) / np.square(x - x.mean()).sum()
+    moving = [np.zeros(1) if one.log_replicates is None else one.log_replicates for one in known]
+    fixed = [one.stderr / one.value if one.log_replicates is None else one.apart for one in known]
+    spread = np.std(sum(factor * values for factor, values in zip(contrast, moving, strict=True)))
+    stderr = math.hypot(float(spread), float(np.sqrt(np.square(contrast) @ np.square(fixed))))
+    return float(contrast @ np.log([one.value for one in known])), stderr
 
 
 def _joint(gaps: list[Gap], geometric: bool) -> Joint:
