@@ -12,6 +12,7 @@ import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from rnnlimits.figures.labels import BAR, COLOURS, GREY
 from rnnlimits.quantities.base import about
@@ -28,10 +29,15 @@ def overview(rates: Sequence[Rate]) -> Iterator[tuple[str, Figure]]:
     """The names and figures that a study's rates allow, most telling first."""
     biases = [rate for rate in rates if (rate.quantity, rate.estimator) == COLLAPSED and _foreseen(rate)]
     if any(rate.variable == "N" and "beta" in rate.where for rate in biases):
-        yield "collapse", collapse_figure(biases)
-    compared = [rate for rate in rates if rate.law == "power" and rate.variable == "N" and _foreseen(rate)]
+        yield "collapse", collapse_figure(biases, [rate for rate in rates if rate.quantity == "richness_bias"])
+    compared = [rate for rate in rates if rate.law == "power" and rate.variable == "N" and _told(rate)]
     if compared:
         yield "measured_over_predicted", ratio_page(compared)
+
+
+def _told(rate: Rate) -> list[RatePoint]:
+    """Points that say something about their prediction."""
+    return [p for p in _foreseen(rate) if p.estimate > 0 and BAR * p.stderr < SHORTEST_BAR * p.predicted]
 
 
 def _foreseen(rate: Rate) -> list[RatePoint]:
@@ -46,8 +52,11 @@ def richness(rate: Rate, width: float) -> float:
 # --- collapse ----------------------------------------------------------------------------------------------------
 
 
-def collapse_figure(rates: Sequence[Rate]) -> Figure:
-    """Bias of the output against the richness: a series for each beta, its predictions dashed."""
+def collapse_figure(rates: Sequence[Rate], alone: Sequence[Rate] = ()) -> Figure:
+    """Bias of the output against the richness: a series for each beta, its predictions dashed.
+
+    alone: rates of rich twins along the richness, without networks, as a line.
+    """
     figure = plt.figure(figsize=(5.2, 4.2))
     ax = figure.subplots()
     for rate, colour, marker in zip(rates, itertools.cycle(COLOURS), itertools.cycle(MARKERS), strict=False):
@@ -56,16 +65,23 @@ def collapse_figure(rates: Sequence[Rate]) -> Figure:
         ax.plot(
             [richness(rate, p.variable) for p in points], [p.predicted for p in points], color=colour, ls=(0, (4, 2))
         )
+    for rate in alone:
+        points = [p for p in rate.cloud if p.estimate > 0]
+        x, y = [1 / p.variable for p in points], [p.estimate for p in points]
+        ax.plot(x, y, color="black", linewidth=0.9, label=f"rich twins, {rate.at.split()[-1]}", zorder=2)
     ax.set_xscale("log")
     ax.set_yscale("log")
+    ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+    ax.xaxis.set_minor_formatter(NullFormatter())
     values = [p.estimate for rate in rates for p in rate.cloud if p.estimate > 0]
     values += [p.predicted for rate in rates for p in _foreseen(rate)]
     ax.set_ylim(0.5 * min(values), 2 * max(values))
     ax.set_xlabel(r"richness $\varepsilon = N^{-(1 - \beta)}$")
     ax.set_ylabel(about(rates[0]).ordinate)
     ax.legend(loc="upper left")
-    figure.suptitle("Bias of the output: every width and beta on one curve of the richness")
-    words = "dashed: predicted from the law of one unit, nothing fitted;  bars: 95%;  arrows: 95% upper limits"
+    figure.suptitle("Bias of the output: a curve of the richness, and a term of order 1/N")
+    words = "dashed: predicted, nothing fitted;  bars: 95%;  arrows: 95% upper limits"
     figure.supxlabel(words, fontsize=7, color=GREY)
     return figure
 
@@ -115,7 +131,7 @@ def _ratios(ax: Axes, rates: Sequence[Rate]) -> None:
     ax.axhline(1.0, color=GREY, linewidth=0.8, zorder=1)
     looks = zip(rates, itertools.cycle(COLOURS), itertools.cycle(MARKERS), strict=False)
     for index, (rate, colour, marker) in enumerate(looks):
-        told = [p for p in _foreseen(rate) if p.estimate > 0 and BAR * p.stderr < SHORTEST_BAR * p.predicted]
+        told = _told(rate)
         x = np.array([p.variable for p in told]) * 1.06 ** (index - (len(rates) - 1) / 2)
         ratio = np.array([p.estimate / p.predicted for p in told])
         error = np.array([p.stderr / p.predicted for p in told])
