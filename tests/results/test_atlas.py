@@ -72,6 +72,12 @@ def test_bad_atlases_get_one_line(tmp_path: Path, content: dict[str, object], sa
     assert "\n" not in str(refused.value)
 
 
+def test_an_atlas_that_is_not_utf8_gets_one_line(tmp_path: Path) -> None:
+    (tmp_path / "atlas.yaml").write_bytes(b"name: \xff")
+    with pytest.raises(StudyError, match=r"atlas\.yaml: byte 6 is not UTF-8; give an atlas file"):
+        atlas.load(tmp_path / "atlas.yaml")
+
+
 def example(beta: float, exponent: float, quantity: str = "drift", estimator: str = "plain", note: str = "") -> Rate:
     about = {"exponent": exponent, "stderr": 0.01, "ci_low": exponent - 0.02, "ci_high": exponent + 0.02}
     return Rate("s", quantity, estimator, "N", f"beta={beta}", **about, verdict="consistent", note=note)
