@@ -113,7 +113,8 @@ def test_the_figure_shows_each_exponent_once(tmp_path: Path) -> None:
 @pytest.mark.workflow
 @pytest.mark.needs_mpi
 def test_an_atlas_runs_end_to_end(tmp_path: Path) -> None:
-    base = {**BASE, "training": {**runs.TINY["training"], "width": [8, 12, 16, 20], "replicas": 8}}  # type: ignore[dict-item]
+    base = yaml.safe_load(runs.write_recorded(tmp_path, training={"width": [8, 12, 16, 20]}).read_text())
+    del base["name"]
     path = write(tmp_path, base=base, variants={"plain": {}, "two": {"seed": 3}})
     written = runs.run("atlas", path, "--write-only", "--results", tmp_path / "results", cwd=tmp_path).stdout.split()
     assert [Path(file).name for file in written] == ["small-plain.yaml", "small-two.yaml"]
