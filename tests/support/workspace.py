@@ -28,7 +28,7 @@ from rnnlimits import cli
 COPIED = ("benchmarks", "cluster", "config", "docs", "kernels", "pipeline", "src", "tests", "workflow")
 COPIED_FILES = ("Makefile", "README.md", "CITATION.cff", "pyproject.toml", "environment.yml")
 FEW: dict[str, Any] = {"width": [32, 64, 128, 256], "replicas": 32, "replicas_per_block": 16}
-LADDER = {"beta": [0.75], "width": [128], "steps_per_time": [8, 16, 32, 64], "replicas": 32}
+LADDER = {"beta": [0.75], "width": [128], "steps_per_time": [16, 32, 64, 128], "replicas": 32}
 FEW_DRAWS = {"steps": 100, "blocks": 8, "chains": 32, "couplings": 16}
 FEW_NETWORKS: dict[str, Any] = {
     "networks": [{"activation": "relu", "layers": [1], "sigma_h": 0.3}],
