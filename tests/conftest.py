@@ -22,6 +22,8 @@ import pytest
 
 # As the command line does, and before NumPy is imported: small products are many times slower with fighting threads.
 os.environ["OPENBLAS_NUM_THREADS"] = "1"
+# What commands print must not depend on how long they take.
+os.environ["RNNLIMITS_QUIET_SECONDS"] = "off"
 
 import blocks
 import browser

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import math
+import os
 import sys
 import threading
 import time
@@ -11,8 +13,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
+from rnnlimits.base.errors import StudyError
+
 TERMINAL_SECONDS = 0.2
 LOG_SECONDS = 10.0
+QUIET = "RNNLIMITS_QUIET_SECONDS"
 QUIET_SECONDS = 18.0  # without a line, after which one says what is being done
 
 _log = logging.getLogger("rnnlimits")
@@ -54,12 +59,24 @@ def readable_time(seconds: float) -> str:
     return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-class SignsOfLife(logging.Handler):
-    """A line whenever none has come for QUIET_SECONDS, so that long work is told from a process that hangs."""
+def quiet_seconds() -> float:
+    """What the environment asks for; infinite for `off`. Raises StudyError for a value that is no such number."""
+    text = os.environ.get(QUIET, "").strip()
+    try:
+        seconds = math.inf if text == "off" else float(text or QUIET_SECONDS)
+    except ValueError:
+        seconds = math.nan
+    if not seconds >= 1:
+        raise StudyError(f"{QUIET}: {text!r} is no number of seconds; allowed: 1 or more, off, or nothing")
+    return seconds
 
-    def __init__(self, what: str, clock: Callable[[], float] = time.monotonic) -> None:
+
+class SignsOfLife(logging.Handler):
+    """A line whenever none has come for `quiet` seconds, so that long work is told from a process that hangs."""
+
+    def __init__(self, what: str, quiet: float = QUIET_SECONDS, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(logging.INFO)
-        self._clock = clock
+        self._quiet, self._clock = quiet, clock
         self.file: Path | None = None
         self.begin(what)
 
@@ -75,7 +92,7 @@ class SignsOfLife(logging.Handler):
     def look(self) -> None:
         """Write a line if it is time for one: what is being done, for how long, and the file that was read last."""
         now = self._clock()
-        if now - self._heard >= QUIET_SECONDS:
+        if now - self._heard >= self._quiet:
             self._heard = now
             last = f"; last file: {self.file}" if self.file else ""
             with suppress(OSError, ValueError):  # nobody reads stderr any more
@@ -89,7 +106,7 @@ _signs: SignsOfLife | None = None
 def watched(what: str) -> Iterator[None]:
     """Give signs of life during `what`, from a thread. For one process of the command line, such as rank 0."""
     global _signs
-    signs, ended = SignsOfLife(what), threading.Event()
+    signs, ended = SignsOfLife(what, quiet_seconds()), threading.Event()
 
     def look() -> None:
         while not ended.wait(1.0):

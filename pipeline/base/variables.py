@@ -30,6 +30,8 @@ HONOURED: dict[str, str] = {
     "RNNLIMITS_MARCH": "instruction set that the kernels are compiled for: `native` (default: this processor's own), "
     "`x86-64-v2`, `x86-64-v3` (AVX2), `x86-64-v4` (AVX-512); last digits differ between them",
     "RNNLIMITS_PYTHONPATH": "further folders with Python packages, such as a cluster's modules; searched first",
+    "RNNLIMITS_QUIET_SECONDS": "seconds without output after which a command says what it is doing "
+    "(default: 18; `off`: never)",
     "RNNLIMITS_REFUSALS": "set by `run` for its stages: the file to which a stage whose input is refused writes its "
     "message",
     "RNNLIMITS_REQUIRE": "for the tests: needs that must be met on this machine",

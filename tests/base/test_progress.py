@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,7 +34,7 @@ def clock() -> Clock:
 @pytest.fixture
 def signs(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Iterator[SignsOfLife]:
     """As the command line has them, without the thread that looks every second."""
-    made, log = SignsOfLife("rates", clock), logging.getLogger("rnnlimits")
+    made, log = SignsOfLife("rates", clock=clock), logging.getLogger("rnnlimits")
     monkeypatch.setattr(progress, "_signs", made)
     monkeypatch.setattr(log, "level", logging.INFO)
     log.addHandler(made)
@@ -98,10 +99,26 @@ def test_reading_names_the_file(signs: SignsOfLife, tmp_path: Path) -> None:
 def test_one_process_of_a_command_gives_signs(
     monkeypatch: pytest.MonkeyPatch, verb: str, variables: dict[str, str], watched: bool
 ) -> None:
-    for name in ("PMI_RANK", "PMIX_RANK"):
+    for name in ("PMI_RANK", "PMIX_RANK", progress.QUIET):
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     with entry._watched(verb):
         assert (progress._signs is not None) == watched
     assert progress._signs is None
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("", 18.0), ("off", math.inf), ("5", 5.0)])
+def test_the_seconds_may_be_chosen(monkeypatch: pytest.MonkeyPatch, text: str, seconds: float) -> None:
+    monkeypatch.setenv(progress.QUIET, text)
+    assert progress.quiet_seconds() == seconds
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "nan", "soon"])
+def test_no_number_of_seconds_is_refused_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], text: str
+) -> None:
+    monkeypatch.setenv(progress.QUIET, text)
+    assert entry.main(["validate", "nowhere.h5"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"rnnlimits: RNNLIMITS_QUIET_SECONDS: {text!r} is no number of seconds; allowed: 1 or more")
