@@ -144,6 +144,7 @@ def save_all(layout: StudyFolder, study_id: str, drawn: Iterable[tuple[str, Figu
         plt.close(figure)  # it can still be saved, and pyplot warns of many open figures
     identifier = mark(study_id=study_id, figures=",".join(every))
     for name, figure in every.items():
+        progress.now(f"figures: writing {name}")
         write(figure, {suffix: layout.figure(name, suffix) for suffix in METADATA}, identifier)
     for path in layout.figures.glob("*") if every else ():
         if path.suffix.removeprefix(".") in METADATA and path.stem not in every:

@@ -26,7 +26,7 @@ from rnnlimits.base.errors import StudyError
 from rnnlimits.files import store
 from rnnlimits.plan.parts import ensembles
 from rnnlimits.rates import stage
-from rnnlimits.report import citation, cost, page
+from rnnlimits.report import citation, cost, curve_plots, page
 from rnnlimits.report import run as write_report
 from rnnlimits.statistics import ratefile
 from rnnlimits.study import Study
@@ -280,6 +280,16 @@ def test_what_is_missing_is_named(finished: Finished, tmp_path: Path) -> None:
             page.page(experiments.at(study, layout.root))
     finally:
         picture.write_bytes(kept)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"\xff\xfe", b"network,step\nelman,1\n", b"network,kernel,sigma_w,step,weight\na,ntk,1.5,1,\n", b"x" * 200_000],
+)
+def test_a_table_of_weights_that_is_none_is_named(tmp_path: Path, text: bytes) -> None:
+    (tmp_path / "weights.csv").write_bytes(text + b"\n1,2\n")
+    with pytest.raises(StudyError, match=r"weights\.csv: .*; run rnnlimits figures STUDY again"):
+        curve_plots.weights_plot(tmp_path / "weights.csv")
 
 
 def test_every_point_of_every_row_has_files(finished: Finished) -> None:
