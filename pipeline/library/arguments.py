@@ -63,10 +63,10 @@ def whole(name: str, value: object, least: int = 1, most: int = MOST) -> int:
 
 
 def beta(value: object) -> float:
-    """An exponent beta of the output scaling. Raises StudyError unless it is strictly between 1/2 and 1."""
+    """An exponent beta of the output scaling. Raises StudyError unless it is from 1/2 to 1."""
     number = scalar(value)
-    if isinstance(number, bool) or not isinstance(number, float | int) or not 0.5 < number < 1:
-        raise StudyError(f"beta is {show(number)}; allowed: strictly between 1/2 and 1")
+    if isinstance(number, bool) or not isinstance(number, float | int) or not 0.5 <= number <= 1:
+        raise StudyError(f"beta is {show(number)}; allowed: from 1/2 to 1")
     return float(number)
 
 

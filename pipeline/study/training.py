@@ -21,7 +21,7 @@ from rnnlimits.base.fields import (
     show,
 )
 
-Beta = Annotated[float, FINITE, Field(gt=0.5, lt=1), Allowed("strictly between 1/2 and 1")]
+Beta = Annotated[float, FINITE, Field(ge=0.5, le=1), Allowed("from 1/2 to 1")]
 Steps = Annotated[
     Annotated[int, Field(strict=True, ge=1, le=2**30), WHOLE] | Literal["width"],
     Allowed("a whole number from 1 to 2^30, or the word width"),
@@ -68,7 +68,7 @@ class Ladder(Section):
 class Training(Section):
     """One pass along the chain for each replica, with one update for each data point."""
 
-    beta: Betas = Field(description="Exponents of the output scaling N^-beta, each strictly in (1/2, 1)")
+    beta: Betas = Field(description="Exponents of the output scaling N^-beta, each from 1/2 (the limit is random) to 1 (mean field)")
     width: Widths = Field(description="Widths N")
     steps_per_time: StepsList = Field(
         default=("width",), description="K, steps per unit of training time; the word width means K = N"

@@ -18,8 +18,8 @@ ZERO_MEMORY = {"w": {"kind": "gaussian"}, "b": {"offset": 0.3, "slope": 0.0}}
 STUDIES = {
     "unknown key": ({"training": {"widht": [8]}}, "did you mean width?"),
     "wrong type": ({"training": {"width": "many"}}, "training.width"),
-    "beta 0.5": ({"training": {"beta": [0.5]}}, "training.beta[0] is 0.5; allowed: strictly between 1/2 and 1"),
-    "beta 1.0": ({"training": {"beta": [1.0]}}, "training.beta[0] is 1.0; allowed: strictly between 1/2 and 1"),
+    "beta 0.49": ({"training": {"beta": [0.49]}}, "training.beta[0] is 0.49; allowed: from 1/2 to 1"),
+    "beta 1.1": ({"training": {"beta": [1.1]}}, "training.beta[0] is 1.1; allowed: from 1/2 to 1"),
     "width 0": ({"training": {"width": [0]}}, "training.width[0] is 0"),
     "chain does not contract": ({"chain": {"a": 1.5}}, "does not contract"),
     "memory does not contract": ({"network": {"b": {"offset": 0.0, "slope": 9.0}}}, "does not contract"),

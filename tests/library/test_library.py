@@ -555,8 +555,8 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
     "width true": (lambda: rnnlimits.train(tiny(), width=True), "width is true; allowed: a whole number"),
     "widths": (lambda: rnnlimits.train(tiny(), width=[16, 33]), "width is [16, 33]; allowed"),  # type: ignore[arg-type]
     "which width": (lambda: rnnlimits.train(tiny()), "width is missing; give one (the study has: 16, 33)"),
-    "beta 1/2": (lambda: rnnlimits.train(tiny(), width=16, beta=0.5), "beta is 0.5; allowed: strictly between"),
-    "beta NaN": (lambda: rnnlimits.train(tiny(), width=16, beta=np.nan), "beta is nan; allowed: strictly between"),
+    "beta below 1/2": (lambda: rnnlimits.train(tiny(), width=16, beta=0.49), "beta is 0.49; allowed: from 1/2 to 1"),
+    "beta NaN": (lambda: rnnlimits.train(tiny(), width=16, beta=np.nan), "beta is nan; allowed: from 1/2 to 1"),
     "beta text": (lambda: rnnlimits.train(tiny(), width=16, beta="0.7"), "beta is '0.7'; allowed"),  # type: ignore[arg-type]
     "replicas 0": (lambda: rnnlimits.train(tiny(), width=16, replicas=0), "replicas is 0; allowed: a whole number"),
     "steps 0": (lambda: rnnlimits.train(tiny(), width=16, steps_per_time=0), "steps_per_time is 0; allowed"),

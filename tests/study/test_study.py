@@ -86,9 +86,9 @@ BAD = [
     (CHAIN, "{kind: coupled-tanh, a: [x]}", "chain.a is ['x']; allowed: a finite number or a matrix"),
     (REPLICAS, "replicas: 64, steps_per_time: [widht]", "training.steps_per_time[0] is 'widht'; allowed: a whole"),
     # ranges
-    ("0.75", "0.5", "training.beta[1] is 0.5; allowed: strictly between 1/2 and 1"),
-    ("0.75", "1.0", "training.beta[1] is 1.0; allowed: strictly between 1/2 and 1"),
-    ("0.75", ".nan", "training.beta[1] is nan; allowed: strictly between 1/2 and 1"),
+    ("0.75", "0.49", "training.beta[1] is 0.49; allowed: from 1/2 to 1"),
+    ("0.75", "1.01", "training.beta[1] is 1.01; allowed: from 1/2 to 1"),
+    ("0.75", ".nan", "training.beta[1] is nan; allowed: from 1/2 to 1"),
     ("[64, 128]", "[0]", "training.width[0] is 0; allowed: a whole number from 1 to 2^30"),
     ("0.75", "0.6", "training.beta[1] is 0.6; allowed: each value once"),
     ("name: small", "name: small\nseed: -1", "seed is -1; allowed: a whole number from 0 to 4294967295"),
