@@ -1,4 +1,4 @@
-"""The figures that compare a whole study with its predictions: the collapse in the richness, and every point's ratio.
+"""The figures that compare a whole study with its predictions: collapse, exponents against beta, every point's ratio.
 
 Source: docs/model.md, "Finite width".
 """
@@ -21,6 +21,11 @@ from rnnlimits.statistics.ratefile import Rate, RatePoint
 
 MARKERS = ("o", "s", "^", "D", "<", "P", "X", "*")
 COLLAPSED = ("output_bias", "twin")  # the quantity that depends on N and beta through the richness alone, but for 1/N
+AGAINST_BETA = {  # quantities whose exponents are drawn against beta
+    ("output_fluctuation", "half-difference"): "fluctuation",
+    ("output_bias", "twin"): "bias",
+    ("output_even_in_n", "twin"): "even part",
+}
 SHORTEST_BAR = 0.5  # ratios with longer bars say nothing, and are not drawn
 MOST_COLUMNS = 4
 
@@ -33,6 +38,9 @@ def overview(rates: Sequence[Rate]) -> Iterator[tuple[str, Figure]]:
     compared = [rate for rate in rates if rate.law == "power" and rate.variable == "N" and _told(rate)]
     if compared:
         yield "measured_over_predicted", ratio_page(compared)
+    against = [rate for rate in rates if rate.variable == "N" and (rate.quantity, rate.estimator) in AGAINST_BETA]
+    if len({rate.at for rate in against if "beta" in rate.where and _foreseen(rate)}) > 1:
+        yield "exponents", exponent_figure(against)
 
 
 def _told(rate: Rate) -> list[RatePoint]:
@@ -101,6 +109,45 @@ def _measured(ax: Axes, rate: Rate, colour: str, marker: str) -> None:
 def _columns(rate: Rate, points: Sequence[RatePoint]) -> tuple[Array, Array, Array]:
     x = np.array([richness(rate, p.variable) for p in points])
     return x, np.array([p.estimate for p in points]), np.array([p.stderr for p in points])
+
+
+# --- exponents ---------------------------------------------------------------------------------------------------
+
+
+def exponent_figure(rates: Sequence[Rate]) -> Figure:
+    """Exponents over the study's widths against beta, with those at infinity as lines that compete for the slowest."""
+    figure = plt.figure(figsize=(5.2, 4.0))
+    ax = figure.subplots()
+    beta = np.linspace(0.5, 1.0, 101)
+    bias = next((rate for rate in rates if rate.quantity == "output_bias" and rate.expected > 0), None)
+    factor = 2.0 if bias is None or abs(bias.expected / (1 - float(bias.where["beta"])) - 2) < 0.5 else 1.0
+    orders = {"fluctuation": beta - 0.5, "bias": factor * (1 - beta), "even part": np.full(len(beta), 0.5)}
+    slowest = np.minimum.reduce(list(orders.values()))
+    ax.fill_between(beta, 0, slowest, color=GREY, alpha=0.12, linewidth=0)
+    looks = zip(AGAINST_BETA.items(), COLOURS, MARKERS, strict=False)
+    for (key, name), colour, marker in looks:
+        ax.plot(beta, orders[name], color=colour, ls=(0, (1, 2)))
+        members = [rate for rate in rates if (rate.quantity, rate.estimator) == key and "beta" in rate.where]
+        x = np.array([float(rate.where["beta"]) for rate in members])
+        error = np.array([0.5 * (rate.ci_high - rate.ci_low) for rate in members])
+        y = np.array([rate.exponent for rate in members])
+        ax.errorbar(x, y, error, fmt=marker, color=colour, elinewidth=0.8, label=name, zorder=3)
+        ax.plot(
+            x, [rate.predicted for rate in members], marker=marker, color=colour, ls="", mfc="white", ms=8, zorder=2
+        )
+    best = float(beta[np.argmax(slowest)])
+    ax.axvline(best, color=GREY, linewidth=0.8)
+    ax.set_xlim(0.49, 1.01)
+    ax.set_ylim(-0.05, 1.05)
+    ax.set_xlabel(r"$\beta$")
+    ax.set_ylabel("exponent in $N$")
+    ax.legend(loc="upper right")
+    figure.suptitle("Exponents over the study's widths, and the orders that compete at infinity")
+    words = (
+        f"filled: measured;  hollow: predicted;  dotted: at infinity;  grey: the slowest, best near beta = {best:.2f}"
+    )
+    figure.supxlabel(words, fontsize=7, color=GREY)
+    return figure
 
 
 # --- measured over predicted -------------------------------------------------------------------------------------

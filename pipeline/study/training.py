@@ -68,7 +68,9 @@ class Ladder(Section):
 class Training(Section):
     """One pass along the chain for each replica, with one update for each data point."""
 
-    beta: Betas = Field(description="Exponents of the output scaling N^-beta, each from 1/2 (the limit is random) to 1 (mean field)")
+    beta: Betas = Field(
+        description="Exponents of the output scaling N^-beta, each from 1/2 (the limit is random) to 1 (mean field)"
+    )
     width: Widths = Field(description="Widths N")
     steps_per_time: StepsList = Field(
         default=("width",), description="K, steps per unit of training time; the word width means K = N"

@@ -73,3 +73,25 @@ def test_a_study_without_predictions_has_none_of_them() -> None:
     plain = rate(0.75)
     plain = replace(plain, cloud=tuple(replace(p, predicted=float("nan")) for p in plain.cloud))
     assert drawn([plain]) == {}
+
+
+def test_exponents_against_beta() -> None:
+    """Measured and predicted exponents of each quantity; the orders at infinity cross at 5/6 for a symmetric law."""
+    rates = [
+        replace(rate(beta, *key), exponent=p, ci_low=p - 0.02, ci_high=p + 0.02, predicted=p + 0.01, expected=expected)
+        for beta in (0.6, 0.9)
+        for key, p, expected in (
+            (("output_bias", "twin"), 0.5 - 0.4 * beta, 2 * (1 - beta)),
+            (("output_fluctuation", "half-difference"), beta - 0.5, beta - 0.5),
+        )
+    ]
+    figure = drawn(rates)["exponents"]
+    (ax,) = figure.axes
+    fluctuation, bias, _ = ax.containers
+    assert np.asarray(fluctuation[0].get_ydata()) == pytest.approx([0.1, 0.4])
+    assert np.asarray(bias[0].get_ydata()) == pytest.approx([0.26, 0.14])
+    assert "0.83" in figure.get_supxlabel()
+
+
+def test_one_beta_has_no_exponents_against_beta() -> None:
+    assert "exponents" not in drawn([rate(0.75)])
