@@ -142,7 +142,7 @@ def exponent_figure(rates: Sequence[Rate]) -> Figure:
     ax.set_xlabel(r"$\beta$")
     ax.set_ylabel("exponent in $N$")
     ax.legend(loc="upper right")
-    figure.suptitle("Exponents over the study's widths, and the orders that compete at infinity")
+    figure.suptitle("Exponents in N, and the orders that compete")
     words = (
         f"filled: measured;  hollow: predicted;  dotted: at infinity;  grey: the slowest, best near beta = {best:.2f}"
     )

@@ -53,7 +53,7 @@ def _difference(rate: Rate) -> str:
 def counted(rates: Sequence[Rate]) -> str:
     """One line: how many rows have each verdict, and how often the verdicts of a study are wrong by chance."""
     counts = [f"{sum(rate.verdict == verdict for rate in rates)} {verdict}" for verdict in VERDICTS]
-    told = f"{len(rates)} rates: {', '.join(counts)}"
+    told = f"{len(rates)} rate{'s' * (len(rates) != 1)}: {', '.join(counts)}"
     if all(math.isnan(rate.p_adjusted) for rate in rates):
         return told
     return f"{told}. Of twenty studies whose predictions all hold, about one has a row that is called not as predicted."

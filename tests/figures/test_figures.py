@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import example_results as made_up
@@ -133,7 +135,24 @@ def made_up_rate(at: str, exponent: float = 0.4, note: str = "") -> Rate:
     points = [RatePoint(n, 2 * n**-exponent, 0.01 * n**-exponent, True, 64, exponent, 0.3, 0.5) for n in x]
     points += [RatePoint(1024.0, 0.01, 0.02, False, 64), RatePoint(2048.0, -0.01, 0.02, False, 64)]
     numbers = (exponent, 0.02, exponent - 0.04, exponent + 0.04, 2.0)
-    return Rate("s", "drift", "plain", "N", at, *numbers, 4, 64, 0.5, "heuristic", note=note, cloud=tuple(points))
+    about = {"expected": 0.5, "expected_kind": "heuristic", "note": note, "cloud": tuple(points)}
+    return Rate("s", "drift", "plain", "N", at, *numbers, 4, 64, **about)
+
+
+def test_predicted_points_are_joined_by_a_dashed_curve() -> None:
+    """In the lower panel too, between its points; the exponent at infinity is dotted."""
+    bare = made_up_rate("beta=0.75")
+    values = [2.0, 1.4, 1.1, 0.9]
+    cloud = [replace(p, predicted=v, predicted_stderr=0.1) for p, v in zip(bare.cloud, values, strict=False)]
+    with figures.style():
+        figure = figures.rate_figure([replace(bare, predicted=0.38, cloud=(*cloud, *bare.cloud[4:]))])
+        plain = figures.rate_figure([bare])
+    upper, lower = figure.axes[:2]
+    assert [ordinates(line) for line in lines(upper) if line.is_dashed()] == [values]
+    slopes = [math.log2(one / other) for one, other in itertools.pairwise(values)]
+    assert [ordinates(line) for line in lines(lower) if line.is_dashed()] == [pytest.approx(slopes), [0.5, 0.5]]
+    assert not [line for line in lines(plain.axes[0]) if line.is_dashed()]
+    assert "(predicted 0.38)" in " ".join(text.get_text() for text in upper.get_legend().get_texts())
 
 
 def lines(ax: Axes) -> list[Line2D]:
@@ -151,16 +170,18 @@ def slope(line: Line2D) -> float:
 
 @pytest.fixture
 def figure() -> Figure:
-    return figures.rate_figure([made_up_rate("beta=0.6"), made_up_rate("beta=0.9", 0.2)])
+    """Two rates with a predicted exponent that is that at infinity."""
+    rates = made_up_rate("beta=0.6"), made_up_rate("beta=0.9", 0.2)
+    return figures.rate_figure([replace(rate, predicted=0.5) for rate in rates])
 
 
-def test_fitted_and_expected_slopes_are_drawn(figure: Figure) -> None:
+def test_fitted_and_predicted_slopes_are_drawn(figure: Figure) -> None:
     upper, lower = figure.axes
     straight = [line for line in lines(upper) if line.get_marker() == "None" and len(ordinates(line)) == 2]
     fitted = sorted(slope(line) for line in straight if line.get_linestyle() == "-")
-    expected = [slope(line) for line in straight if line.get_linestyle() != "-"]
+    predicted = [slope(line) for line in straight if line.get_linestyle() != "-"]
     assert fitted == pytest.approx([-0.4, -0.2])
-    assert expected == pytest.approx([-0.5, -0.5])
+    assert predicted == pytest.approx([-0.5, -0.5])
     dashed = [ordinates(line)[0] for line in lines(lower) if line.get_linestyle() not in ("-", "None")]
     assert dashed == [0.5, 0.5]
     plt.close(figure)

@@ -68,7 +68,7 @@ def _table(verb: str, out: str) -> str:
     """What a verb prints, of `summary` the table alone: a line above it may say which files are of another study."""
     if verb != "summary":
         return out
-    return out[out.index("exponent") : out.index("where to look")] if "where to look" in out else ""
+    return out[out.index("measured") : out.index("where to look")] if "where to look" in out else ""
 
 
 def _written(folder: Path, verb: str) -> str:

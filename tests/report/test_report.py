@@ -337,7 +337,7 @@ class TestInABrowser:
         with browser.open_page(chromium, finished[1].report) as visit:
             page = visit.page
             column = "[...document.querySelectorAll('.sortable tbody tr')].map(row => row.cells[4].dataset.key)"
-            heading = page.get_by_role("columnheader", name="Exponent")
+            heading = page.get_by_role("columnheader", name="Measured")
             before = page.evaluate(column)
             heading.get_by_role("button").click()
             numbers = [float(key) for key in page.evaluate(column) if key]
@@ -350,7 +350,7 @@ class TestInABrowser:
             page.keyboard.press("Tab")
             page.keyboard.press("Space")
             assert heading.get_attribute("aria-sort") is None
-            assert page.locator("th[aria-sort]").text_content() == "95% interval"
+            assert page.locator("th[aria-sort]").text_content() == "Predicted"
 
     @pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 390)])
     def test_no_serious_fault_and_nothing_sideways(
