@@ -40,8 +40,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A folder in which the tiny study has run to its end, and its study file."""
     folder = tmp_path_factory.mktemp("workflow")
     study = write_study(folder, **STUDY)
-    done = run("run", study, "--cores", 2, cwd=folder)
-    assert "where to look" in done.stdout + done.stderr
+    done = run("run", study, "--cores", 2, cwd=folder, env={**ENVIRONMENT, "RNNLIMITS_QUIET_SECONDS": "1"})
+    assert "where to look" in done.stdout
+    assert "at work for" not in done.stdout  # signs of life of the stages go to stderr and into the logs
     return folder, study
 
 

@@ -48,4 +48,4 @@ rule analysis:
         stages=[step.name for step in STEPS],
     shell:
         "for stage in {params.stages}; do"
-        " python -m rnnlimits $stage {params.study:q} --results {params.results:q} || exit; done 2>&1 | tee {log:q}"
+        " python -m rnnlimits $stage {params.study:q} --results {params.results:q} || exit; done 2>&1 | tee {log:q} >&2"

@@ -23,4 +23,4 @@ for STEP in STEPS:
         shell:
             "python -m rnnlimits "
             + Path(str(log)).stem
-            + " {params.study:q} --results {params.results:q} 2>&1 | tee {log:q}"
+            + " {params.study:q} --results {params.results:q} 2>&1 | tee {log:q} >&2"
