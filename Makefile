@@ -17,7 +17,7 @@ cluster: $(VENV)/.installed-slurm  ## a study in jobs of a cluster: make cluster
 	@$(BIN)/rnnlimits run $(STUDY) --profile $(PROFILE)
 
 test: $(VENV)/.installed-test  ## all tests that this machine can run
-	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+	@$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/.installed-test
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/snakefmt --check workflow

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from rnnlimits.library.data import paths as paths
     from rnnlimits.library.limits import Limit as Limit
     from rnnlimits.library.limits import limit as limit
+    from rnnlimits.library.predictions import predict as predict
+    from rnnlimits.library.predictions import rich_twin as rich_twin
     from rnnlimits.library.results import Results as Results
     from rnnlimits.library.results import open as open
     from rnnlimits.library.studies import RntkStudy as RntkStudy
@@ -38,6 +40,8 @@ __all__ = [
     "load",
     "open",
     "paths",
+    "predict",
+    "rich_twin",
     "rntk",
     "run_study",
     "train",
@@ -54,6 +58,8 @@ _HOMES = {
     "load": "library.studies",
     "open": "library.results",
     "paths": "library.data",
+    "predict": "library.predictions",
+    "rich_twin": "library.predictions",
     "run_study": "library.workflow",
     "train": "library.trainings",
     "twin": "library.trainings",

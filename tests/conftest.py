@@ -22,6 +22,8 @@ import pytest
 
 # As the command line does, and before NumPy is imported: small products are many times slower with fighting threads.
 os.environ["OPENBLAS_NUM_THREADS"] = "1"
+# What commands print must not depend on how long they take.
+os.environ["RNNLIMITS_QUIET_SECONDS"] = "off"
 
 import blocks
 import browser
@@ -133,17 +135,21 @@ def pytest_configure(config: pytest.Config) -> None:
 # The files that take longest, longest first. They begin first, so that no process is left alone with one at the end.
 LONGEST = (
     "cluster/test_cluster.py",
-    "run/test_workflow.py",
-    "kernels/test_levels.py",
-    "kernels/test_nvrtc.py",
-    "ranks/test_invariants.py",
     "project/test_blocks.py",
-    "kernels/test_backends.py",
+    "run/test_workflow.py",
+    "kernels/test_nvrtc.py",
+    "quantities/test_surface.py",
+    "kernels/test_levels.py",
+    "project/test_docs.py",
+    "ranks/test_invariants.py",
     "run/test_rntk_workflow.py",
+    "base/test_surroundings.py",
+    "library/test_library.py",
+    "run/test_package.py",
     "run/test_doctor.py",
     "results/test_atlas.py",
-    "run/test_package.py",
     "project/test_benchmarks.py",
+    "kernels/test_backends.py",
     "training/test_draw.py",
 )
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.special import erf as scipy_erf
 
 from rnnlimits.kernels.activations.base import Activation, Array
 
 
 def _value(a: Array) -> Array:
     if isinstance(a, np.ndarray):
-        return scipy_erf(a)  # type: ignore[no-any-return]
+        from scipy import special  # only now: most commands need none of it, and it takes as long as all the rest
+
+        return special.erf(a)  # type: ignore[no-any-return]
     from cupyx.scipy.special import erf  # unlike tanh, special functions cannot be called through NumPy
 
     return erf(a)

@@ -9,7 +9,6 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import erf
 
 from rnnlimits.kernels.activations import ACTIVATIONS
 from rnnlimits.kernels.interface import Array
@@ -122,7 +121,7 @@ def derivatives(activation: str, a: Array) -> tuple[Array, Array, Array, Array]:
     """phi, phi', phi'', phi''' of a smooth activation."""
     if activation == "erf":
         first = 2 / np.sqrt(np.pi) * np.exp(-(a**2))
-        return erf(a), first, -2 * a * first, (4 * a**2 - 2) * first
+        return ACTIVATIONS["erf"].value(a), first, -2 * a * first, (4 * a**2 - 2) * first
     if activation == "logistic":
         t = np.tanh(a / 2)
         first = (1 - t**2) / 4

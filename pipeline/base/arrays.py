@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import ModuleType
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -61,3 +63,10 @@ def deviation(values: NDArray[np.float64]) -> NDArray[np.float64]:
     if len(values) < 2:
         return np.full(values.shape[1:], np.nan)
     return np.asarray(values.std(axis=0, ddof=1))
+
+
+def special() -> ModuleType:
+    """SciPy's special functions, imported when they are needed: that takes a quarter of a second."""
+    from scipy import special
+
+    return special  # type: ignore[no-any-return]

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import logging
+import math
+import os
 import sys
+import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
+from rnnlimits.base.errors import StudyError
+
 TERMINAL_SECONDS = 0.2
 LOG_SECONDS = 10.0
+QUIET = "RNNLIMITS_QUIET_SECONDS"
+QUIET_SECONDS = 18.0  # without a line, after which one says what is being done
 
 _log = logging.getLogger("rnnlimits")
 
@@ -29,7 +38,7 @@ def log_to(path: Path | None) -> None:
 def note(line: str) -> None:
     """Write a line to the log file only, such as the command or the ranks."""
     for handler in _log.handlers:
-        if isinstance(handler, logging.FileHandler):
+        if isinstance(handler, logging.FileHandler | SignsOfLife):
             handler.handle(_log.makeRecord(_log.name, logging.INFO, __name__, 0, line, (), None))
 
 
@@ -48,6 +57,85 @@ def readable_time(seconds: float) -> str:
         return f"{whole} s"
     minutes, rest = divmod(whole, 60)
     return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def quiet_seconds() -> float:
+    """What the environment asks for; infinite for `off`. Raises StudyError for a value that is no such number."""
+    text = os.environ.get(QUIET, "").strip()
+    try:
+        seconds = math.inf if text == "off" else float(text or QUIET_SECONDS)
+    except ValueError:
+        seconds = math.nan
+    if not seconds >= 1:
+        raise StudyError(f"{QUIET}: {text!r} is no number of seconds; allowed: 1 or more, off, or nothing")
+    return seconds
+
+
+class SignsOfLife(logging.Handler):
+    """A line whenever none has come for `quiet` seconds, so that long work is told from a process that hangs."""
+
+    def __init__(self, what: str, quiet: float = QUIET_SECONDS, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(logging.INFO)
+        self._quiet, self._clock = quiet, clock
+        self.file: Path | None = None
+        self.begin(what)
+
+    def begin(self, what: str) -> None:
+        """From now on the work is `what`."""
+        self._what, self._since = what, self._clock()
+        self._heard = self._since
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Hear another line of progress."""
+        self._heard = self._clock()
+
+    def look(self) -> None:
+        """Write a line if it is time for one: what is being done, for how long, and the file that was read last."""
+        now = self._clock()
+        if now - self._heard >= self._quiet:
+            self._heard = now
+            last = f"; last file: {self.file}" if self.file else ""
+            with suppress(OSError, ValueError):  # nobody reads stderr any more
+                say(f"{self._what}: at work for {readable_time(now - self._since)}{last}")
+
+
+_signs: SignsOfLife | None = None
+
+
+@contextmanager
+def watched(what: str) -> Iterator[None]:
+    """Give signs of life during `what`, from a thread. For one process of the command line, such as rank 0."""
+    global _signs
+    signs, ended = SignsOfLife(what, quiet_seconds()), threading.Event()
+
+    def look() -> None:
+        while not ended.wait(1.0):
+            signs.look()
+
+    thread = threading.Thread(target=look, daemon=True)
+    _log.addHandler(signs)
+    _log.setLevel(logging.INFO)
+    _signs = signs
+    thread.start()
+    try:
+        yield
+    finally:
+        _signs = None
+        ended.set()
+        thread.join()
+        _log.removeHandler(signs)
+
+
+def now(what: str) -> None:
+    """Name the work that begins, for the signs of life; the library, which gives none, needs no care."""
+    if _signs is not None:
+        _signs.begin(what)
+
+
+def reading(path: Path) -> None:
+    """Name the file that is read, for the signs of life."""
+    if _signs is not None:
+        _signs.file = path
 
 
 class Progress:

@@ -17,12 +17,15 @@ from rnnlimits.base.variables import (
     FIXED,
     FOUND_BY_SLURM,
     HONOURED,
+    IGNORED,
     LOCKING,
     MPI,
     REMOVED,
     SHELL,
 )
 
+FEW = 3  # variables of a family that are named one by one
+_ignored: list[str] = []  # what was removed from this process, or set to another value
 PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
@@ -36,6 +39,29 @@ def own(environment: Mapping[str, str]) -> dict[str, str]:
     removed = [pattern for patterns in REMOVED.values() for pattern in patterns]
     kept = {name: value for name, value in environment.items() if _honoured(name, value) or not matches(name, removed)}
     return _with_path(environment, {**kept, **FIXED})
+
+
+def changed(environment: Mapping[str, str]) -> list[str]:
+    """Names of the variables that `own` removes, or gives another value."""
+    kept = own(environment)
+    return [name for name, value in environment.items() if kept.get(name) != value]
+
+
+def ignored(environment: Mapping[str, str], is_rank: bool) -> list[str]:
+    """Names of the caller's variables that the command line does not obey, sorted; many of a family as NAME_* (12).
+
+    They are those that were removed, and of `environment`, unless this process is a rank, those of launchers, batch
+    systems and bash, which a run on this machine does not pass on.
+    """
+    kept = environment if is_rank else of_jobs(environment)
+    names = {*_ignored, *(name for name in environment if name not in kept)}
+    patterns = sorted({*(pattern for patterns in REMOVED.values() for pattern in patterns), *MPI, *BATCH, *SHELL})
+    words = []
+    for pattern in patterns:
+        family = sorted(name for name in names if matches(name, [pattern]))
+        words += family if len(family) <= FEW else [f"{pattern} ({len(family)})"]
+        names -= {*family}
+    return sorted([*words, *names])
 
 
 def of_jobs(environment: Mapping[str, str], cluster: bool = False) -> dict[str, str]:
@@ -54,6 +80,7 @@ def of_jobs(environment: Mapping[str, str], cluster: bool = False) -> dict[str, 
 def leave_mpi() -> None:
     """Remove the variables of MPI from this process, which is no rank, before it loads MPI."""
     for name in [name for name in os.environ if matches(name, MPI)]:
+        _ignored.append(name)
         del os.environ[name]
 
 
@@ -84,9 +111,11 @@ def enter() -> None:
     Only for a program of the command line, before it imports anything.
     """
     _open_standard()
+    before = os.environ.pop(IGNORED, "")
+    _ignored[:] = sorted({*filter(None, before.split(",")), *changed(os.environ)})
     clean = own(os.environ)
     if restart := _restarted(clean):
-        os.execve(sys.executable, restart, clean)
+        os.execve(sys.executable, restart, clean | {IGNORED: ",".join(_ignored)})
     for name in [name for name in os.environ if name not in clean]:
         del os.environ[name]
     os.environ.update(clean)

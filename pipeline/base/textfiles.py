@@ -58,6 +58,16 @@ def require_text(path: Path, wanted: str) -> None:
         raise StudyError(f"{path}: is UTF-16 or UTF-32 text; {wanted} is needed: convert it (iconv -f UTF-16 -t UTF-8)")
 
 
+def read_utf8(path: Path, remedy: str) -> str:
+    """The text of a file. Raises StudyError if it cannot be read or is not UTF-8; remedy: what to do then."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise StudyError(f"{path}: cannot be read: {error.strerror}; {remedy}") from error
+    except UnicodeDecodeError as error:
+        raise StudyError(f"{path}: byte {error.start} is not UTF-8; {remedy}") from error
+
+
 def number(text: str) -> float:
     """The number that a field of a text file is; NaN if it is none.
 

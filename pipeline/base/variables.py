@@ -6,6 +6,7 @@ docs/_ext/variable_table.py writes these lists into docs/command-line.md. Data o
 from __future__ import annotations
 
 BACKEND = "RNNLIMITS_BACKEND"  # by this variable the workflow passes its choice to the stages
+IGNORED = "RNNLIMITS_IGNORED"  # by this one a process that replaces itself passes on what it has removed
 # From these a process learns that srun or mpiexec started it as one of several ranks, and how to reach the others.
 MPI_START = (
     "PMI_FD",
@@ -25,9 +26,12 @@ HONOURED: dict[str, str] = {
     "(default: `rnnlimits` below `XDG_CACHE_HOME`, or `~/.cache/rnnlimits`)",
     "RNNLIMITS_CHECKPOINT_SECONDS": "least time between two saved states of a block "
     "(default: 60; 0: after every piece of work; `off`: never)",
+    IGNORED: "set by a command for itself when it starts anew: names of the variables that it has removed",
     "RNNLIMITS_MARCH": "instruction set that the kernels are compiled for: `native` (default: this processor's own), "
     "`x86-64-v2`, `x86-64-v3` (AVX2), `x86-64-v4` (AVX-512); last digits differ between them",
     "RNNLIMITS_PYTHONPATH": "further folders with Python packages, such as a cluster's modules; searched first",
+    "RNNLIMITS_QUIET_SECONDS": "seconds without output after which a command says what it is doing "
+    "(default: 18; `off`: never)",
     "RNNLIMITS_REFUSALS": "set by `run` for its stages: the file to which a stage whose input is refused writes its "
     "message",
     "RNNLIMITS_REQUIRE": "for the tests: needs that must be met on this machine",

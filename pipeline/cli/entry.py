@@ -6,8 +6,9 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 
-from rnnlimits.base import launchers, surroundings
+from rnnlimits.base import launchers, progress, surroundings
 from rnnlimits.base.errors import StudyError, note_refusal
 from rnnlimits.base.segments import forget_unused
 from rnnlimits.base.variables import THREADS
@@ -17,6 +18,7 @@ from rnnlimits.cli.stages import of_one_kind
 from rnnlimits.cli.words import Verb, say
 from rnnlimits.run import shipped
 
+SHOWING = ("run", "atlas", "watch")  # show themselves what others do
 os.environ.update(THREADS)  # NumPy reads them when it is imported
 
 
@@ -24,6 +26,12 @@ def _further(words: Sequence[str]) -> Sequence[Verb]:
     """The verb of the command line, if it is one that the page does not list."""
     listed = {verb.name for verb in every_verb()}
     return [verb for word in words if word not in listed and word[:1] != "-" for verb in of_one_kind(word)]
+
+
+def _watched(verb: str) -> AbstractContextManager[None]:
+    """Signs of life, on one rank only."""
+    rank = os.environ.get("PMI_RANK", os.environ.get("PMIX_RANK", "0"))
+    return nullcontext() if verb in SHOWING or rank != "0" else progress.watched(verb)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -45,7 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if hasattr(options, "study"):
             options.study = shipped.study(options.study, say)
-        options.verb(options)
+        with _watched(words[0]):
+            options.verb(options)
         sys.stdout.flush()  # here, where a closed pipe is handled
     except (StudyError, KernelError) as error:
         line = str(error).replace("\n", "\\n")  # a path may have line breaks

@@ -9,6 +9,7 @@ from pydantic import Field, PrivateAttr, ValidationError, model_validator
 
 from rnnlimits.base.errors import StudyError
 from rnnlimits.base.fields import WHOLE, Allowed, Count, Found, Name, Positive, Section, Switch, refusal
+from rnnlimits.base.textfiles import read_utf8
 from rnnlimits.kernels import BACKEND_NAMES, may_use_gpu
 from rnnlimits.plan.parts import Experiment, Operation
 from rnnlimits.study.errors import one_line
@@ -98,12 +99,7 @@ def backend_of_jobs(option: str | None, site: Site | None, experiment: Experimen
 def load(path: Path) -> Site:
     """Read a site file, or the one in a profile's folder. Raises StudyError if it is missing or invalid."""
     path = path / FILE if path.is_dir() else path
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        why = getattr(error, "strerror", None) or "not UTF-8 text"
-        raise StudyError(f"{path}: cannot be read: {why}; give a profile folder such as cluster/slurm") from error
-    raw = parse(text, str(path))
+    raw = parse(read_utf8(path, "give a profile folder such as cluster/slurm"), str(path))
     try:
         site = Site.model_validate(raw)
     except ValidationError as error:

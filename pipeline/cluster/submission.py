@@ -12,6 +12,7 @@ from typing import Any
 
 from rnnlimits.base.errors import StudyError
 from rnnlimits.base.tables import duration, table
+from rnnlimits.base.textfiles import read_utf8
 from rnnlimits.base.variables import MPI_START
 from rnnlimits.cluster.jobs import Job, jobs, megabytes_per_core, minutes
 from rnnlimits.cluster.site import FILE, Site, load, suited
@@ -111,13 +112,7 @@ class Profile:
 def profile(folder: Path) -> Profile:
     """Read a profile's folder. Raises StudyError: no such folder, no config.yaml, no site.yaml, either unreadable."""
     path = folder / "config.yaml"
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        why = getattr(error, "strerror", None) or "not UTF-8 text"
-        line = f"{path}: cannot be read: {why}; give a folder with config.yaml and {FILE}, such as cluster/slurm"
-        raise StudyError(line) from error
-    raw = parse(text, str(path))
+    raw = parse(read_utf8(path, f"give a folder with config.yaml and {FILE}, such as cluster/slurm"), str(path))
     if not isinstance(raw, dict):
         raise StudyError(f"{path}: is not a Snakemake profile; allowed: options of Snakemake as keys and values")
     logs = Path(str(raw.get("slurm-logdir", ".snakemake/slurm_logs")))

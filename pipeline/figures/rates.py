@@ -50,6 +50,7 @@ from rnnlimits.figures.labels import (
 from rnnlimits.figures.labels import BLACK as BLACK
 from rnnlimits.figures.labels import COLOURS as COLOURS
 from rnnlimits.figures.labels import GREY as GREY
+from rnnlimits.figures.overview import overview
 from rnnlimits.files import durable
 from rnnlimits.files.identities import mark
 from rnnlimits.quantities.base import about, variable_of, view_of
@@ -115,6 +116,7 @@ def style() -> AbstractContextManager[None]:
 
 def _figures(study: Study, layout: Layout) -> Iterator[tuple[str, Figure]]:
     rates = read(layout.rates_h5, study_id=plan.study_id(study))
+    yield from overview(rates)
     for name, group in itertools.groupby(rates, key=lambda rate: rate.quantity):
         members = [rate for rate in group if rate.cloud]
         if members:
@@ -142,6 +144,7 @@ def save_all(layout: StudyFolder, study_id: str, drawn: Iterable[tuple[str, Figu
         plt.close(figure)  # it can still be saved, and pyplot warns of many open figures
     identifier = mark(study_id=study_id, figures=",".join(every))
     for name, figure in every.items():
+        progress.now(f"figures: writing {name}")
         write(figure, {suffix: layout.figure(name, suffix) for suffix in METADATA}, identifier)
     for path in layout.figures.glob("*") if every else ():
         if path.suffix.removeprefix(".") in METADATA and path.stem not in every:

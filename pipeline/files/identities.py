@@ -67,7 +67,10 @@ def carried(path: Path) -> Carried:
     if path.suffix in HDF5:
         return _of_hdf5(path)
     if path.suffix in CSV:
-        return Carried(_of_csv(path))
+        try:
+            return Carried(_of_csv(path))
+        except csv.Error as error:
+            return Carried(damage=f"is not a table ({error})")
     with path.open("rb") as file:
         found = _MARK.search(file.read(NEAR).decode("latin-1"))
     pairs = (word.partition("=") for word in found[1].split()) if found else ()

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import h5py
 
+from rnnlimits.base import progress
 from rnnlimits.base.errors import StudyError
 from rnnlimits.files.seal import LENGTH
 
@@ -30,6 +31,7 @@ class Unreadable(StudyError):
 
 def bytes_of(path: Path) -> bytes:
     """All bytes of a file. Raises StudyError if it is missing or not a file, Unreadable if it cannot be read."""
+    progress.reading(path)
     with _refusals(path):
         for attempt in range(ATTEMPTS):
             if attempt:

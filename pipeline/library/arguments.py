@@ -70,6 +70,14 @@ def beta(value: object) -> float:
     return float(number)
 
 
+def richness(value: object) -> float:
+    """A richness eps. Raises StudyError unless it is above 0 and at most 1."""
+    number = scalar(value)
+    if isinstance(number, bool) or not isinstance(number, float | int) or not 0 < number <= 1:
+        raise StudyError(f"richness is {show(number)}; allowed: above 0 and at most 1")
+    return float(number)
+
+
 def one_of(name: str, value: object, options: Sequence[Option], label: str = "") -> Option:
     """The value, or the only option if it is None.
 

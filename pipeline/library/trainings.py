@@ -59,7 +59,7 @@ def train(
     for bad arguments. Source: docs/model.md, eq. (7) to (17).
     """
     checked = training_study(study, "train")
-    cell = _cell(checked, width, beta, steps_per_time, depth, replicas)
+    cell = cell_of(checked, width, beta, steps_per_time, depth, replicas)
     start = arguments.whole("first", first, least=0, most=MOST_REPLICAS)
     probes = None if histories is None else arguments.histories(histories, checked.dimension)
     be = arguments.backend(backend)
@@ -94,7 +94,7 @@ def twin(
     StudyError for bad arguments. Source: docs/model.md, eq. (32).
     """
     checked = training_study(study, "twin")
-    k = _steps(checked, steps_per_time, None)
+    k = steps_of(checked, steps_per_time, None)
     number = arguments.whole("paths", checked.training.paths_per_block if paths is None else paths)
     start = arguments.whole("first", first, least=0, most=MOST_REPLICAS)
     probe_histories = None if histories is None else arguments.histories(histories, checked.dimension)
@@ -115,7 +115,7 @@ def twin(
 # --- arguments ------------------------------------------------------------------------------------------------
 
 
-def _cell(study: Study, width: object, beta: object, steps: object, depth: object, replicas: object) -> Cell:
+def cell_of(study: Study, width: object, beta: object, steps: object, depth: object, replicas: object) -> Cell:
     """The cell defined by the arguments and the study's defaults."""
     grid = study.training
     if width is None:
@@ -126,10 +126,10 @@ def _cell(study: Study, width: object, beta: object, steps: object, depth: objec
         depth = arguments.one_of("depth", None, grid.depth, "the study has")
     n = arguments.whole("width", width)
     number = arguments.whole("replicas", grid.replicas_per_block if replicas is None else replicas)
-    return Cell(arguments.beta(beta), n, _steps(study, steps, n), arguments.whole("depth", depth), number)
+    return Cell(arguments.beta(beta), n, steps_of(study, steps, n), arguments.whole("depth", depth), number)
 
 
-def _steps(study: Study, steps: object, width: int | None) -> int:
+def steps_of(study: Study, steps: object, width: int | None) -> int:
     """K: the argument, or the study's. Raises StudyError if a checkpoint is not a whole number of steps."""
     grid = study.training
     if steps is None:
@@ -169,9 +169,9 @@ def _trained(study: Study, cell: Cell, first: int, history: Array, parts: Sequen
     for name, words in stage.DRIFTS.items():
         entries[name] = (np.concatenate([part.drift[name] for part in parts]), ("replica", "time"), words)
     entries["history"] = (history, ("probe", "step", "x"), "inputs of each probe history, oldest first")
-    coordinates = _replica_coordinates(study, first, cell.replicas) | _clock(study, loss.shape[1])
+    coordinates = _replica_coordinates(study, first, cell.replicas) | clock(study, loss.shape[1])
     point = {"beta": cell.beta, "width": cell.width, "steps_per_time": cell.steps_per_time, "depth": cell.depth}
-    return tables.dataset(entries, coordinates, {**_attributes(study), **point, "cell_id": plan.cell_id(study, cell)})
+    return tables.dataset(entries, coordinates, {**attributes(study), **point, "cell_id": plan.cell_id(study, cell)})
 
 
 def _replica_coordinates(study: Study, first: int, count: int) -> dict[str, tables.Entry]:
@@ -185,7 +185,8 @@ def _replica_coordinates(study: Study, first: int, count: int) -> dict[str, tabl
     }
 
 
-def _clock(study: Study, bins: int) -> dict[str, tables.Entry]:
+def clock(study: Study, bins: int) -> dict[str, tables.Entry]:
+    """The coordinates time and loss_time."""
     times = tables.loss_times(bins, study.training.horizon)
     return {
         "time": (np.array(study.training.checkpoints), ("time",), "training time t"),
@@ -206,11 +207,12 @@ def _followed(
     }
     path = np.arange(first, first + len(output), dtype=np.int64)
     coordinates: dict[str, tables.Entry] = {"path": (path, ("path",), "index of the path of the chain")}
-    attrs = {**_attributes(study), "steps_per_time": steps_per_time}
-    return tables.dataset(entries, coordinates | _clock(study, loss.shape[1]), attrs)
+    attrs = {**attributes(study), "steps_per_time": steps_per_time}
+    return tables.dataset(entries, coordinates | clock(study, loss.shape[1]), attrs)
 
 
-def _attributes(study: Study) -> dict[str, Any]:
+def attributes(study: Study) -> dict[str, Any]:
+    """What every dataset says of its study."""
     return {
         "study": study.name,
         "study_id": plan.study_id(study),

@@ -21,7 +21,7 @@ from rnnlimits.statistics.bootstrap import Sample
 from rnnlimits.statistics.samples import bias, of_pairs
 
 OVER_REPLICAS = "root mean square over replicas"
-MIXED = "orders N^-1 (present from the start) and N^-2(1 - beta) (from training) mix: no expected value"
+MIXED = "orders N^-1 (present from the start) and N^-2(1 - beta) (from training) mix: no order at infinity is known"
 
 
 def mean_drift(trainings: Trainings) -> Sample:
@@ -126,7 +126,7 @@ register(
         expected_kind="",
         sample=rms_of("final", "ntk_drift"),
         expected=unknown_order,
-        applies=_measured("the mean's order and the fluctuation's N^-(3/2 - beta) mix: no expected value"),
+        applies=_measured("the mean's order and the fluctuation's N^-(3/2 - beta) mix: no order at infinity is known"),
     )
 )
 register(

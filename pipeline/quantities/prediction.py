@@ -6,6 +6,7 @@ term of the mean. Source: docs/model.md, "Finite width".
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
@@ -64,6 +65,14 @@ class CellPrediction:
         of_paths = values.reshape(len(values), -1).mean(1)
         mean = float(of_paths.mean())
         return share * 0.5 * float(of_paths.std(ddof=1)) / len(of_paths) ** 0.5 / mean if mean > 0 else 0.0
+
+    def truncation(self) -> float:
+        """The relative size of what second order leaves out of products of two errors.
+
+        Errors of outputs are of order eps^-1 N^-1/2, which falls slowly where beta is near 1/2, so that the next order
+        is smaller than the second only by their square, compared with that of the residual: the loss.
+        """
+        return float(self.variance("output").mean() / _late_bins(self.of_law("loss")).mean())
 
 
 Foresight = Callable[[CellPrediction], Foreseen]
@@ -163,7 +172,10 @@ def drift_of(name: str) -> Foresight:
 
     def foreseen(cell: CellPrediction) -> Foreseen:
         sample = plus(rms(cell.of_law(f"{name}_rms")[..., None]), float(cell.second(name)))
-        return Foreseen(sample, _second_error(cell, name, sample))
+        beyond = (
+            0.5 * cell.truncation() if name == "drift_b" else 0.0
+        )  # it moves by a mean over units times the residual
+        return Foreseen(sample, math.hypot(_second_error(cell, name, sample), beyond))
 
     return foreseen
 
@@ -171,13 +183,14 @@ def drift_of(name: str) -> Foresight:
 def loss_excess(cell: CellPrediction) -> Foreseen:
     """Mean over networks and late bins of the loss less the twin's."""
     sample = replace(average(_late(cell) + cell.second("late_loss")), signed=True)
-    return Foreseen(sample, _second_error(cell, "late_loss", sample))
+    return Foreseen(sample, math.hypot(_second_error(cell, "late_loss", sample), cell.truncation()))
 
 
 def loss_fluctuation(cell: CellPrediction) -> Foreseen:
     """Standard deviation over networks of that difference."""
     scatter = float(cell.variance("late_loss"))
-    return _with_error(plus(spread(_late(cell)[..., None]), scatter), cell, "late_loss_variance", scatter)
+    foreseen = _with_error(plus(spread(_late(cell)[..., None]), scatter), cell, "late_loss_variance", scatter)
+    return replace(foreseen, apart=math.hypot(foreseen.apart, cell.truncation()))
 
 
 def _late(cell: CellPrediction) -> Array:

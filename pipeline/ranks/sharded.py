@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import h5py
 
+from rnnlimits.base import progress
 from rnnlimits.files.ensembles import build_ensemble
 from rnnlimits.files.store import File, atomic_h5, open_complete
 from rnnlimits.kernels.interface import Backend
@@ -142,7 +143,9 @@ def run(comm: MPI.Intracomm, stage: Stage[Block, Shared, Result]) -> None:
     """
     ensembles = together(comm, stage.ensembles)
     owners = _owners(ensembles)
+    progress.now(f"{stage.label}: looking for {len(owners)} shards")
     missing = on_root(comm, lambda: [block for block, owner in owners.items() if _is_missing(owner, block)])
+    progress.now(f"{stage.label}: preparing what all blocks need")
     shared = together(comm, stage.prepare)
     pace = together(comm, Pace.of_environment) if stage.variables else Pace()
     on_root(comm, lambda: checkpoints.announce(_states(owners, missing)))
@@ -157,6 +160,7 @@ def run(comm: MPI.Intracomm, stage: Stage[Block, Shared, Result]) -> None:
         if not stage.ticks:
             tick(stage.size(whole))
 
+    progress.now(f"{stage.label}: computing {len(missing)} blocks")
     each_block(comm, [stage.size(whole) for whole, _ in groups], work, stage.label, stage.unit)
     on_root(comm, lambda: _join(stage, ensembles))
 
@@ -215,5 +219,6 @@ def _keeper(
 
 def _join(stage: Stage[Block, Shared, Result], ensembles: Sequence[Ensemble[Block]]) -> None:
     for ensemble in ensembles:
+        progress.now(f"joining {len(ensemble.blocks)} shards into {ensemble.path}")
         stage.join(ensemble)
         ensemble.forget_all()

@@ -50,6 +50,8 @@ class Reader:
         self.study, self.layout, self.design = study, layout, design_of(study)
         self.cells = plan.cells(study)
         self._cache: dict[Cell, Trainings] = {}
+        self._predictions: dict[Cell, CellPrediction] = {}
+        self._rich: dict[RichTwin, dict[str, Array]] = {}
         with store.open_complete(layout.limit, "limit", limit_id=plan.limit_id(study)) as file:
             if not np.array_equal(file["time"][()], study.training.checkpoints):
                 raise StudyError(f"{layout.limit}: has other checkpoints than the study; run the limit stage again")
@@ -73,10 +75,12 @@ class Reader:
         """What rich twins and their tangents predict of a cell at its own N, beta and K; None without them."""
         if not self.study.rich.follow or not self.study.rich.tangents:
             return None
-        units = cell.replicas // (2 if self.design.antithetic else 1)
-        rich = {name: values[:units] for name, values in self._read_rich(cell).items()}
-        twins = self._twins_of(cell, units)
-        return CellPrediction(cell.width, rich, twins["twin"], twins["twin_loss"], self._read_tangents(cell))
+        if cell not in self._predictions:
+            units = cell.replicas // (2 if self.design.antithetic else 1)
+            rich = {name: values[:units] for name, values in self._read_rich(cell).items()}
+            twins, tangents = self._twins_of(cell, units), self._read_tangents(cell)
+            self._predictions[cell] = CellPrediction(cell.width, rich, twins["twin"], twins["twin_loss"], tangents)
+        return self._predictions[cell]
 
     def rich_less_twin(self, twin: RichTwin) -> Array:
         """Output of rich twins of the ladder less that of the infinite-width twins on their paths (path, probe)."""
@@ -86,7 +90,10 @@ class Reader:
 
     def _read_rich(self, cell: Cell) -> dict[str, Array]:
         """Rich twins of a cell at the final time, outputs and memories as errors against the limit."""
-        values = self._rich_file(plan.rich_twin(self.study, cell), RICH_VARIABLES)
+        twin = plan.rich_twin(self.study, cell)
+        if twin not in self._rich:
+            self._rich[twin] = self._rich_file(twin, RICH_VARIABLES)
+        values = self._rich[twin]
         return {**values, "output": values["output"] - self.output, "memory": values["memory"] - self.memory}
 
     def _rich_file(self, twin: RichTwin, names: Sequence[str]) -> dict[str, Array]:

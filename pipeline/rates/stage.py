@@ -59,6 +59,7 @@ def _rates(study: Study, layout: Layout, bootstrap: Bootstrap) -> Iterator[Rate]
     with store.open_complete(layout.draw, "draw", draw_id=plan.draw_id(study)) as file:
         yield from contraction_rates(study, file, bootstrap)
     for quantity in registered(StudyQuantity):
+        progress.now(f"rates: {quantity.name}")
         yield from quantity.rates(results, bootstrap)
     if not layout.poisson.exists():
         progress.note(f"{layout.poisson}: is missing, so no constants are compared (rnnlimits poisson STUDY)")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
@@ -13,6 +14,7 @@ import plotly.graph_objects as go
 
 from rnnlimits.base import arrays
 from rnnlimits.base.errors import StudyError
+from rnnlimits.base.textfiles import number, read_utf8
 from rnnlimits.figures.curves import (
     MOST_PANELS,
     Curves,
@@ -35,6 +37,7 @@ from rnnlimits.training.plan import Cell
 
 HEIGHT = 300
 TIME = "training time <i>t</i>"
+DRAW_AGAIN = "run rnnlimits figures STUDY again"
 WEIGHTS_FLOOR = 1e-8  # lower end of the axis; smaller weights are negligible
 
 
@@ -169,12 +172,10 @@ def _limit_loss(limit: Curves) -> list[go.Scatter]:
 def weights_plot(path: Path) -> list[Plot]:
     """The plot of weight against time step from weights.csv: a panel for each network; empty if the file has no rows.
 
-    Raises StudyError if it cannot be read.
+    Raises StudyError if it cannot be read, or is not such a table.
     """
-    try:
-        rows = list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
-    except OSError as error:
-        raise StudyError(f"{path}: cannot be read: {error.strerror}; run rnnlimits figures STUDY again") from error
+    columns = ("network", "kernel", "sigma_w", "step", "weight")
+    rows = _table(path, columns)
     if not rows:
         return []
     lowest = min(float(row["weight"]) for row in rows)
@@ -182,9 +183,21 @@ def weights_plot(path: Path) -> list[Plot]:
     for network in dict.fromkeys(row["network"] for row in rows):
         panels.append(_weights_panel(network, [row for row in rows if row["network"] == network], lowest))
     about = "Root mean square over sequences of |dK(x, x)/dx_t|, its largest value 1. Full lines: NTK; dashed: NNGP."
-    columns = ("network", "kernel", "sigma_w", "step", "weight")
     table = Table(columns, [[row[name] for name in columns] for row in rows])
     return [Plot("weights", "Weight of time steps in the limit's kernels", about, panels, table)]
+
+
+def _table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
+    """The rows of a CSV file whose last three columns are numbers."""
+    try:
+        rows = list(csv.DictReader(read_utf8(path, DRAW_AGAIN).splitlines()))
+        whole = all(row[name] for row in rows for name in columns)
+        whole = whole and all(math.isfinite(number(row[name])) for row in rows for name in columns[-3:])
+    except (csv.Error, KeyError):
+        whole = False
+    if not whole:
+        raise StudyError(f"{path}: is not a table of {', '.join(columns)}; {DRAW_AGAIN}")
+    return rows
 
 
 def _weights_panel(network: str, rows: Sequence[dict[str, str]], lowest: float) -> Panel:
@@ -195,7 +208,7 @@ def _weights_panel(network: str, rows: Sequence[dict[str, str]], lowest: float) 
             chosen = [row for row in rows if row["kernel"] == kernel and row["sigma_w"] == sigma]
             name = f"{kernel.upper()}, σ<sub>w</sub> = {float(sigma):.4g}"
             text = f"<b>step %{{x}}</b>  {name}<br>weight %{{y:.4g}}<extra></extra>"
-            places = {"x": [int(row["step"]) for row in chosen], "y": [float(row["weight"]) for row in chosen]}
+            places = {"x": [int(float(row["step"])) for row in chosen], "y": [float(row["weight"]) for row in chosen]}
             line = {"color": colour, "dash": dash, "width": 1.6}
             traces.append(go.Scatter(mode="lines", name=name, line=line, hovertemplate=text, **places))
     above = room(len(traces), network)

@@ -38,10 +38,10 @@ from rnnlimits.statistics.verdicts import Verdict
 from rnnlimits.study import to_yaml
 
 COLUMNS = (
-    *("Quantity", "in", "at", "Estimator", "Measured", "95% interval", "Predicted", "At infinity", "Kind"),
-    *("Extrapolated", "Verdict", "Note"),
+    *("Quantity", "in", "at", "Estimator", "Measured", "Predicted", "At infinity", "Kind", "Verdict"),
+    *("Extrapolated", "Note"),
 )
-NUMBERS = ("Measured", "95% interval", "Predicted", "At infinity", "Extrapolated", "Note")
+NUMBERS = ("Measured", "Predicted", "At infinity", "Extrapolated", "Note")
 GLYPHS: Mapping[Verdict, str] = {
     "as predicted": "●",
     "not as predicted": "▲",

@@ -24,7 +24,6 @@ class Row:
     at: str
     estimator: str
     number: str
-    interval: str
     predicted: str
     expected: str
     kind: str
@@ -74,7 +73,7 @@ def _row(index: int, rate: Rate, numbered: dict[str, int], with_figure: set[str]
     half = 0.5 * (rate.ci_high - rate.ci_low)
     note = numbered.get(rate.note, 0)
     variable, at = variable_of(rate).words, fixed(rate)
-    values = (rate.exponent, rate.ci_low, rate.predicted, rate.expected)
+    values = (rate.exponent, rate.predicted, rate.expected)
     keys = (f"{index:06d}", variable, at, rate.estimator, *map(_key, values))
     return Row(
         quantity=rate.quantity,
@@ -84,14 +83,13 @@ def _row(index: int, rate: Rate, numbered: dict[str, int], with_figure: set[str]
         at=at,
         estimator=rate.estimator,
         number=f"{rate.exponent:.{digits}f} ± {half:.{digits}f}" if determined else "–",
-        interval=f"{rate.ci_low:.{digits}f} to {rate.ci_high:.{digits}f}" if determined else "–",
         predicted="–" if math.isnan(rate.predicted) else f"{rate.predicted:.{digits}f}",
         expected=short(rate.expected),
         kind=rate.expected_kind or "–",
         extrapolated="–" if math.isnan(rate.corrected) else f"{rate.corrected_low:.2f} to {rate.corrected_high:.2f}",
         verdict=rate.verdict,
         note=note,
-        keys=(*keys, rate.expected_kind, _key(rate.corrected), rate.verdict, str(note or "")),
+        keys=(*keys, rate.expected_kind, rate.verdict, _key(rate.corrected), str(note or "")),
     )
 
 

@@ -17,6 +17,7 @@ import yaml
 
 from rnnlimits import study as studies
 from rnnlimits.base.errors import StudyError
+from rnnlimits.base.textfiles import read_utf8
 from rnnlimits.files import durable
 from rnnlimits.statistics import ratefile
 from rnnlimits.statistics.ratefile import Rate
@@ -42,11 +43,7 @@ class Atlas:
 
 def load(path: Path) -> Atlas:
     """Read an atlas and check all its studies. Raises StudyError, one line, for any error in it."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise StudyError(f"{path}: cannot be read: {error.strerror}; give an atlas file") from error
-    raw: Any = parse(text, str(path))
+    raw: Any = parse(read_utf8(path, "give an atlas file, which is UTF-8 text"), str(path))
     _check_shape(path, raw)
     variants = {}
     for variant, changes in raw["variants"].items():

@@ -10,6 +10,7 @@ from pathlib import Path
 import h5py
 
 from rnnlimits.base.errors import StudyError
+from rnnlimits.base.textfiles import read_utf8
 from rnnlimits.files.provenance import provenance, software
 from rnnlimits.files.reading import AGAIN, attribute_of, open_complete
 from rnnlimits.files.shards import TABLE
@@ -18,6 +19,7 @@ from rnnlimits.files.variables import put, set_attributes
 from rnnlimits.plan.files import RATES_H5, STUDY_YAML
 from rnnlimits.results import standing
 from rnnlimits.results.inspection import hdf5_files, validate
+from rnnlimits.study.text import parse
 
 KIND = "pack"
 RESERVED = {"units", "long_name", "digest", "volatile", "CLASS", "NAME", "REFERENCE_LIST", "DIMENSION_LIST"}
@@ -83,15 +85,22 @@ def _belongs(results: Path, path: Path) -> bool:
 def _attributes(results: Path, member: Path) -> dict[str, object]:
     """Root attributes: the study, and the software that packs; each group keeps its own."""
     if (experiment := standing.experiment_of(results)) is not None:
-        own = experiment.layout.study_yaml.read_text(encoding="utf-8")
+        own = _text(experiment.layout.study_yaml)
         return {**provenance(experiment.study), "study_yaml": own, "command_line": shlex.join(sys.argv)}
     with open_complete(member, None) as file:
         study = {name: value for name in STUDY if (value := attribute_of(file, name)) is not None}
         text = attribute_of(file, "study_yaml")
     study_yaml = results / "study.yaml"
     if study_yaml.is_file():
-        text = study_yaml.read_text(encoding="utf-8")
+        text = _text(study_yaml)
     return {**study, "study_yaml": text or "", **software(), "command_line": shlex.join(sys.argv)}
+
+
+def _text(study_yaml: Path) -> str:
+    """The text of a study. Raises StudyError if it is no YAML; the study itself may be one that cannot be loaded."""
+    text = read_utf8(study_yaml, AGAIN)
+    parse(text, str(study_yaml))
+    return text
 
 
 def _pack_one(path: Path, group: h5py.Group) -> None:

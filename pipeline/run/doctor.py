@@ -19,7 +19,7 @@ import snakemake
 from mpi4py import MPI
 
 from rnnlimits import kernels
-from rnnlimits.base import launchers
+from rnnlimits.base import launchers, surroundings
 from rnnlimits.base.errors import StudyError
 from rnnlimits.files.provenance import software
 from rnnlimits.kernels import toolchain
@@ -140,6 +140,14 @@ def _software() -> Iterator[Finding]:
     hdf5 = f"{h5py.__version__}, HDF5 {h5py.version.hdf5_version}, {parallel_io} MPI (not needed)"
     yield Finding("software", OK, "h5py", hdf5)
     yield Finding("software", OK, "Snakemake", snakemake.__version__)
+    yield from variables(surroundings.ignored(os.environ, launchers.is_rank(os.environ)))
+
+
+def variables(ignored: Sequence[str]) -> Iterator[Finding]:
+    """One line on the variables that are set and not obeyed, if there are any."""
+    if ignored:
+        advice = "; RNNLIMITS_PYTHONPATH adds folders" if "PYTHONPATH" in ignored else ""
+        yield Finding("software", OK, "variables", f"ignored here: {', '.join(ignored)}{advice}")
 
 
 def _mpi(order: Order, environment: Mapping[str, str]) -> Iterator[Finding]:

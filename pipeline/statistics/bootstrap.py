@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 # Not scipy.stats, which gives the same numbers and takes most of a second to import.
-from scipy.special import ndtri, pdtr, stdtrit
+from rnnlimits.base.arrays import special
 
 Array = NDArray[np.float64]
 Uniforms = Callable[[NDArray[np.int64], int], Array]
@@ -27,7 +28,12 @@ CHUNK = 32  # units weighted at once: bounds memory, and keeps products too smal
 FLOOR = 0.05  # a resampled value is kept above this fraction of the estimate, so that its logarithm exists
 FEWEST_UNITS = 3  # fewer cannot be resampled
 SHARED_UNIT = 2**31 - 1  # index of the draw common to all units: the error of the limit itself
-POISSON_TABLE: Array = pdtr(np.arange(18), 1.0)
+
+
+@cache
+def _poisson_table() -> Array:
+    """Distribution function of Poisson(1) at 0, 1, ..."""
+    return np.asarray(special().pdtr(np.arange(18), 1.0))
 
 
 @dataclass(frozen=True)
@@ -68,35 +74,44 @@ class Bootstrap:
         self.uniforms = uniforms
         self.count = count
         self._chunks: list[Array] = []
+        self._sums: dict[int, tuple[Array, Array]] = {}
 
     def chunk(self, index: int) -> Array:
         """Weights (CHUNK, count) of the units index * CHUNK and following."""
         while len(self._chunks) <= index:
             first = len(self._chunks) * CHUNK
             uniform = self.uniforms(np.arange(first, first + CHUNK, dtype=np.int64), self.count)
-            self._chunks.append(np.searchsorted(POISSON_TABLE, uniform).astype(np.float64))
+            self._chunks.append(np.searchsorted(_poisson_table(), uniform).astype(np.float64))
         return self._chunks[index]
 
     def normal(self) -> Array:
         """One standard normal per replicate (count,), shared by all cells."""
         uniform = self.uniforms(np.array([SHARED_UNIT], dtype=np.int64), self.count)
-        return np.asarray(ndtri(uniform[0]), dtype=np.float64)
+        return np.asarray(special().ndtri(uniform[0]), dtype=np.float64)
 
     def means(self, statistics: Array) -> tuple[Array, Array]:
         """Weighted means (count, m) of statistics (unit, m), and the concentration sum p^2 (count,)."""
-        total, square = np.zeros(self.count), np.zeros(self.count)
+        total, square = self._totals(len(statistics))
         weighted = np.zeros((self.count, statistics.shape[1]))
         for index in range(-(-len(statistics) // CHUNK)):
             part = statistics[index * CHUNK : (index + 1) * CHUNK]
-            weight = self.chunk(index)[: len(part)]
-            total += weight.sum(0)
-            square += np.square(weight).sum(0)
-            weighted += weight.T @ part
+            weighted += self.chunk(index)[: len(part)].T @ part
         # a replicate with fewer than two units left carries no information: it becomes the full sample
         poor = square >= 0.5 * total**2
         total, square = np.where(poor, 1.0, total), np.where(poor, 1.0 / len(statistics), square)
         means = np.where(poor[:, None], statistics.mean(0), weighted / total[:, None])
         return means, square / total**2
+
+    def _totals(self, units: int) -> tuple[Array, Array]:
+        """Sums of the weights of the first units, and of their squares (count,): the same for all cells of a size."""
+        if units not in self._sums:
+            total, square = np.zeros(self.count), np.zeros(self.count)
+            for index in range(-(-units // CHUNK)):
+                weight = self.chunk(index)[: units - index * CHUNK]
+                total += weight.sum(0)
+                square += np.square(weight).sum(0)
+            self._sums[units] = total, square
+        return self._sums[units]
 
     def resample(self, sample: Sample) -> Resampled:
         """Value, replicates and influence of one cell's sample.
@@ -136,4 +151,4 @@ def degrees_of_freedom(influence: Array) -> float:
 
 def quantile(dof: float, level: float = 0.95) -> float:
     """Two-sided Student quantile: half-width of an interval in standard errors."""
-    return float(stdtrit(dof, 0.5 + level / 2))
+    return float(special().stdtrit(dof, 0.5 + level / 2))

@@ -34,4 +34,4 @@ def _verdict(old: str, expected: float) -> str:
 
 
 def _said(old: str) -> str:
-    return "" if old == NUMBERLESS else f"{old} with its value at infinity, said version 1"
+    return "" if old == NUMBERLESS else f"{old} with its expected value, said version 1"

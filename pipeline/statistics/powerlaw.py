@@ -47,7 +47,8 @@ class Point:
     significance: value over standard error on the scale where its error is symmetrical.
     log, log_replicates (count,), log_influence (unit,): NaN, unused, when the estimate is not positive.
     units: independent replicas or pairs; replicas: trainings. signed: judged by its debiased square, which chance can
-    make negative. dropped: why the point may not be used, or "".
+    make negative. dropped: why the point may not be used, or "". value, value_replicates (count,): of the debiased
+    square, or whatever `power` takes to the estimate; None where only the logarithm is known.
     """
 
     variable: float
@@ -61,6 +62,9 @@ class Point:
     replicas: int = 0
     signed: bool = False
     dropped: str = ""
+    value: float = math.nan
+    value_replicates: Array | None = field(default=None, repr=False)
+    power: float = 1.0
 
     @property
     def reason(self) -> str:
@@ -82,8 +86,12 @@ class Point:
         """The same point with an error common to all points added to its replicates (one normal per replicate)."""
         if not np.isfinite(relative):
             return self.drop(NOT_FINITE)
-        shifted = self.log_replicates + relative * bootstrap.normal()
-        return replace(self, log_replicates=shifted, stderr=float(np.hypot(self.stderr, relative * self.estimate)))
+        normal = bootstrap.normal()
+        shifted, values = self.log_replicates + relative * normal, self.value_replicates
+        if values is not None:
+            values = values + relative * normal * self.value / self.power
+        stderr = float(np.hypot(self.stderr, relative * self.estimate))
+        return replace(self, log_replicates=shifted, value_replicates=values, stderr=stderr)
 
 
 def held_against(point: Point, slack: float, leverage: float, bootstrap: Bootstrap) -> Point:
@@ -126,6 +134,9 @@ def measure(variable: float, sample: Sample, bootstrap: Bootstrap) -> Point:
         units=len(sample),
         replicas=sample.replicas or len(sample),
         signed=sample.signed,
+        value=value,
+        value_replicates=drawn.replicates,
+        power=power,
     )
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from scipy.special import fdtrc, stdtr
 
 from rnnlimits.statistics.bootstrap import Array, Bootstrap, Sample, degrees_of_freedom
-from rnnlimits.statistics.powerlaw import RESOLUTION, Line, Point, Slope, measure
+from rnnlimits.statistics.powerlaw import MINIMUM_UNITS, RESOLUTION, Line, Point, Slope, measure
 
 PER_COMBINATION = 4.0  # degrees of freedom that each tested combination of points needs, for its covariance
 
@@ -25,7 +25,8 @@ class Predicted:
 
     stderr: its standard error, which log_replicates, where given, contain already. log_replicates (count,): bootstrap
     replicates of log(value), joint with those of the row's points; None if the value is exact, or independent of them.
-    apart: a further relative standard error, of what does not follow the row's replicas.
+    apart: a further relative standard error, of what does not follow the row's replicas. natural, natural_replicates:
+    as Point.value, on the scale on which an estimate that chance can make negative has a symmetrical error.
     """
 
     variable: float
@@ -33,6 +34,8 @@ class Predicted:
     stderr: float
     log_replicates: Array | None = field(default=None, repr=False)
     apart: float = 0.0
+    natural: float = math.nan
+    natural_replicates: Array | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,10 +57,11 @@ def predicted_point(variable: float, foreseen: Foreseen | Sample | float, bootst
     if not isinstance(value, Sample):
         return Predicted(float(variable), float(value), float(value) * apart)
     point = measure(variable, value, bootstrap)
+    natural = point.value, point.value_replicates
     if not math.isfinite(point.log):
-        return Predicted(float(variable), math.nan, math.nan)
+        return Predicted(float(variable), math.nan, math.nan, None, apart, *natural)
     stderr = math.hypot(point.stderr, apart * point.estimate)
-    return Predicted(float(variable), point.estimate, stderr, point.log_replicates, apart)
+    return Predicted(float(variable), point.estimate, stderr, point.log_replicates, apart, *natural)
 
 
 @dataclass(frozen=True)
@@ -94,47 +98,108 @@ class Comparison:
 
 
 def compare(points: Sequence[Point], predicted: Sequence[Predicted], geometric: bool = False) -> Comparison | None:
-    """Usable points against their predictions; None if no usable point has one."""
-    values = {one.variable: one for one in predicted if math.isfinite(one.value) and one.value > 0}
-    both = [(point, values[point.variable]) for point in points if not point.reason and point.variable in values]
-    if not both:
+    """Points against their predictions; None if no point can be compared.
+
+    Exponents need the points that a fit uses. All points together need not be significant: to leave out those that
+    chance made small would make the others too large.
+    """
+    by_variable = {one.variable: one for one in predicted}
+    both = [(point, by_variable[point.variable]) for point in points if point.variable in by_variable]
+    gaps = [gap for point, one in both if (gap := gap_of(point, one)) is not None]
+    fitted = [(point, one) for point, one in both if not point.reason and one.value > 0]
+    if not gaps:
         return None
-    gaps = _Gaps([point for point, _ in both], [prediction for _, prediction in both], geometric)
-    exponent, stderr, difference = gaps.exponents() if len(both) > 1 else (math.nan, math.nan, None)
-    return Comparison(exponent, stderr, difference, gaps.joint(), len(both))
+    joint = _joint(gaps, geometric)
+    if len(fitted) < 2:
+        return Comparison(*_exponent_alone(both, geometric), None, joint, len(gaps))
+    exponent, stderr, difference = _exponents(fitted, geometric)
+    return Comparison(exponent, stderr, difference, joint, len(gaps))
 
 
-class _Gaps:
-    """Logarithms of measured over predicted values, with their covariance."""
+@dataclass(frozen=True, eq=False)
+class Gap:
+    """A measured less a predicted value, on the scale where its error is symmetrical, with its replicates (count,).
 
-    def __init__(self, points: list[Point], predicted: list[Predicted], geometric: bool) -> None:
-        self.points = points
-        variable = np.array([point.variable for point in points])
-        self.x = variable if geometric else np.log(variable)
-        self.log = np.log([one.value for one in predicted])
-        measured = np.column_stack([point.log_replicates for point in points])
-        count = len(measured)
-        moving = [np.zeros(count) if p.log_replicates is None else p.log_replicates for p in predicted]
-        self.moving = np.column_stack(moving)
-        fixed = [p.stderr / p.value if p.log_replicates is None else p.apart for p in predicted]
-        self.alone = np.nan_to_num(np.square(fixed))
-        self.gap = np.array([point.log for point in points]) - self.log
-        self.replicates = measured - self.moving
+    apart: the standard error of what the replicates do not show; dof: degrees of freedom of the measured error.
+    """
 
-    def exponents(self) -> tuple[float, float, Slope]:
-        """The predicted exponent, its standard error, and the measured one minus it."""
-        line = Line(self.x, self.points)
-        contrast = line.contrast()
-        own = math.sqrt(float(np.square(contrast) @ self.alone))
-        stderr = float(np.hypot(np.std(self.moving @ contrast), own))
-        difference = line.minus(self.log, self.moving).slope(contrast, apart=own)
-        return float(contrast @ self.log), stderr, difference
+    variable: float
+    value: float
+    replicates: Array
+    apart: float
+    dof: float
 
-    def joint(self) -> Joint:
-        """All gaps at once; the covariance of many points needs many units, so that few units test smooth ones only."""
-        covariance = np.atleast_2d(np.cov(self.replicates.T, bias=True)) + np.diag(self.alone + RESOLUTION**2)
-        inverse = [1 / degrees_of_freedom(point.log_influence) for point in self.points]
-        return joint_test(self.x, self.gap, covariance, 1 / float(np.mean(inverse)))
+
+def gap_of(point: Point, predicted: Predicted) -> Gap | None:
+    """The gap of one point: of logarithms, or of debiased squares; None if there is no measured or predicted value."""
+    if point.dropped or point.units < MINIMUM_UNITS:
+        return None
+    if point.signed and point.value_replicates is not None:
+        return _natural_gap(point, predicted, point.value_replicates)
+    if not predicted.value > 0 or not math.isfinite(point.log):
+        return None
+    moving = 0.0 if predicted.log_replicates is None else predicted.log_replicates
+    apart = predicted.stderr / predicted.value if predicted.log_replicates is None else predicted.apart
+    value = point.log - math.log(predicted.value)
+    return Gap(point.variable, value, point.log_replicates - moving, apart, degrees_of_freedom(point.log_influence))
+
+
+def _natural_gap(point: Point, predicted: Predicted, measured: Array) -> Gap | None:
+    if predicted.natural_replicates is not None:
+        natural, moving = predicted.natural, predicted.natural_replicates
+    elif predicted.value > 0:
+        natural, moving = predicted.value ** (1 / point.power), np.zeros(len(measured))
+    else:
+        return None
+    relative = predicted.stderr / predicted.value if predicted.log_replicates is None else predicted.apart
+    apart = abs(natural) * (0.0 if math.isnan(relative) else relative) / point.power
+    # In units of its own error: the scale of a gap says nothing, and values of different widths differ a lot.
+    replicates = measured - moving
+    unit = max(float(np.hypot(np.std(replicates), apart)), 1e-300)
+    dof = float(max(3.0, point.units - 1.0))
+    return Gap(point.variable, (point.value - natural) / unit, replicates / unit, apart / unit, dof)
+
+
+def _exponents(both: list[tuple[Point, Predicted]], geometric: bool) -> tuple[float, float, Slope]:
+    """The predicted exponent over points, its standard error, and the measured one minus it."""
+    points = [point for point, _ in both]
+    variable = np.array([point.variable for point in points])
+    line = Line(variable if geometric else np.log(variable), points)
+    count = len(points[0].log_replicates)
+    moving = [np.zeros(count) if one.log_replicates is None else one.log_replicates for _, one in both]
+    fixed = [one.stderr / one.value if one.log_replicates is None else one.apart for _, one in both]
+    logs, replicates = np.log([one.value for _, one in both]), np.column_stack(moving)
+    contrast = line.contrast()
+    own = math.sqrt(float(np.square(contrast) @ np.nan_to_num(np.square(fixed))))
+    stderr = float(np.hypot(np.std(replicates @ contrast), own))
+    difference = line.minus(logs, replicates).slope(contrast, apart=own)
+    return float(contrast @ logs), stderr, difference
+
+
+def _exponent_alone(both: list[tuple[Point, Predicted]], geometric: bool) -> tuple[float, float]:
+    """The predicted exponent over all points, each with the same weight, and its standard error."""
+    known = [one for _, one in both if one.value > 0]
+    if len(known) < 2:
+        return math.nan, math.nan
+    variable = np.array([one.variable for one in known])
+    x = variable if geometric else np.log(variable)
+    contrast = -(x - x.mean()) / np.square(x - x.mean()).sum()
+    moving = [np.zeros(1) if one.log_replicates is None else one.log_replicates for one in known]
+    fixed = [one.stderr / one.value if one.log_replicates is None else one.apart for one in known]
+    spread = np.std(sum(factor * values for factor, values in zip(contrast, moving, strict=True)))
+    stderr = math.hypot(float(spread), float(np.sqrt(np.square(contrast) @ np.square(fixed))))
+    return float(contrast @ np.log([one.value for one in known])), stderr
+
+
+def _joint(gaps: list[Gap], geometric: bool) -> Joint:
+    """All gaps at once; the covariance of many points needs many units, so that few units test smooth ones only."""
+    variable = np.array([gap.variable for gap in gaps])
+    replicates = np.column_stack([gap.replicates for gap in gaps])
+    alone = np.diag([gap.apart**2 + RESOLUTION**2 for gap in gaps])
+    covariance = np.atleast_2d(np.cov(replicates.T, bias=True)) + alone
+    dof = 1 / float(np.mean([1 / gap.dof for gap in gaps]))
+    x = variable if geometric else np.log(variable)
+    return joint_test(x, np.array([gap.value for gap in gaps]), covariance, dof)
 
 
 def joint_test(x: Array, gap: Array, covariance: Array, dof: float) -> Joint:

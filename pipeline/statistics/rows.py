@@ -234,4 +234,8 @@ def scaled(point: Point, factor: float) -> Point:
         stderr=point.stderr * factor,
         log=point.log + shift,
         log_replicates=point.log_replicates + shift,
+        value=point.value * factor ** (1 / point.power),
+        value_replicates=None
+        if point.value_replicates is None
+        else point.value_replicates * factor ** (1 / point.power),
     )

@@ -124,7 +124,7 @@ def _two_terms(theta: Array, n: Array, k: Array) -> Array:
 
 def _two_terms_jacobian(theta: Array, n: Array, k: Array) -> Array:
     of_n, of_k = _half_shares(_two_terms(theta, n, k))
-    return np.column_stack([of_n, of_n * (-2 * n), of_k, of_k * (-2 * k)])
+    return _columns(of_n, of_n * (-2 * n), of_k, of_k * (-2 * k))
 
 
 def _with_cross(theta: Array, n: Array, k: Array) -> Array:
@@ -134,7 +134,7 @@ def _with_cross(theta: Array, n: Array, k: Array) -> Array:
 
 def _with_cross_jacobian(theta: Array, n: Array, k: Array) -> Array:
     of_n, of_k, cross = _half_shares(_with_cross(theta, n, k))
-    return np.column_stack([of_n, (of_n + cross) * (-2 * n), of_k, (of_k + cross) * (-2 * k), cross])
+    return _columns(of_n, (of_n + cross) * (-2 * n), of_k, (of_k + cross) * (-2 * k), cross)
 
 
 def _with_constant(theta: Array, n: Array, k: Array) -> Array:
@@ -143,12 +143,20 @@ def _with_constant(theta: Array, n: Array, k: Array) -> Array:
 
 def _with_constant_jacobian(theta: Array, n: Array, k: Array) -> Array:
     of_n, of_k, constant = _half_shares(_with_constant(theta, n, k))
-    return np.column_stack([of_n, of_n * (-2 * n), of_k, of_k * (-2 * k), constant])
+    return _columns(of_n, of_n * (-2 * n), of_k, of_k * (-2 * k), constant)
 
 
 def _bounded(*terms: Array) -> Array:
     """The terms (term, node) limited to the range of an exponential: a trial step of the fit may go anywhere."""
-    return np.asarray(np.clip(np.stack(terms), -BEYOND_ALL, BEYOND_ALL), dtype=np.float64)
+    stacked = np.array(terms, dtype=np.float64)  # a fit calls this many thousand times: np.stack and np.clip are slower
+    return np.minimum(np.maximum(stacked, -BEYOND_ALL, out=stacked), BEYOND_ALL, out=stacked)
+
+
+def _columns(*columns: Array) -> Array:
+    matrix = np.empty((len(columns[0]), len(columns)))
+    for place, column in enumerate(columns):
+        matrix[:, place] = column
+    return matrix
 
 
 def _half_shares(terms: Array) -> Array:

@@ -11,6 +11,7 @@ from pydantic.json_schema import models_json_schema
 
 from rnnlimits.base.errors import StudyError
 from rnnlimits.base.fields import Count, Found, Section, Several, Switch, nearest, refusal, show
+from rnnlimits.base.textfiles import read_utf8
 from rnnlimits.chains.base import AnyChain, after_registration
 from rnnlimits.chains.targets import Target
 from rnnlimits.study.base import AnyStudy
@@ -22,6 +23,7 @@ from rnnlimits.study.rich import RichSection
 from rnnlimits.study.text import parse
 from rnnlimits.study.training import Training
 
+REMEDY = "give a study file, which is UTF-8 text"
 Features = Literal["grid", "gauss-hermite", "quasi-random"]
 
 
@@ -165,21 +167,12 @@ EXPERIMENTS: dict[str, type[AnyStudy]] = {"training": Study, "rntk": RntkStudy}
 
 def load(path: Path | str) -> Study:
     """Read and check one study file of `experiment: training`. Raises StudyError, one line, for any error in it."""
-    return loads(_text(Path(path)), path)
+    return loads(read_utf8(Path(path), REMEDY), path)
 
 
 def load_any(path: Path | str) -> AnyStudy:
     """Read and check one study file of any experiment. Raises StudyError, one line, for any error in it."""
-    return loads_any(_text(Path(path)), path)
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise StudyError(f"{path}: cannot be read: {error.strerror}; give a study file") from error
-    except UnicodeDecodeError as error:
-        raise StudyError(f"{path}: byte {error.start} is not UTF-8; a study file is UTF-8 text") from error
+    return loads_any(read_utf8(Path(path), REMEDY), path)
 
 
 def loads(text: str, origin: Path | str) -> Study:

@@ -12,9 +12,8 @@ from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr, ndtri, roots_hermitenorm, roots_legendre
 
-from rnnlimits.base.arrays import square_root
+from rnnlimits.base.arrays import special, square_root
 from rnnlimits.base.errors import StudyError
 from rnnlimits.base.streams import Stream
 from rnnlimits.kernels.activations import ACTIVATIONS
@@ -233,11 +232,11 @@ class ParameterLaw:
                 f"limit.features: gauss-hermite needs network.w.kind gaussian, found {self.w_kind}; use quasi-random"
             )
         if kind == "gauss-hermite":
-            points, weight = roots_hermitenorm(per_axis)
+            points, weight = special().roots_hermitenorm(per_axis)
         elif self.w_kind == "gaussian":
             points, weight = normal_grid(per_axis)
         else:
-            points, weight = roots_legendre(per_axis)
+            points, weight = special().roots_legendre(per_axis)
             points = np.sqrt(3.0) * points
         return self._nodes_at(*product_rule(points, weight, self.dimension))
 
@@ -249,7 +248,7 @@ class ParameterLaw:
         sampler = qmc.Sobol(self.dimension, scramble=True, rng=rng)
         unit = sampler.random_base2(int(np.ceil(np.log2(count))))[:count]
         unit = np.clip(unit, 1e-15, 1 - 1e-15)  # a scrambled point can be 0, whose normal quantile is not finite
-        return np.asarray(ndtri(unit) if self.w_kind == "gaussian" else centred(unit))
+        return np.asarray(special().ndtri(unit) if self.w_kind == "gaussian" else centred(unit))
 
     def _nodes_at(self, standard: Array, weight: Array) -> Nodes:
         w = self.mean + standard @ self.factor.T
@@ -353,7 +352,7 @@ def mean_abs_normal(mean: Array | float, std: Array | float) -> Array:
     mean, std = np.broadcast_arrays(np.asarray(mean, dtype=np.float64), np.asarray(std, dtype=np.float64))
     ratio = np.divide(mean, std, out=np.zeros(mean.shape), where=std > 0)
     spread = np.sqrt(2 / np.pi) * std * np.exp(-(ratio**2) / 2)
-    return np.asarray(np.where(std > 0, spread + mean * (1 - 2 * ndtr(-ratio)), np.abs(mean)))
+    return np.asarray(np.where(std > 0, spread + mean * (1 - 2 * special().ndtr(-ratio)), np.abs(mean)))
 
 
 def normal_grid(count: int) -> tuple[Array, Array]:

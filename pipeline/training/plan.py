@@ -34,6 +34,7 @@ from rnnlimits.study.identity import tangents_id as tangents_id
 from rnnlimits.study.identity import twin_id as twin_id
 
 FILE_OVERHEAD = 40_000  # bytes of an HDF5 file in addition to its values: attributes, the study, dimension scales
+RICH_STEPS = 2**21  # steps of all paths in a block of rich twins, about
 TANGENT_PATHS = 4  # paths in a block of tangents
 TIME_SERIES = 6  # drift norms per replica and checkpoint
 
@@ -108,9 +109,11 @@ class RichBlock:
 
 
 def rich_blocks(study: Study, twin: RichTwin) -> tuple[RichBlock, ...]:
-    """The paths of a rich twin cut into blocks like those of the trainings, in order."""
-    size = study.training.paths_per_block
-    return tuple(RichBlock(twin, first, size) for first in range(0, twin.paths, size))
+    """The paths of a rich twin cut into blocks, in order: large ones, as a path takes far less than its trainings."""
+    steps = round(twin.steps_per_time * study.training.horizon)
+    size = max(study.training.paths_per_block, RICH_STEPS // steps)
+    starts = range(0, twin.paths, size)
+    return tuple(RichBlock(twin, first, min(size, twin.paths - first)) for first in starts)
 
 
 def tangent_blocks(study: Study, twin: RichTwin) -> tuple[RichBlock, ...]:

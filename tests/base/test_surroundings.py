@@ -78,6 +78,35 @@ def test_cleaning_twice_is_cleaning_once() -> None:
     assert once["PYTHONPATH"] == os.pathsep.join([SRC, str(Path.cwd() / "y")])
 
 
+def test_what_is_ignored_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = {"PYTHONPATH": "/x", "PATH": "/bin", "OMP_NUM_THREADS": "8", "OPENBLAS_NUM_THREADS": "1", "MY_OWN": "1"}
+    assert sorted(surroundings.changed(given)) == ["OMP_NUM_THREADS", "PYTHONPATH"]
+    monkeypatch.setattr(surroundings, "_ignored", ["OMP_NUM_THREADS", "PYTHONPATH"])
+    job = {f"SLURM_{name}": "1" for name in ("JOB_ID", "NTASKS", "NNODES", "NPROCS")}
+    here = {"OMPI_COMM_WORLD_SIZE": "4", "PATH": "/bin", **job}
+    of_alone = ["OMPI_COMM_WORLD_SIZE", "OMP_NUM_THREADS", "PYTHONPATH", "SLURM_* (4)"]
+    assert surroundings.ignored(here, is_rank=False) == of_alone
+    assert surroundings.ignored(here, is_rank=True) == ["OMP_NUM_THREADS", "PYTHONPATH"]
+
+
+def test_a_process_that_starts_anew_knows_what_it_removed() -> None:
+    code = (
+        "import os; from rnnlimits.base import surroundings; surroundings.enter(); surroundings.leave_mpi(); "
+        "print(*surroundings.ignored({}, False)); print(*os.environ)"
+    )
+    given = {
+        **ENVIRONMENT,
+        "PYTHONPATH": f"/x{os.pathsep}{SRC}",
+        "GIT_DIR": "y",
+        "PYTHONWARNINGS": "ignore",
+        "UCX_A": "z",
+    }
+    done = subprocess.run([sys.executable, "-c", code], env=given, capture_output=True, text=True, timeout=HANG)
+    ignored, left = (line.split() for line in done.stdout.splitlines())
+    assert {"GIT_DIR", "PYTHONPATH", "PYTHONWARNINGS", "UCX_A"} <= {*ignored}, done.stderr
+    assert {variables.IGNORED, "GIT_DIR"}.isdisjoint(left)
+
+
 def test_the_tables_of_the_guide_are_the_lists() -> None:
     page = variable_table.PAGE.read_text(encoding="utf-8")
     assert page == variable_table.renewed(page), f"run {variable_table.RENEW}"

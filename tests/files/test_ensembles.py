@@ -160,6 +160,14 @@ def test_shards_with_a_gap_or_out_of_order(root: Path, order: tuple[int, ...]) -
     assert "a shard is missing or out of order" in line
 
 
+@pytest.mark.parametrize("rows", [[2, 4], [3, 2], []])
+def test_a_shard_whose_rows_are_not_consecutive(root: Path, rows: list[int]) -> None:
+    shards = write_shards(root)
+    with store.atomic_h5(shards[1], "train-shard", {**PROVENANCE, **CELL}) as file:
+        store.put(file, "replica", rows, ("replica",), "1", "replica")
+    assert f"{shards[1]}: its replica numbers are not consecutive" in refusal(lambda: write_ensemble(root, shards))
+
+
 def test_a_shard_of_another_cell(root: Path) -> None:
     shards = write_shards(root)
     write_shard(root, 2, 2, cell_id="000000000000")

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 os.environ["OPENBLAS_NUM_THREADS"] = "1"
+os.environ["RNNLIMITS_QUIET_SECONDS"] = "off"
 sys.path.insert(1, str(Path(__file__).parent.parent / "support"))
 
 import kinds

@@ -135,7 +135,7 @@ def base_environment() -> dict[str, str]:
     folders = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     return {
         "PATH": folders, "HOME": str(home), "PYTHONPATH": str(ROOT / "src"), "CUDA_VISIBLE_DEVICES": "",
-        "LANG": "C.UTF-8",
+        "LANG": "C.UTF-8", "RNNLIMITS_QUIET_SECONDS": "off",
     }  # fmt: skip
 
 

@@ -186,6 +186,7 @@ VARIABLES: dict[str, tuple[str, ...]] = {
     "RNNLIMITS_CACHE": (NOWHERE, "/dev/null", "relative"),
     "RNNLIMITS_CHECKPOINT_SECONDS": ("0", "off", "nonsense", "-1", "nan"),
     "RNNLIMITS_MARCH": ("nonsense", "native"),
+    "RNNLIMITS_QUIET_SECONDS": ("off", "nonsense", "0", "nan"),
     "RNNLIMITS_REFUSALS": (NOWHERE, "/dev/null", "FOLDER"),
     "RNNLIMITS_NONSENSE": ("1",),
     "CXX": ("nonsense", "false", "ccache g++", "g++ -O0"),

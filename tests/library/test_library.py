@@ -650,3 +650,49 @@ def test_the_notebook_draws_networks_and_their_limit_in_ten_lines(tmp_path: Path
     assert words(notebook) == stored
     assert pictures(notebook) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+class TestPredictions:
+    """`rich_twin` and `predict`: networks of finite width without training one."""
+
+    def test_a_prediction_is_what_networks_do(self) -> None:
+        """Mean and scatter of pairs on one path, within 4.5 standard errors: false alarms in 1e-5 of seeds."""
+        study = rnnlimits.load("demo")
+        paths = 2
+        predicted = rnnlimits.predict(study, width=64, beta=0.9, paths=paths)
+        networks = rnnlimits.train(study, width=64, beta=0.9, replicas=512, steps_per_time=64)
+        half = 0.5 * (networks.output[::2, -1].values - networks.output[1::2, -1].values)
+        assert predicted.output_std.shape == (4, 16)
+        std = predicted.output_std[-1].values
+        count = len(half)
+        # The half-difference is most of the scatter; the even part, at most a third here, is on top of it.
+        assert (half.std(0) < std * (1 + 4.5 / (2 * count) ** 0.5 + 0.05)).all()
+        assert (half.std(0) > std * (0.9 - 4.5 / (2 * count) ** 0.5 - 0.05)).all()
+
+    def test_rich_twins_meet_twins_as_the_richness_vanishes(self) -> None:
+        """The law of C is symmetric, so that halving the richness quarters the distance."""
+        study = rnnlimits.load("demo")
+        twin = rnnlimits.twin(study, steps_per_time=32, paths=2).output[:, -1].values
+        far, near = (
+            rnnlimits.rich_twin(study, richness=eps, steps_per_time=32, paths=2).output[:, -1].values - twin
+            for eps in (1 / 32, 1 / 64)
+        )
+        assert np.abs(far).max() < 1e-3
+        assert np.sqrt((far**2).mean() / (near**2).mean()) == pytest.approx(4.0, rel=0.01)
+
+    @pytest.mark.parametrize(
+        ("arguments", "says"),
+        [
+            ({"richness": 0}, "richness is 0; allowed: above 0 and at most 1"),
+            ({"richness": 1.5}, "richness is 1.5; allowed: above 0 and at most 1"),
+            ({"richness": "low"}, "richness is 'low'"),
+            ({"richness": 0.5, "steps_per_time": 0}, "steps_per_time is 0; allowed"),
+        ],
+    )
+    def test_bad_arguments_are_refused_in_one_line(self, arguments: dict[str, Any], says: str) -> None:
+        with pytest.raises(StudyError, match=says):
+            rnnlimits.rich_twin("demo", **{"steps_per_time": 64, **arguments})
+
+    def test_one_path_has_no_scatter(self) -> None:
+        with pytest.raises(StudyError, match="paths is 1; allowed: a whole number from 2"):
+            rnnlimits.predict("demo", width=64, beta=0.75, paths=1)

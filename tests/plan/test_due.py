@@ -13,10 +13,11 @@ import h5py
 import pytest
 import stand_ins
 from every_key import BASES, RATES, SHOWN, at, groups, merged
+from example_files import forge
 
 from rnnlimits.base.errors import StudyError
 from rnnlimits.elman import plan as elman
-from rnnlimits.files import store
+from rnnlimits.files import seal, store
 from rnnlimits.files.identities import carried, mark
 from rnnlimits.files.variables import describe
 from rnnlimits.plan import due
@@ -157,6 +158,24 @@ def test_a_damaged_file_is_due(tmp_path: Path, spoil: bytes | None) -> None:
     path.write_bytes(path.read_bytes()[:-100] if spoil is None else spoil)
     assert due.due(experiment).steps == ("limit", "rates", "figures", "report")
     assert not due.faults(experiment)[path].foreign
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda path: path.write_bytes(path.read_bytes()[: -seal.LENGTH]),
+        lambda path: forge(path, lambda file: file.attrs.modify("complete", 0)),
+        lambda path: forge(path, lambda file: file.attrs.modify("format_version", 2)),
+    ],
+    ids=["no seal", "not complete", "another version"],
+)
+def test_a_file_that_hdf5_opens_and_no_reader_accepts_is_due(tmp_path: Path, spoil: Callable[[Path], object]) -> None:
+    experiment = trainings(tmp_path)
+    stand_ins.finish(experiment)
+    path = experiment.layout.root / "limit.h5"
+    spoil(path)
+    assert due.faults(experiment)[path].words == "is not complete, or of another format version"
+    assert due.due(experiment).steps == ("limit", "rates", "figures", "report")
 
 
 def test_an_ensemble_that_lacks_a_shard_is_due(tmp_path: Path) -> None:

@@ -469,7 +469,7 @@ def test_table_fits_a_terminal(measured: Measured) -> None:
     found = measured[2]
     lines = stage.table(found).splitlines()
     assert max(map(len, lines)) <= 100
-    assert lines[0].split() == ["exponent", "±", "half", "95%", "interval", "expected", "verdict"]
+    assert lines[0].split() == ["measured", "±", "half", "predicted", "at", "infinity", "extrapolated", "verdict"]
     drift = lines[lines.index("drift in N (plain)") + 1]
     rate = of(found, "drift", at="beta=0.6")
     assert f"{rate.exponent:.3f} ± {0.5 * (rate.ci_high - rate.ci_low):.3f}" in drift

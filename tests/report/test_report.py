@@ -26,7 +26,7 @@ from rnnlimits.base.errors import StudyError
 from rnnlimits.files import store
 from rnnlimits.plan.parts import ensembles
 from rnnlimits.rates import stage
-from rnnlimits.report import citation, cost, page
+from rnnlimits.report import citation, cost, curve_plots, page
 from rnnlimits.report import run as write_report
 from rnnlimits.statistics import ratefile
 from rnnlimits.study import Study
@@ -116,14 +116,14 @@ def test_the_table_is_the_table_of_rates(finished: Finished, parsed: Page) -> No
     with layout.rates_csv.open() as file:
         wanted = [row for row in csv.DictReader(file) if " probe=" not in row["at"]]
     keys = [attrs["data-key"] for attrs, _ in parsed.all("td") if "data-key" in attrs]
-    width = 11  # columns after the heading of a row
+    width = 10  # columns after the heading of a row
     assert len(keys) == width * len(wanted) > 0
     rows = [keys[index : index + width] for index in range(0, len(keys), width)]
     for row, rate in zip(rows, wanted, strict=True):
         assert row[2] == rate["estimator"]
-        numbers = [f"{float(key):.6g}" if key else "" for key in (row[3], row[5], row[6], row[8])]
+        numbers = [f"{float(key):.6g}" if key else "" for key in (row[3], row[4], row[5], row[8])]
         assert numbers == [rate[name] for name in ("exponent", "predicted", "expected", "corrected")]
-        assert [row[7], row[9]] == [rate["expected_kind"], rate["verdict"]]
+        assert row[6:8] == [rate["expected_kind"], rate["verdict"]]
     said = next(words for attrs, words in parsed.all("p") if attrs.get("class") == "lead")
     judged = [rate["verdict"] for rate in wanted if rate["verdict"] != "no prediction"]
     assert f"of {len(judged)} rates" in said
@@ -280,6 +280,16 @@ def test_what_is_missing_is_named(finished: Finished, tmp_path: Path) -> None:
             page.page(experiments.at(study, layout.root))
     finally:
         picture.write_bytes(kept)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"\xff\xfe", b"network,step\nelman,1\n", b"network,kernel,sigma_w,step,weight\na,ntk,1.5,1,\n", b"x" * 200_000],
+)
+def test_a_table_of_weights_that_is_none_is_named(tmp_path: Path, text: bytes) -> None:
+    (tmp_path / "weights.csv").write_bytes(text + b"\n1,2\n")
+    with pytest.raises(StudyError, match=r"weights\.csv: .*; run rnnlimits figures STUDY again"):
+        curve_plots.weights_plot(tmp_path / "weights.csv")
 
 
 def test_every_point_of_every_row_has_files(finished: Finished) -> None:

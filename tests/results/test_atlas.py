@@ -72,6 +72,12 @@ def test_bad_atlases_get_one_line(tmp_path: Path, content: dict[str, object], sa
     assert "\n" not in str(refused.value)
 
 
+def test_an_atlas_that_is_not_utf8_gets_one_line(tmp_path: Path) -> None:
+    (tmp_path / "atlas.yaml").write_bytes(b"name: \xff")
+    with pytest.raises(StudyError, match=r"atlas\.yaml: byte 6 is not UTF-8; give an atlas file"):
+        atlas.load(tmp_path / "atlas.yaml")
+
+
 def example(beta: float, exponent: float, quantity: str = "drift", estimator: str = "plain", note: str = "") -> Rate:
     about = {"exponent": exponent, "stderr": 0.01, "ci_low": exponent - 0.02, "ci_high": exponent + 0.02}
     return Rate("s", quantity, estimator, "N", f"beta={beta}", **about, verdict="as predicted", note=note)
@@ -107,7 +113,8 @@ def test_the_figure_shows_each_exponent_once(tmp_path: Path) -> None:
 @pytest.mark.workflow
 @pytest.mark.needs_mpi
 def test_an_atlas_runs_end_to_end(tmp_path: Path) -> None:
-    base = {**BASE, "training": {**runs.TINY["training"], "width": [8, 12, 16, 20], "replicas": 8}}  # type: ignore[dict-item]
+    base = yaml.safe_load(runs.write_recorded(tmp_path, training={"width": [8, 12, 16, 20]}).read_text())
+    del base["name"]
     path = write(tmp_path, base=base, variants={"plain": {}, "two": {"seed": 3}})
     written = runs.run("atlas", path, "--write-only", "--results", tmp_path / "results", cwd=tmp_path).stdout.split()
     assert [Path(file).name for file in written] == ["small-plain.yaml", "small-two.yaml"]

@@ -23,6 +23,7 @@ from rnnlimits.results.packing import pack
 from rnnlimits.results.summary import summary
 from rnnlimits.statistics import ratefile
 from rnnlimits.statistics.ratefile import Rate
+from rnnlimits.watch import live
 
 
 def study_of(root: Path, **changes: Any) -> Experiment:
@@ -83,6 +84,44 @@ def test_rates_of_another_study_are_refused(mixed: Path, reader: str) -> None:
         READERS[reader](mixed)
     assert "\n" not in str(caught.value)
     assert not (mixed.parent / "pack.h5").exists()
+
+
+LOOKS: dict[str, Callable[[Path], object]] = {
+    **READERS,
+    "digest": inspection.digest,
+    "inspect": inspection.inspect,
+    "validate": inspection.validate,
+    "watch": lambda root: live.watch(root, None, 1.0, True, False),
+}
+TEXTS = {
+    "another encoding": b"\xff\xfe\0name: tiny\n",
+    "NUL": bytes(1000),
+    "one long line": b"x" * 200_000,
+    "nothing": b"",
+}
+
+
+@pytest.mark.parametrize("text", TEXTS)
+@pytest.mark.parametrize("name", ["study.yaml", "rates.csv", "weights.csv"])
+def test_a_text_that_was_replaced_ends_in_one_line_at_most(root: Path, name: str, text: str) -> None:
+    (root / name).write_bytes(TEXTS[text])
+    for reader, look in LOOKS.items():
+        assert "\n" not in refusal_of(look, root), reader
+
+
+def refusal_of(look: Callable[[Path], object], root: Path) -> str:
+    try:
+        look(root)
+    except StudyError as refusal:
+        return str(refusal)
+    return ""
+
+
+def test_a_pack_has_no_text_that_is_not_utf8(root: Path, tmp_path: Path) -> None:
+    (root / "study.yaml").write_bytes(TEXTS["another encoding"])
+    with pytest.raises(StudyError, match=r"study\.yaml: byte 0 is not UTF-8; delete it and run"):
+        pack(root, tmp_path / "pack.h5")
+    assert not (tmp_path / "pack.h5").exists()
 
 
 def test_every_file_of_another_study_is_a_fault(mixed: Path) -> None:

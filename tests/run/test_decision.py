@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import every_key
@@ -17,7 +18,9 @@ import yaml
 from runs import ENVIRONMENT, HANG, ROOT
 
 from rnnlimits import experiments
+from rnnlimits.base.errors import StudyError
 from rnnlimits.plan import due
+from rnnlimits.run import decision
 from rnnlimits.study import load_any
 
 pytestmark = [pytest.mark.workflow, pytest.mark.needs_mpi]
@@ -86,3 +89,43 @@ def test_jobs_of_a_cluster_are_those_that_are_due(study: Path, tmp_path: Path) -
     assert planned(study, site=site) == set()
     (tmp_path / "results" / "tiny" / "rates.csv").unlink()
     assert planned(study, site=site) == {"analysis"}
+
+
+@pytest.mark.parametrize("lacking", ["dag", "rerun_triggers"])
+def test_a_snakemake_whose_decisions_cannot_be_replaced_is_refused(tmp_path: Path, lacking: str) -> None:
+    kept = {name: property(lambda _: None) for name in ("dag", "rerun_triggers") if name != lacking}
+    workflow = type("Workflow", (), {"is_main_process": True, **kept})()
+    experiment = experiments.of(load_any(write(tmp_path)), tmp_path / "results")
+    with pytest.raises(StudyError, match=r"snakemake: this version \(.*\) is not supported; install version 9"):
+        decision.decide(workflow, experiment)
+
+
+class Workflow:
+    """Of Snakemake's workflow what `decide` replaces."""
+
+    is_main_process = True
+    own = frozenset({"mtime", "params"})
+
+    def __init__(self, main: Path, ours: Path) -> None:
+        self.main_snakefile, self.current_basedir = main, ours.parent
+        self._graph = SimpleNamespace(forcefiles=set(), ignore_incomplete=False)
+
+    @property
+    def rerun_triggers(self) -> frozenset[str]:
+        return self.own
+
+    @property
+    def dag(self) -> SimpleNamespace:
+        return self._graph
+
+
+@pytest.mark.parametrize("alone", [True, False], ids=["alone", "as a module"])
+def test_notes_and_time_stamps_of_snakemake_count_for_others_only(tmp_path: Path, alone: bool) -> None:
+    ours = tmp_path / "Snakefile"
+    workflow = Workflow(ours if alone else tmp_path / "others" / "Snakefile", ours)
+    experiment = experiments.of(load_any(write(tmp_path)), tmp_path / "results")
+    found = decision.decide(workflow, experiment)
+    assert found == {*due.due(experiment).paths}
+    assert workflow.rerun_triggers == (frozenset() if alone else Workflow.own)
+    assert workflow.dag.forcefiles == {str(path) for path in found}
+    assert workflow.dag.ignore_incomplete is alone

@@ -51,6 +51,13 @@ def test_alone(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []  # it leaves nothing behind
 
 
+def test_variables_that_are_ignored_are_named_in_one_line() -> None:
+    (found,) = doctor.variables(["OMPI_COMM_WORLD_SIZE", "PYTHONPATH"])
+    assert found.text == "ignored here: OMPI_COMM_WORLD_SIZE, PYTHONPATH; RNNLIMITS_PYTHONPATH adds folders"
+    assert [finding.text for finding in doctor.variables(["GIT_DIR"])] == ["ignored here: GIT_DIR"]
+    assert list(doctor.variables([])) == []
+
+
 @pytest.mark.needs_mpi
 @pytest.mark.needs_compiler
 def test_two_ranks_print_one_page(tmp_path: Path) -> None:

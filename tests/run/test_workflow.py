@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from runs import ENVIRONMENT, HANG, ROOT, run, write_study
+from runs import ENVIRONMENT, HANG, ROOT, digests, run, write_recorded, write_study
 
 pytestmark = [pytest.mark.workflow, pytest.mark.needs_mpi]
 
@@ -206,21 +207,23 @@ def at_work(study: Path) -> list[int]:
     return [int(word) for word in found.stdout.split()]
 
 
-def finish(folder: Path, study: Path) -> str:
+def finish(folder: Path, study: Path) -> dict[str, str]:
     """Run to the end; returns the digests of the ensembles."""
     done = run("run", study, "--results", "2024", "--cores", "2", cwd=folder)
     assert "where to look" in done.stdout
-    return run("digest", folder / "2024" / "tiny" / "train").stdout
+    return digests(folder / "2024" / "tiny")
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> str:
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Of the trainings alone, one after the other."""
     folder = tmp_path_factory.mktemp("undisturbed")
-    return finish(folder, write_study(folder, **SLOW))
+    run("train", write_recorded(folder, **SLOW), "--results", "2024", cwd=folder)
+    return digests(folder / "2024" / "tiny")
 
 
-def test_everything_killed_and_run_again(tmp_path: Path, undisturbed: str) -> None:
-    study = write_study(tmp_path, **SLOW)
+def test_everything_killed_and_run_again(tmp_path: Path, undisturbed: dict[str, str]) -> None:
+    study = write_recorded(tmp_path, **SLOW)
     job = start(tmp_path, study)
     for process in at_work(study):
         with suppress(ProcessLookupError):
@@ -230,8 +233,8 @@ def test_everything_killed_and_run_again(tmp_path: Path, undisturbed: str) -> No
     assert finish(tmp_path, study) == undisturbed
 
 
-def test_asked_to_end_it_ends_whole_and_goes_on_later(tmp_path: Path, undisturbed: str) -> None:
-    study = write_study(tmp_path, **SLOW)
+def test_asked_to_end_it_ends_whole_and_goes_on_later(tmp_path: Path, undisturbed: dict[str, str]) -> None:
+    study = write_recorded(tmp_path, **SLOW)
     job = start(tmp_path, study)
     os.kill(job.pid, signal.SIGTERM)
     assert job.wait(timeout=HANG) == 130
@@ -244,7 +247,7 @@ def test_asked_to_end_it_ends_whole_and_goes_on_later(tmp_path: Path, undisturbe
 
 
 def test_a_killed_driver_still_holds_its_folder(tmp_path: Path) -> None:
-    study = write_study(tmp_path, **SLOW)
+    study = write_recorded(tmp_path, **SLOW)
     job = start(tmp_path, study)
     os.kill(job.pid, signal.SIGKILL)
     job.wait()
@@ -256,9 +259,11 @@ def test_a_killed_driver_still_holds_its_folder(tmp_path: Path) -> None:
     assert "run is being run by process" in second.stderr
 
 
-def test_a_stage_that_is_refused_its_input_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
-    study = write_study(tmp_path)
-    run("run", study, cwd=tmp_path)
+def test_a_stage_that_is_refused_its_input_is_one_line_and_exit_code_2(
+    finished: tuple[Path, Path], tmp_path: Path
+) -> None:
+    folder, study = finished
+    shutil.copytree(folder / "results", tmp_path / "results", symlinks=True)
     shard = sorted(tmp_path.glob("results/tiny/shards/N*/*.h5"))[0]
     os.truncate(shard, 1000)
     ensemble = sorted(tmp_path.glob("results/tiny/train/*/*.h5"))[0]

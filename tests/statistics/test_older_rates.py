@@ -40,8 +40,8 @@ def test_rows_keep_their_numbers_and_lose_their_verdicts(tmp_path: Path) -> None
     found = ratefile.read(tmp_path / "rates.h5")
     assert [rate.verdict for rate in found] == ["no prediction", "no prediction", "cannot tell"]
     assert [rate.note for rate in found] == [
-        "consistent with its value at infinity, said version 1",
-        "off by +0.1; inconsistent with its value at infinity, said version 1",
+        "consistent with its expected value, said version 1",
+        "off by +0.1; inconsistent with its expected value, said version 1",
         "refused: 0 usable points",
     ]
     for rate in found:

@@ -83,7 +83,10 @@ def install(monkeypatch: Any = None) -> None:
 if __name__ == "__main__":
     install()
     from rnnlimits.cli import main
+    from rnnlimits.ranks import selftest
     from rnnlimits.run import doctor
+
+    selftest.ON_DEVICE = selftest.ON_CORE  # NumPy would take minutes for as many replicas as keep a GPU busy
 
     if os.environ.get("FAKE_STUCK"):
         doctor.PATIENCE = 2.0

@@ -27,8 +27,9 @@ from rnnlimits import cli
 
 COPIED = ("benchmarks", "cluster", "config", "docs", "kernels", "pipeline", "src", "tests", "workflow")
 COPIED_FILES = ("Makefile", "README.md", "CITATION.cff", "pyproject.toml", "environment.yml")
-FEW: dict[str, Any] = {"width": [64, 128, 256, 512], "replicas": 64, "replicas_per_block": 32}
-LADDER = {"beta": [0.75], "width": [256], "steps_per_time": [16, 32, 64, 128], "replicas": 64}
+FEW: dict[str, Any] = {"width": [32, 64, 128, 256], "replicas": 32, "replicas_per_block": 16}
+LADDER = {"beta": [0.75], "width": [128], "steps_per_time": [16, 32, 64, 128], "replicas": 32}
+FEW_DRAWS = {"steps": 100, "blocks": 8, "chains": 32, "couplings": 16}
 FEW_NETWORKS: dict[str, Any] = {
     "networks": [{"activation": "relu", "layers": [1], "sigma_h": 0.3}],
     "sequences": {"lengths": [3, 4, 5]},
@@ -38,7 +39,7 @@ FEW_NETWORKS: dict[str, Any] = {
     "weights": {"length": 8, "sigma_w": [1.0, 1.5], "sequences": 3},
 }
 SMALLER: dict[str, dict[str, Any]] = {
-    "config/demo.yaml": {"training": {**FEW, "ladders": [LADDER]}, "draws": {"steps": 400}},
+    "config/demo.yaml": {"training": {**FEW, "ladders": [LADDER]}, "draws": FEW_DRAWS},
     "config/recorded.yaml": {"training": {**FEW, "ladders": []}},
     "config/rntk.yaml": FEW_NETWORKS,
     "config/rntk-rates.yaml": FEW_NETWORKS,

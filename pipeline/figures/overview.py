@@ -1,0 +1,140 @@
+"""The figures that compare a whole study with its predictions: the collapse in the richness, and every point's ratio.
+
+Source: docs/model.md, "Finite width".
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from rnnlimits.figures.labels import BAR, COLOURS, GREY
+from rnnlimits.quantities.base import about
+from rnnlimits.statistics.bootstrap import Array
+from rnnlimits.statistics.ratefile import Rate, RatePoint
+
+MARKERS = ("o", "s", "^", "D", "<", "P", "X", "*")
+COLLAPSED = ("output_bias", "twin")  # the quantity that depends on N and beta through the richness alone, but for 1/N
+SHORTEST_BAR = 0.5  # ratios with longer bars say nothing, and are not drawn
+MOST_COLUMNS = 4
+
+
+def overview(rates: Sequence[Rate]) -> Iterator[tuple[str, Figure]]:
+    """The names and figures that a study's rates allow, most telling first."""
+    biases = [rate for rate in rates if (rate.quantity, rate.estimator) == COLLAPSED and _foreseen(rate)]
+    if any(rate.variable == "N" and "beta" in rate.where for rate in biases):
+        yield "collapse", collapse_figure(biases, [rate for rate in rates if rate.quantity == "richness_bias"])
+    compared = [rate for rate in rates if rate.law == "power" and rate.variable == "N" and _told(rate)]
+    if compared:
+        yield "measured_over_predicted", ratio_page(compared)
+
+
+def _told(rate: Rate) -> list[RatePoint]:
+    """Points that say something about their prediction."""
+    return [p for p in _foreseen(rate) if p.estimate > 0 and BAR * p.stderr < SHORTEST_BAR * p.predicted]
+
+
+def _foreseen(rate: Rate) -> list[RatePoint]:
+    return [point for point in rate.cloud if point.predicted > 0]
+
+
+def richness(rate: Rate, width: float) -> float:
+    """N^-(1 - beta)."""
+    return float(width ** -(1 - float(rate.where["beta"])))
+
+
+# --- collapse ----------------------------------------------------------------------------------------------------
+
+
+def collapse_figure(rates: Sequence[Rate], alone: Sequence[Rate] = ()) -> Figure:
+    """Bias of the output against the richness: a series for each beta, its predictions dashed.
+
+    alone: rates of rich twins along the richness, without networks, as a line.
+    """
+    figure = plt.figure(figsize=(5.2, 4.2))
+    ax = figure.subplots()
+    for rate, colour, marker in zip(rates, itertools.cycle(COLOURS), itertools.cycle(MARKERS), strict=False):
+        _measured(ax, rate, colour, marker)
+        points = _foreseen(rate)
+        ax.plot(
+            [richness(rate, p.variable) for p in points], [p.predicted for p in points], color=colour, ls=(0, (4, 2))
+        )
+    for rate in alone:
+        points = [p for p in rate.cloud if p.estimate > 0]
+        x, y = [1 / p.variable for p in points], [p.estimate for p in points]
+        ax.plot(x, y, color="black", linewidth=0.9, label=f"rich twins, {rate.at.split()[-1]}", zorder=2)
+    ax.set_xscale("log")
+    ax.set_yscale("log")
+    ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+    ax.xaxis.set_minor_formatter(NullFormatter())
+    values = [p.estimate for rate in rates for p in rate.cloud if p.estimate > 0]
+    values += [p.predicted for rate in rates for p in _foreseen(rate)]
+    ax.set_ylim(0.5 * min(values), 2 * max(values))
+    ax.set_xlabel(r"richness $\varepsilon = N^{-(1 - \beta)}$")
+    ax.set_ylabel(about(rates[0]).ordinate)
+    ax.legend(loc="upper left")
+    figure.suptitle("Bias of the output: a curve of the richness, and a term of order 1/N")
+    words = "dashed: predicted, nothing fitted;  bars: 95%;  arrows: 95% upper limits"
+    figure.supxlabel(words, fontsize=7, color=GREY)
+    return figure
+
+
+def _measured(ax: Axes, rate: Rate, colour: str, marker: str) -> None:
+    """Points with bars; those whose bar reaches zero as upper limits."""
+    clear = [p for p in rate.cloud if p.estimate > BAR * p.stderr]
+    x, y, error = _columns(rate, clear)
+    label = rf"$\beta$ = {rate.where['beta']}"
+    ax.errorbar(x, y, BAR * error, fmt=marker, color=colour, elinewidth=0.8, label=label, zorder=3)
+    for point in rate.cloud:
+        if point not in clear and np.isfinite(point.stderr):
+            top = max(point.estimate, 0.0) + BAR * point.stderr
+            ax.plot(richness(rate, point.variable), top, marker=r"$\downarrow$", color=colour, alpha=0.6, markersize=6)
+
+
+def _columns(rate: Rate, points: Sequence[RatePoint]) -> tuple[Array, Array, Array]:
+    x = np.array([richness(rate, p.variable) for p in points])
+    return x, np.array([p.estimate for p in points]), np.array([p.stderr for p in points])
+
+
+# --- measured over predicted -------------------------------------------------------------------------------------
+
+
+def ratio_page(rates: Sequence[Rate]) -> Figure:
+    """Measured over predicted at every width: a panel for each quantity and estimator, a series for each `at`."""
+    panels = [list(group) for _, group in itertools.groupby(rates, key=lambda rate: (rate.quantity, rate.estimator))]
+    columns = min(MOST_COLUMNS, len(panels))
+    rows = -(-len(panels) // columns)
+    figure = plt.figure(figsize=(0.6 + 2.2 * columns, 0.9 + 1.7 * rows))
+    axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).reshape(-1)
+    for ax, members in zip(axes, panels, strict=False):
+        _ratios(ax, members)
+    for ax in axes[len(panels) :]:
+        ax.set_axis_off()
+    axes[0].set_xscale("log", base=2)
+    axes[0].set_ylim(1 - 1.1 * SHORTEST_BAR, 1 + 1.1 * SHORTEST_BAR)
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper right", ncols=4)
+    figure.suptitle("Measured over predicted", x=0.02, ha="left")
+    words = "one point for each width N;  bars: 95%;  points with longer bars than 50% are not drawn"
+    figure.supxlabel(words, fontsize=7, color=GREY)
+    return figure
+
+
+def _ratios(ax: Axes, rates: Sequence[Rate]) -> None:
+    ax.axhline(1.0, color=GREY, linewidth=0.8, zorder=1)
+    looks = zip(rates, itertools.cycle(COLOURS), itertools.cycle(MARKERS), strict=False)
+    for index, (rate, colour, marker) in enumerate(looks):
+        told = _told(rate)
+        x = np.array([p.variable for p in told]) * 1.06 ** (index - (len(rates) - 1) / 2)
+        ratio = np.array([p.estimate / p.predicted for p in told])
+        error = np.array([p.stderr / p.predicted for p in told])
+        label = rf"$\beta$ = {rate.where['beta']}" if "beta" in rate.where else rate.at
+        ax.errorbar(x, ratio, BAR * error, fmt=marker, color=colour, elinewidth=0.7, markersize=3, label=label)
+    ax.set_title(f"{rates[0].quantity}\n({rates[0].estimator})", fontsize=7, loc="left")
