@@ -1,1 +1,1 @@
-"""Studies of trainings: their plan and the stages draw, twin, train, limit, poisson."""
+"""Studies of trainings: their plan and the stages draw, twin, rich, tangents, train, limit, poisson."""

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import runs
 from format_page import SHORT, TEXT, documented
-from interrupted import OfTraining, OfTwin, Ticks
+from interrupted import OfRich, OfTraining, OfTwin, Ticks
 from runs import HANG
 
 from rnnlimits import study as studies
@@ -32,6 +32,10 @@ FILES = {
     "draw-shard": "shards/draw_*/block-0000.h5",
     "twin-shard": "shards/twin-K00016_*/paths-00000-00000.h5",
     "twin-ensemble": "twin/K00016.h5",
+    "rich-shard": "shards/rich-K00016-eps0.5_*/paths-00000-00000.h5",
+    "rich-ensemble": "rich/K00016-eps0.5.h5",
+    "tangents-shard": "shards/tangents-K00016-eps0.5_*/paths-00000-00001.h5",
+    "tangents-ensemble": "tangents/K00016-eps0.5.h5",
     "draw": "draw.h5",
     "limit": "limit.h5",
     "poisson": "poisson.h5",
@@ -45,19 +49,24 @@ FILES = {
     "gram-ensemble": "../gram/gram.h5",
     "train-state": "checkpoints/N00016-K00016_beta0.75-depth1_*/replicas-00000-00001.h5",
     "twin-state": "checkpoints/twin-K00016_*/paths-00000-00000.h5",
+    "rich-state": "checkpoints/rich-K00016-eps0.5_*/paths-00000-00000.h5",
 }
 # The precision in which units are kept is the back end's.
-KINDS = [pytest.param(kind, marks=pytest.mark.needs_compiler if kind == "train-state" else []) for kind in FILES]
+COMPILED = ("train-state", "rich-state")
+KINDS = [pytest.param(kind, marks=pytest.mark.needs_compiler if kind in COMPILED else []) for kind in FILES]
 
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """All stages of a tiny study."""
     folder = tmp_path_factory.mktemp("format")
-    study = runs.write_study(folder, twin={"follow": True}, training={"kernel": True})
+    rich = {"follow": True, "tangents": 2, "directions": 4, "c_nodes": 2}
+    study = runs.write_study(folder, twin={"follow": True}, rich=rich, training={"kernel": True})
     for stage in ("draw", "train", "twin", "limit", "poisson", "rates"):
         runs.run(stage, study, "--results", folder / "results")
-    for work in (OfTraining, OfTwin):
+        if stage == "twin":
+            runs.run("work", study, "rich", "tangents", "--results", folder / "results")
+    for work in (OfTraining, OfTwin, OfRich):
         with pytest.raises(Stopped):
             work(studies.load(study), processor(), folder / "results").live(Ticks(1, Stopped), Pace(math.inf))
     networks = runs.write_rntk(folder)

@@ -26,7 +26,7 @@ from rnnlimits.plan.parts import Experiment, ensembles
 from rnnlimits.statistics import ratefile
 from rnnlimits.statistics.ratefile import Rate
 from rnnlimits.study import RntkStudy, Study, load_any
-from rnnlimits.study.identity import cell_id, draw_id, limit_id, twin_id
+from rnnlimits.study.identity import cell_id, draw_id, limit_id, rich_id, tangents_id, twin_id
 from rnnlimits.training import plan
 
 
@@ -78,7 +78,10 @@ def files(study: Any) -> dict[str, tuple[str, object]]:
     assert isinstance(study, Study)
     twins = [(f"twin-K{one.steps_per_time:05d}", (twin_id(study, one), one.paths)) for one in plan.twins(study)]
     cells = {f"{c.pack}/{c.name}": (c.pack, (cell_id(study, c), c.replicas)) for c in plan.cells(study)}
-    return {"draw": ("draw", draw_id(study)), **{name: (name, mark) for name, mark in twins}, **cells}
+    rich = {f"rich {t.name}": ("rich", (rich_id(study, t), t.paths)) for t in plan.rich_twins(study)}
+    tangents = {f"of {t.name}": ("tangents", (tangents_id(study, t), t.paths)) for t in plan.tangent_twins(study)}
+    draws = {"draw": ("draw", draw_id(study))}
+    return {**draws, **{name: (name, mark) for name, mark in twins}, **rich, **tangents, **cells}
 
 
 # --- what does not matter --------------------------------------------------------------------------------------

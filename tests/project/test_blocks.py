@@ -234,6 +234,7 @@ RUN_BY_OTHERS = {"docs/format.md": "tests/files/test_format.py"}
 OF_OTHER_RUNS = {
     "checkpoints/PACK_CELL_ID/replicas-00000-00015.h5",
     "checkpoints/twin-K00064_ID/paths-00000-00015.h5",
+    "checkpoints/rich-K00064-eps0.353553391_ID/paths-00000-00015.h5",
     "memory.csv",
 }
 

@@ -73,7 +73,7 @@ def test_functions_are_short(path: Path) -> None:
 
 # Stages meet in files: none imports another. Which package may import which is held by test_architecture.py.
 STAGES = {
-    *(f"rnnlimits.training.{name}" for name in ("draw", "train", "twin", "constants", "limit")),
+    *(f"rnnlimits.training.{name}" for name in ("draw", "train", "twin", "rich", "constants", "limit")),
     *("rnnlimits.rates.stage", "rnnlimits.figures.rates"),
 }
 

@@ -22,6 +22,7 @@ from rnnlimits.quantities import base
 from rnnlimits.quantities.base import Applies, NoLaw, Quantity, Refused, register, registered
 from rnnlimits.quantities.contraction import Contraction
 from rnnlimits.quantities.elman import ElmanQuantity
+from rnnlimits.quantities.rich import RichQuantity
 from rnnlimits.quantities.surface import OUTPUT_SURFACE
 from rnnlimits.quantities.trained import Design, TrainedQuantity, Trainings
 from rnnlimits.quantities.twins import TwinQuantity
@@ -42,7 +43,8 @@ EXPONENT = 0.35
 TABLE = np.random.default_rng(3).random((UNITS, 400))
 BOOTSTRAP = Bootstrap(lambda units, count: np.asarray(TABLE[units % UNITS, :count]), 400)
 DESIGNS = [
-    Design(**dict(zip(Design.__annotations__, flags, strict=True))) for flags in itertools.product((0, 1), repeat=6)
+    Design(**dict(zip(Design.__annotations__, flags, strict=True)))
+    for flags in itertools.product((0, 1), repeat=len(Design.__annotations__))
 ]
 ENTRIES = list(registered(Quantity))
 
@@ -78,6 +80,8 @@ def trainings(seed: int, scale: float) -> Trainings:
         output=output,
         memory=scale * noisy(rng, UNITS, 2, PROBES),
         drift=scale * noisy(rng, UNITS, 2),
+        drift_rms=scale * noisy(rng, UNITS, 2),
+        drift_b=scale * noisy(rng, UNITS, 2),
         symmetric=True,
         output_slack=0.0,
         memory_slack=0.0,
@@ -89,6 +93,7 @@ def trainings(seed: int, scale: float) -> Trainings:
         initial=seen,
         final=seen,
         shallow=0.3 * scale * rng.normal(size=(UNITS, 2, PROBES)),
+        rich=0.3 * scale * rng.normal(size=(UNITS, 1, PROBES)),
     )
 
 
@@ -102,14 +107,14 @@ def sampling(entry: Quantity) -> Sampling:
     """The entry's estimator on made-up data of its kind."""
     if isinstance(entry, TrainedQuantity):
         return lambda seed, scale: entry.sample(trainings(seed, scale))
-    if isinstance(entry, TwinQuantity):
+    if isinstance(entry, TwinQuantity | RichQuantity):
         return lambda seed, scale: entry.sample(trainings(seed, scale).memory[:, 0])
     assert isinstance(entry, ElmanQuantity)
     return lambda seed, scale: entry.sample(networks(seed, scale))
 
 
 ESTIMATORS = [
-    entry for entry in ENTRIES if isinstance(entry, TrainedQuantity | TwinQuantity | ElmanQuantity)
+    entry for entry in ENTRIES if isinstance(entry, TrainedQuantity | TwinQuantity | RichQuantity | ElmanQuantity)
 ]  # others have rows of their own, tested below or with their module
 
 

@@ -51,6 +51,7 @@ def line_of(text: str) -> str:
 
 CHAIN, TARGET, REPLICAS = "{kind: coupled-tanh}", "target: {}", "replicas: 64"
 NETWORK = "target: {}\nnetwork: "
+RICH = "target: {}\nrich: "
 
 # What is replaced in SMALL, by what, and the line that the user must read.
 BAD = [
@@ -173,6 +174,21 @@ BAD = [
         NETWORK + "{w: {kind: uniform}}\nlimit: {features: gauss-hermite}",
         "limit.features is 'gauss-hermite'; allowed for a W that is not Gaussian: grid, quasi-random",
     ),
+    # rich twins
+    (TARGET, RICH + "{epsilon: [0.5, 0]}", "rich.epsilon[1] is 0; allowed: above 0 and at most 1"),
+    (TARGET, RICH + "{epsilon: [1.5]}", "rich.epsilon[0] is 1.5; allowed: above 0 and at most 1"),
+    (TARGET, RICH + "{epsilon: [.nan]}", "rich.epsilon[0] is nan; allowed: above 0 and at most 1"),
+    (TARGET, RICH + "{epsilon: [0.5, 0.25, 0.5]}", "rich.epsilon[2] is 0.5; allowed: each value once"),
+    (TARGET, RICH + "{epsilon: [0.5], paths: 60}", "rich.paths is 60; allowed: multiples of the paths of a block, 8"),
+    (
+        TARGET,
+        RICH + "{epsilon: [0.5], steps_per_time: 3}",
+        "rich.steps_per_time has K = 3; allowed: a whole number of steps",
+    ),
+    (TARGET, RICH + "{follow: true}", "rich.follow is true; it needs twins on the same paths: set twin.follow: true"),
+    (TARGET, RICH + "{tangents: -1}", "rich.tangents is -1; allowed: a whole number from 0 to 2^20"),
+    (TARGET, RICH + "{c_nodes: 0}", "rich.c_nodes is 0; allowed: "),
+    (TARGET, RICH + "{richness: [0.5]}", "rich.richness is not a key; allowed: follow, tangents, tangent_steps,"),
     # YAML
     ("[64, 128]", "[64, 128", "line 5, column"),
     ("name: small", "name: !!python/object/apply:os.system [ls]", "line 2, column 7: could not determine a construct"),
@@ -217,6 +233,18 @@ def test_bad_file_gets_one_line(make, line: str, tmp_path: Path) -> None:
 
 def test_the_lines_of_the_table_are_not_what_a_good_study_gets() -> None:
     assert load().training.width == (64, 128)
+
+
+def test_a_study_without_rich_twins_has_the_identity_from_before_they_existed() -> None:
+    """As software without the section gave it."""
+    twins = "target: {}\ntwin: {follow: true}"
+    before = (
+        load((TARGET, twins)),
+        load((TARGET, twins + "\nrich: {tangents: 3, directions: 5, c_nodes: 2, paths: 16}")),
+    )
+    assert {study.identity for study in before} == {"8be0540ac92a"}
+    with_rich = [load((TARGET, twins + f"\nrich: {keys}")) for keys in ("{follow: true}", "{epsilon: [0.5]}")]
+    assert len({study.identity for study in (*before, *with_rich)}) == 3
 
 
 def test_defaults() -> None:

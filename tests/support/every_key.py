@@ -29,6 +29,7 @@ BASES: dict[str, Values] = {
     "training": {
         **copy.deepcopy(TINY),
         "twin": {"follow": True, "steps_per_time": [64], "paths": 4},
+        "rich": {"follow": True, "epsilon": [0.5], "steps_per_time": 64, "paths": 4, "tangents": 4},
         "network": {"w": {"kind": "gaussian"}, "b": {"offset": 0.2}, "c": {"kind": "uniform"}},
     },
     "rntk": copy.deepcopy(TINY_RNTK),
@@ -40,9 +41,12 @@ SHOWN = {"study", "report"}
 RATES = {"rates", "figures", *SHOWN}
 LIMIT = {"limit", "poisson", *RATES}
 DRAWS = {"draw", *LIMIT}
-NODES = {"twin", *DRAWS}
+FINITE = {"rich", "tangents"}
+NODES = {"twin", *FINITE, *DRAWS}
 ALL = {"train", *NODES}
 TRAIN = {"train", *RATES}
+MOVED = {*FINITE, *TRAIN}  # what changes a rich twin too
+CLOCK = {"twin", *FINITE, "train", *RATES}
 SOME = {"some train", *RATES}
 TWIN = {"some twin", *RATES}
 GRID = {"some train", "some twin", *RATES}
@@ -71,33 +75,36 @@ TRAINING: dict[str, Change] = {
     "network.c.kind": ({"network": {"c": {"kind": "gaussian"}}}, ALL),
     "network.c.std": ({"network": {"c": {"std": 0.9}}}, ALL),
     "network.c.probability": ({"network": {"c": {**C, "probability": 0.2}}}, ALL),
-    "training.beta": ({"training": {"beta": [0.8]}}, TRAIN),
-    "training.width": ({"training": {"width": [16, 48]}}, GRID),
-    "training.steps_per_time": ({"training": {"steps_per_time": [24]}}, GRID),
-    "training.depth": ({"training": {"depth": [2]}}, TRAIN),
-    "training.replicas": ({"training": {"replicas": 12}}, {"train", *TWIN}),
+    "training.beta": ({"training": {"beta": [0.8]}}, MOVED),
+    "training.width": ({"training": {"width": [16, 48]}}, {*FINITE, *GRID}),
+    "training.steps_per_time": ({"training": {"steps_per_time": [24]}}, {*FINITE, *GRID}),
+    "training.depth": ({"training": {"depth": [2]}}, MOVED),
+    "training.replicas": ({"training": {"replicas": 12}}, {"train", "rich", *TWIN}),
     "training.ladders.beta": (
         {"training": {"ladders": [{"width": [16], "steps_per_time": [40], "beta": [0.8]}]}},
-        SOME,
+        {*FINITE, *SOME},
     ),
-    "training.ladders.width": ({"training": {"ladders": [{"width": [48], "steps_per_time": [40]}]}}, SOME),
-    "training.ladders.steps_per_time": ({"training": {"ladders": [{"width": [16], "steps_per_time": [56]}]}}, GRID),
+    "training.ladders.width": ({"training": {"ladders": [{"width": [48], "steps_per_time": [40]}]}}, {*FINITE, *SOME}),
+    "training.ladders.steps_per_time": (
+        {"training": {"ladders": [{"width": [16], "steps_per_time": [56]}]}},
+        {*FINITE, *GRID},
+    ),
     "training.ladders.depth": (
         {"training": {"ladders": [{"width": [16], "steps_per_time": [40], "depth": [2]}]}},
-        SOME,
+        {*FINITE, *SOME},
     ),
     "training.ladders.replicas": (
         {"training": {"ladders": [{"width": [16], "steps_per_time": [40], "replicas": 4}]}},
-        GRID,
+        {"rich", *GRID},
     ),
-    "training.alpha": ({"training": {"alpha": 0.9}}, {"train", "twin", *LIMIT}),
-    "training.horizon": ({"training": {"horizon": 2.0, "checkpoints": [0.0, 2.0]}}, {"train", "twin", *LIMIT}),
-    "training.checkpoints": ({"training": {"checkpoints": [0.0, 0.5, 1.0]}}, {"train", "twin", *LIMIT}),
-    "training.clip": ({"training": {"clip": 0.5}}, TRAIN),
-    "training.update_b": ({"training": {"update_b": False}}, TRAIN),
+    "training.alpha": ({"training": {"alpha": 0.9}}, {*CLOCK, *LIMIT}),
+    "training.horizon": ({"training": {"horizon": 2.0, "checkpoints": [0.0, 2.0]}}, {*CLOCK, *LIMIT}),
+    "training.checkpoints": ({"training": {"checkpoints": [0.0, 0.5, 1.0]}}, {*CLOCK, *LIMIT}),
+    "training.clip": ({"training": {"clip": 0.5}}, MOVED),
+    "training.update_b": ({"training": {"update_b": False}}, MOVED),
     "training.replicas_per_block": ({"training": {"replicas_per_block": 4}}, SHOWN),
-    "training.antithetic": ({"training": {"antithetic": False}, "twin": {"paths": 4}}, {"train", *TWIN}),
-    "training.loss_bins": ({"training": {"loss_bins": 5}}, {"train", "twin", *RATES}),
+    "training.antithetic": ({"training": {"antithetic": False}, "twin": {"paths": 4}}, {*FINITE, "train", *TWIN}),
+    "training.loss_bins": ({"training": {"loss_bins": 5}}, CLOCK),
     "training.kernel": ({"training": {"kernel": True}}, TRAIN),
     "probes.count": ({"probes": {"count": 5}}, ALL),
     "probes.length": ({"probes": {"length": 11}}, ALL),
@@ -109,9 +116,18 @@ TRAINING: dict[str, Change] = {
     "draws.sample": ({"draws": {"sample": 3}}, DRAWS),
     "limit.nodes": ({"limit": {"nodes": 24}}, NODES),
     "limit.features": ({"limit": {"features": "quasi-random"}}, NODES),
-    "twin.follow": ({"twin": {"follow": False}}, RATES),
+    "twin.follow": ({"twin": {"follow": False}, "rich": {"follow": False}}, RATES),
     "twin.steps_per_time": ({"twin": {"steps_per_time": [64, 128]}}, TWIN),
     "twin.paths": ({"twin": {"paths": 8}}, TWIN),
+    "rich.follow": ({"rich": {"follow": False}}, RATES),
+    "rich.tangents": ({"rich": {"tangents": 6}}, {"tangents", *RATES}),
+    "rich.tangent_steps": ({"rich": {"tangent_steps": 16}}, {"tangents", *RATES}),
+    "rich.c_nodes": ({"rich": {"c_nodes": 6}}, {*FINITE, *RATES}),
+    "rich.b_nodes": ({"rich": {"b_nodes": 5}}, {*FINITE, *RATES}),
+    "rich.directions": ({"rich": {"directions": 8}}, {"tangents", *RATES}),
+    "rich.epsilon": ({"rich": {"epsilon": [0.25]}}, {"rich", *RATES}),
+    "rich.steps_per_time": ({"rich": {"steps_per_time": 128}}, {"rich", *TWIN}),
+    "rich.paths": ({"rich": {"paths": 8}}, {"rich", *TWIN}),
 }
 CHAIN: dict[str, dict[str, Change]] = {  # by kind; `base` is the chain before the change
     "coupled-tanh": {key: ({key: value}, ALL) for key, value in dict(a=0.4, b=0.3, s=0.4, c=0.5, e=0.2, r=0.4).items()},
@@ -228,7 +244,8 @@ def at(values: Values, root: Path) -> Experiment:
 def groups(experiment: Experiment) -> set[str]:
     """What is due, in the words of the table: of the packs and of the twins all, or some."""
     found = due.due(experiment)
-    commands = {part.name: part.command for part in experiment.parts()}
+    parts = experiment.parts()
+    commands = {part.name: part.command if part.command != "work" else part.name for part in parts}
     names = set(found.steps) | ({"study"} if experiment.layout.study_yaml in found.paths else set())
     for command in sorted(set(commands.values())):
         wanted = [name for name, of in commands.items() if of == command]

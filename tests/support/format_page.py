@@ -34,5 +34,7 @@ def documented(kind: str) -> tuple[Fields, set[str]]:
         table |= rows("ensembles")
     if kind == "train-state":  # with what was seen at checkpoints
         table |= {name: row for name, row in rows("train-shard").items() if row[0].startswith("replica, time")}
+    if kind == "rich-state":
+        table |= {name: row for name, row in rows("rich-shard").items() if row[0].startswith("path, member, time")}
     optional = {name for name, row in table.items() if "optional" in row[-1]}
     return {name: (row[0], row[1], row[2]) for name, row in table.items()}, optional

@@ -13,7 +13,7 @@ from rnnlimits.ranks.checkpoints import Pace, Saver
 from rnnlimits.ranks.parallel import Stopped
 from rnnlimits.study import Study
 from rnnlimits.theory import observe
-from rnnlimits.training import plan, train, twin
+from rnnlimits.training import plan, rich, train, twin
 from rnnlimits.training.layout import Layout
 
 
@@ -97,3 +97,12 @@ class OfTwin(OfTraining):
     def shared(self) -> object:
         """What all blocks share."""
         return self.stage.prepare()
+
+
+class OfRich(OfTwin):
+    """The same of its rich twins."""
+
+    kind = "rich-state"
+
+    def stage_of(self) -> sharded.Stage:
+        return rich.stage(self.study, self.layout, self.be)
