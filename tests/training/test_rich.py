@@ -155,12 +155,16 @@ def test_cut_everywhere_it_ends_the_same(by: type[Exception], tmp_path: Path, mo
 
 
 @pytest.mark.needs_mpi
-def test_any_number_of_ranks_and_any_blocks_give_the_same(tmp_path: Path) -> None:
-    """Rich twins and tangents together: on one rank in this process, and on two ranks with other blocks."""
-    one = small(tmp_path, training={"replicas_per_block": 4, "width": [16]})
-    rich.run(one, Layout.of(one, tmp_path / "one"), parallel.world(), host)
-    tangents.run(one, Layout.of(one, tmp_path / "one"), parallel.world(), host)
-    two = runs.write_study(tmp_path, **{**BASE, "training": {"replicas_per_block": 2, "width": [16]}})
+def test_any_number_of_ranks_and_any_blocks_give_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rich twins and tangents: on one rank in this process with small blocks, and on two ranks with usual ones."""
+    training = {"replicas_per_block": 2, "width": [16]}
+    one = small(tmp_path, training=training)
+    monkeypatch.setattr(plan, "RICH_STEPS", 1)
+    monkeypatch.setattr(plan, "TANGENT_PATHS", 1)
+    layout = Layout.of(one, tmp_path / "one")
+    for stage in (rich, tangents):
+        stage.run(one, layout, parallel.world(), host)
+    two = runs.write_study(tmp_path, **{**BASE, "training": training})
     runs.run("work", two, "rich", "tangents", "--results", tmp_path / "two", "--backend", "host", ranks=2)
     of_one, of_two = (
         {
@@ -172,3 +176,5 @@ def test_any_number_of_ranks_and_any_blocks_give_the_same(tmp_path: Path) -> Non
     )
     assert of_one == of_two
     assert sorted(path.parts[1] for path in of_one) == ["rich", "rich", "tangents"]
+    shards = [len(list((tmp_path / name / "tiny" / "shards").glob("*/*.h5"))) for name in ("one", "two")]
+    assert shards[0] > 2 * shards[1]
