@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 import runs
+from emulation import emulated
 from interrupted import Killed, OfRich, Ticks
-from processors import host
+from processors import host, reference
 
 from rnnlimits import study as studies
 from rnnlimits.chains import paths as chains
@@ -118,6 +119,19 @@ def test_the_second_member_is_the_first_at_the_opposite_richness(tmp_path: Path)
     found = followed(study, 0.3, count=1).observed["output"][0, :, -1]
     np.testing.assert_array_equal(found, np.concatenate([mirrored(study, 1.0), mirrored(study, -1.0)]))
     assert rich.signs(small(tmp_path, training={"antithetic": True})) == (1.0,)
+
+
+# --- back ends -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["numpy", "device"])
+def test_back_ends_agree_on_a_whole_block(name: str, tmp_path: Path) -> None:
+    study, be = small(tmp_path, **SKEWED), emulated() if name == "device" else reference
+    block, histories = RichBlock(RichTwin(0.3, 64, 2, 0.2, 4), 1, 2), chains.probe_histories(study, host)
+    ours, theirs = (rich.follow_block(study, each, block, histories, lambda _: None) for each in (host, be))
+    for key, values in ours.observed.items():
+        np.testing.assert_allclose(theirs.observed[key], values, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(theirs.loss, ours.loss, rtol=0, atol=1e-12)
 
 
 # --- bits ------------------------------------------------------------------------------------------------------
