@@ -32,7 +32,7 @@ FILES = {
     "draw-shard": "shards/draw_*/block-0000.h5",
     "twin-shard": "shards/twin-K00016_*/paths-00000-00000.h5",
     "twin-ensemble": "twin/K00016.h5",
-    "rich-shard": "shards/rich-K00016-eps0.5_*/paths-00000-00000.h5",
+    "rich-shard": "shards/rich-K00016-eps0.5_*/paths-00000-00003.h5",
     "rich-ensemble": "rich/K00016-eps0.5.h5",
     "tangents-shard": "shards/tangents-K00016-eps0.5_*/paths-00000-00001.h5",
     "tangents-ensemble": "tangents/K00016-eps0.5.h5",
@@ -49,7 +49,7 @@ FILES = {
     "gram-ensemble": "../gram/gram.h5",
     "train-state": "checkpoints/N00016-K00016_beta0.75-depth1_*/replicas-00000-00001.h5",
     "twin-state": "checkpoints/twin-K00016_*/paths-00000-00000.h5",
-    "rich-state": "checkpoints/rich-K00016-eps0.5_*/paths-00000-00000.h5",
+    "rich-state": "checkpoints/rich-K00016-eps0.5_*/paths-00000-00003.h5",
 }
 # The precision in which units are kept is the back end's.
 COMPILED = ("train-state", "rich-state")

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 import runs
+from emulation import emulated
 from interrupted import Killed, OfRich, Ticks
-from processors import host
+from processors import host, reference
 
 from rnnlimits import study as studies
 from rnnlimits.chains import paths as chains
@@ -120,6 +121,19 @@ def test_the_second_member_is_the_first_at_the_opposite_richness(tmp_path: Path)
     assert rich.signs(small(tmp_path, training={"antithetic": True})) == (1.0,)
 
 
+# --- back ends -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["numpy", "device"])
+def test_back_ends_agree_on_a_whole_block(name: str, tmp_path: Path) -> None:
+    study, be = small(tmp_path, **SKEWED), emulated() if name == "device" else reference
+    block, histories = RichBlock(RichTwin(0.3, 64, 2, 0.2, 4), 1, 2), chains.probe_histories(study, host)
+    ours, theirs = (rich.follow_block(study, each, block, histories, lambda _: None) for each in (host, be))
+    for key, values in ours.observed.items():
+        np.testing.assert_allclose(theirs.observed[key], values, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(theirs.loss, ours.loss, rtol=0, atol=1e-12)
+
+
 # --- bits ------------------------------------------------------------------------------------------------------
 
 
@@ -155,12 +169,16 @@ def test_cut_everywhere_it_ends_the_same(by: type[Exception], tmp_path: Path, mo
 
 
 @pytest.mark.needs_mpi
-def test_any_number_of_ranks_and_any_blocks_give_the_same(tmp_path: Path) -> None:
-    """Rich twins and tangents together: on one rank in this process, and on two ranks with other blocks."""
-    one = small(tmp_path, training={"replicas_per_block": 4, "width": [16]})
-    rich.run(one, Layout.of(one, tmp_path / "one"), parallel.world(), host)
-    tangents.run(one, Layout.of(one, tmp_path / "one"), parallel.world(), host)
-    two = runs.write_study(tmp_path, **{**BASE, "training": {"replicas_per_block": 2, "width": [16]}})
+def test_any_number_of_ranks_and_any_blocks_give_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rich twins and tangents: on one rank in this process with small blocks, and on two ranks with usual ones."""
+    training = {"replicas_per_block": 2, "width": [16]}
+    one = small(tmp_path, training=training)
+    monkeypatch.setattr(plan, "RICH_STEPS", 1)
+    monkeypatch.setattr(plan, "TANGENT_PATHS", 1)
+    layout = Layout.of(one, tmp_path / "one")
+    for stage in (rich, tangents):
+        stage.run(one, layout, parallel.world(), host)
+    two = runs.write_study(tmp_path, **{**BASE, "training": training})
     runs.run("work", two, "rich", "tangents", "--results", tmp_path / "two", "--backend", "host", ranks=2)
     of_one, of_two = (
         {
@@ -172,3 +190,5 @@ def test_any_number_of_ranks_and_any_blocks_give_the_same(tmp_path: Path) -> Non
     )
     assert of_one == of_two
     assert sorted(path.parts[1] for path in of_one) == ["rich", "rich", "tangents"]
+    shards = [len(list((tmp_path / name / "tiny" / "shards").glob("*/*.h5"))) for name in ("one", "two")]
+    assert shards[0] > 2 * shards[1]
