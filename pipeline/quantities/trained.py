@@ -38,14 +38,14 @@ class Trainings:
     output: Array
     memory: Array
     drift: Array
-    drift_rms: Array
-    drift_b: Array
     symmetric: bool
     output_slack: float
     memory_slack: float
     node_slack: float
     loss: Array
     loss_time: Array
+    drift_rms: Array = field(default_factory=lambda: np.zeros((0, 1)))
+    drift_b: Array = field(default_factory=lambda: np.zeros((0, 1)))
     rich: Array | None = None
     twin: Array | None = None
     twin_loss: Array | None = None

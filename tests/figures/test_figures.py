@@ -35,6 +35,8 @@ NAMES = [
     "memory_fluctuation",
     "memory_bias",
     "drift",
+    "drift_rms",
+    "drift_b",
     "sgd_noise",
     "memory_sup",
     "hidden_h1",

@@ -126,7 +126,11 @@ def test_a_pack_has_no_text_that_is_not_utf8(root: Path, tmp_path: Path) -> None
 
 def test_every_file_of_another_study_is_a_fault(mixed: Path) -> None:
     names = {Path(line.split(": ")[0]).relative_to(mixed).as_posix() for line in inspection.of_others(mixed)}
-    twins = {path.relative_to(mixed).as_posix() for path in mixed.glob("twin/*.h5")}
+    twins = {
+        path.relative_to(mixed).as_posix()
+        for kind in ("twin", "rich", "tangents")
+        for path in mixed.glob(f"{kind}/*.h5")
+    }
     assert names == {
         *twins,
         *(["draw.h5", "limit.h5", "poisson.h5", "rates.h5", "rates.csv", "figures", "report.html"]),

@@ -423,7 +423,7 @@ def test_schema_is_a_valid_schema() -> None:
     ("old", "new"),
     [
         ("width:", "widht:"),
-        ("0.75", "0.5"),
+        ("0.75", "0.4"),
         ("[64, 128]", "[0]"),
         ("coupled-tanh", "coupled-tan"),
         ("name: small", "name: a/b"),

@@ -105,7 +105,8 @@ def write_ensemble(study: Study, layout: Layout, cell: Cell) -> None:
         for name in ("memory_sup", "hidden_h1", "hidden_h1_sup"):
             sizes = np.repeat(np.abs(close - MEMORY)[:, None], 3, axis=1)
             put(file, name, sizes, ("replica", "time", "probe"), "1", name)
-        put(file, "drift_c_max", np.outer(size, [0.0, 0.5, 1.0]), ("replica", "time"), "1", "drift")
+        for name in ("drift_c_max", "drift_c_rms", "drift_b_rms"):
+            put(file, name, np.outer(size, [0.0, 0.5, 1.0]), ("replica", "time"), "1", "drift")
         bins = (np.arange(32) + 0.5) / 16
         put(file, "loss_time", bins, ("loss_time",), "1", "time of the bin")
         loss = np.exp(-bins) + 0.1 + 0.05 * noise[:, :1] ** 2
