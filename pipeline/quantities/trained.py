@@ -44,14 +44,14 @@ class Trainings:
     node_slack: float
     loss: Array
     loss_time: Array
-    drift_rms: Array = field(default_factory=lambda: np.zeros((0, 1)))
-    drift_b: Array = field(default_factory=lambda: np.zeros((0, 1)))
-    rich: Array | None = None
     twin: Array | None = None
     twin_loss: Array | None = None
     initial: Mapping[str, Array] = field(default_factory=dict)
     final: Mapping[str, Array] = field(default_factory=dict)
     shallow: Array | None = None
+    drift_rms: Array = field(default_factory=lambda: np.zeros((0, 1)))
+    drift_b: Array = field(default_factory=lambda: np.zeros((0, 1)))
+    rich: Array | None = None
 
     @property
     def minus_twin(self) -> Array:
