@@ -154,7 +154,8 @@ def bias_of(name: str, twin: bool = False, pairs: bool = False) -> Foresight:
         else:
             mean = cell.of_law(name)[:, 0] + cell.second(name)
         sample = bias(mean - cell.twin) if twin else bias(mean)
-        return Foreseen(of_pairs(sample) if pairs else sample, _second_error(cell, name, sample))
+        errors = _second_error(cell, name, sample), _node_error(cell, name, sample)
+        return Foreseen(of_pairs(sample) if pairs else sample, math.hypot(*errors))
 
     return foreseen
 
@@ -200,6 +201,15 @@ def _late(cell: CellPrediction) -> Array:
 
 def _late_bins(values: Array) -> Array:
     return values[..., 3 * values.shape[-1] // 4 :]
+
+
+def _node_error(cell: CellPrediction, name: str, sample: Sample) -> float:
+    """Relative error that the number of nodes leaves in an estimate of the output's mean."""
+    if name != "output":
+        return 0.0
+    value = float(sample.combine(sample.statistics.mean(0), np.array(1 / len(sample))))
+    error = float(np.sqrt(np.square(cell.tangents["output_error_nodes"].mean((0, 1))).mean()))
+    return error / value**sample.power if value > 0 else 0.0
 
 
 def _second_error(cell: CellPrediction, name: str, sample: Sample) -> float:

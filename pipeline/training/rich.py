@@ -113,6 +113,16 @@ def unit_nodes(study: Study, law: ParameterLaw) -> UnitNodes:
     return UnitNodes.product(law, nodes, study.rich.c_nodes, study.rich.b_nodes)
 
 
+def other_nodes(study: Study, law: ParameterLaw) -> UnitNodes:
+    """Other nodes of nearly the same number, to tell the error of `unit_nodes` by.
+
+    One fewer for each axis of W (quasi-random nodes: another scramble), and one fewer for C.
+    """
+    sets = law.node_sets(study.limit.nodes, study.features)
+    nodes = sets[1] if len(sets) == 2 else law.nodes(study.limit.nodes, study.features, shift=1)
+    return UnitNodes.product(law, nodes, max(2, study.rich.c_nodes - 1), study.rich.b_nodes)
+
+
 def signs(study: Study) -> tuple[float, ...]:
     """The sign of the richness for each member: -C in place of C is -eps in place of eps.
 
@@ -157,12 +167,22 @@ def follow_block(
     (default: saves nothing).
     """
     keeper = keeper or checkpoints.Forgetful(tick)
-    run = _Run(study, be, block, keeper.load())
+    run = _Run(study, be, block, unit_nodes(study, ParameterLaw.of(study)), keeper.load())
     keeper.resumed(run.done * block.count)
     for checkpoint in run.times[run.count :]:
         for steps in segments(checkpoint - run.done):
             run.advance(steps)
             keeper.passed(steps * block.count, run.state)
+        run.look(histories)
+    return run.result()
+
+
+def follow(study: Study, be: Backend, block: RichBlock, histories: Array, nodes: UnitNodes) -> Rich:
+    """The block's paths with other nodes than the stage's own."""
+    run = _Run(study, be, block, nodes)
+    for checkpoint in run.times:
+        for steps in segments(checkpoint - run.done):
+            run.advance(steps)
         run.look(histories)
     return run.result()
 
@@ -177,9 +197,15 @@ def segments(steps: int) -> Iterator[int]:
 class _Run:
     """The unfinished rich twins of a block; another process can resume them from their `state`."""
 
-    def __init__(self, study: Study, be: Backend, block: RichBlock, saved: checkpoints.State | None = None) -> None:
-        self._be, twin = be, block.twin
-        self._nodes = unit_nodes(study, ParameterLaw.of(study))
+    def __init__(
+        self,
+        study: Study,
+        be: Backend,
+        block: RichBlock,
+        nodes: UnitNodes,
+        saved: checkpoints.State | None = None,
+    ) -> None:
+        self._be, self._nodes, twin = be, nodes, block.twin
         self.times = [round(t * twin.steps_per_time) for t in study.training.checkpoints]
         self._path = chains.training_paths(study, be, block.paths, saved.position if saved else None)
         members = [kernel_training(study, twin, sign, len(self._nodes)) for sign in signs(study)]

@@ -9,7 +9,7 @@ No states are saved: a block takes seconds, and is computed again after a kill.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import h5py
@@ -31,7 +31,16 @@ from rnnlimits.theory.units import UnitNodes
 from rnnlimits.training import plan
 from rnnlimits.training.layout import Layout
 from rnnlimits.training.plan import RichBlock, RichTwin
-from rnnlimits.training.rich import attributes, kernel_training, put_coordinates, segments, signs, unit_nodes
+from rnnlimits.training.rich import (
+    attributes,
+    follow,
+    kernel_training,
+    other_nodes,
+    put_coordinates,
+    segments,
+    signs,
+    unit_nodes,
+)
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -61,6 +70,7 @@ class Response:
     second: dict[str, Array]
     half: dict[str, Array]
     mean: dict[str, Array]
+    error: Array  # of the value of the output, from the number of nodes: (member, time, probe)
 
 
 def run(study: Study, layout: Layout, comm: MPI.Intracomm, be: Backend) -> None:
@@ -130,7 +140,7 @@ def follow_block(study: Study, be: Backend, block: RichBlock, histories: Array, 
     """The responses of the block's paths, in order; tick(steps) reports progress."""
     law = ParameterLaw.of(study)
     base, ends = unit_nodes(study, law), directions(study, law)
-    responses = []
+    responses, others = [], (base, other_nodes(study, law))
     for path in block.paths:
         members = [_Sweep(study, be, block.twin, sign, base, ends) for sign in signs(study)]
         source = chains.training_paths(study, be, np.array([path], dtype=np.uint32))
@@ -143,8 +153,18 @@ def follow_block(study: Study, be: Backend, block: RichBlock, histories: Array, 
                 tick(steps)
             for member in members:
                 member.look(histories)
-        responses.append(summed([member.jets() for member in members], ends))
+        response = summed([member.jets() for member in members], ends)
+        responses.append(replace(response, error=_node_error(study, be, block.twin, int(path), histories, others)))
     return responses
+
+
+def _node_error(
+    study: Study, be: Backend, twin: RichTwin, path: int, histories: Array, nodes: tuple[UnitNodes, UnitNodes]
+) -> Array:
+    """The difference (member, time, probe) that other nodes make to the output of the rich twin of a path."""
+    block = RichBlock(twin, path, 1)
+    one, other = (follow(study, be, block, histories, points).observed["output"][0] for points in nodes)
+    return np.asarray(np.abs(one - other))
 
 
 class _Sweep:
@@ -227,7 +247,7 @@ def summed(members: list[dict[str, Array]], ends: UnitNodes) -> Response:
 
     members: everything observed for each, (direction, ..., 3).
     """
-    response = Response({}, {}, {}, {}, {})
+    response = Response({}, {}, {}, {}, {}, np.zeros(0))
     for name in OBSERVED:
         jets = [member[name] for member in members]
         response.value[name] = np.stack([jet[0, ..., VALUE] for jet in jets])
@@ -269,6 +289,9 @@ def _put(shard: h5py.File, study: Study, block: RichBlock, responses: list[Respo
         }
         for suffix, (values, long_name) in kinds.items():
             put(shard, name + suffix, np.stack(values), ("path", "member", *dims), "1", long_name)
+    errors = np.stack([response.error for response in responses])
+    long_name = "difference that other nodes of the law make to the output of the rich twin"
+    put(shard, "output_error_nodes", errors, ("path", "member", "time", "probe"), "1", long_name)
     for name in PAIRED:
         dims, what = OBSERVED[name]
         for suffix, words in (("half", "half-differences"), ("mean", "means")):

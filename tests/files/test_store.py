@@ -50,6 +50,16 @@ def refusal(path: Path, kind: str | None = KIND, **expected: object) -> str:
 # -------------------------------------------------------------------------------------------- what is written
 
 
+def test_a_failure_within_hdf5_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "a.h5"
+    says = r"a\.h5: HDF5 could not write it \(Unable to lock\); nothing was written"
+    with pytest.raises(StudyError, match=says), store.atomic_h5(path, "test", {}):
+        raise RuntimeError("Unable to lock")
+    with pytest.raises(RuntimeError, match="ours"), store.atomic_h5(path, "test", {}):
+        raise RuntimeError("ours")
+    assert not path.exists()
+
+
 def test_values_and_attributes_come_back(shard: Path) -> None:
     with store.open_complete(shard, KIND, cell_id=CELL["cell_id"], width=64) as file:
         np.testing.assert_array_equal(file["output"][()], outputs(0, 4))
