@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rnnlimits.quantities.base import N, register
+from rnnlimits.quantities.prediction import hidden_layer
 from rnnlimits.quantities.trained import (
     TrainedQuantity,
     mean_corrections,
@@ -32,6 +33,7 @@ register(
         variable=N,
         title="Error of the hidden layer in H^1(lambda)",
         sample=rms_of("final", "hidden_h1"),
+        predicted=hidden_layer,
         expected=square_root_order,
         corrections=mean_corrections,
     )

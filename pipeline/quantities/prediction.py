@@ -24,7 +24,8 @@ class CellPrediction:
     rich: by name ("output" and "memory" as errors against the limit, "loss", "drift_c_rms"), (unit, member, ...), in
     the order of the cell's units, one member where both of a pair have one law. twin: error of the infinite-width twin
     on each path (unit, probe); twin_loss (unit, bin). tangents: variables of a file of tangents (path, ...), on a few
-    paths, for a network of one unit: a width N divides them by N.
+    paths, for a network of one unit: a width N divides them by N. hidden: the distance of the hidden layer from the
+    limit's at the end of each probe history, as a function of the error of the memory (..., probe).
     """
 
     width: int
@@ -32,6 +33,7 @@ class CellPrediction:
     twin: Array
     twin_loss: Array
     tangents: Mapping[str, Array]
+    hidden: Callable[[Array], Array] | None = None
 
     def members(self, name: str) -> Array:
         """Values of the rich twin of both members of a pair (unit, 2, ...)."""
@@ -74,6 +76,8 @@ class CellPrediction:
         """
         return float(self.variance("output").mean() / _late_bins(self.of_law("loss")).mean())
 
+
+GAUSS_NODES = 9  # for the law of the memory's error: the squared distance is nearly a parabola
 
 Foresight = Callable[[CellPrediction], Foreseen]
 
@@ -140,6 +144,21 @@ def plus(sample: Sample, scatter: float) -> Sample:
     """The sample with a constant added to its value, a square."""
     combine = sample.combine
     return replace(sample, combine=lambda mean, concentration: combine(mean, concentration) + scatter)
+
+
+def hidden_layer(cell: CellPrediction) -> Foreseen:
+    """Root mean square over networks and probes of the hidden layer's distance, a function of the memory's error alone.
+
+    The mean over the Gaussian law of that error, by Gauss-Hermite nodes.
+    """
+    from scipy.special import roots_hermitenorm  # imported here, as it takes a fifth of a second
+
+    assert cell.hidden is not None
+    points, weights = roots_hermitenorm(GAUSS_NODES)
+    mean = cell.of_law("memory")[:, 0] + cell.second("memory")
+    errors = mean[:, None] + points[:, None] * np.sqrt(cell.variance("memory"))
+    squares = np.einsum("q,uqp->up", weights / weights.sum(), np.square(cell.hidden(errors)))
+    return Foreseen(rms(np.sqrt(squares)[:, None]), cell.error("memory_variance"))
 
 
 # --- means -------------------------------------------------------------------------------------------------------

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from rnnlimits.base.errors import StudyError
+from rnnlimits.chains.paths import probe_histories
 from rnnlimits.files import store
 from rnnlimits.files.ensembles import open_ensemble
+from rnnlimits.kernels import reference
 from rnnlimits.quantities.prediction import CellPrediction
 from rnnlimits.quantities.trained import Design, Trainings
 from rnnlimits.rates.ladders import shallow
 from rnnlimits.statistics.bootstrap import Array
 from rnnlimits.theory import observe
 from rnnlimits.theory.laws import ParameterLaw
+from rnnlimits.theory.observe import SobolevDistance
 from rnnlimits.training import plan
 from rnnlimits.training.plan import Cell, RichTwin, Twin
 
@@ -79,8 +83,15 @@ class Reader:
             units = cell.replicas // (2 if self.design.antithetic else 1)
             rich = {name: values[:units] for name, values in self._read_rich(cell).items()}
             twins, tangents = self._twins_of(cell, units), self._read_tangents(cell)
-            self._predictions[cell] = CellPrediction(cell.width, rich, twins["twin"], twins["twin_loss"], tangents)
+            of_twins = twins["twin"], twins["twin_loss"]
+            self._predictions[cell] = CellPrediction(cell.width, rich, *of_twins, tangents, self._hidden)
         return self._predictions[cell]
+
+    @cached_property
+    def _hidden(self) -> SobolevDistance:
+        """The distance of the hidden layer from the limit's at the ends of the probe histories."""
+        last = probe_histories(self.study, reference.backend())[:, -1]
+        return SobolevDistance.of(ParameterLaw.of(self.study), last, self.memory)
 
     def rich_less_twin(self, twin: RichTwin) -> Array:
         """Output of rich twins of the ladder less that of the infinite-width twins on their paths (path, probe)."""

@@ -97,3 +97,23 @@ def test_a_variance_known_on_few_paths_has_an_error(cell: CellPrediction, name: 
 
 def test_what_second_order_leaves_out(cell: CellPrediction) -> None:
     assert cell.truncation() == pytest.approx((ODD + EVEN) / WIDTH / 0.3)
+
+
+def test_the_hidden_layer_follows_the_memory(cell: CellPrediction) -> None:
+    """With a distance that is twice the memory's error the prediction is twice that of the memory; with another, a
+    mean over the Gaussian law of the error.
+    """
+    two = np.ones((2, 1, PROBES))
+    rich = {**cell.rich, "memory": 0.3 * cell.rich["output"]}
+    tangents = {"memory_variance": ODD * two, "memory_second": SECOND * two}
+    plain = CellPrediction(WIDTH, rich, cell.twin, cell.twin_loss, tangents, lambda error: 2 * np.abs(error))
+    hidden, memory = prediction.hidden_layer(plain), prediction.rms_of("memory")(plain)
+    assert isinstance(hidden.value, Sample)
+    assert isinstance(memory.value, Sample)
+    assert value(hidden.value) == pytest.approx(4 * value(memory.value), rel=1e-10)
+    curved = CellPrediction(WIDTH, rich, cell.twin, cell.twin_loss, tangents, lambda error: np.abs(np.sin(error)))
+    found = prediction.hidden_layer(curved).value
+    assert isinstance(found, Sample)
+    mean = rich["memory"][:, 0] + SECOND / WIDTH
+    exact = 0.5 * (1 - np.cos(2 * mean) * np.exp(-2 * ODD / WIDTH))  # E sin^2 of a normal number
+    assert value(found) == pytest.approx(exact.mean(), rel=1e-8)
