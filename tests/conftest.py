@@ -8,6 +8,7 @@ fails instead, so that a machine meant to run everything cannot quietly run less
 from __future__ import annotations
 
 import importlib.util
+import logging
 import os
 import shutil
 import subprocess
@@ -32,6 +33,17 @@ import slurm
 from rnnlimits import kernels
 from rnnlimits.kernels import toolchain
 from rnnlimits.kernels.interface import Backend, KernelError
+
+
+@pytest.fixture(autouse=True)
+def _own_log() -> Iterator[None]:
+    """No handler of another test, whose stream is closed, and no level that it has set."""
+    log = logging.getLogger("rnnlimits")
+    log.handlers.clear()
+    log.setLevel(logging.NOTSET)
+    yield
+    log.handlers.clear()
+    log.setLevel(logging.NOTSET)
 
 
 def _no_compiler() -> str | None:

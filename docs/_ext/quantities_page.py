@@ -17,6 +17,7 @@ FILES = {
     "train": "ensemble of the cell",
     "depths": "ensembles of the cell at both depths",
     "twin": "twins of its K",
+    "rich": "rich twins of its cell",
     "draw": "draw.h5",
     "poisson": "poisson.h5",
     "kernel": "kernels of networks of its width",

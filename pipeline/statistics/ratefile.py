@@ -297,9 +297,12 @@ def table(rates: Sequence[Rate], width: int = 100, room: int = tables.UNLIMITED)
 
 
 def _lines(header: tuple[str, ...], rows: Sequence[tuple[str, ...]], room: int) -> list[str]:
-    """Header and rows in columns; if too narrow, without what is extrapolated, or as blocks without header."""
+    """Header and rows in columns; if too narrow, without what is extrapolated, then without the kind of what is
+    expected at infinity, or as blocks without header.
+    """
     without = [(*row[:4], *row[5:]) for row in (header, *rows)]
-    for cells in ([header, *rows], without):
+    bare = [(*row[:3], row[3].partition(" (")[0], *row[4:]) for row in without]
+    for cells in ([header, *rows], without, bare):
         sizes = [max(map(len, column)) for column in zip(*cells, strict=True)]
         lines = [_aligned(row, sizes) for row in cells]
         if tables.fits(lines, room):

@@ -36,7 +36,7 @@ def signs(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Iterator[SignsOfLife
     """As the command line has them, without the thread that looks every second."""
     made, log = SignsOfLife("rates", clock=clock), logging.getLogger("rnnlimits")
     monkeypatch.setattr(progress, "_signs", made)
-    monkeypatch.setattr(log, "level", logging.INFO)
+    log.setLevel(logging.INFO)
     log.addHandler(made)
     yield made
     log.removeHandler(made)

@@ -42,7 +42,7 @@ def test_study(tmp_path: Path, verb: str, changes: dict[str, object], says: str)
 @pytest.mark.needs_mpi
 @pytest.mark.parametrize("ranks", [0, 2])
 def test_study_at_a_stage(tmp_path: Path, ranks: int) -> None:
-    study = write_study(tmp_path, training={"beta": [0.5]})
+    study = write_study(tmp_path, training={"beta": [0.4]})
     assert "training.beta[0]" in refused("train", study, ranks=ranks, cwd=tmp_path)
     assert list(tmp_path.iterdir()) == [study]
 
