@@ -303,6 +303,6 @@ def test_a_bad_study_is_one_line_before_anything_starts(tmp_path: Path) -> None:
     study = write_study(tmp_path, training={"beta": [0.4]})
     done = snakemake(tmp_path, study, "--cores", "1")
     assert done.returncode != 0
-    assert "training.beta[0] is 0.5" in done.stderr
+    assert "training.beta[0] is 0.4" in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "results").exists()
