@@ -200,9 +200,14 @@ class _Sweep:
         """Record a checkpoint."""
         self._trainer.settle()
         output, memory = self._trainer.probe(histories)
-        drifts = [[mean_square(w, drift) for drift in self._trainer.drift(row)] for row, w in enumerate(self._weight)]
-        w, b, c = (np.array(column) for column in zip(*drifts, strict=True))
-        self._seen.append({"output": output, "memory": memory[:, :, -1], "drift_w": w, "drift_b": b, "drift_c": c})
+        rows = [self._trainer.drift(row) for row in range(self._count)]
+        w, b, c = (np.stack(drifts) for drifts in zip(*rows, strict=True))
+        squares = {
+            "drift_w": np.sum([mean_square(self._weight, w[:, :, j]) for j in range(w.shape[2])], axis=0),
+            "drift_b": mean_square(self._weight, b),
+            "drift_c": mean_square(self._weight, c),
+        }
+        self._seen.append({"output": output, "memory": memory[:, :, -1], **squares})
 
     def jets(self) -> dict[str, Array]:
         """Everything observed, (direction, ..., 3)."""
@@ -224,19 +229,17 @@ def moved_mass(weight: Array, directions: int) -> Array:
 
 
 def mean_square(weight: Array, a: Array) -> Array:
-    """sum_q weight_q a_q^2 with its derivatives (3,); weight (Q, 3), a (Q, 3) or (Q, d, 3), then summed over d too."""
-    if a.ndim == 3:
-        return np.asarray(sum(mean_square(weight, a[:, j]) for j in range(a.shape[1])))
-    value, first, second = a.T
-    square = np.stack([value**2, 2 * value * first, 2 * (first**2 + value * second)])
-    by_value, by_first = weight[:, VALUE], weight[:, FIRST]
-    return np.array(
-        [
-            by_value @ square[0],
-            by_first @ square[0] + by_value @ square[1],
-            weight[:, SECOND] @ square[0] + 2 * (by_first @ square[1]) + by_value @ square[2],
-        ]
+    """sum_q weight_q a_q^2 with its derivatives (..., 3); weight and a (..., Q, 3)."""
+    value, first, second = np.moveaxis(a, -1, 0)
+    square, slope = value**2, 2 * value * first
+    curvature = 2 * (first**2 + value * second)
+    of_value, of_first, of_second = np.moveaxis(weight, -1, 0)
+    terms = (
+        of_value * square,
+        of_first * square + of_value * slope,
+        of_second * square + 2 * of_first * slope + of_value * curvature,
     )
+    return np.stack([term.sum(axis=-1) for term in terms], axis=-1)
 
 
 # --- sums over directions ----------------------------------------------------------------------------------------
