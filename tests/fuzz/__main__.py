@@ -17,6 +17,8 @@ sys.path.insert(1, str(Path(__file__).parent.parent / "support"))
 import kinds
 from draws import FAULT, READERS, RUNS, Result, one, table, turn
 
+TOLD = 100  # draws between two lines of progress
+
 
 def main() -> int:
     """Draw what was asked for; returns the exit code."""
@@ -44,6 +46,8 @@ def main() -> int:
             print(results[-1], flush=True)
         if results[-1].outcome == FAULT and options.first:
             break
+        if len(results) % TOLD == 0:
+            print(f"{len(results)} of {len(wanted)} drawn", file=sys.stderr, flush=True)
     print(table(results))
     return int(any(result.outcome == FAULT for result in results))
 
