@@ -56,6 +56,13 @@ def is_rank(environment: Mapping[str, str]) -> bool:
     return unnumbered or started(environment) is not None
 
 
+def rank_of(environment: Mapping[str, str]) -> int:
+    """The rank that a launcher gave this process; 0 without a launcher."""
+    if (begun := started(environment)) is not None:
+        return begun.rank
+    return int(environment["PMIX_RANK"]) if is_rank(environment) else 0
+
+
 def _is_number(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) < 10
 

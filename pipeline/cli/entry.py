@@ -30,8 +30,8 @@ def _further(words: Sequence[str]) -> Sequence[Verb]:
 
 def _watched(verb: str) -> AbstractContextManager[None]:
     """Signs of life, on one rank only."""
-    rank = os.environ.get("PMI_RANK", os.environ.get("PMIX_RANK", "0"))
-    return nullcontext() if verb in SHOWING or rank != "0" else progress.watched(verb)
+    is_silent = verb in SHOWING or launchers.rank_of(os.environ) > 0
+    return nullcontext() if is_silent else progress.watched(verb)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -227,3 +227,18 @@ def test_whatever_surrounds_a_run_the_digests_are_the_same(tmp_path: Path) -> No
         ours, theirs = (run("digest", Path(name, "tiny", part), cwd=folder).stdout for folder, name in
                         ((calm, "results"), (loud, "résultats")))  # fmt: skip
         assert ours.replace("results", "résultats") == theirs
+
+
+@pytest.mark.parametrize(
+    ("environment", "rank"),
+    [
+        ({}, 0),
+        ({"PMI_RANK": "3", "PMI_SIZE": "4"}, 3),
+        ({"OMPI_COMM_WORLD_RANK": "2", "OMPI_COMM_WORLD_SIZE": "4"}, 2),
+        ({"PMIX_RANK": "1", "PMIX_NAMESPACE": "job.1"}, 1),
+        ({"PMI_RANK": "nonsense"}, 0),
+        ({"SLURM_PROCID": "5"}, 0),  # a batch script, which is no rank
+    ],
+)
+def test_the_rank_that_a_launcher_gave(environment: dict[str, str], rank: int) -> None:
+    assert launchers.rank_of(environment) == rank
