@@ -39,7 +39,8 @@ def rich_twin(
     study: a Study, a study file or the name of one that ships. richness: eps, above 0 and at most 1;
     networks of width N have N^-(1 - beta). steps_per_time: K (default: the study's, if it is one
     number). depth: tau (default: the study's). paths: how many, `first` .. `first + paths - 1`
-    (default: those of a block of replicas). histories, cores: as in `train`.
+    (default: those of a block of replicas). histories, cores: as in `train`. The clip, whose level is
+    that of a width, plays no part.
 
     Returns output and memory (path, time, probe), loss (path, loss_time), drift_w_rms, drift_b_rms and
     drift_c_rms (path, time), float64, with the same bits as the stage on the same back end. Raises

@@ -131,10 +131,10 @@ class Gap:
 
 
 def gap_of(point: Point, predicted: Predicted) -> Gap | None:
-    """The gap of one point: of logarithms, or of debiased squares; None if there is no measured or predicted value."""
+    """The gap of one point: of logarithms, or of squares where these may be 0 or below; None without two values."""
     if point.dropped or point.units < MINIMUM_UNITS:
         return None
-    if point.signed and point.value_replicates is not None:
+    if (point.signed or point.value == 0) and point.value_replicates is not None:
         return _natural_gap(point, predicted, point.value_replicates)
     if not predicted.value > 0 or not math.isfinite(point.log):
         return None

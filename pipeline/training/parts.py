@@ -136,17 +136,17 @@ def _run_twin(study: Study, layout: Layout, steps: int, comm: MPI.Intracomm, be:
     twin.run(study, layout, steps, comm, be)
 
 
-def unit_nodes(study: Study, nodes: int) -> int:
+def node_count(study: Study, nodes: int) -> int:
     """About how many nodes stand for the units, with so many in W."""
     return nodes * study.rich.c_nodes * (study.rich.b_nodes if study.network.b.noise else 1)
 
 
 def _rich(study: Study, layout: Layout) -> Part:
-    nodes, ensembles = unit_nodes(study, study.limit.nodes), []
+    nodes, ensembles = node_count(study, study.limit.nodes), []
     for twin in plan.rich_twins(study):
         identity, blocks = plan.rich_id(study, twin), []
         for block in plan.rich_blocks(study, twin):
-            work, paths = plan.rich_steps(block, study), (layout.rich_shard, layout.rich_state)
+            work, paths = plan.twin_steps(block, study), (layout.rich_shard, layout.rich_state)
             shard, state = (path(block, identity) for path in paths)
             blocks.append(Block(shard, state, work, work * nodes * RICH_NODE))
         steps = round(twin.steps_per_time * study.training.horizon)
@@ -172,13 +172,13 @@ def _run_rich(study: Study, layout: Layout, comm: MPI.Intracomm, be: Backend) ->
 
 
 def _tangents(study: Study, layout: Layout) -> Part:
-    nodes = unit_nodes(study, study.limit.nodes)
-    directions = unit_nodes(study, study.rich.directions)
+    nodes = node_count(study, study.limit.nodes)
+    directions = node_count(study, study.rich.directions)
     ensembles = []
     for twin in plan.tangent_twins(study):
         identity, blocks = plan.tangents_id(study, twin), []
         for block in plan.tangent_blocks(study, twin):
-            work = plan.rich_steps(block, study)
+            work = plan.twin_steps(block, study)
             shard = layout.tangents_shard(block, identity)
             blocks.append(Block(shard, None, work, work * nodes * directions * TANGENT_NODE))
         output, length = Output(layout.tangents(twin), TANGENTS_ENSEMBLE), twin.paths
@@ -198,7 +198,7 @@ def _tangents(study: Study, layout: Layout) -> Part:
 
 def tangent_megabytes(study: Study) -> float:
     """Memory for the directions of one path: all units of all directions, and their losses of a segment."""
-    units, directions = unit_nodes(study, study.limit.nodes) + 8, unit_nodes(study, study.rich.directions)
+    units, directions = node_count(study, study.limit.nodes) + 8, node_count(study, study.rich.directions)
     depth = max(study.training.depth)
     values = 3 * (2 * study.dimension + 8 + 2 * depth)
     return 8e-6 * directions * (units * values + PATH_STEPS * 6)

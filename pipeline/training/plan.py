@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,11 +65,14 @@ def blocks(study: Study, cell: Cell) -> tuple[Block, ...]:
     return tuple(Block(cell, first, size) for first in range(0, cell.replicas, size))
 
 
-@dataclass(frozen=True)
-class TwinBlock:
-    """`count` consecutive paths of the twins of one K: a unit of work, and one shard."""
+TwinKind = TypeVar("TwinKind", Twin, RichTwin)
 
-    twin: Twin
+
+@dataclass(frozen=True)
+class PathBlock(Generic[TwinKind]):
+    """`count` consecutive paths of twins, rich twins, or tangents: a unit of work, and one shard."""
+
+    twin: TwinKind
     first: int
     count: int
 
@@ -81,31 +85,16 @@ class TwinBlock:
     def paths(self) -> NDArray[np.uint32]:
         """The indices of its paths."""
         return np.arange(self.first, self.first + self.count, dtype=np.uint32)
+
+
+TwinBlock = PathBlock[Twin]
+RichBlock = PathBlock[RichTwin]
 
 
 def twin_blocks(study: Study, twin: Twin) -> tuple[TwinBlock, ...]:
     """The paths cut into blocks like those of the trainings, in order."""
     size = study.training.paths_per_block
     return tuple(TwinBlock(twin, first, size) for first in range(0, twin.paths, size))
-
-
-@dataclass(frozen=True)
-class RichBlock:
-    """`count` consecutive paths of a rich twin, or of its tangents: a unit of work, and one shard."""
-
-    twin: RichTwin
-    first: int
-    count: int
-
-    @property
-    def name(self) -> str:
-        """Its name, such as paths-00000-00015, both ends included."""
-        return f"paths-{self.first:05d}-{self.first + self.count - 1:05d}"
-
-    @property
-    def paths(self) -> NDArray[np.uint32]:
-        """The indices of its paths."""
-        return np.arange(self.first, self.first + self.count, dtype=np.uint32)
 
 
 def rich_blocks(study: Study, twin: RichTwin) -> tuple[RichBlock, ...]:
@@ -120,11 +109,6 @@ def tangent_blocks(study: Study, twin: RichTwin) -> tuple[RichBlock, ...]:
     """The paths with tangents, cut into small blocks: a path takes as long as hundreds of trainings of its length."""
     count, size = twin.paths, TANGENT_PATHS
     return tuple(RichBlock(twin, first, min(size, count - first)) for first in range(0, count, size))
-
-
-def rich_steps(item: RichBlock, study: Study) -> int:
-    """Number of steps of all paths of a block together."""
-    return round(item.twin.steps_per_time * study.training.horizon) * item.count
 
 
 def has_exact_law(study: Study) -> bool:
@@ -142,9 +126,9 @@ def draw_steps(study: Study) -> int:
     return study.draws.chains * study.draws.steps
 
 
-def twin_steps(item: Twin | TwinBlock, study: Study) -> int:
+def twin_steps(item: Twin | TwinBlock | RichBlock, study: Study) -> int:
     """Number of steps of all paths together."""
-    twin, paths = (item.twin, item.count) if isinstance(item, TwinBlock) else (item, item.paths)
+    twin, paths = (item.twin, item.count) if isinstance(item, PathBlock) else (item, item.paths)
     return round(twin.steps_per_time * study.training.horizon) * paths
 
 

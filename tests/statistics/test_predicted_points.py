@@ -213,3 +213,11 @@ def test_the_predicted_exponent_is_there_without_usable_points() -> None:
     assert found.exponent == pytest.approx(1.0)
     slope = np.log(WIDTH) - np.log(WIDTH).mean()
     assert found.stderr == pytest.approx(0.1 / np.sqrt(np.square(slope).sum()))
+
+
+def test_what_does_not_move_at_all_is_not_what_was_predicted_to_move() -> None:
+    """Measured values of exactly 0, which have no logarithm, where theory predicts others."""
+    points = [powerlaw.measure(n, average(np.zeros((UNITS, 1))), BOOTSTRAP) for n in WIDTH]
+    found = compare(points, [Predicted(n, 1 / n, 0.1 / n) for n in WIDTH])
+    assert found is not None
+    assert found.p < 1e-6
