@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from example_files import write_ensemble, write_shards
 
-from rnnlimits.base import progress
+from rnnlimits.base import launchers, progress
 from rnnlimits.base.progress import Progress, SignsOfLife
 from rnnlimits.cli import entry
 from rnnlimits.results import inspection
@@ -91,15 +91,15 @@ def test_reading_names_the_file(signs: SignsOfLife, tmp_path: Path) -> None:
     ("verb", "variables", "watched"),
     [
         ("rates", {}, True),
-        ("validate", {"PMI_RANK": "0"}, True),
-        ("train", {"PMI_RANK": "1"}, False),
+        ("validate", {"PMI_RANK": "0", "PMI_SIZE": "2"}, True),
+        ("train", {"PMI_RANK": "1", "PMI_SIZE": "2"}, False),
         ("run", {}, False),
     ],
 )
 def test_one_process_of_a_command_gives_signs(
     monkeypatch: pytest.MonkeyPatch, verb: str, variables: dict[str, str], watched: bool
 ) -> None:
-    for name in ("PMI_RANK", "PMIX_RANK", progress.QUIET):
+    for name in (progress.QUIET, *(name for *names, _ in launchers.LAUNCHERS for name in names)):
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)

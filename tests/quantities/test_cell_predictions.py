@@ -25,7 +25,7 @@ def cell() -> CellPrediction:
     """Rich twins on UNITS paths, and tangents that are the same on two of them."""
     rng = np.random.default_rng(8)
     output = 0.05 * rng.normal(size=(UNITS, 1, PROBES)) + np.linspace(-0.03, 0.05, PROBES)
-    twin = 0.03 * rng.normal(size=(UNITS, PROBES))
+    twin = 0.06 + 0.03 * rng.normal(size=(UNITS, PROBES))
     two = np.ones((2, 1, PROBES))
     tangents = {
         "output_variance": (ODD + EVEN) * two,
@@ -117,3 +117,40 @@ def test_the_hidden_layer_follows_the_memory(cell: CellPrediction) -> None:
     mean = rich["memory"][:, 0] + SECOND / WIDTH
     exact = 0.5 * (1 - np.cos(2 * mean) * np.exp(-2 * ODD / WIDTH))  # E sin^2 of a normal number
     assert value(found) == pytest.approx(exact.mean(), rel=1e-8)
+
+
+def test_bias_compared_with_twins(cell: CellPrediction, networks: Array) -> None:
+    less_twin = networks.mean(2) - cell.twin
+    assert agrees(prediction.bias_of("output", twin=True)(cell), [bias(draw) for draw in less_twin])
+    assert not agrees(prediction.bias_of("output")(cell), [bias(draw) for draw in less_twin])
+
+
+def test_errors_of_a_predicted_bias(cell: CellPrediction) -> None:
+    """The 1/N term known on few paths, and the nodes: each relative to the estimate, together by their squares."""
+    scattered = cell.tangents["output_second"] + np.array([-0.1, 0.1])[:, None, None]
+    uncertain = {**cell.tangents, "output_second": scattered}
+    rough = {**cell.tangents, "output_error_nodes": 0.002 * np.ones((2, 1, PROBES))}
+    both = {**uncertain, "output_error_nodes": rough["output_error_nodes"]}
+    apart = [
+        prediction.bias_of("output")(CellPrediction(WIDTH, cell.rich, cell.twin, cell.twin_loss, values)).apart
+        for values in (cell.tangents, uncertain, rough, both)
+    ]
+    sample = bias(cell.rich["output"][:, 0] + SECOND / WIDTH)
+    estimate = value(sample) ** 0.5
+    assert apart[0] == 0.0
+    assert apart[1] == pytest.approx(0.1 / WIDTH / estimate)  # two paths: their s.d. over the root of 2 is half the gap
+    assert apart[2] == pytest.approx(0.002 / estimate)
+    assert apart[3] == pytest.approx(np.hypot(apart[1], apart[2]))
+
+
+def test_the_loss_carries_what_second_order_leaves_out(cell: CellPrediction) -> None:
+    two = np.ones((2, 1))
+    tangents = {**cell.tangents, "late_loss_second": 4.0 * two, "late_loss_variance": 0.5 * two}
+    followed = CellPrediction(WIDTH, cell.rich, cell.twin, cell.twin_loss, tangents)
+    excess, fluctuation = prediction.loss_excess(followed), prediction.loss_fluctuation(followed)
+    assert isinstance(excess.value, Sample)
+    assert isinstance(fluctuation.value, Sample)
+    assert value(excess.value) == pytest.approx(4.0 / WIDTH)  # rich twins have the twins' loss here
+    assert value(fluctuation.value) == pytest.approx(0.5 / WIDTH)
+    assert excess.apart == pytest.approx(followed.truncation())
+    assert fluctuation.apart == pytest.approx(followed.truncation())

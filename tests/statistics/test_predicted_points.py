@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -221,3 +222,22 @@ def test_what_does_not_move_at_all_is_not_what_was_predicted_to_move() -> None:
     found = compare(points, [Predicted(n, 1 / n, 0.1 / n) for n in WIDTH])
     assert found is not None
     assert found.p < 1e-6
+
+
+@pytest.mark.parametrize("joint_replicates", [False, True])
+def test_errors_apart_from_the_replicas_count_in_the_joint_test(
+    noise: tuple[Array, Array], joint_replicates: bool
+) -> None:
+    """A constant that is 3% off is found, and is not where the prediction itself is uncertain by 3% at each point."""
+    points, predicted = both(noise, 1.03)
+    if not joint_replicates:
+        points = [powerlaw.measure(n, sample(0 * noise[0], noise[1], j), BOOTSTRAP) for j, n in enumerate(WIDTH)]
+        predicted = [Predicted(n, 1.03 * n**-0.5, 0.0) for n in WIDTH]
+    sure = compare(points, predicted)
+    unsure = compare(points, [
+        replace(one, apart=0.03) if joint_replicates else replace(one, stderr=0.03 * one.value) for one in predicted
+    ])  # fmt: skip
+    assert sure is not None
+    assert unsure is not None
+    assert sure.joint.p < 1e-6
+    assert unsure.joint.p > 0.01
