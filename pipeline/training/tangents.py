@@ -26,7 +26,10 @@ from rnnlimits.ranks.binning import BinnedMean
 from rnnlimits.ranks.parallel import Tick
 from rnnlimits.ranks.sharded import Ensemble, Stage
 from rnnlimits.study import Study
+from rnnlimits.theory.jets import Jet, Mean
+from rnnlimits.theory.kernel_response import KernelJets, Weights, drift, kernel_jets, part_square
 from rnnlimits.theory.laws import ParameterLaw
+from rnnlimits.theory.observe import limit_kernel
 from rnnlimits.theory.units import UnitNodes
 from rnnlimits.training import plan
 from rnnlimits.training.layout import Layout
@@ -61,6 +64,23 @@ OBSERVED: dict[str, tuple[tuple[str, ...], str]] = {  # dimensions after path an
 PAIRED = ("output", "memory")  # what antithetic pairs are used for
 
 
+MODES = 8  # of the memory's error along a history: what they leave out is below 1e-6 of its variance
+
+ALONG = {  # dimensions after path and member, and what it is: at the end of training
+    "memory_along": (("probe", "step"), "memory along the probe histories, of the rich twin"),
+    "memory_along_second": (("probe", "step"), "N times its mean over networks less the rich twin's"),
+    "memory_along_modes": (("probe", "mode", "step"), "their products sum to N times its covariance over networks"),
+    "output_response": (("direction", "probe"), "root of the weight times the response of the output to each node"),
+}
+KERNEL = {  # with training.kernel: at the end of training, relative to the limit's kernel
+    "ntk_drift_along": ((), "component of the kernel's change since time 0 along the limit's, of the rich twin"),
+    "ntk_drift_along_second": ((), "N times its mean over networks less the rich twin's"),
+    "ntk_drift_square": (("order",), "mean square of the kernel's change, coefficients of powers of 1/N"),
+    "ntk_b_square": (("order",), "mean square of the part of B, likewise"),
+    "ntk_past_square": (("order",), "mean square of what earlier steps add, likewise"),
+}
+
+
 @dataclass(frozen=True, eq=False)
 class Response:
     """What follows from all directions of one path: by name, each (member, ...) or, of pairs, (...)."""
@@ -71,6 +91,7 @@ class Response:
     half: dict[str, Array]
     mean: dict[str, Array]
     error: Array  # of the value of the output, from the number of nodes: (member, time, probe)
+    end: dict[str, Array]  # of ALONG and KERNEL, each (member, ...)
 
 
 def run(study: Study, layout: Layout, comm: MPI.Intracomm, be: Backend) -> None:
@@ -141,6 +162,8 @@ def follow_block(study: Study, be: Backend, block: RichBlock, histories: Array, 
     law = ParameterLaw.of(study)
     base, ends = unit_nodes(study, law), directions(study, law)
     responses, others = [], (base, other_nodes(study, law))
+    whole = chains.probe_histories(study, be)
+    limit = limit_kernel(law, whole[:, -1], law.memory_path(be, whole, np.zeros(len(whole)))[:, -2])
     for path in block.paths:
         members = [_Sweep(study, be, block.twin, sign, base, ends) for sign in signs(study)]
         source = chains.training_paths(study, be, np.array([path], dtype=np.uint32))
@@ -152,9 +175,12 @@ def follow_block(study: Study, be: Backend, block: RichBlock, histories: Array, 
                     member.advance(x, y)
                 tick(steps)
             for member in members:
-                member.look(histories)
+                member.look(whole if checkpoint == times[-1] else histories)
         response = summed([member.jets() for member in members], ends)
-        responses.append(replace(response, error=_node_error(study, be, block.twin, int(path), histories, others)))
+        error = _node_error(study, be, block.twin, int(path), histories, others)
+        end = [member.at_end(ends, whole, limit) for member in members]
+        of_members = {name: np.stack([one[name] for one in end]) for name in end[0]}
+        responses.append(replace(response, error=error, end=of_members))
     return responses
 
 
@@ -187,6 +213,36 @@ class _Sweep:
         steps = round(study.training.horizon * twin.steps_per_time)
         self._loss = BinnedMean(be, 3 * self._count, steps, study.training.loss_bins)
         self._seen: list[dict[str, Array]] = []
+        self._along = np.zeros(0)  # memories at the last checkpoint (direction, probe, step, 3)
+        self._study, self._depth = study, twin.depth
+        whole = chains.probe_histories(study, be)
+        self._start = self._kernel(whole, self._trainer.probe(whole)[1]) if study.training.kernel else None
+
+    def _kernel(self, histories: Array, memory: Array) -> KernelJets:
+        """The empirical kernel of a settled trainer, with its derivatives."""
+        weights, network = Weights(self._weight, *self._trainer.weights(0, self._count)), self._study.network
+        update_b = self._study.training.update_b
+        return kernel_jets(network.activation, weights, histories, memory, self._depth, update_b)
+
+    def at_end(self, ends: UnitNodes, histories: Array, limit: Array) -> dict[str, Array]:
+        """Variables of ALONG and KERNEL at the last checkpoint, on whole histories."""
+        output, memory = self._seen[-1]["output"][..., FIRST], Mean.of(Jet.of(self._along), ends.weight)
+        root, found = np.sqrt(ends.weight), {"memory_along": memory.value, "memory_along_second": memory.second}
+        found["memory_along_modes"] = _modes(np.einsum("q,qpk->pqk", root, memory.first))
+        found["output_response"] = root[:, None] * (output - ends.weight @ output)
+        if self._start is None:
+            return found
+        kernel = self._kernel(histories, self._along)
+        along, square = drift(self._start, kernel, limit, ends.weight)
+        mean = Mean.of(along, ends.weight)
+        return {
+            **found,
+            "ntk_drift_along": mean.value,
+            "ntk_drift_along_second": mean.second,
+            "ntk_drift_square": square,
+            "ntk_b_square": part_square(kernel.b, limit, ends.weight),
+            "ntk_past_square": part_square(kernel.past, limit, ends.weight),
+        }
 
     def advance(self, x: Array, y: Array) -> None:
         """All directions along a stretch of the path: x (1, steps, d), y (1, steps)."""
@@ -200,6 +256,7 @@ class _Sweep:
         """Record a checkpoint."""
         self._trainer.settle()
         output, memory = self._trainer.probe(histories)
+        self._along = memory
         rows = [self._trainer.drift(row) for row in range(self._count)]
         w, b, c = (np.stack(drifts) for drifts in zip(*rows, strict=True))
         squares = {
@@ -250,7 +307,7 @@ def summed(members: list[dict[str, Array]], ends: UnitNodes) -> Response:
 
     members: everything observed for each, (direction, ..., 3).
     """
-    response = Response({}, {}, {}, {}, {}, np.zeros(0))
+    response = Response({}, {}, {}, {}, {}, np.zeros(0), {})
     for name in OBSERVED:
         jets = [member[name] for member in members]
         response.value[name] = np.stack([jet[0, ..., VALUE] for jet in jets])
@@ -270,6 +327,15 @@ def _pair(responses: list[Array], opposite: NDArray[np.intp] | None) -> tuple[Ar
     if opposite is None:  # a skewed law without pairs: nobody asks for them
         return responses[0], np.full_like(responses[0], np.nan)
     return responses[0], responses[0][opposite]
+
+
+def _modes(responses: Array) -> Array:
+    """The leading MODES (probe, mode, step) of responses (probe, direction, step): their products sum to theirs."""
+    _, size, vectors = np.linalg.svd(responses, full_matrices=False)
+    modes = np.zeros((len(responses), MODES, responses.shape[2]))
+    count = min(MODES, size.shape[1])
+    modes[:, :count] = size[:, :count, None] * vectors[:, :count]
+    return modes
 
 
 def _variance(response: Array, weight: Array) -> Array:
@@ -293,6 +359,9 @@ def _put(shard: h5py.File, study: Study, block: RichBlock, responses: list[Respo
         for suffix, (values, long_name) in kinds.items():
             put(shard, name + suffix, np.stack(values), ("path", "member", *dims), "1", long_name)
     errors = np.stack([response.error for response in responses])
+    for name in responses[0].end:
+        dims, what = (ALONG | KERNEL)[name]
+        put(shard, name, np.stack([r.end[name] for r in responses]), ("path", "member", *dims), "1", what)
     long_name = "difference that other nodes of the law make to the output of the rich twin"
     put(shard, "output_error_nodes", errors, ("path", "member", "time", "probe"), "1", long_name)
     for name in PAIRED:
