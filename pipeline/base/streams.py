@@ -34,3 +34,6 @@ class Stream(IntEnum):
     RNTK_SEQUENCE = 24
     RNTK_TARGET = 25
     RNTK_WEIGHED = 26
+    RANDOM_MASS = 27
+    MEMORY_FIELD = 28
+    KERNEL_FIELD = 29

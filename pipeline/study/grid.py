@@ -141,6 +141,11 @@ def tangent_twins(study: Study) -> tuple[RichTwin, ...]:
     return _each_once([tangent_twin(study, cell) for cell in cells(study)])
 
 
+def has_depths(study: Study) -> bool:
+    """Whether the study trains at several depths."""
+    return len({cell.depth for cell in cells(study)}) > 1
+
+
 def _each_once(twins: Sequence[RichTwin]) -> tuple[RichTwin, ...]:
     """Those with the most paths, sorted by K, richness from the largest, depth and level."""
     by_point: dict[tuple[float, int, int, float], RichTwin] = {}

@@ -7,12 +7,13 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from rnnlimits.study.grid import Cell, RichTwin, Twin, cells, rich_twins, tangent_twins, twins
+from rnnlimits.study.grid import Cell, RichTwin, Twin, cells, has_depths, rich_twins, tangent_twins, twins
 
 if TYPE_CHECKING:
     from rnnlimits.study.model import Study
 
 RANDOMNESS_VERSION = 1  # raise it when the same seed gives other random numbers than before
+TANGENTS_VERSION = 2  # raise it when files of tangents have other variables than before
 ID_DIGITS = 12
 
 
@@ -58,8 +59,9 @@ def rich_id(study: Study, twin: RichTwin) -> str:
 
 
 def tangents_id(study: Study, twin: RichTwin) -> str:
-    """12 hexadecimal digits of what changes the tangents of one rich twin."""
-    return identity({"rich": rich_id(study, twin), "directions": study.rich.directions})
+    """12 hexadecimal digits of what changes the tangents of one rich twin, or the variables of their file."""
+    ends = {"version": TANGENTS_VERSION, "kernel": study.training.kernel, "depths": has_depths(study)}
+    return identity({"rich": rich_id(study, twin), "directions": study.rich.directions, "ends": ends})
 
 
 def limit_id(study: Study) -> str:

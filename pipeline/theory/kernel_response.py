@@ -165,3 +165,9 @@ def part_square(factors: Sequence[Factors], limit: Array, weight: Array) -> Arra
         left, right = (Mean.of(jet, weight) for jet in whole)
         products.append((left, right))
     return np.asarray(mean_square_of_products(products, weight).sum(axis=(1, 2)) / np.square(limit).sum())
+
+
+def second_square(start: KernelJets, end: KernelJets, limit: Array) -> float:
+    """The mean square over random directions of half the second derivative of a change, relative to the limit's."""
+    second = 0.5 * (end.total - start.total).second
+    return float(np.square(second).sum(axis=(1, 2)).mean() / np.square(limit).sum())

@@ -26,10 +26,7 @@ from rnnlimits.ranks.binning import BinnedMean
 from rnnlimits.ranks.parallel import Tick
 from rnnlimits.ranks.sharded import Ensemble, Stage
 from rnnlimits.study import Study
-from rnnlimits.theory.jets import Jet, Mean
-from rnnlimits.theory.kernel_response import KernelJets, Weights, drift, kernel_jets, part_square
 from rnnlimits.theory.laws import ParameterLaw
-from rnnlimits.theory.observe import limit_kernel
 from rnnlimits.theory.units import UnitNodes
 from rnnlimits.training import plan
 from rnnlimits.training.layout import Layout
@@ -44,6 +41,8 @@ from rnnlimits.training.rich import (
     signs,
     unit_nodes,
 )
+
+from rnnlimits.training.tangent_ends import ENDS, Ends
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -64,23 +63,6 @@ OBSERVED: dict[str, tuple[tuple[str, ...], str]] = {  # dimensions after path an
 PAIRED = ("output", "memory")  # what antithetic pairs are used for
 
 
-MODES = 8  # of the memory's error along a history: what they leave out is below 1e-6 of its variance
-
-ALONG = {  # dimensions after path and member, and what it is: at the end of training
-    "memory_along": (("probe", "step"), "memory along the probe histories, of the rich twin"),
-    "memory_along_second": (("probe", "step"), "N times its mean over networks less the rich twin's"),
-    "memory_along_modes": (("probe", "mode", "step"), "their products sum to N times its covariance over networks"),
-    "output_response": (("direction", "probe"), "root of the weight times the response of the output to each node"),
-}
-KERNEL = {  # with training.kernel: at the end of training, relative to the limit's kernel
-    "ntk_drift_along": ((), "component of the kernel's change since time 0 along the limit's, of the rich twin"),
-    "ntk_drift_along_second": ((), "N times its mean over networks less the rich twin's"),
-    "ntk_drift_square": (("order",), "mean square of the kernel's change, coefficients of powers of 1/N"),
-    "ntk_b_square": (("order",), "mean square of the part of B, likewise"),
-    "ntk_past_square": (("order",), "mean square of what earlier steps add, likewise"),
-}
-
-
 @dataclass(frozen=True, eq=False)
 class Response:
     """What follows from all directions of one path: by name, each (member, ...) or, of pairs, (...)."""
@@ -91,7 +73,7 @@ class Response:
     half: dict[str, Array]
     mean: dict[str, Array]
     error: Array  # of the value of the output, from the number of nodes: (member, time, probe)
-    end: dict[str, Array]  # of ALONG and KERNEL, each (member, ...)
+    ends: dict[str, Array]  # of tangent_ends.ENDS, each (member, ...)
 
 
 def run(study: Study, layout: Layout, comm: MPI.Intracomm, be: Backend) -> None:
@@ -162,10 +144,8 @@ def follow_block(study: Study, be: Backend, block: RichBlock, histories: Array, 
     law = ParameterLaw.of(study)
     base, ends = unit_nodes(study, law), directions(study, law)
     responses, others = [], (base, other_nodes(study, law))
-    whole = chains.probe_histories(study, be)
-    limit = limit_kernel(law, whole[:, -1], law.memory_path(be, whole, np.zeros(len(whole)))[:, -2])
     for path in block.paths:
-        members = [_Sweep(study, be, block.twin, sign, base, ends) for sign in signs(study)]
+        members = [_Sweep(study, be, block.twin, sign, base, ends, int(path)) for sign in signs(study)]
         source = chains.training_paths(study, be, np.array([path], dtype=np.uint32))
         times = [round(t * block.twin.steps_per_time) for t in study.training.checkpoints]
         for checkpoint in times:
@@ -175,12 +155,11 @@ def follow_block(study: Study, be: Backend, block: RichBlock, histories: Array, 
                     member.advance(x, y)
                 tick(steps)
             for member in members:
-                member.look(whole if checkpoint == times[-1] else histories)
+                member.look(histories, last=checkpoint == times[-1])
         response = summed([member.jets() for member in members], ends)
+        at_end = _stacked([member.at_end for member in members])
         error = _node_error(study, be, block.twin, int(path), histories, others)
-        end = [member.at_end(ends, whole, limit) for member in members]
-        of_members = {name: np.stack([one[name] for one in end]) for name in end[0]}
-        responses.append(replace(response, error=error, end=of_members))
+        responses.append(replace(response, error=error, ends=at_end))
     return responses
 
 
@@ -197,7 +176,7 @@ class _Sweep:
     """All directions of one member on one path: as many rich twins, each with one more node."""
 
     def __init__(
-        self, study: Study, be: Backend, twin: RichTwin, sign: float, base: UnitNodes, ends: UnitNodes
+        self, study: Study, be: Backend, twin: RichTwin, sign: float, base: UnitNodes, ends: UnitNodes, path: int
     ) -> None:
         self._trainer: Trainer = be.trainer(kernel_training(study, twin, sign, len(base) + 1, True), len(ends))
         self._count, self.done = len(ends), 0
@@ -213,36 +192,9 @@ class _Sweep:
         steps = round(study.training.horizon * twin.steps_per_time)
         self._loss = BinnedMean(be, 3 * self._count, steps, study.training.loss_bins)
         self._seen: list[dict[str, Array]] = []
-        self._along = np.zeros(0)  # memories at the last checkpoint (direction, probe, step, 3)
-        self._study, self._depth = study, twin.depth
-        whole = chains.probe_histories(study, be)
-        self._start = self._kernel(whole, self._trainer.probe(whole)[1]) if study.training.kernel else None
-
-    def _kernel(self, histories: Array, memory: Array) -> KernelJets:
-        """The empirical kernel of a settled trainer, with its derivatives."""
-        weights, network = Weights(self._weight, *self._trainer.weights(0, self._count)), self._study.network
-        update_b = self._study.training.update_b
-        return kernel_jets(network.activation, weights, histories, memory, self._depth, update_b)
-
-    def at_end(self, ends: UnitNodes, histories: Array, limit: Array) -> dict[str, Array]:
-        """Variables of ALONG and KERNEL at the last checkpoint, on whole histories."""
-        output, memory = self._seen[-1]["output"][..., FIRST], Mean.of(Jet.of(self._along), ends.weight)
-        root, found = np.sqrt(ends.weight), {"memory_along": memory.value, "memory_along_second": memory.second}
-        found["memory_along_modes"] = _modes(np.einsum("q,qpk->pqk", root, memory.first))
-        found["output_response"] = root[:, None] * (output - ends.weight @ output)
-        if self._start is None:
-            return found
-        kernel = self._kernel(histories, self._along)
-        along, square = drift(self._start, kernel, limit, ends.weight)
-        mean = Mean.of(along, ends.weight)
-        return {
-            **found,
-            "ntk_drift_along": mean.value,
-            "ntk_drift_along_second": mean.second,
-            "ntk_drift_square": square,
-            "ntk_b_square": part_square(kernel.b, limit, ends.weight),
-            "ntk_past_square": part_square(kernel.past, limit, ends.weight),
-        }
+        self._nodes, self.at_end = ends, {}
+        self._ends = Ends(study, be, twin, sign, base, path)
+        self._ends.begin(self._trainer, self._weight)
 
     def advance(self, x: Array, y: Array) -> None:
         """All directions along a stretch of the path: x (1, steps, d), y (1, steps)."""
@@ -250,13 +202,15 @@ class _Sweep:
         every = np.broadcast_to(x, (self._count, *x.shape[1:])), np.broadcast_to(y, (self._count, steps))
         miss = self._trainer.run(*every)
         self._loss.add(self.done, np.ascontiguousarray(miss.swapaxes(1, 2)).reshape(-1, steps))
+        self._ends.advance(x, y)
         self.done += steps
 
-    def look(self, histories: Array) -> None:
-        """Record a checkpoint."""
+    def look(self, histories: Array, last: bool) -> None:
+        """Record a checkpoint, the last one on whole histories."""
         self._trainer.settle()
-        output, memory = self._trainer.probe(histories)
-        self._along = memory
+        output, memory = self._trainer.probe(self._ends.histories if last else histories)
+        if last:
+            self.at_end = self._ends.found(self._trainer, self._weight, self._nodes, output, memory)
         rows = [self._trainer.drift(row) for row in range(self._count)]
         w, b, c = (np.stack(drifts) for drifts in zip(*rows, strict=True))
         squares = {
@@ -320,6 +274,10 @@ def summed(members: list[dict[str, Array]], ends: UnitNodes) -> Response:
     return response
 
 
+def _stacked(members: list[dict[str, Array]]) -> dict[str, Array]:
+    return {name: np.stack([member[name] for member in members]) for name in members[0]}
+
+
 def _pair(responses: list[Array], opposite: NDArray[np.intp] | None) -> tuple[Array, Array]:
     """The responses of C and of -C to mass at the same place: of one law, or of two."""
     if len(responses) == 2:
@@ -327,15 +285,6 @@ def _pair(responses: list[Array], opposite: NDArray[np.intp] | None) -> tuple[Ar
     if opposite is None:  # a skewed law without pairs: nobody asks for them
         return responses[0], np.full_like(responses[0], np.nan)
     return responses[0], responses[0][opposite]
-
-
-def _modes(responses: Array) -> Array:
-    """The leading MODES (probe, mode, step) of responses (probe, direction, step): their products sum to theirs."""
-    _, size, vectors = np.linalg.svd(responses, full_matrices=False)
-    modes = np.zeros((len(responses), MODES, responses.shape[2]))
-    count = min(MODES, size.shape[1])
-    modes[:, :count] = size[:, :count, None] * vectors[:, :count]
-    return modes
 
 
 def _variance(response: Array, weight: Array) -> Array:
@@ -359,9 +308,9 @@ def _put(shard: h5py.File, study: Study, block: RichBlock, responses: list[Respo
         for suffix, (values, long_name) in kinds.items():
             put(shard, name + suffix, np.stack(values), ("path", "member", *dims), "1", long_name)
     errors = np.stack([response.error for response in responses])
-    for name in responses[0].end:
-        dims, what = (ALONG | KERNEL)[name]
-        put(shard, name, np.stack([r.end[name] for r in responses]), ("path", "member", *dims), "1", what)
+    for name in responses[0].ends:
+        dims, what = ENDS[name]
+        put(shard, name, np.stack([r.ends[name] for r in responses]), ("path", "member", *dims), "1", what)
     long_name = "difference that other nodes of the law make to the output of the rich twin"
     put(shard, "output_error_nodes", errors, ("path", "member", "time", "probe"), "1", long_name)
     for name in PAIRED:
