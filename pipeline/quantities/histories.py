@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from rnnlimits.base.streams import Stream
 from rnnlimits.quantities.base import N, register
-from rnnlimits.quantities.prediction import hidden_layer
+from rnnlimits.quantities.prediction import CellPrediction, Foresight, hidden_layer, of_paths
 from rnnlimits.quantities.trained import (
     TrainedQuantity,
     mean_corrections,
@@ -12,6 +18,44 @@ from rnnlimits.quantities.trained import (
     square_root_order,
     with_remark,
 )
+from rnnlimits.statistics.bootstrap import Array
+from rnnlimits.statistics.predictions import Foreseen
+
+DRAWS = 1024  # of the memory along each probe history: an error below 1% of a root mean square
+
+
+def supremum_of(distance: Callable[[CellPrediction, Array], Array]) -> Foresight:
+    """Root mean square over networks and probes of the largest distance along a history, by draws of the memory.
+
+    The error of the memory along a history is a Gaussian field: its mean and covariance are those of the tangents.
+    distance: of the errors (draw, probe, step), of the same shape.
+    """
+
+    def foreseen(cell: CellPrediction) -> Foreseen:
+        largest = np.stack([distance(cell, errors).max(2) for errors in memory_errors(cell)])
+        squares = np.square(largest).mean(2)  # (path, draw)
+        value, of_the_paths = of_paths(squares.mean(1))
+        _, of_the_draws = of_paths(squares.mean(0))
+        return Foreseen(value, math.hypot(of_the_paths, of_the_draws))
+
+    return foreseen
+
+
+def memory_errors(cell: CellPrediction) -> Iterator[Array]:
+    """For each path with tangents, draws (draw, probe, step) of the error of the memory along probe histories."""
+    assert cell.probes is not None
+    mean = cell.tangents["memory_along"] + cell.tangents["memory_along_second"] / cell.width
+    modes = cell.tangents["memory_along_modes"] / cell.width**0.5
+    rng = np.random.default_rng([cell.seed, int(Stream.MEMORY_FIELD)])
+    normal = rng.normal(size=(DRAWS, *modes.shape[2:4]))
+    for of_path, along in zip(mean[:, 0], modes[:, 0], strict=True):
+        yield of_path - cell.probes.memory + np.einsum("rpm,pmk->rpk", normal, along)
+
+
+def _of_hidden_layer(cell: CellPrediction, errors: Array) -> Array:
+    assert cell.probes is not None
+    return cell.probes.hidden(errors.reshape(len(errors), -1)).reshape(errors.shape)
+
 
 register(
     TrainedQuantity(
@@ -20,6 +64,7 @@ register(
         variable=N,
         title="Largest memory error along a history",
         sample=rms_of("final", "memory_sup"),
+        predicted=supremum_of(lambda cell, errors: np.abs(errors)),
         expected=square_root_order,
         corrections=mean_corrections,
         applies=with_remark("training adds a term of order N^-2(1 - beta), with a small constant"),
@@ -45,6 +90,7 @@ register(
         variable=N,
         title="Largest error of the hidden layer in H^1(lambda) along a history",
         sample=rms_of("final", "hidden_h1_sup"),
+        predicted=supremum_of(_of_hidden_layer),
         expected=square_root_order,
         corrections=mean_corrections,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from rnnlimits.quantities import kernel_prediction
 from rnnlimits.quantities.base import Absent, Applies, Availability, N, register
 from rnnlimits.quantities.trained import (
     Design,
@@ -48,6 +49,7 @@ register(
         title="Empirical kernel at initialisation, relative error",
         ordinate=OVER_REPLICAS,
         sample=rms_of("initial", "ntk_error"),
+        predicted=kernel_prediction.initial_error,
         expected=square_root_order,
         corrections=mean_corrections,
         applies=_measured_at_start,
@@ -61,6 +63,7 @@ register(
         title="Leading eigenvalues of the initial kernel, relative error",
         ordinate="root mean square over replicas and eigenvalues",
         sample=rms_of("initial", "ntk_eigenvalue_error"),
+        predicted=kernel_prediction.initial_eigenvalues,
         expected=square_root_order,
         corrections=mean_corrections,
         applies=_measured_at_start,
@@ -74,6 +77,7 @@ register(
         title="Part of B in the initial kernel",
         ordinate=OVER_REPLICAS,
         sample=rms_of("initial", "ntk_b_part"),
+        predicted=kernel_prediction.initial_b_part,
         expected=first_order,
         applies=_measured_at_start,
     )
@@ -87,6 +91,7 @@ register(
         ordinate=OVER_REPLICAS,
         expected_kind="",
         sample=rms_of("final", "ntk_b_part"),
+        predicted=kernel_prediction.trained_b_part,
         expected=unknown_order,
         applies=_measured(MIXED),
     )
@@ -99,6 +104,7 @@ register(
         title="Part of earlier steps in the initial kernel",
         ordinate=OVER_REPLICAS,
         sample=rms_of("initial", "ntk_past_part"),
+        predicted=kernel_prediction.initial_past_part,
         expected=first_order,
         applies=_measured_at_start,
     )
@@ -112,6 +118,7 @@ register(
         ordinate=OVER_REPLICAS,
         expected_kind="",
         sample=rms_of("final", "ntk_past_part"),
+        predicted=kernel_prediction.trained_past_part,
         expected=unknown_order,
         applies=_measured(MIXED),
     )
@@ -125,6 +132,7 @@ register(
         ordinate=OVER_REPLICAS,
         expected_kind="",
         sample=rms_of("final", "ntk_drift"),
+        predicted=kernel_prediction.drift_norm,
         expected=unknown_order,
         applies=_measured("the mean's order and the fluctuation's N^-(3/2 - beta) mix: no order at infinity is known"),
     )
@@ -137,6 +145,7 @@ register(
         title="Mean change of the empirical kernel along the limit's",
         ordinate="absolute value of the mean",
         sample=mean_drift,
+        predicted=kernel_prediction.drift_along,
         expected=bias_order,
         corrections=bias_corrections,
         applies=_measured(),

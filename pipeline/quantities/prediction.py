@@ -15,6 +15,8 @@ import numpy as np
 from rnnlimits.statistics.bootstrap import Array, Sample
 from rnnlimits.statistics.predictions import Foreseen
 from rnnlimits.statistics.samples import average, bias, of_pairs, rms, spread
+from rnnlimits.theory.observe import AtProbes
+from rnnlimits.theory.untrained import Untrained
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +27,9 @@ class CellPrediction:
     the order of the cell's units, one member where both of a pair have one law. twin: error of the infinite-width twin
     on each path (unit, probe); twin_loss (unit, bin). tangents: variables of a file of tangents (path, ...), on a few
     paths, for a network of one unit: a width N divides them by N. hidden: the distance of the hidden layer from the
-    limit's at the end of each probe history, as a function of the error of the memory (..., probe).
+    limit's at the end of each probe history, as a function of the error of the memory (..., probe). probes: the limit
+    along probe histories. untrained: networks before training, where the kernel is measured. shallow: the same cell at
+    depth 1, if the study has it. seed: of draws from Gaussian laws.
     """
 
     width: int
@@ -34,6 +38,10 @@ class CellPrediction:
     twin_loss: Array
     tangents: Mapping[str, Array]
     hidden: Callable[[Array], Array] | None = None
+    probes: AtProbes | None = None
+    untrained: Untrained | None = None
+    shallow: CellPrediction | None = None
+    seed: int = 0
 
     def members(self, name: str) -> Array:
         """Values of the rich twin of both members of a pair (unit, 2, ...)."""
@@ -75,6 +83,12 @@ class CellPrediction:
         is smaller than the second only by their square, compared with that of the residual: the loss.
         """
         return float(self.variance("output").mean() / _late_bins(self.of_law("loss")).mean())
+
+
+def of_paths(squares: Array) -> tuple[float, float]:
+    """The root of the mean of squares (path,) of a few paths, and its relative standard error."""
+    mean, error = float(squares.mean()), float(squares.std(ddof=1)) / len(squares) ** 0.5
+    return math.sqrt(mean), 0.5 * error / mean if mean > 0 else 0.0
 
 
 GAUSS_NODES = 9  # for the law of the memory's error: the squared distance is nearly a parabola

@@ -20,9 +20,11 @@ from rnnlimits.rates.ladders import shallow
 from rnnlimits.statistics.bootstrap import Array
 from rnnlimits.theory import observe
 from rnnlimits.theory.laws import ParameterLaw
-from rnnlimits.theory.observe import SobolevDistance
+from rnnlimits.theory.observe import AtProbes, SobolevDistance
+from rnnlimits.theory.untrained import Untrained
 from rnnlimits.training import plan
 from rnnlimits.training.plan import Cell, RichTwin, Twin
+from rnnlimits.training.tangents import directions
 
 if TYPE_CHECKING:
     from rnnlimits.study import Study
@@ -56,6 +58,7 @@ class Reader:
         self._cache: dict[Cell, Trainings] = {}
         self._predictions: dict[Cell, CellPrediction] = {}
         self._rich: dict[RichTwin, dict[str, Array]] = {}
+        self._starts: dict[int, Untrained] = {}
         with store.open_complete(layout.limit, "limit", limit_id=plan.limit_id(study)) as file:
             if not np.array_equal(file["time"][()], study.training.checkpoints):
                 raise StudyError(f"{layout.limit}: has other checkpoints than the study; run the limit stage again")
@@ -84,7 +87,18 @@ class Reader:
             rich = {name: values[:units] for name, values in self._read_rich(cell).items()}
             twins, tangents = self._twins_of(cell, units), self._read_tangents(cell)
             of_twins = twins["twin"], twins["twin_loss"]
-            self._predictions[cell] = CellPrediction(cell.width, rich, *of_twins, tangents, self._hidden)
+            other = shallow(cell, self.cells)
+            self._predictions[cell] = CellPrediction(
+                cell.width,
+                rich,
+                *of_twins,
+                tangents,
+                self._hidden,
+                self._probes,
+                self._untrained(cell.depth) if self.design.kernel else None,
+                self.prediction(other) if other else None,
+                self.study.seed,
+            )
         return self._predictions[cell]
 
     @cached_property
@@ -92,6 +106,19 @@ class Reader:
         """The distance of the hidden layer from the limit's at the ends of the probe histories."""
         last = probe_histories(self.study, reference.backend())[:, -1]
         return SobolevDistance.of(ParameterLaw.of(self.study), last, self.memory)
+
+    @cached_property
+    def _probes(self) -> AtProbes:
+        """The limit along the probe histories."""
+        return AtProbes.of(self.study, reference.backend())
+
+    def _untrained(self, depth: int) -> Untrained:
+        """Networks of the study before training, whose kernel is that of a depth."""
+        if depth not in self._starts:
+            law, update_b = ParameterLaw.of(self.study), self.study.training.update_b
+            nodes, history = directions(self.study, law), self._probes.history
+            self._starts[depth] = Untrained.of(law, nodes, reference.backend(), history, depth, update_b)
+        return self._starts[depth]
 
     def rich_less_twin(self, twin: RichTwin) -> Array:
         """Output of rich twins of the ladder less that of the infinite-width twins on their paths (path, probe)."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,8 +53,8 @@ class Jet:
         second = self.value @ other.second + 2 * (self.first @ other.first) + self.second @ other.value
         return Jet(self.value @ other.value, first, second)
 
-    def __getitem__(self, index: object) -> Jet:
-        return Jet(self.value[index], self.first[index], self.second[index])  # type: ignore[index]
+    def __getitem__(self, index: Any) -> Jet:
+        return Jet(self.value[index], self.first[index], self.second[index])
 
     @classmethod
     def joined(cls, jets: Sequence[Jet]) -> Self:

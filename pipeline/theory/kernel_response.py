@@ -36,8 +36,8 @@ class KernelJets:
     """
 
     total: Jet
-    b: list[Factors]
-    past: list[Factors]
+    b: Sequence[Factors]
+    past: Sequence[Factors]
 
 
 class _Layer(NamedTuple):
@@ -161,7 +161,9 @@ def part_square(factors: Sequence[Factors], limit: Array, weight: Array) -> Arra
     products = []
     for one, other in factors:
         shape = np.broadcast_shapes(one.value.shape, other.value.shape)
-        whole = (Jet(*(np.broadcast_to(part, shape) for part in (jet.value, jet.first, jet.second))) for jet in (one, other))
+        whole = (
+            Jet(*(np.broadcast_to(part, shape) for part in (jet.value, jet.first, jet.second))) for jet in (one, other)
+        )
         left, right = (Mean.of(jet, weight) for jet in whole)
         products.append((left, right))
     return np.asarray(mean_square_of_products(products, weight).sum(axis=(1, 2)) / np.square(limit).sum())

@@ -9,15 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Self
 
 import numpy as np
 
+from rnnlimits.base.streams import Stream
 from rnnlimits.kernels.activations import ACTIVATIONS
 from rnnlimits.kernels.interface import Backend
 from rnnlimits.theory.laws import Array, ParameterLaw
+from rnnlimits.theory.observe import NULL
 from rnnlimits.theory.units import UnitNodes
 
+DRAWS = 4096  # of Gaussian kernels: errors below 1% of a root mean square
+CHUNK = 512  # of them at a time
 STEP = 1e-3  # of the difference that gives sigma'': an error of 1e-7
 Products = Sequence[tuple[Array, Array]]
 
@@ -42,11 +47,10 @@ class Untrained:
     second: Products
     even: float
     reaching: float
+    seed: int
 
     @classmethod
-    def of(
-        cls, law: ParameterLaw, nodes: UnitNodes, be: Backend, history: Array, depth: int, update_b: bool
-    ) -> Self:
+    def of(cls, law: ParameterLaw, nodes: UnitNodes, be: Backend, history: Array, depth: int, update_b: bool) -> Self:
         """The responses on histories (P, L, d); `be` has NumPy arrays."""
         memory = law.memory_path(be, history, np.zeros(len(history)))[:, :-1]
         layers = _Layers.of(law, nodes, history, memory, max(depth, 2))
@@ -54,7 +58,8 @@ class Untrained:
         b, of_w, of_b = layers.of_b(), layers.past_w(), layers.past_b()
         moved = [*(of_w if depth > 1 else ()), *(b if update_b else ()), *(of_b if update_b and depth > 1 else ())]
         second, even = [*moved, *layers.tilted(response)], layers.even()
-        found = cls(nodes.weight, layers.kernel(), layers.direct(response), b, [*of_w, *of_b], second, even, 0.0)
+        direct, past = layers.direct(response), [*of_w, *of_b]
+        found = cls(nodes.weight, layers.kernel(), direct, b, past, second, even, 0.0, law.seed)
         spread = found._square(layers.past_b(spread=True), 1).sum() / found._square(found.past, 1).sum()
         return replace(found, reaching=even + float(spread))
 
@@ -72,6 +77,30 @@ class Untrained:
     def past_square(self, width: int) -> float:
         """The mean square of what earlier steps add, relative to the limit's kernel."""
         return self._relative(self._square(self.past, width))
+
+    def eigenvalue_square(self, width: int, leading: int, second: bool = True) -> float:
+        """Mean square over kernels and leading eigenvalues of their relative error, by Gaussian draws of the kernel.
+
+        second: with what is quadratic in means over units, which the draws make too.
+        """
+        values = np.linalg.eigvalsh(self.kernel)[::-1][:leading]
+        squares = []
+        for linear, quadratic in self._draws:
+            drawn = self.kernel + linear / width**0.5 + (quadratic / width if second else 0.0)
+            errors = np.linalg.eigvalsh(drawn)[:, ::-1][:, :leading] / np.maximum(values, NULL * values[0]) - 1
+            squares.append(np.square(errors).mean())
+        return float(np.mean(squares))
+
+    @cached_property
+    def _draws(self) -> list[tuple[Array, Array]]:
+        """Gaussian draws (CHUNK, P, P) of what is linear and what is quadratic in means, for a network of one unit."""
+        rng = np.random.default_rng([self.seed, int(Stream.KERNEL_FIELD)])
+        found = []
+        for _ in range(DRAWS // CHUNK):
+            unit = rng.normal(size=(CHUNK, len(self.weight))) * np.sqrt(self.weight)
+            terms = (np.tensordot(unit, x, 1) * np.tensordot(unit, y, 1) for x, y in self.second)
+            found.append((np.tensordot(unit, self.direct, 1), sum(terms, np.zeros(()))))
+        return found
 
     def _mean(self, values: Array) -> Array:
         return np.asarray(np.tensordot(self.weight, values, 1))
@@ -189,9 +218,13 @@ class _Layers:
         left, right = self._odd()
         slopes = [self.nodes.b[:, None] * slope for slope in self.slope]
         later = range(1, len(self.x))
-        cross = sum(left * (self.reach[j - 1] * self._inputs(0, j)) * slopes[j][:, None, :] for j in later)
+        crosses = [left * (self.reach[j - 1] * self._inputs(0, j)) * slopes[j][:, None, :] for j in later]
+        cross = np.asarray(np.sum(crosses, axis=0))
         pairs = [(i, j) for i in later for j in later]
-        rest = sum(self._reaching(i - 1, j - 1) * self._inputs(i, j) * self._mean(_outer(slopes[i], slopes[j])) for i, j in pairs)
+        rest = sum(
+            self._reaching(i - 1, j - 1) * self._inputs(i, j) * self._mean(_outer(slopes[i], slopes[j]))
+            for i, j in pairs
+        )
         return [(right, cross), (left, np.swapaxes(cross, 1, 2)), (left, right * rest)]
 
     def past_b(self, spread: bool = False) -> Products:

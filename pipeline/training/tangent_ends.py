@@ -29,7 +29,10 @@ ENDS = {  # dimensions after path and member, and what it is, at the end of trai
     "memory_along": (("probe", "step"), "memory along the probe histories, of the rich twin"),
     "memory_along_second": (("probe", "step"), "N times its mean over networks less the rich twin's"),
     "memory_along_modes": (("probe", "mode", "step"), "N times its covariance over networks is the sum of products"),
-    "output_response": (("direction", "probe"), "response of the output to mass at a node, times the root of its weight"),
+    "output_response": (
+        ("direction", "probe"),
+        "response of the output to mass at a node, times the root of its weight",
+    ),
     "output_draws": (("draw", "probe"), "half the second derivative of the output along random directions"),
     "ntk_drift_along": ((), "component of the kernel's change since time 0 along the limit's, of the rich twin"),
     "ntk_drift_along_second": ((), "N times its mean over networks less the rich twin's"),
@@ -92,7 +95,10 @@ class Ends:
         """Kernels along directions to nodes, and along random ones."""
         assert self._draws
         found = []
-        for one, weight, along in ((trainer, mass, memory), (self._draws, self._mass, self._draws.probe(self.histories)[1])):
+        for one, weight, along in (
+            (trainer, mass, memory),
+            (self._draws, self._mass, self._draws.probe(self.histories)[1]),
+        ):
             weights = Weights(weight, *one.weights(0, len(weight)))
             activation, update_b = self._study.network.activation, self._study.training.update_b
             found.append(kernel_jets(activation, weights, self.histories, along, self._depth, update_b))

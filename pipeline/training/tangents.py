@@ -41,7 +41,6 @@ from rnnlimits.training.rich import (
     signs,
     unit_nodes,
 )
-
 from rnnlimits.training.tangent_ends import ENDS, Ends
 
 if TYPE_CHECKING:
@@ -192,7 +191,8 @@ class _Sweep:
         steps = round(study.training.horizon * twin.steps_per_time)
         self._loss = BinnedMean(be, 3 * self._count, steps, study.training.loss_bins)
         self._seen: list[dict[str, Array]] = []
-        self._nodes, self.at_end = ends, {}
+        self._nodes = ends
+        self.at_end: dict[str, Array] = {}
         self._ends = Ends(study, be, twin, sign, base, path)
         self._ends.begin(self._trainer, self._weight)
 
