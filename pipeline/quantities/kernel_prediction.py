@@ -9,9 +9,10 @@ import math
 
 import numpy as np
 
-from rnnlimits.quantities.prediction import CellPrediction, of_paths
+from rnnlimits.quantities.prediction import CellPrediction, of_paths, plus, second_error
 from rnnlimits.statistics.bootstrap import Array
 from rnnlimits.statistics.predictions import Foreseen
+from rnnlimits.statistics.samples import bias, rms
 from rnnlimits.theory.observe import MODES
 from rnnlimits.theory.untrained import Untrained
 
@@ -52,20 +53,22 @@ def trained_past_part(cell: CellPrediction) -> Foreseen:
 
 
 def drift_norm(cell: CellPrediction) -> Foreseen:
-    """The size of the kernel's change: its mean, and what is of first and of second order in means over units.
+    """The size of the kernel's change: that of the rich twins on the same paths, and what means over units add.
 
     The share of the second order, squared, is what the next ones can have.
     """
-    terms = _terms(cell, "ntk_drift_square").mean(0)
-    return _trained(cell, "ntk_drift_square", 0.5 * float(terms[2] / terms.sum()) ** 2)
+    added = _terms(cell, "ntk_drift_square")[:, 1:]
+    sample = plus(rms(cell.of_law("ntk_drift")[..., None]), float(added.sum(1).mean()))
+    square = float(sample.combine(sample.statistics.mean(0), np.array(1 / len(sample))))
+    error = float(added.sum(1).std(ddof=1)) / len(added) ** 0.5
+    return Foreseen(sample, 0.5 * math.hypot(error / square, (float(added[:, 1].mean()) / square) ** 2))
 
 
 def drift_along(cell: CellPrediction) -> Foreseen:
-    """The mean change along the limit's kernel, with its 1/N term."""
-    along, second = (cell.tangents[name][:, 0] for name in ("ntk_drift_along", "ntk_drift_along_second"))
-    values = along + second / cell.width
-    value, error = abs(float(values.mean())), float(values.std(ddof=1)) / len(values) ** 0.5
-    return Foreseen(value, error / value if value > 0 else 0.0)
+    """The mean change along the limit's kernel, of the rich twins on the same paths, with its 1/N term."""
+    name = "ntk_drift_along"
+    sample = bias(cell.of_law(name) + cell.second(name))
+    return Foreseen(sample, second_error(cell, name, sample))
 
 
 def _trained(cell: CellPrediction, name: str, beyond: float) -> Foreseen:

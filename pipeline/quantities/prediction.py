@@ -187,7 +187,7 @@ def bias_of(name: str, twin: bool = False, pairs: bool = False) -> Foresight:
         else:
             mean = cell.of_law(name)[:, 0] + cell.second(name)
         sample = bias(mean - cell.twin) if twin else bias(mean)
-        errors = _second_error(cell, name, sample), _node_error(cell, name, sample)
+        errors = second_error(cell, name, sample), _node_error(cell, name, sample)
         return Foreseen(of_pairs(sample) if pairs else sample, math.hypot(*errors))
 
     return foreseen
@@ -209,7 +209,7 @@ def drift_of(name: str) -> Foresight:
         beyond = (
             0.5 * cell.truncation() if name == "drift_b" else 0.0
         )  # it moves by a mean over units times the residual
-        return Foreseen(sample, math.hypot(_second_error(cell, name, sample), beyond))
+        return Foreseen(sample, math.hypot(second_error(cell, name, sample), beyond))
 
     return foreseen
 
@@ -217,7 +217,7 @@ def drift_of(name: str) -> Foresight:
 def loss_excess(cell: CellPrediction) -> Foreseen:
     """Mean over networks and late bins of the loss less the twin's."""
     sample = replace(average(_late(cell) + cell.second("late_loss")), signed=True)
-    return Foreseen(sample, math.hypot(_second_error(cell, "late_loss", sample), cell.truncation()))
+    return Foreseen(sample, math.hypot(second_error(cell, "late_loss", sample), cell.truncation()))
 
 
 def loss_fluctuation(cell: CellPrediction) -> Foreseen:
@@ -245,7 +245,7 @@ def _node_error(cell: CellPrediction, name: str, sample: Sample) -> float:
     return error / value**sample.power if value > 0 else 0.0
 
 
-def _second_error(cell: CellPrediction, name: str, sample: Sample) -> float:
+def second_error(cell: CellPrediction, name: str, sample: Sample) -> float:
     """Relative standard error that the 1/N term, known on a few paths, leaves in an estimate."""
     terms = cell.tangents[f"{name}_second"][:, 0] / cell.width
     error = float(np.sqrt((terms.var(0, ddof=1) / len(terms)).mean()))

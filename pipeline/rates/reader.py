@@ -22,7 +22,7 @@ from rnnlimits.theory import observe
 from rnnlimits.theory.laws import ParameterLaw
 from rnnlimits.theory.observe import AtProbes, SobolevDistance
 from rnnlimits.theory.untrained import Untrained
-from rnnlimits.training import plan
+from rnnlimits.training import plan, rich
 from rnnlimits.training.plan import Cell, RichTwin, Twin
 from rnnlimits.training.tangents import directions
 
@@ -84,13 +84,13 @@ class Reader:
             return None
         if cell not in self._predictions:
             units = cell.replicas // (2 if self.design.antithetic else 1)
-            rich = {name: values[:units] for name, values in self._read_rich(cell).items()}
+            of_rich = {name: values[:units] for name, values in self._read_rich(cell).items()}
             twins, tangents = self._twins_of(cell, units), self._read_tangents(cell)
             of_twins = twins["twin"], twins["twin_loss"]
             other = shallow(cell, self.cells)
             self._predictions[cell] = CellPrediction(
                 cell.width,
-                rich,
+                of_rich,
                 *of_twins,
                 tangents,
                 self._hidden,
@@ -130,7 +130,8 @@ class Reader:
         """Rich twins of a cell at the final time, outputs and memories as errors against the limit."""
         twin = plan.rich_twin(self.study, cell)
         if twin not in self._rich:
-            self._rich[twin] = self._rich_file(twin, RICH_VARIABLES)
+            names = RICH_VARIABLES + (rich.KERNEL if self.design.kernel else ())
+            self._rich[twin] = self._rich_file(twin, names)
         values = self._rich[twin]
         return {**values, "output": values["output"] - self.output, "memory": values["memory"] - self.memory}
 

@@ -55,12 +55,13 @@ def rich_id(study: Study, twin: RichTwin) -> str:
     clock = study.training.model_dump(mode="json", include=keys)
     nodes = study.rich.model_dump(mode="json", include={"c_nodes", "b_nodes"})
     point = dict(zip(("richness", "steps_per_time", "depth", "level"), twin.point, strict=True))
-    return identity({**_world(study), **_nodes(study), "training": clock, "rich": nodes, **point})
+    kernel = {"kernel": True} if study.training.kernel else {}  # if it is off, it changes nothing
+    return identity({**_world(study), **_nodes(study), "training": clock, "rich": nodes, **point, **kernel})
 
 
 def tangents_id(study: Study, twin: RichTwin) -> str:
     """12 hexadecimal digits of what changes the tangents of one rich twin, or the variables of their file."""
-    ends = {"version": TANGENTS_VERSION, "kernel": study.training.kernel, "depths": has_depths(study)}
+    ends = {"version": TANGENTS_VERSION, "depths": has_depths(study)}
     return identity({"rich": rich_id(study, twin), "directions": study.rich.directions, "ends": ends})
 
 

@@ -190,36 +190,48 @@ class _Layers(NamedTuple):
 
 
 def kernels(
-    be: Backend, training: Training, weights: tuple[Array, Array, Array], history: Array, memory: Array
+    be: Backend,
+    training: Training,
+    weights: tuple[Array, Array, Array],
+    history: Array,
+    memory: Array,
+    mass: Array | None = None,
 ) -> Kernels:
     """The empirical kernel of frozen networks at the ends of histories (P, L, d), with their memories (n, P, L).
 
     weights: w (n, N, d), b (n, N), c (n, N), arrays of the back end, whose precision is used; others: NumPy arrays.
+    mass (N,): the weights of the nodes of a rich twin, of sum 1, in place of 1/N.
     """
+    share = None if mass is None else be.array(training.width * mass)
     w, b, c = weights
     back = max(training.depth, 2)
     layers = _layers(be, training.activation, w, history, memory, back)
     slopes = [c[:, None] * layers.slope[0], *(b[:, None] * slope for slope in layers.slope[1:])]
     # reach[l] = mu_l / N^-beta of eq. (16), over N: the gradient of the output with respect to the memory l steps ago
-    reach = [slopes[0].sum(axis=2) / training.width]
+    reach = [_shared(slopes[0], share).sum(axis=2) / training.width]
     for slope in slopes[1:]:
-        reach.append(reach[-1] * (slope.sum(axis=2) / training.width))
-    of_w, of_b = (_Gradient(*parts) for parts in (([None, *reach], slopes, layers.x), (reach, layers.value[1:], None)))
-    direct = _cross(layers.value[0], layers.value[0]) + of_w.gram(0, 0)
+        reach.append(reach[-1] * (_shared(slope, share).sum(axis=2) / training.width))
+    gradients = ([None, *reach], slopes, layers.x, share), (reach, layers.value[1:], None, share)
+    of_w, of_b = (_Gradient(*parts) for parts in gradients)
+    direct = _cross(_shared(layers.value[0], share), layers.value[0]) + of_w.gram(0, 0)
     terms = (direct, of_b.gram(0, 0), of_w.beyond_first(), of_b.beyond_first())
     return Kernels(*(be.numpy(part).astype(np.float64) / training.width for part in terms))
 
 
 class _Gradient(NamedTuple):
-    """A gradient as a sum over layers l of scale_l (n, P) (None: 1) times part_l (n, P, N), times input_l (P, d)."""
+    """A gradient as a sum over layers l of scale_l (n, P) (None: 1) times part_l (n, P, N), times input_l (P, d).
+
+    share (N,): how often a unit counts (None: once).
+    """
 
     scale: Sequence[Any]
     part: Sequence[Any]
     inputs: Sequence[Any] | None
+    share: Any
 
     def gram(self, i: int, j: int) -> Any:
         """Products (n, P, P) of layer i with layer j."""
-        product = _cross(self.part[i], self.part[j])
+        product = _cross(_shared(self.part[i], self.share), self.part[j])
         if self.inputs is not None:
             product = product * (self.inputs[i] @ self.inputs[j].T)
         for axis, scale in ((2, self.scale[i]), (1, self.scale[j])):
@@ -231,6 +243,10 @@ class _Gradient(NamedTuple):
         pairs = [(i, j) for j in range(1, len(self.part)) for i in range(j)]
         crosses = sum(self.gram(i, j) for i, j in pairs)
         return crosses + crosses.swapaxes(1, 2) + sum(self.gram(j, j) for j in range(1, len(self.part)))
+
+
+def _shared(a: Any, share: Any) -> Any:
+    return a if share is None else a * share
 
 
 def _cross(a: Any, b: Any) -> Any:
@@ -258,8 +274,8 @@ def _layers(be: Backend, activation: str, w: Any, history: Array, memory: Array,
 class KernelWatch:
     """Follows the empirical kernels of a block's networks over its checkpoints, the first of which is time 0."""
 
-    def __init__(self, be: Backend, training: Training, probes: AtProbes) -> None:
-        self._be, self._training, self._probes = be, training, probes
+    def __init__(self, be: Backend, training: Training, probes: AtProbes, mass: Array | None = None) -> None:
+        self._be, self._training, self._probes, self._mass = be, training, probes, mass
         self._norm = float(np.linalg.norm(probes.kernel))
         values = np.linalg.eigvalsh(probes.kernel)[::-1][:MODES]
         self._eigenvalue = np.maximum(values, NULL * values[0])
@@ -276,7 +292,8 @@ class KernelWatch:
         for first in range(0, count, some):
             rows = slice(first, min(first + some, count))
             weights = trainer.weights(rows.start, rows.stop - rows.start)
-            pieces.append(kernels(self._be, self._training, weights, self._probes.history, memory[rows]))
+            parts = kernels(self._be, self._training, weights, self._probes.history, memory[rows], self._mass)
+            pieces.append(parts)
         return Kernels(*(np.concatenate(parts) for parts in zip(*pieces, strict=True)))
 
     def __call__(self, trainer: Trainer, memory: Array) -> dict[str, Array]:

@@ -83,6 +83,15 @@ class Untrained:
 
         second: with what is quadratic in means over units, which the draws make too.
         """
+        if (width, leading, second) not in self._found:
+            self._found[width, leading, second] = self._eigenvalue_square(width, leading, second)
+        return self._found[width, leading, second]
+
+    @cached_property
+    def _found(self) -> dict[tuple[int, int, bool], float]:
+        return {}
+
+    def _eigenvalue_square(self, width: int, leading: int, second: bool) -> float:
         values = np.linalg.eigvalsh(self.kernel)[::-1][:leading]
         squares = []
         for linear, quadratic in self._draws:

@@ -24,6 +24,7 @@ from rnnlimits.ranks.binning import BinnedMean
 from rnnlimits.ranks.parallel import Tick
 from rnnlimits.ranks.sharded import Ensemble, Stage
 from rnnlimits.study import Study
+from rnnlimits.theory import observe
 from rnnlimits.theory.laws import ParameterLaw
 from rnnlimits.theory.units import UnitNodes
 from rnnlimits.training import plan
@@ -41,7 +42,10 @@ OBSERVED = {  # dimensions after path and member, and long name
     "drift_w_rms": (("time",), "root mean square of |W_t - W_0| over the law"),
     "drift_b_rms": (("time",), "root mean square of B_t - B_0 over the law"),
     "drift_c_rms": (("time",), "root mean square of C_t - C_0 over the law"),
+    "ntk_drift": (("time",), "change of the kernel since time 0, relative Frobenius norm"),
+    "ntk_drift_along": (("time",), "component of the kernel's change since time 0 along the limit's, relative to it"),
 }
+KERNEL = ("ntk_drift", "ntk_drift_along")  # only with training.kernel
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,7 +171,7 @@ def follow_block(
     (default: saves nothing).
     """
     keeper = keeper or checkpoints.Forgetful(tick)
-    run = _Run(study, be, block, unit_nodes(study, ParameterLaw.of(study)), keeper.load())
+    run = _Run(study, be, block, unit_nodes(study, ParameterLaw.of(study)), keeper.load(), study.training.kernel)
     keeper.resumed(run.done * block.count)
     for checkpoint in run.times[run.count :]:
         for steps in segments(checkpoint - run.done):
@@ -204,12 +208,14 @@ class _Run:
         block: RichBlock,
         nodes: UnitNodes,
         saved: checkpoints.State | None = None,
+        kernel: bool = False,
     ) -> None:
         self._be, self._nodes, twin = be, nodes, block.twin
         self.times = [round(t * twin.steps_per_time) for t in study.training.checkpoints]
         self._path = chains.training_paths(study, be, block.paths, saved.position if saved else None)
         members = [kernel_training(study, twin, sign, len(self._nodes)) for sign in signs(study)]
         self._trainers = [be.trainer(training, block.count) for training in members]
+        self._watches = [self._watch(study, training) for training in members] if kernel else []
         bins = (block.count, self.times[-1], study.training.loss_bins)
         self._loss = [BinnedMean(be, *bins) for _ in members]
         self._seen: list[dict[str, Array]] = []
@@ -227,6 +233,16 @@ class _Run:
                 trainer.fill(row, self._nodes.w, self._nodes.b, self._nodes.c)
             trainer.weigh(self._nodes.weight)
 
+    def _watch(self, study: Study, training: Training) -> observe.KernelWatch:
+        """What follows the kernel from that of the law, where every path starts."""
+        probes = observe.AtProbes.of(study, on_processor(self._be))
+        watch = observe.KernelWatch(self._be, training, probes, self._nodes.weight)
+        start = self._be.trainer(training, 1)
+        start.fill(0, self._nodes.w, self._nodes.b, self._nodes.c)
+        start.weigh(self._nodes.weight)
+        watch.begin(start, 1)
+        return watch
+
     def advance(self, steps: int) -> None:
         """Follow the paths for a segment of `steps` steps."""
         x, _, y = self._path.take(steps)
@@ -236,15 +252,23 @@ class _Run:
 
     def look(self, histories: Array) -> None:
         """Record a checkpoint."""
-        of_members = [self._look(trainer, histories) for trainer in self._trainers]
-        self._seen.append({name: np.stack([seen[name] for seen in of_members], axis=1) for name in OBSERVED})
+        watches: list[observe.KernelWatch | None] = [*self._watches] or [None for _ in self._trainers]
+        pairs = zip(self._trainers, watches, strict=True)
+        of_members = [self._look(trainer, histories, watch) for trainer, watch in pairs]
+        self._seen.append({name: np.stack([seen[name] for seen in of_members], axis=1) for name in of_members[0]})
 
-    def _look(self, trainer: Trainer, histories: Array) -> dict[str, Array]:
+    def _look(self, trainer: Trainer, histories: Array, watch: observe.KernelWatch | None) -> dict[str, Array]:
         trainer.settle()
         output, memory = trainer.probe(histories)
         drifts = np.array([self._drifts(trainer, row) for row in range(len(output))])
         names = ("drift_w_rms", "drift_b_rms", "drift_c_rms")
-        return {"output": output, "memory": memory[:, :, -1], **dict(zip(names, drifts.T, strict=True))}
+        of_kernel = watch(trainer, memory) if watch else {}
+        return {
+            "output": output,
+            "memory": memory[:, :, -1],
+            **dict(zip(names, drifts.T, strict=True)),
+            **{name: of_kernel[name] for name in KERNEL if watch},
+        }
 
     def _drifts(self, trainer: Trainer, row: int) -> list[float]:
         w, b, c = trainer.drift(row)
@@ -258,7 +282,8 @@ class _Run:
 
     def _stacked(self) -> dict[str, Array]:
         """All records so far, (path, member, time, ...)."""
-        return {name: np.stack([seen[name] for seen in self._seen], axis=2) for name in OBSERVED if self._seen}
+        names = self._seen[0] if self._seen else ()
+        return {name: np.stack([seen[name] for seen in self._seen], axis=2) for name in names}
 
     def state(self) -> checkpoints.State:
         """Everything that is needed to resume: see STATE."""
@@ -298,8 +323,9 @@ STATE: checkpoints.Variables = {
 def _put(shard: h5py.File, study: Study, block: RichBlock, rich: Rich) -> None:
     """The variables of a shard (docs/format.md, "rich-shard")."""
     put_coordinates(shard, study, block, rich.loss.shape[-1])
-    for name, (dims, what) in OBSERVED.items():
-        put(shard, name, rich.observed[name], ("path", "member", *dims), "1", what)
+    for name, values in rich.observed.items():
+        dims, what = OBSERVED[name]
+        put(shard, name, values, ("path", "member", *dims), "1", what)
     name = "mean of (Yhat_k - Y_k)^2 of the rich twin along the path"
     put(shard, "loss", rich.loss, ("path", "member", "loss_time"), "1", name)
 
