@@ -25,7 +25,8 @@ def foreseen_gap(cell: CellPrediction) -> Foreseen:
     """That of the rich twins at both depths, and its scatter: the difference of both responses to the same nodes.
 
     The gap is of second order in a mean over units (docs/theory/memory_and_kernel.md), so that the variance of what is
-    of second order counts; it is that over random directions.
+    of second order counts; it is that over random directions. The gap is also proportional to the residual, whose
+    scatter is left out, an error as of the loss.
     """
     other = cell.shallow
     assert other is not None
@@ -40,7 +41,7 @@ def foreseen_gap(cell: CellPrediction) -> Foreseen:
     sample = plus(rms(mean), float(scatter.mean()))
     square = float(sample.combine(sample.statistics.mean(0), np.array(1 / len(sample))))
     error = 0.5 * float(scatter.std(ddof=1)) / len(scatter) ** 0.5 / square
-    return Foreseen(sample, math.hypot(error, 0.5 * (float(beyond.mean()) / square) ** 2))
+    return Foreseen(sample, math.hypot(error, cell.truncation()))
 
 
 def _with_depth_one(design: Design) -> Availability:

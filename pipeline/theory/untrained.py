@@ -60,8 +60,8 @@ class Untrained:
         second, even = [*moved, *layers.tilted(response)], layers.even()
         direct, past = layers.direct(response), [*of_w, *of_b]
         found = cls(nodes.weight, layers.kernel(), direct, b, past, second, even, 0.0, law.seed)
-        spread = found._square(layers.past_b(spread=True), 1).sum() / found._square(found.past, 1).sum()
-        return replace(found, reaching=even + float(spread))
+        spread, whole = (float(found._square(one, 1).sum()) for one in (layers.past_b(spread=True), past))
+        return replace(found, reaching=even + (spread / whole if whole > 0 else 0.0))
 
     def error_square(self, width: int) -> tuple[float, float]:
         """E |K^N - Kern|^2 over |Kern|^2 in the Frobenius norm, and the part of it that is of order N^-2."""
