@@ -25,11 +25,13 @@ def foreseen_gap(cell: CellPrediction) -> Foreseen:
     """That of the rich twins at both depths, and its scatter: the difference of both responses to the same nodes.
 
     The gap is of second order in a mean over units (docs/theory/memory_and_kernel.md), so that the variance of what is
-    of second order counts; it is that over random directions. The gap is also proportional to the residual, whose
-    scatter is left out, an error as of the loss.
+    of second order counts; it is that over random directions. Left out, and counted as errors: the scatter of the
+    residual, to which the gap is proportional (`residual_error`), and that of the other factors of what a greater depth
+    adds to the kernel (`Untrained.reaching`).
     """
-    other = cell.shallow
+    other, law = cell.shallow, cell.untrained
     assert other is not None
+    assert law is not None
     units = min(len(cell.rich["output"]), len(other.rich["output"]))
     second = cell.second("output") - other.second("output")
     mean = cell.of_law("output")[:units] - other.of_law("output")[:units] + second
@@ -41,7 +43,16 @@ def foreseen_gap(cell: CellPrediction) -> Foreseen:
     sample = plus(rms(mean), float(scatter.mean()))
     square = float(sample.combine(sample.statistics.mean(0), np.array(1 / len(sample))))
     error = 0.5 * float(scatter.std(ddof=1)) / len(scatter) ** 0.5 / square
-    return Foreseen(sample, math.hypot(error, cell.truncation()))
+    return Foreseen(sample, math.hypot(error, residual_error(cell), law.reaching / cell.width))
+
+
+def residual_error(cell: CellPrediction) -> float:
+    """The relative error that the residual's scatter leaves in the root of E (x y (r + z))^2, x and y of mean zero.
+
+    E x^2 y^2 z^2 is from 1 to 5 times E x^2 y^2 E z^2, depending on how the Gaussian numbers correlate; z is the scatter
+    of outputs, and r^2 the loss.
+    """
+    return 0.5 * 5 * cell.truncation()
 
 
 def _with_depth_one(design: Design) -> Availability:

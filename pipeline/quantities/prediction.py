@@ -28,7 +28,7 @@ class CellPrediction:
     on each path (unit, probe); twin_loss (unit, bin). tangents: variables of a file of tangents (path, ...), on a few
     paths, for a network of one unit: a width N divides them by N. hidden: the distance of the hidden layer from the
     limit's at the end of each probe history, as a function of the error of the memory (..., probe). probes: the limit
-    along probe histories. untrained: networks before training, where the kernel is measured. shallow: the same cell at
+    along probe histories. untrained: networks before training. shallow: the same cell at
     depth 1, if the study has it. seed: of draws from Gaussian laws.
     """
 

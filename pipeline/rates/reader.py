@@ -95,7 +95,7 @@ class Reader:
                 tangents,
                 self._hidden,
                 self._probes,
-                self._untrained(cell.depth) if self.design.kernel else None,
+                self._untrained(cell.depth) if self.design.kernel or other else None,
                 self.prediction(other) if other else None,
                 self.study.seed,
             )

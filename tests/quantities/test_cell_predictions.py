@@ -222,12 +222,13 @@ def test_the_gap_between_two_depths(cell: CellPrediction) -> None:
     base = {"output_response": np.ones((2, 1, count, PROBES)), "output_draws": np.ones((2, 1, 4000, PROBES))}
     shallow = replace(cell, tangents={**cell.tangents, **base})
     rich = {**cell.rich, "output": cell.rich["output"] + shift}
-    deep = replace(cell, rich=rich, tangents=mine, shallow=shallow)
+    law = SimpleNamespace(reaching=1.0)
+    deep = replace(cell, rich=rich, tangents=mine, shallow=shallow, untrained=law)  # type: ignore[arg-type]
     z = rng.normal(size=(draws, units, 1, count)) / WIDTH**0.5
     gaps = z @ first + 0.5 * np.einsum("...i,kij,...j->...k", z, curved, z)
     found = foreseen_gap(replace(deep, rich={"output": rich["output"][:units], "loss": rich["loss"]}))
     assert agrees(found, [rms(shift[:units] + draw) for draw in gaps])
-    assert found.apart >= deep.truncation()
+    assert found.apart == pytest.approx(np.hypot(2.5 * deep.truncation(), 1 / WIDTH), rel=1e-2)
 
 
 # --- the kernel ----------------------------------------------------------------------------------------------------

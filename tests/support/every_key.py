@@ -105,7 +105,7 @@ TRAINING: dict[str, Change] = {
     "training.replicas_per_block": ({"training": {"replicas_per_block": 4}}, SHOWN),
     "training.antithetic": ({"training": {"antithetic": False}, "twin": {"paths": 4}}, {*FINITE, "train", *TWIN}),
     "training.loss_bins": ({"training": {"loss_bins": 5}}, CLOCK),
-    "training.kernel": ({"training": {"kernel": True}}, TRAIN),
+    "training.kernel": ({"training": {"kernel": True}}, {*FINITE, "train", *RATES}),
     "probes.count": ({"probes": {"count": 5}}, ALL),
     "probes.length": ({"probes": {"length": 11}}, ALL),
     "draws.blocks": ({"draws": {"blocks": 3}}, DRAWS),

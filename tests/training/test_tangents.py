@@ -19,8 +19,9 @@ from rnnlimits.kernels.interface import Array
 from rnnlimits.ranks import parallel
 from rnnlimits.study import Study
 from rnnlimits.study.grid import RichTwin, tangent_twin
+from rnnlimits.theory import observe
 from rnnlimits.theory.laws import ParameterLaw
-from rnnlimits.training import plan, rich, tangents
+from rnnlimits.training import plan, rich, tangent_ends, tangents
 from rnnlimits.training.layout import Layout
 from rnnlimits.training.plan import Cell, RichBlock
 from rnnlimits.training.tangents import Response
@@ -202,6 +203,112 @@ def test_mass_is_moved_and_kept() -> None:
     mass = tangents.moved_mass(np.array([0.25, 0.75]), 3)
     assert mass.shape == (3, 3, 3)
     np.testing.assert_allclose(mass.sum(axis=1), [[1, 0, 0]] * 3, atol=1e-15)
+
+
+# --- at the end: memories along histories, the kernel, responses -------------------------------------------------
+
+KERNEL = {"training": {"antithetic": False, "alpha": 3.0, "kernel": True}}
+TRAINED = 3000
+
+
+@dataclass(frozen=True)
+class Kernels:
+    """Networks on one path at the end: variables of observe.MEMORY and observe.KERNEL, (network, ...)."""
+
+    study: Study
+    seen: dict[str, Array]
+    memory: Array
+
+    @property
+    def ends(self) -> dict[str, Array]:
+        """What tangents tell of them, of the only member."""
+        response = _foreseen(self.study, 0)
+        return {name: values[0] for name, values in response.ends.items()}
+
+    def square(self, name: str) -> float:
+        """The mean square that the coefficients of powers of 1/N give."""
+        return float(self.ends[name] @ float(WIDTH) ** -np.arange(3.0))
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Kernels:
+    study = small(tmp_path_factory.mktemp("kernel"), **KERNEL)
+    rng, probes = np.random.default_rng(12), observe.AtProbes.of(study, host)
+    w = rng.normal(size=(TRAINED, WIDTH, 1))
+    training = plan.kernel_training(study, CELL)
+    trainer, watch = host.trainer(training, TRAINED), observe.KernelWatch(host, training, probes)
+    trainer.fill_from(0, w, 0.2 + 0.6 * w[..., 0], 3**0.5 * (2 * rng.random((TRAINED, WIDTH)) - 1))
+    watch.begin(trainer, TRAINED)
+    x, _, y = chains.training_paths(study, host, np.zeros(1, dtype=np.uint32)).take(STEPS)
+    trainer.run(*(np.broadcast_to(a, (TRAINED, *a.shape[1:])) for a in (x, y)))
+    trainer.settle()
+    memory = trainer.probe(probes.history)[1]
+    seen = {**observe.memory_and_hidden(probes, memory), **watch(trainer, memory)}
+    return Kernels(study, seen, memory)
+
+
+def test_the_kernel_of_networks_moves_as_predicted(trained: Kernels) -> None:
+    """Its mean along the limit's, and its size, to which 32 random directions leave 5%: within 4 standard errors."""
+    mean = trained.ends["ntk_drift_along"] + trained.ends["ntk_drift_along_second"] / WIDTH
+    assert deviations(trained.seen["ntk_drift_along"][:, None], mean[None]).max() < 4
+    assert deviations(trained.seen["ntk_drift_along"][:, None], trained.ends["ntk_drift_along"][None]).max() > 4
+    squares = trained.seen["ntk_drift"][:, None] ** 2
+    assert deviations(squares, np.array([trained.square("ntk_drift_square")]), 0.05).max() < 4
+    alone = trained.ends["ntk_drift_square"][:2] @ [1, 1 / WIDTH]
+    assert deviations(squares, alone[None], 0.05).max() > 4
+
+
+def test_small_parts_of_the_trained_kernel_are_as_predicted(trained: Kernels) -> None:
+    """Factors that are taken at their means leave a part of 1/N: within 4 standard errors and 4/N."""
+    for name, square in (("ntk_b_part", "ntk_b_square"), ("ntk_past_part", "ntk_past_square")):
+        wanted = np.array([trained.square(square)])
+        assert deviations(trained.seen[name][:, None] ** 2, wanted, 2 * 4 / WIDTH).max() < 4
+        assert deviations(trained.seen[name][:, None] ** 2, 2 * wanted, 2 * 4 / WIDTH).max() > 4
+
+
+def test_memories_along_histories_have_the_predicted_covariance(trained: Kernels) -> None:
+    """Means and mean products of steps of each history: 5 standard errors for a hundred numbers, 1e-4."""
+    ends, memory = trained.ends, trained.memory[:, :, 1:]
+    mean = (ends["memory_along"] + ends["memory_along_second"] / WIDTH)[:, 1:]
+    assert deviations(memory, mean).max() < 5
+    modes = ends["memory_along_modes"][:, :, 1:]
+    wanted = np.einsum("pmk,pml->pkl", modes, modes) / WIDTH
+    centred = memory - memory.mean(0)
+    products = np.einsum("rpk,rpl->rpkl", centred, centred) * TRAINED / (TRAINED - 1)
+    scale = np.sqrt(
+        np.einsum("pkk,pll->pkl", wanted, wanted)
+    )  # of all, so that small covariances have an allowance too
+    shifted = products + scale - wanted
+    assert deviations(shifted, scale, 2 / WIDTH).max() < 5
+    assert deviations(shifted + wanted, scale, 2 / WIDTH).max() > 8
+
+
+def test_random_directions_have_the_covariance_of_one_unit(study: Study) -> None:
+    """Of all nodes together: none moves mass in all, and squares are weight (1 - weight); 5 s.e. for 8 numbers."""
+    weight = np.array([0.1, 0.2, 0.3, 0.4])
+    moved = np.concatenate([tangent_ends.random_mass(study, weight, path)[..., 1] for path in range(100)])
+    np.testing.assert_allclose(moved.sum(axis=1), 0, atol=1e-12)
+    assert deviations(moved, 0 * weight).max() < 5
+    assert deviations(moved**2, weight * (1 - weight)).max() < 5
+    assert not np.array_equal(*(tangent_ends.random_mass(study, weight, path) for path in (0, 1)))
+
+
+def test_modes_keep_the_covariance() -> None:
+    responses = np.random.default_rng(1).normal(size=(2, 20, 5))
+    found = tangent_ends.modes(responses)
+    assert found.shape == (2, tangent_ends.MODES, 5)
+    wanted = np.einsum("pqk,pql->pkl", responses, responses)
+    np.testing.assert_allclose(np.einsum("pmk,pml->pkl", found, found), wanted, atol=1e-12)
+
+
+def test_depths_are_compared_along_the_same_directions(tmp_path: Path) -> None:
+    """With one depth alone nothing of it is written; responses are of mean zero and their squares the variance."""
+    study = small(tmp_path, training={"antithetic": False, "depth": [1, 2], "width": [16]})
+    response = predicted(study, 0)
+    assert "output_response" not in _foreseen(small(tmp_path), 0).ends
+    found = response.ends["output_response"][0]
+    np.testing.assert_allclose(np.square(found).sum(0), response.variance["output"][0, -1], rtol=1e-9)
+    assert response.ends["output_draws"].shape == (1, tangent_ends.DRAWS, found.shape[1])
 
 
 # --- the plan --------------------------------------------------------------------------------------------------
