@@ -49,8 +49,8 @@ def foreseen_gap(cell: CellPrediction) -> Foreseen:
 def residual_error(cell: CellPrediction) -> float:
     """The relative error that the residual's scatter leaves in the root of E (x y (r + z))^2, x and y of mean zero.
 
-    E x^2 y^2 z^2 is from 1 to 5 times E x^2 y^2 E z^2, depending on how the Gaussian numbers correlate; z is the scatter
-    of outputs, and r^2 the loss.
+    E x^2 y^2 z^2 is from 1 to 5 times E x^2 y^2 E z^2, depending on how the Gaussian numbers correlate; z is the
+    scatter of outputs, and r^2 the loss.
     """
     return 0.5 * 5 * cell.truncation()
 

@@ -126,7 +126,7 @@ def test_the_second_member_is_the_first_at_the_opposite_richness(tmp_path: Path)
 
 @pytest.mark.parametrize("name", ["numpy", "device"])
 def test_back_ends_agree_on_a_whole_block(name: str, tmp_path: Path) -> None:
-    study, be = small(tmp_path, **SKEWED), emulated() if name == "device" else reference
+    study, be = small(tmp_path, training={"kernel": True}, **SKEWED), emulated() if name == "device" else reference
     block, histories = RichBlock(RichTwin(0.3, 64, 2, 0.2, 4), 1, 2), chains.probe_histories(study, host)
     ours, theirs = (rich.follow_block(study, each, block, histories, lambda _: None) for each in (host, be))
     for key, values in ours.observed.items():
@@ -138,7 +138,7 @@ def test_back_ends_agree_on_a_whole_block(name: str, tmp_path: Path) -> None:
 
 
 def test_a_path_is_the_same_in_any_block(tmp_path: Path) -> None:
-    study = small(tmp_path)
+    study = small(tmp_path, training={"kernel": True})
     whole = followed(study, 0.3, 0, 4)
     parts = [followed(study, 0.3, 0, 1), followed(study, 0.3, 1, 3)]
     for name, values in whole.observed.items():
@@ -150,7 +150,14 @@ def test_a_path_is_the_same_in_any_block(tmp_path: Path) -> None:
 def test_cut_everywhere_it_ends_the_same(by: type[Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two members, both depths of memory of a state, and a checkpoint on the way."""
     monkeypatch.setattr(rich, "MOST_STEPS", 7)
-    training = {"width": [16], "steps_per_time": [80], "checkpoints": [0.25, 1.0], "depth": [2], "clip": 0.1}
+    training: dict[str, Any] = {
+        "width": [16],
+        "steps_per_time": [80],
+        "checkpoints": [0.25, 1.0],
+        "depth": [2],
+        "clip": 0.1,
+    }
+    training["kernel"] = True
     study = small(tmp_path, training=training, **SKEWED)
     calm = OfRich(study, host, tmp_path / "calm")
     calm.live(Ticks(), Pace(math.inf))

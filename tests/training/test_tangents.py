@@ -254,8 +254,17 @@ def test_the_kernel_of_networks_moves_as_predicted(trained: Kernels) -> None:
     assert deviations(trained.seen["ntk_drift_along"][:, None], trained.ends["ntk_drift_along"][None]).max() > 4
     squares = trained.seen["ntk_drift"][:, None] ** 2
     assert deviations(squares, np.array([trained.square("ntk_drift_square")]), 0.05).max() < 4
-    alone = trained.ends["ntk_drift_square"][:2] @ [1, 1 / WIDTH]
-    assert deviations(squares, alone[None], 0.05).max() > 4
+    assert deviations(squares, trained.ends["ntk_drift_square"][:1], 0.05).max() > 8  # the rich twin's alone
+
+
+def test_the_kernel_moves_as_that_of_the_rich_twin(trained: Kernels) -> None:
+    """Which is computed by the code for networks, with weights in place of 1/N."""
+    twin = RichTwin(WIDTH ** -(1 - BETA), STEPS, 1, 0.0, PATHS)
+    histories = chains.probe_histories(trained.study, host)
+    found = rich.follow_block(trained.study, host, RichBlock(twin, 0, 1), histories, lambda _: None).observed
+    assert abs(found["ntk_drift_along"][0, 0, 0]) < 1e-9
+    np.testing.assert_allclose(found["ntk_drift_along"][0, 0, -1], trained.ends["ntk_drift_along"], rtol=1e-6)
+    np.testing.assert_allclose(found["ntk_drift"][0, 0, -1] ** 2, trained.ends["ntk_drift_square"][0], rtol=1e-6)
 
 
 def test_small_parts_of_the_trained_kernel_are_as_predicted(trained: Kernels) -> None:
@@ -275,9 +284,7 @@ def test_memories_along_histories_have_the_predicted_covariance(trained: Kernels
     wanted = np.einsum("pmk,pml->pkl", modes, modes) / WIDTH
     centred = memory - memory.mean(0)
     products = np.einsum("rpk,rpl->rpkl", centred, centred) * TRAINED / (TRAINED - 1)
-    scale = np.sqrt(
-        np.einsum("pkk,pll->pkl", wanted, wanted)
-    )  # of all, so that small covariances have an allowance too
+    scale = np.sqrt(np.einsum("pkk,pll->pkl", wanted, wanted))  # so that small covariances have an allowance too
     shifted = products + scale - wanted
     assert deviations(shifted, scale, 2 / WIDTH).max() < 5
     assert deviations(shifted + wanted, scale, 2 / WIDTH).max() > 8
