@@ -35,12 +35,15 @@ probes: {count: 6, length: 16}
 draws: {blocks: 4, chains: 16, steps: 100, couplings: 8, coupling_steps: 8}
 """
 
+WITHOUT = ["time_to_learn", "drift"]  # a time, and a maximum over units
+
 pytestmark = [pytest.mark.needs_compiler, pytest.mark.needs_mpi]
 
 
-def verdicts(folder: Path) -> dict[tuple[str, str], Rate]:
-    """The rows in N of the study, run in this process, by quantity and estimator."""
-    study = studies.loads(STUDY, folder / "predicted.yaml")
+def verdicts(folder: Path, changes: str = "") -> dict[tuple[str, str], Rate]:
+    """The rows in N of the study, run in this process, by quantity and estimator, at its greatest depth."""
+    text = STUDY.replace("checkpoints: [1.0]", changes or "checkpoints: [1.0]")
+    study = studies.loads(text, folder / "predicted.yaml")
     experiment, be = experiments.of(study, folder), kernels.backend("host")
     for part in experiment.parts():
         part.run(parallel.world(), be)
@@ -50,9 +53,12 @@ def verdicts(folder: Path) -> dict[tuple[str, str], Rate]:
 
 
 def test_networks_do_what_is_predicted(tmp_path: Path) -> None:
-    rows = verdicts(tmp_path)
+    """All but WITHOUT have a prediction, those of the kernel and of two depths too."""
+    rows = verdicts(tmp_path, "checkpoints: [0.0, 1.0], kernel: true, depth: [1, 2]")
     judged = [rate for rate in rows.values() if rate.p == rate.p]
-    assert len(judged) > 14
+    without = [rate.quantity for rate in rows.values() if rate.p != rate.p]
+    assert len(judged) > 25
+    assert without == WITHOUT
     assert [rate.quantity for rate in judged if rate.verdict == "not as predicted"] == []
     assert rows["drift_rms", "plain"].verdict == "as predicted"
 
