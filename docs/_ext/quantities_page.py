@@ -7,7 +7,8 @@ from rnnlimits.quantities.base import Quantity, registered
 HEAD = """# Quantities
 
 Every row of `rates.csv` is one of these quantities by one of its estimators, along its variable. What is expected, and
-why, is in the [model](../../model.md) and, for Elman networks, in [recurrent NTK](../../rntk.md); how to add one is in
+why, is in the [model](../../model.md) and, for Elman networks, in [recurrent NTK](../../rntk.md); what is predicted at
+a study's own N, how, and with what error, is in section 8 of the model; how to add one is in
 [your own quantity](../../howto/own-quantity.md).
 
 | quantity | estimator | in | what it is | ordinate | units | expected | estimated from |

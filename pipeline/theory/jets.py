@@ -74,13 +74,22 @@ class Jet:
 
 def hidden(activation: Activation, a: Jet) -> tuple[Jet, Jet]:
     """sigma(a) and sigma'(a)."""
-    slope, above, below = (activation.slope(a.value + h) for h in (0.0, STEP, -STEP))
-    curvature, third = (above - below) / (2 * STEP), (above - 2 * slope + below) / STEP**2
-    squares = a.first**2
+    value, squares = activation.value(a.value), a.first**2
+    slope, curvature, third = _slopes(activation, a.value, value)
     return (
-        Jet(activation.value(a.value), slope * a.first, slope * a.second + curvature * squares),
+        Jet(value, slope * a.first, slope * a.second + curvature * squares),
         Jet(slope, curvature * a.first, curvature * a.second + third * squares),
     )
+
+
+def _slopes(activation: Activation, a: Array, value: Array) -> tuple[Array, Array, Array]:
+    """The first three derivatives of sigma at a, of this value, by differences of sigma'."""
+    function, at = (activation.slope, a) if activation.slope_of_value is None else (activation.slope_of_value, value)
+    slope, above, below = (function(at + h) for h in (0.0, STEP, -STEP))
+    first, second = (above - below) / (2 * STEP), (above - 2 * slope + below) / STEP**2
+    if activation.slope_of_value is None:
+        return slope, first, second
+    return slope, first * slope, second * slope**2 + first**2 * slope
 
 
 # --- moments of means over the units of a network ----------------------------------------------------------------

@@ -15,7 +15,7 @@ import numpy as np
 from rnnlimits.kernels.activations import ACTIVATIONS
 from rnnlimits.theory.jets import Array, Jet, Mean, hidden, mean_square, mean_square_of_products
 
-CHUNK_VALUES = 2**17  # hidden values of one layer at a time, so that they stay in cache
+CHUNK_VALUES = 2**15  # hidden values of one layer at a time, so that they stay in cache
 Factors = tuple[Jet, ...]  # two
 
 
@@ -45,6 +45,8 @@ class _Layer(NamedTuple):
     value: Jet  # (R, P, Q), as the others
     slope: Jet
     of_b: Jet  # B sigma'
+    heavy: Jet  # value and of_b times the mass
+    heavy_b: Jet
 
 
 def kernel_jets(
@@ -69,14 +71,14 @@ def _kernel_jets(
     back, mass, c = max(depth, 2), Jet.of(weights.mass)[:, None], Jet.of(weights.c)[:, None]
     layers = [_layer(activation, weights, history, memory, step) for step in range(1, back + 2)]
     odd = c * layers[0].slope
-    direct = (mass * layers[0].value) @ layers[0].value.turned
-    direct = direct + _inputs(layers, 0, 0) * ((mass * odd) @ odd.turned)
-    reach = (mass * odd).sum()
+    heavy = mass * odd
+    direct = layers[0].heavy @ layers[0].value.turned + _inputs(layers, 0, 0) * (heavy @ odd.turned)
+    reach = heavy.sum()
     chain = [Jet(np.ones_like(reach.value), np.zeros_like(reach.value), np.zeros_like(reach.value))]
     for layer in layers[1:back]:
-        chain.append(chain[-1] * (mass * layer.of_b).sum())
-    b = [(_left(reach), _right(reach) * ((mass * layers[1].value) @ layers[1].value.turned))]
-    of_w, of_b = _past_w(mass, odd, layers[:back], chain, reach), _past_b(mass, layers, chain, reach)
+        chain.append(chain[-1] * layer.heavy_b.sum())
+    b = [(_left(reach), _right(reach) * (layers[1].heavy @ layers[1].value.turned))]
+    of_w, of_b = _past_w(heavy, layers[:back], chain, reach), _past_b(layers, chain, reach)
     moved = [*(b if update_b else ()), *(of_w if depth > 1 else ()), *(of_b if depth > 1 and update_b else ())]
     total = direct
     for one, other in moved:
@@ -93,16 +95,17 @@ def _layer(activation: str, weights: Weights, history: Array, memory: Array, bac
     a = Jet(*(np.einsum("rqd,pd->rpq", part, history[:, step]) for part in (w.value, w.first, w.second)))
     value, slope = hidden(ACTIVATIONS[activation], a + Jet.of(memory[:, :, step])[:, :, None])
     value, slope = inside * value, inside * slope
-    return _Layer(x, value, slope, Jet.of(weights.b)[:, None] * slope)
+    mass, of_b = Jet.of(weights.mass)[:, None], Jet.of(weights.b)[:, None] * slope
+    return _Layer(x, value, slope, of_b, mass * value, mass * of_b)
 
 
-def _past_w(mass: Jet, odd: Jet, layers: Sequence[_Layer], chain: Sequence[Jet], reach: Jet) -> list[Factors]:
+def _past_w(heavy: Jet, layers: Sequence[_Layer], chain: Sequence[Jet], reach: Jet) -> list[Factors]:
     """What earlier steps add to the part of W: products with the last step, and of earlier steps."""
     later = range(1, len(layers))
-    crosses = [_inputs(layers, 0, j) * (((mass * odd) @ layers[j].of_b.turned) * _right(chain[j - 1])) for j in later]
+    crosses = [_inputs(layers, 0, j) * ((heavy @ layers[j].of_b.turned) * _right(chain[j - 1])) for j in later]
     rests = [
         _inputs(layers, i, j)
-        * (((mass * layers[i].of_b) @ layers[j].of_b.turned) * (_left(chain[i - 1]) * _right(chain[j - 1])))
+        * ((layers[i].heavy_b @ layers[j].of_b.turned) * (_left(chain[i - 1]) * _right(chain[j - 1])))
         for i in later
         for j in later
     ]
@@ -110,11 +113,11 @@ def _past_w(mass: Jet, odd: Jet, layers: Sequence[_Layer], chain: Sequence[Jet],
     return [(_right(reach), cross), (_left(reach), cross.turned), (_left(reach), _right(reach) * rest)]
 
 
-def _past_b(mass: Jet, layers: Sequence[_Layer], chain: Sequence[Jet], reach: Jet) -> list[Factors]:
+def _past_b(layers: Sequence[_Layer], chain: Sequence[Jet], reach: Jet) -> list[Factors]:
     """What earlier steps add to the part of B."""
     every = range(len(chain))
     rests = [
-        ((mass * layers[i + 1].value) @ layers[j + 1].value.turned) * (_left(chain[i]) * _right(chain[j]))
+        (layers[i + 1].heavy @ layers[j + 1].value.turned) * (_left(chain[i]) * _right(chain[j]))
         for i in every
         for j in every
         if i + j > 0

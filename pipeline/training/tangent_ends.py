@@ -48,10 +48,22 @@ def has_draws(study: Study) -> bool:
 
 
 class Ends:
-    """One member on one path: `begin` before training, `advance` along the path, and `found` at its end."""
+    """One member on one path: `begin` before training, `advance` along the path, and `found` at its end.
 
-    def __init__(self, study: Study, be: Backend, twin: RichTwin, sign: float, base: UnitNodes, path: int) -> None:
-        self._study, self._depth, law = study, twin.depth, ParameterLaw.of(study)
+    shared: what is the same for all paths and members of a twin, for whoever comes next.
+    """
+
+    def __init__(
+        self,
+        study: Study,
+        be: Backend,
+        twin: RichTwin,
+        sign: float,
+        base: UnitNodes,
+        path: int,
+        shared: dict[str, KernelJets],
+    ) -> None:
+        self._study, self._depth, self._shared, law = study, twin.depth, shared, ParameterLaw.of(study)
         self.histories = chains.probe_histories(study, be)
         memory = law.memory_path(be, self.histories, np.zeros(len(self.histories)))[:, -2]
         self._limit = limit_kernel(law, self.histories[:, -1], memory) if study.training.kernel else None
@@ -66,8 +78,11 @@ class Ends:
 
     def begin(self, trainer: Trainer, mass: Array) -> None:
         """Keep the initial kernels of a trainer that follows directions to nodes, and of that of random ones."""
-        if self._limit is not None:
-            self._starts = self._kernels(trainer, mass, trainer.probe(self.histories)[1])
+        if self._limit is not None and self._draws:
+            if "start" not in self._shared:
+                self._shared["start"] = self._kernels(trainer, mass, trainer.probe(self.histories)[1])
+            random = self._kernels(self._draws, self._mass, self._draws.probe(self.histories)[1])
+            self._starts = [self._shared["start"], random]
 
     def advance(self, x: Array, y: Array) -> None:
         """Random directions along a stretch of the path: x (1, steps, d), y (1, steps)."""
@@ -87,22 +102,16 @@ class Ends:
             self._draws.settle()
             found["output_response"] = root[:, None] * response
             found["output_draws"] = 0.5 * self._draws.probe(self.histories)[0][..., 2]
-        if self._limit is not None:
-            found.update(self._kernel(self._limit, self._kernels(trainer, mass, memory), ends.weight))
+        if self._limit is not None and self._draws:
+            random = self._kernels(self._draws, self._mass, self._draws.probe(self.histories)[1])
+            found.update(self._kernel(self._limit, [self._kernels(trainer, mass, memory), random], ends.weight))
         return found
 
-    def _kernels(self, trainer: Trainer, mass: Array, memory: Array) -> list[KernelJets]:
-        """Kernels along directions to nodes, and along random ones."""
-        assert self._draws
-        found = []
-        for one, weight, along in (
-            (trainer, mass, memory),
-            (self._draws, self._mass, self._draws.probe(self.histories)[1]),
-        ):
-            weights = Weights(weight, *one.weights(0, len(weight)))
-            activation, update_b = self._study.network.activation, self._study.training.update_b
-            found.append(kernel_jets(activation, weights, self.histories, along, self._depth, update_b))
-        return found
+    def _kernels(self, trainer: Trainer, mass: Array, memory: Array) -> KernelJets:
+        """The kernel of a settled trainer along its directions, with their memories."""
+        weights = Weights(mass, *trainer.weights(0, len(mass)))
+        activation, update_b = self._study.network.activation, self._study.training.update_b
+        return kernel_jets(activation, weights, self.histories, memory, self._depth, update_b)
 
     def _kernel(self, limit: Array, ends: list[KernelJets], weight: Array) -> dict[str, Array]:
         (start, random_start), (end, random_end) = self._starts, ends

@@ -26,6 +26,7 @@ from rnnlimits.ranks.binning import BinnedMean
 from rnnlimits.ranks.parallel import Tick
 from rnnlimits.ranks.sharded import Ensemble, Stage
 from rnnlimits.study import Study
+from rnnlimits.theory.kernel_response import KernelJets
 from rnnlimits.theory.laws import ParameterLaw
 from rnnlimits.theory.units import UnitNodes
 from rnnlimits.training import plan
@@ -142,9 +143,9 @@ def follow_block(study: Study, be: Backend, block: RichBlock, histories: Array, 
     """The responses of the block's paths, in order; tick(steps) reports progress."""
     law = ParameterLaw.of(study)
     base, ends = unit_nodes(study, law), directions(study, law)
-    responses, others = [], (base, other_nodes(study, law))
+    responses, others, shared = [], (base, other_nodes(study, law)), dict[str, KernelJets]()
     for path in block.paths:
-        members = [_Sweep(study, be, block.twin, sign, base, ends, int(path)) for sign in signs(study)]
+        members = [_Sweep(study, be, block.twin, sign, base, ends, int(path), shared) for sign in signs(study)]
         source = chains.training_paths(study, be, np.array([path], dtype=np.uint32))
         times = [round(t * block.twin.steps_per_time) for t in study.training.checkpoints]
         for checkpoint in times:
@@ -175,7 +176,15 @@ class _Sweep:
     """All directions of one member on one path: as many rich twins, each with one more node."""
 
     def __init__(
-        self, study: Study, be: Backend, twin: RichTwin, sign: float, base: UnitNodes, ends: UnitNodes, path: int
+        self,
+        study: Study,
+        be: Backend,
+        twin: RichTwin,
+        sign: float,
+        base: UnitNodes,
+        ends: UnitNodes,
+        path: int,
+        shared: dict[str, KernelJets],
     ) -> None:
         self._trainer: Trainer = be.trainer(kernel_training(study, twin, sign, len(base) + 1, True), len(ends))
         self._count, self.done = len(ends), 0
@@ -193,7 +202,7 @@ class _Sweep:
         self._seen: list[dict[str, Array]] = []
         self._nodes = ends
         self.at_end: dict[str, Array] = {}
-        self._ends = Ends(study, be, twin, sign, base, path)
+        self._ends = Ends(study, be, twin, sign, base, path, shared)
         self._ends.begin(self._trainer, self._weight)
 
     def advance(self, x: Array, y: Array) -> None:
