@@ -191,13 +191,24 @@ def drift_of(name: str) -> Foresight:
     """Root mean square over networks and units of a drift."""
 
     def foreseen(cell: CellPrediction) -> Foreseen:
-        sample = plus(rms(cell.of_law(f"{name}_rms")[..., None]), float(cell.second(name)))
-        beyond = (
-            0.5 * cell.truncation() if name == "drift_b" else 0.0
-        )  # it moves by a mean over units times the residual
-        return Foreseen(sample, math.hypot(_second_error(cell, name, sample), beyond))
+        mean, second = float(np.square(cell.of_law(f"{name}_rms")).mean()), float(cell.second(name))
+        sample = plus(rms(cell.of_law(f"{name}_rms")[..., None]), second)
+        above = _products_beyond(mean, second) if name == "drift_b" else 0.0
+        return Foreseen(sample, _second_error(cell, name, sample), above)
 
     return foreseen
+
+
+def _products_beyond(mean: float, second: float) -> float:
+    """By what part, at most, the products that second order leaves out raise the root mean square of B's drift.
+
+    B moves by the residual times a mean over units. Of the mean square of (r + r')(m + m'), where r' and m' vary over
+    networks, second order has r^2 m^2, the rich twin's, and r^2 m'^2 + r'^2 m^2. It leaves out r'^2 m'^2, which is at
+    most a quarter of the latter's square over the former.
+    """
+    if not (mean > 0 and second > 0):
+        return 0.0
+    return math.sqrt(1 + second**2 / (4 * mean) / (mean + second)) - 1
 
 
 def loss_excess(cell: CellPrediction) -> Foreseen:

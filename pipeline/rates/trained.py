@@ -38,10 +38,12 @@ def twin_rates(read: Reader, bootstrap: Bootstrap) -> Iterator[Rate]:
     if len(twins) < 2:
         return
     for entry in registered(TwinQuantity):
+        if entry.without_leading and not read.has_leading:
+            continue
         points = []
         for twin in twins:
-            sample = entry.sample(read.twin(twin))
-            point = powerlaw.measure(twin.steps_per_time, sample, bootstrap)
+            error = read.twin_less_leading(twin) if entry.without_leading else read.twin(twin)
+            point = powerlaw.measure(twin.steps_per_time, entry.sample(error), bootstrap)
             slack = read.output_slack if entry.against_limit else 0.0
             points.append(powerlaw.held_against(point, slack, 1.0, bootstrap))
         row = entry.row(read.study.name, "N=infinity")

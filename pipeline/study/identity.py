@@ -69,6 +69,11 @@ def limit_id(study: Study) -> str:
     return identity({"draws": draw_id(study), "training": clock})
 
 
+def poisson_id(study: Study) -> str:
+    """12 hexadecimal digits of what changes the long-run variances, and the leading noise of the twins."""
+    return identity({"limit": limit_id(study), "twins": [asdict(twin) for twin in twins(study)]})
+
+
 def study_id(study: Study) -> str:
     """12 hexadecimal digits of what changes any result of the study."""
     grid = [{**_point(cell), "replicas": cell.replicas} for cell in cells(study)]

@@ -29,6 +29,7 @@ from rnnlimits.study.identity import cell_id as cell_id
 from rnnlimits.study.identity import draw_id as draw_id
 from rnnlimits.study.identity import identity as identity
 from rnnlimits.study.identity import limit_id as limit_id
+from rnnlimits.study.identity import poisson_id as poisson_id
 from rnnlimits.study.identity import rich_id as rich_id
 from rnnlimits.study.identity import study_id as study_id
 from rnnlimits.study.identity import tangents_id as tangents_id

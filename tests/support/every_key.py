@@ -48,8 +48,8 @@ TRAIN = {"train", *RATES}
 MOVED = {*FINITE, *TRAIN}  # what changes a rich twin too
 CLOCK = {"twin", *FINITE, "train", *RATES}
 SOME = {"some train", *RATES}
-TWIN = {"some twin", *RATES}
-GRID = {"some train", "some twin", *RATES}
+TWIN = {"some twin", "poisson", *RATES}
+GRID = {"some train", "some twin", "poisson", *RATES}
 
 # By key: the changes, as nested mappings of which lists replace lists, and what is made again.
 Change = tuple[Values, set[str]]
@@ -116,7 +116,7 @@ TRAINING: dict[str, Change] = {
     "draws.sample": ({"draws": {"sample": 3}}, DRAWS),
     "limit.nodes": ({"limit": {"nodes": 24}}, NODES),
     "limit.features": ({"limit": {"features": "quasi-random"}}, NODES),
-    "twin.follow": ({"twin": {"follow": False}, "rich": {"follow": False}}, RATES),
+    "twin.follow": ({"twin": {"follow": False}, "rich": {"follow": False}}, {"poisson", *RATES}),
     "twin.steps_per_time": ({"twin": {"steps_per_time": [64, 128]}}, TWIN),
     "twin.paths": ({"twin": {"paths": 8}}, TWIN),
     "rich.follow": ({"rich": {"follow": False}}, RATES),
