@@ -34,3 +34,4 @@ class Stream(IntEnum):
     RNTK_SEQUENCE = 24
     RNTK_TARGET = 25
     RNTK_WEIGHED = 26
+    FORETOLD = 30
