@@ -365,9 +365,13 @@ def _main_cells(study: Study) -> list[Cell]:
 
 def quantity_of(study: Study, name: str) -> TrainedQuantity:
     """The best estimator of a quantity in N that the study has without twins. Raises StudyError if it has none."""
-    design = Design(symmetric=ParameterLaw.of(study).symmetric_c, antithetic=study.training.antithetic)
+    design = Design(
+        symmetric=ParameterLaw.of(study).symmetric_c,
+        antithetic=study.training.antithetic,
+        fixed_richness=study.training.richness is not None,
+    )
     in_n = [one for one in registered(TrainedQuantity) if one.variable is N]
-    allowed = [one for one in in_n if isinstance(one.applies(design), Applies)]
+    allowed = [one for one in in_n if isinstance(one.availability(design), Applies)]
     estimators = [one for one in allowed if one.name == name]
     if not estimators:
         names = ", ".join(dict.fromkeys(one.name for one in allowed))

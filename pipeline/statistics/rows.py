@@ -76,6 +76,16 @@ def _refused(row: Rate, short: RateRefused, expected: Expected, remark: str, pre
     return row
 
 
+def points_alone(blank: Rate, points: Sequence[Point], note: str, predicted: Sequence[Predicted] = ()) -> Rate:
+    """The row of points that follow no law, held against their predictions if they have some; note: why there is none.
+
+    A constant has no exponent, but its values can still be wrong.
+    """
+    row = replace(fitted(blank, None, points, predicted), note=note)
+    comparison = predictions.compare(points, predicted)
+    return against_points(row, comparison, POWER) if comparison else row
+
+
 def against_points(row: Rate, comparison: Comparison, rule: Rule) -> Rate:
     """The row held against predicted values of its points."""
     p, doubt = judge_comparison(comparison, row.exponent, rule)
