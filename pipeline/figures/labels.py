@@ -14,7 +14,7 @@ from rnnlimits.statistics.ratefile import Rate, RatePoint
 BLACK, GREY = "#000000", "#7f7f7f"
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 BAR = 1.96  # standard errors in an error bar: 95%, like the intervals
-SYMBOLS = {"beta": "β", "depth": "τ", "phi": "φ", "N": "N"}
+SYMBOLS = {"beta": "β", "eps": "ε", "depth": "τ", "phi": "φ", "N": "N"}
 
 
 def exponent_range(rates: Sequence[Rate]) -> str:
