@@ -33,7 +33,7 @@ MOST_COLUMNS = 4
 def overview(rates: Sequence[Rate]) -> Iterator[tuple[str, Figure]]:
     """The names and figures that a study's rates allow, most telling first."""
     biases = [rate for rate in rates if (rate.quantity, rate.estimator) == COLLAPSED and _foreseen(rate)]
-    if biases := [rate for rate in biases if rate.variable == "N" and {"beta", "eps"} & {*rate.where}]:
+    if any(rate.variable == "N" and "beta" in rate.where for rate in biases):
         yield "collapse", collapse_figure(biases, [rate for rate in rates if rate.quantity == "richness_bias"])
     compared = [rate for rate in rates if rate.law == "power" and rate.variable == "N" and _told(rate)]
     if compared:

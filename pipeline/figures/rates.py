@@ -47,6 +47,7 @@ from rnnlimits.figures.labels import (
     series,
     upper_limit,
     without_exponent,
+    without_rate,
 )
 from rnnlimits.figures.labels import BLACK as BLACK
 from rnnlimits.figures.labels import COLOURS as COLOURS
@@ -240,7 +241,7 @@ def headline(rates: Sequence[Rate], separator: str = ": ") -> str:
     """The title of a figure: the quantity, and the exponents of its most informative estimator."""
     title = about(rates[0]).title
     if not (span := exponent_range(rates)):
-        return f"{title}{separator}no rate can be determined yet"
+        return f"{title}{separator}{without_rate(rates)}"
     return f"{title}{separator}${variable_of(rates[0]).law}$ with $p$ = {span}"
 
 

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import example_results as made_up
 import pytest
+from matplotlib import pyplot as plt
 
 from rnnlimits import kernels
 from rnnlimits.base.errors import StudyError
 from rnnlimits.figures import rates as figures
 from rnnlimits.figures.curves import read_limit
-from rnnlimits.figures.labels import fixed
+from rnnlimits.figures.labels import series
 from rnnlimits.figures.overview import overview
 from rnnlimits.quantities.base import Applies, K, N, NoLaw, registered
 from rnnlimits.quantities.trained import CONSTANT, Design, TrainedQuantity
@@ -97,7 +98,10 @@ def test_figures_name_the_richness(measured: Measured) -> None:
     outputs, loss = (draw(study, layout, cells, limit) for draw in (figures.output_figure, figures.loss_figure))
     assert [ax.get_title() for ax in outputs.axes] == ["ε = 0.25,  N = 64", "ε = 0.25,  N = 1024"]
     assert [ax.get_title() for ax in loss.axes] == ["ε = 0.25"]
-    assert {fixed(rate) for rate in rates if rate.quantity == "drift"} == {"ε = 0.25"}
+    plt.close("all")
+    drift = [rate for rate in rates if rate.quantity == "drift"]
+    assert [series(rate) for rate in drift] == ["ε = 0.25:  a constant"]
+    assert figures.headline(drift) == "Largest drift of an output weight: a constant, no rate"
     assert dict(overview(rates)) == {}  # nothing is predicted here
     plots = curve_plots(study, layout, lambda path: Link(str(path), str(path)))
     assert {row[0] for plot in plots for row in plot.table.rows} == {"ε = 0.25"}
