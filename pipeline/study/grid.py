@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import product
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -143,6 +143,11 @@ def twins(study: Study) -> tuple[Twin, ...]:
 
 def rich_twin(study: Study, cell: Cell) -> RichTwin:
     """The rich twins of the trainings of a cell: of its richness, or N^-(1 - beta)."""
+    (twin,) = _as_first([_rich_twin(study, cell)], [*rich_ladder(study), *_each(study, _rich_twin)])
+    return twin
+
+
+def _rich_twin(study: Study, cell: Cell) -> RichTwin:
     paths = cell.replicas // 2 if study.training.antithetic else cell.replicas
     clip = study.training.clip
     return RichTwin(
@@ -159,10 +164,28 @@ def tangent_twin(study: Study, cell: Cell) -> RichTwin:
 
     K is halved until it is small enough, as long as every checkpoint stays a whole number of steps.
     """
-    twin, steps = rich_twin(study, cell), cell.steps_per_time
+    (twin,) = _as_first([_tangent_twin(study, cell)], _each(study, _tangent_twin))
+    return twin
+
+
+def _tangent_twin(study: Study, cell: Cell) -> RichTwin:
+    twin, steps = _rich_twin(study, cell), cell.steps_per_time
     while steps > study.rich.tangent_steps and study.training.allows(steps / 2):
         steps //= 2
     return replace(twin, steps_per_time=steps, paths=study.rich.tangent_paths(steps))
+
+
+def _each(study: Study, twin_of: Callable[[Study, Cell], RichTwin]) -> list[RichTwin]:
+    """The twins of all cells, first of those whose richness the study states."""
+    return [twin_of(study, cell) for cell in sorted(cells(study), key=lambda cell: cell.richness is None)]
+
+
+def _as_first(twins: Sequence[RichTwin], every: Sequence[RichTwin]) -> list[RichTwin]:
+    """Each with the richness of the first of all that has its name: N^-(1 - beta) is rounded, a name is one file."""
+    first: dict[str, float] = {}
+    for twin in every:
+        first.setdefault(twin.name, twin.richness)
+    return [replace(twin, richness=first.get(twin.name, twin.richness)) for twin in twins]
 
 
 def rich_ladder(study: Study) -> tuple[RichTwin, ...]:
@@ -175,15 +198,17 @@ def rich_ladder(study: Study) -> tuple[RichTwin, ...]:
 
 def rich_twins(study: Study) -> tuple[RichTwin, ...]:
     """Every rich twin once, with as many paths as its largest cell, or the ladder, needs."""
-    of_cells = [rich_twin(study, cell) for cell in cells(study)] if study.rich.follow else []
-    return _each_once((*of_cells, *rich_ladder(study)))
+    of_cells = _each(study, _rich_twin) if study.rich.follow else []
+    every = [*rich_ladder(study), *of_cells]
+    return _each_once(_as_first(every, every))
 
 
 def tangent_twins(study: Study) -> tuple[RichTwin, ...]:
     """Every rich twin that has tangents once."""
     if not study.rich.follow or not study.rich.tangents:
         return ()
-    return _each_once([tangent_twin(study, cell) for cell in cells(study)])
+    every = _each(study, _tangent_twin)
+    return _each_once(_as_first(every, every))
 
 
 def _each_once(twins: Sequence[RichTwin]) -> tuple[RichTwin, ...]:

@@ -8,7 +8,7 @@ import pytest
 
 from rnnlimits.base.errors import StudyError
 from rnnlimits.study import Study, load, loads, to_yaml
-from rnnlimits.study.grid import cells, rich_twins, tangent_twins
+from rnnlimits.study.grid import cells, rich_twin, rich_twins, tangent_twin, tangent_twins
 from rnnlimits.study.identity import cell_id, rich_id, study_id
 from rnnlimits.training.plan import kernel_training
 
@@ -54,6 +54,19 @@ def test_widths_of_one_richness_and_k_share_their_rich_twins() -> None:
     (twin,) = rich_twins(study)  # that of the ladder in the richness too
     assert (twin.richness, twin.steps_per_time, twin.paths) == (0.25, 64, 64)
     assert [one.point for one in tangent_twins(study)] == [twin.point]
+
+
+def test_a_rounded_richness_has_no_file_of_its_own() -> None:
+    """32^-0.4 is 0.25 but for its last digit, and 1024^-0.2 too, on the other side: one file, and one twin in it."""
+    for training in (
+        "beta: [0.6], width: [32], ladders: [{richness: [0.25]}]",
+        "beta: [0.6, 0.8], width: [32, 1024], steps_per_time: [64]",  # and the ladder of rich.epsilon
+    ):
+        study = of(training)
+        for twins, of_cell in ((rich_twins(study), rich_twin), (tangent_twins(study), tangent_twin)):
+            assert len({twin.name for twin in twins}) == len(twins)
+            assert {of_cell(study, cell).point for cell in cells(study)} <= {twin.point for twin in twins}
+    assert 0.25 in {twin.richness for twin in rich_twins(study)}
 
 
 def test_the_kernels_are_given_the_same_numbers() -> None:
