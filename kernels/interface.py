@@ -42,7 +42,8 @@ class Training:
     """The training of one network, without its initial weights and its data (docs/model.md, "Training").
 
     richness: eps of a rich twin (docs/model.md, "Finite width"): units are then `width` nodes of a quadrature whose
-    weights Trainer.weigh sets, beta plays no part, and `level` is that of the clip. tangents: every number carries its
+    weights Trainer.weigh sets, beta plays no part, and `level` is that of the clip. unit_richness: eps of a network of
+    `width` units, in place of beta, which gives the same numbers up to rounding. tangents: every number carries its
     first and second derivative along one direction, as a last axis (3,): value, first, second; of a rich twin only.
     """
 
@@ -59,6 +60,7 @@ class Training:
     richness: float | None = None
     level: float = 0.0
     tangents: bool = False
+    unit_richness: float | None = None
     output_scale: float = field(init=False)  # N^-beta, or 1 / eps
     rate: float = field(init=False)  # eta = alpha N^(2 beta - 1) / K, or alpha eps^2 / K
     clip_level: float = field(init=False)  # N^gamma, or 0 without a clip
@@ -70,9 +72,13 @@ class Training:
             object.__setattr__(self, "clip_level", self.level)
             return
         n = float(self.width)
+        object.__setattr__(self, "clip_level", n**self.clip if self.clip is not None else 0.0)
+        if self.unit_richness is not None:
+            object.__setattr__(self, "output_scale", 1 / (n * self.unit_richness))
+            object.__setattr__(self, "rate", self.alpha * n * self.unit_richness**2 / self.steps_per_time)
+            return
         object.__setattr__(self, "output_scale", n**-self.beta)
         object.__setattr__(self, "rate", self.alpha * n ** (2 * self.beta - 1) / self.steps_per_time)
-        object.__setattr__(self, "clip_level", n**self.clip if self.clip is not None else 0.0)
 
     @property
     def weighted(self) -> bool:

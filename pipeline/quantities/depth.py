@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from rnnlimits.quantities.base import Absent, Applies, Availability, N, register
+from rnnlimits.quantities.base import Absent, Availability, N, register
 from rnnlimits.quantities.kernel import MIXED
-from rnnlimits.quantities.trained import Design, TrainedQuantity, Trainings, unknown_order
+from rnnlimits.quantities.trained import Design, TrainedQuantity, Trainings, unknown_order, with_remark
 from rnnlimits.statistics.bootstrap import Sample
 from rnnlimits.statistics.samples import rms
 
@@ -16,7 +16,7 @@ def depth_gap(trainings: Trainings) -> Sample:
 
 
 def _with_depth_one(design: Design) -> Availability:
-    return Applies(MIXED) if design.shallow else Absent()
+    return with_remark(MIXED)(design) if design.shallow else Absent()
 
 
 register(

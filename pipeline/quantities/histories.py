@@ -7,9 +7,9 @@ from rnnlimits.quantities.prediction import hidden_layer
 from rnnlimits.quantities.trained import (
     TrainedQuantity,
     mean_corrections,
+    memory_order,
     memory_slack,
     rms_of,
-    square_root_order,
     with_remark,
 )
 
@@ -20,7 +20,7 @@ register(
         variable=N,
         title="Largest memory error along a history",
         sample=rms_of("final", "memory_sup"),
-        expected=square_root_order,
+        expected=memory_order,
         corrections=mean_corrections,
         applies=with_remark("training adds a term of order N^-2(1 - beta), with a small constant"),
         slack=memory_slack,
@@ -34,7 +34,7 @@ register(
         title="Error of the hidden layer in H^1(lambda)",
         sample=rms_of("final", "hidden_h1"),
         predicted=hidden_layer,
-        expected=square_root_order,
+        expected=memory_order,
         corrections=mean_corrections,
     )
 )
@@ -45,7 +45,7 @@ register(
         variable=N,
         title="Largest error of the hidden layer in H^1(lambda) along a history",
         sample=rms_of("final", "hidden_h1_sup"),
-        expected=square_root_order,
+        expected=memory_order,
         corrections=mean_corrections,
     )
 )

@@ -16,6 +16,7 @@ from rnnlimits.quantities.trained import (
     rms_of,
     square_root_order,
     unknown_order,
+    with_remark,
 )
 from rnnlimits.statistics.bootstrap import Sample
 from rnnlimits.statistics.samples import bias, of_pairs
@@ -33,7 +34,7 @@ def mean_drift(trainings: Trainings) -> Sample:
 
 
 def _measured(remark: str = "") -> Callable[[Design], Availability]:
-    return lambda design: Applies(remark) if design.kernel else Absent()
+    return lambda design: with_remark(remark)(design) if design.kernel else Absent()
 
 
 def _measured_at_start(design: Design) -> Availability:

@@ -29,6 +29,7 @@ from rnnlimits.statistics import powerlaw
 from rnnlimits.statistics.bootstrap import Array, Bootstrap, degrees_of_freedom, quantile
 from rnnlimits.statistics.powerlaw import MINIMUM_POINTS, MINIMUM_UNITS, RESOLUTION, SIGNIFICANCE, Point
 from rnnlimits.study import to_yaml
+from rnnlimits.study.training import Ladder, Training
 from rnnlimits.theory.laws import ParameterLaw
 from rnnlimits.training import plan
 from rnnlimits.training.plan import Cell
@@ -374,7 +375,8 @@ def resolve(study: Study, layout: Layout, be: Backend, half_width: float, name: 
     cost = [sum(plan.unit_steps(replace(c, replicas=members), study) for c in cells if c.width == n) for n in widths]
     units = _chosen(study, scatters, half_width, np.array(cost, dtype=np.float64), np.array(done) / members)
     replicas = tuple(round(members * one) for one in units)
-    training = study.training.model_copy(update={"replicas": replicas})
+    update = {"replicas": replicas, "ladders": _with_their_own(study.training)}
+    training = study.training.model_copy(update=update)
     by_ladder = _order(scatters[0], widths)
     half = {one.at: one.half_width(units[by_ladder]) for one in scatters}
     resolved = Resolved(study.model_copy(update={"training": training}), quantity, replicas, tuple(done), half)
@@ -407,6 +409,14 @@ def _pilot(study: Study, layout: Layout, quantity: TrainedQuantity, be: Backend)
     return Pilot(study, layout, quantity, be)
 
 
+def _with_their_own(training: Training) -> tuple[Ladder, ...]:
+    """The ladders with the replicas that they have, also where these are those of the main product."""
+    return tuple(
+        ladder.model_copy(update={"replicas": product.replicas})
+        for ladder, product in zip(training.ladders, training.products()[1:], strict=True)
+    )
+
+
 def _chosen(study: Study, scatters: list[Scatter], half_width: float, cost: Array, done: Array) -> Array:
     """Units for each width in the order of the study; widths outside all ladders keep their number."""
     order = _order(scatters[0], study.training.width)
@@ -431,9 +441,13 @@ def _main_cells(study: Study) -> list[Cell]:
 
 def quantity_of(study: Study, name: str) -> TrainedQuantity:
     """The best estimator of a quantity in N that the study has without twins. Raises StudyError if it has none."""
-    design = Design(symmetric=ParameterLaw.of(study).symmetric_c, antithetic=study.training.antithetic)
+    design = Design(
+        symmetric=ParameterLaw.of(study).symmetric_c,
+        antithetic=study.training.antithetic,
+        fixed_richness=study.training.richness is not None,
+    )
     in_n = [one for one in registered(TrainedQuantity) if one.variable is N]
-    allowed = [one for one in in_n if isinstance(one.applies(design), Applies)]
+    allowed = [one for one in in_n if isinstance(one.availability(design), Applies)]
     estimators = [one for one in allowed if one.name == name]
     if not estimators:
         names = ", ".join(dict.fromkeys(one.name for one in allowed))

@@ -108,8 +108,9 @@ def _training(study: Study) -> dict[str, Any]:
 
 
 def _point(cell: Cell) -> dict[str, Any]:
+    axis = {"beta": cell.beta} if cell.richness is None else {"richness": cell.richness}
     return {
-        "beta": cell.beta,
+        **axis,
         "width": cell.width,
         "steps_per_time": cell.steps_per_time,
         "depth": cell.depth,

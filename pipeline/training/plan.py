@@ -14,9 +14,11 @@ from rnnlimits.plan import costs
 from rnnlimits.plan.costs import PackCost
 from rnnlimits.plan.grid import by_pack
 from rnnlimits.study import Study
+from rnnlimits.study.grid import Axis as Axis
 from rnnlimits.study.grid import Cell as Cell
 from rnnlimits.study.grid import RichTwin as RichTwin
 from rnnlimits.study.grid import Twin as Twin
+from rnnlimits.study.grid import cell_at as cell_at
 from rnnlimits.study.grid import cells as cells
 from rnnlimits.study.grid import rich_ladder as rich_ladder
 from rnnlimits.study.grid import rich_twin as rich_twin
@@ -147,6 +149,7 @@ def kernel_training(study: Study, cell: Cell) -> Training:
         clip=section.clip,
         update_b=section.update_b,
         precision=study.precision,
+        unit_richness=cell.richness,
     )
 
 

@@ -76,12 +76,17 @@ TRAINING: dict[str, Change] = {
     "network.c.std": ({"network": {"c": {"std": 0.9}}}, ALL),
     "network.c.probability": ({"network": {"c": {**C, "probability": 0.2}}}, ALL),
     "training.beta": ({"training": {"beta": [0.8]}}, MOVED),
+    "training.richness": ({"training": {"beta": None, "richness": [0.6]}}, MOVED),
     "training.width": ({"training": {"width": [16, 48]}}, {*FINITE, *GRID}),
     "training.steps_per_time": ({"training": {"steps_per_time": [24]}}, {*FINITE, *GRID}),
     "training.depth": ({"training": {"depth": [2]}}, MOVED),
     "training.replicas": ({"training": {"replicas": 12}}, {"train", "rich", *TWIN}),
     "training.ladders.beta": (
         {"training": {"ladders": [{"width": [16], "steps_per_time": [40], "beta": [0.8]}]}},
+        {*FINITE, *SOME},
+    ),
+    "training.ladders.richness": (
+        {"training": {"ladders": [{"width": [16], "steps_per_time": [40], "richness": [0.6]}]}},
         {*FINITE, *SOME},
     ),
     "training.ladders.width": ({"training": {"ladders": [{"width": [48], "steps_per_time": [40]}]}}, {*FINITE, *SOME}),
