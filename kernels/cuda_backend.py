@@ -206,8 +206,6 @@ class CudaTrainer:
 
     def __init__(self, runtime: Runtime, training: Training, replicas: int) -> None:
         self.training, self._runtime, self._replicas = training, runtime, replicas
-        if training.tangents:
-            raise KernelError("tangents are computed on the processor: use the back end host for them")
         self._launch = launch.choose(training, runtime.limits)
         self._macros = launch.specialisation(training)
         self._layout, self._real = layout_of(runtime, tuple(self._macros.items())), np.dtype(training.precision)

@@ -45,6 +45,13 @@ class Nodes:
         """Number of features, Q (1 + d)."""
         return int(self.w.size + len(self.w))
 
+    def without(self, mass: float) -> Self:
+        """All but the lightest nodes, which have at most this mass together, with weights of sum 1."""
+        order = np.argsort(self.weight, kind="stable")
+        kept = np.sort(order[np.searchsorted(np.cumsum(self.weight[order]), mass, side="right") :])
+        weight = self.weight[kept]
+        return type(self)(self.w[kept], weight / weight.sum(), self.b[kept], self.b_squared[kept])
+
     def on(self, be: Backend) -> Self:
         """The same nodes as arrays of the back end."""
         return type(self)(*(be.array(a) for a in (self.w, self.weight, self.b, self.b_squared)))

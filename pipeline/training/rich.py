@@ -33,6 +33,8 @@ from rnnlimits.training.plan import RichBlock, RichTwin
 if TYPE_CHECKING:
     from mpi4py import MPI
 
+STRETCH = 5  # steps by which the ends of probe histories are lengthened
+FORGOTTEN = 1e-13  # what is left of a memory that no longer matters
 MOST_STEPS = 1024  # steps in a segment; fixed, so that results depend neither on rank nor on machine
 
 OBSERVED = {  # dimensions after path and member, and long name
@@ -68,7 +70,7 @@ def stage(study: Study, layout: Layout, be: Backend) -> Stage[RichBlock, Array, 
         be=be,
         ensembles=lambda: [_ensemble(study, layout, twin) for twin in plan.rich_twins(study)],
         size=lambda block: plan.twin_steps(block, study),
-        prepare=lambda: chains.probe_histories(study, on_processor(be)),
+        prepare=lambda: recent(study, on_processor(be), FORGOTTEN),
         compute=lambda block, histories, tick, keeper: follow_block(study, be, block, histories, tick, keeper),
         write=lambda shard, block, rich: _put(shard, study, block, rich),
         join=sharded.linked_below(layout.root),
@@ -107,9 +109,9 @@ def attributes(study: Study, twin: RichTwin, identity: dict[str, str]) -> dict[s
 # --- nodes and members -----------------------------------------------------------------------------------------
 
 
-def unit_nodes(study: Study, law: ParameterLaw) -> UnitNodes:
-    """The nodes that stand for the units: those of the limit in W."""
-    nodes = law.nodes(study.limit.nodes, study.features)
+def unit_nodes(study: Study, law: ParameterLaw, negligible: float = 0.0) -> UnitNodes:
+    """The nodes that stand for the units: those of the limit in W, but for the lightest of this mass together."""
+    nodes = law.nodes(study.limit.nodes, study.features).without(negligible)
     return UnitNodes.product(law, nodes, study.rich.c_nodes, study.rich.b_nodes)
 
 
@@ -123,6 +125,21 @@ def other_nodes(study: Study, law: ParameterLaw) -> UnitNodes:
     return UnitNodes.product(law, nodes, max(2, study.rich.c_nodes - 1), study.rich.b_nodes)
 
 
+def recent(study: Study, be: Backend, forgotten: float) -> Array:
+    """The ends (probe, length, d) of the probe histories: as much of them as the memory at the end still depends on.
+
+    forgotten: the error of that memory that is allowed.
+    """
+    law, histories = ParameterLaw.of(study), chains.probe_histories(study, be)
+    start = np.zeros(len(histories))
+    whole = law.memory_path(be, histories, start)[:, -1]
+    for length in range(STRETCH, histories.shape[1], STRETCH):
+        end = np.ascontiguousarray(histories[:, -length:])
+        if np.abs(law.memory_path(be, end, start)[:, -1] - whole).max() < forgotten:
+            return end
+    return histories
+
+
 def signs(study: Study) -> tuple[float, ...]:
     """The sign of the richness for each member: -C in place of C is -eps in place of eps.
 
@@ -132,7 +149,7 @@ def signs(study: Study) -> tuple[float, ...]:
     return (1.0, -1.0) if two else (1.0,)
 
 
-def kernel_training(study: Study, twin: RichTwin, sign: float, nodes: int, tangents: bool = False) -> Training:
+def kernel_training(study: Study, twin: RichTwin, sign: float, nodes: int) -> Training:
     """A rich twin in the form that the kernels take."""
     section = study.training
     return Training(
@@ -146,7 +163,6 @@ def kernel_training(study: Study, twin: RichTwin, sign: float, nodes: int, tange
         update_b=section.update_b,
         richness=sign * twin.richness,
         level=twin.level,
-        tangents=tangents,
     )
 
 
