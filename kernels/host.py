@@ -27,7 +27,7 @@ from rnnlimits.kernels.interface import (
     Training,
     Weighted,
 )
-from rnnlimits.kernels.pointers import TrainingScalars, aligned, doubles, pointer
+from rnnlimits.kernels.pointers import TrainingScalars, aligned, doubles, pointer, rows_of
 from rnnlimits.kernels.reference import NumpyBackend
 
 
@@ -124,6 +124,7 @@ class HostTrainer(OneByOne):
         units, state = self._library.unit_bytes(t.width), self._library.state_bytes()
         self._units = [aligned(units) for _ in range(replicas)]
         self._states = [aligned(state) for _ in range(replicas)]
+        self._places = [(pointer(own), pointer(words)) for own, words in zip(self._units, self._states, strict=True)]
 
     def fill(self, replica: int, w: Array, b: Array, c: Array) -> None:
         """See interface.Trainer.fill."""
@@ -141,18 +142,18 @@ class HostTrainer(OneByOne):
     def run(self, x: Array, y: Array) -> Array:
         """See interface.Trainer.run."""
         squared_error = np.empty(y.shape)
-        for r, (units, state) in enumerate(zip(self._units, self._states, strict=True)):
-            inputs, targets = (np.ascontiguousarray(a[r], dtype=self._real) for a in (x, y))
+        inputs, targets = (np.ascontiguousarray(a, dtype=self._real) for a in (x, y))
+        rows = zip(self._places, *(rows_of(a) for a in (inputs, targets, squared_error)), strict=True)
+        for (units, state), own_inputs, own_targets, own_errors in rows:
             self._library.train_replica(
-                pointer(units), pointer(state), ctypes.byref(self._scalars), pointer(inputs),
-                pointer(targets), len(targets), pointer(squared_error[r]),
-            )  # fmt: skip
+                units, state, ctypes.byref(self._scalars), own_inputs, own_targets, y.shape[1], own_errors
+            )
         return squared_error
 
     def settle(self) -> None:
         """See interface.Trainer.settle."""
-        for units, state in zip(self._units, self._states, strict=True):
-            self._library.settle(pointer(units), pointer(state), ctypes.byref(self._scalars))
+        for units, state in self._places:
+            self._library.settle(units, state, ctypes.byref(self._scalars))
 
     def probe(self, histories: Array) -> tuple[Array, Array]:
         """See interface.Trainer.probe."""
@@ -161,11 +162,9 @@ class HostTrainer(OneByOne):
         output = np.empty((self.replicas, count))
         memory = np.empty((self.replicas, count, length))
         scratch = aligned(count * self._library.sums_bytes())
-        for r, units in enumerate(self._units):
-            self._library.probe_replica(
-                pointer(units), ctypes.byref(self._scalars), pointer(inputs), count, length,
-                pointer(scratch), pointer(output[r]), pointer(memory[r]),
-            )  # fmt: skip
+        points, work = pointer(inputs), pointer(scratch)
+        for (units, _), *own in zip(self._places, rows_of(output), rows_of(memory), strict=True):
+            self._library.probe_replica(units, ctypes.byref(self._scalars), points, count, length, work, *own)
         return output, memory
 
     def weights(self, first: int, count: int) -> tuple[Array, Array, Array]:
@@ -180,7 +179,7 @@ class HostTrainer(OneByOne):
         """See interface.Trainer.drift."""
         n = self.training.width
         w, b, c = (np.empty(shape) for shape in ((n, self.training.dimension), (n,), (n,)))
-        self._library.read_drift(pointer(self._units[replica]), n, pointer(w), pointer(b), pointer(c))
+        self._library.read_drift(self._places[replica][0], n, pointer(w), pointer(b), pointer(c))
         return w, b, c
 
     def state(self) -> State:

@@ -212,7 +212,7 @@ class Tangents(Protocol):
     """
 
     def run(self, x: Array, y: Array) -> Array:
-        """Train on x (R, steps, d), y (R, steps); returns (Yhat - Y)^2, (R, steps, D + 2). Calls continue one another."""
+        """Train on x (R, steps, d), y (R, steps); returns (Yhat - Y)^2 (R, steps, D + 2). Calls continue."""
 
     def settle(self) -> None:
         """Apply the pending update, so that weights are those of the current time."""

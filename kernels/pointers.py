@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Iterator
 from ctypes import c_double, c_void_p
 
 import numpy as np
@@ -28,6 +29,12 @@ def doubles(array: ArrayLike) -> Array:
 def pointer(array: NDArray[np.generic]) -> c_void_p:
     """The address of the first value."""
     return c_void_p(array.ctypes.data)
+
+
+def rows_of(array: NDArray[np.generic]) -> Iterator[c_void_p]:
+    """The addresses of the rows of a contiguous array."""
+    first, stride = array.ctypes.data, array.strides[0]
+    return (c_void_p(first + row * stride) for row in range(len(array)))
 
 
 class TrainingScalars(ctypes.Structure):

@@ -98,10 +98,18 @@ def _check_dims(group: h5py.Group, name: str, shape: tuple[int, ...], dims: tupl
     """Require one name for each axis, no name twice, and lengths that agree with other variables of the group."""
     if len(dims) != len(shape) or len(set(dims)) != len(dims):
         raise ValueError(f"{name}: dims {dims} do not name the axes of an array of shape {shape}")
-    lengths = _dimension_lengths(group)
+    lengths: dict[str, int | None] = {dim: _coordinate_length(group, dim) for dim in dims}
+    if None in lengths.values():  # looking at every variable takes long
+        lengths = dict(_dimension_lengths(group))
     for dim, length in zip(dims, shape, strict=True):
         if lengths.setdefault(dim, length) != length:
             raise ValueError(f"{name}: dimension {dim} has length {length} here, {lengths[dim]} elsewhere")
+
+
+def _coordinate_length(group: h5py.Group, dim: str) -> int | None:
+    """The length of a dimension that has a coordinate already."""
+    found = group.get(dim)
+    return int(found.shape[0]) if isinstance(found, h5py.Dataset) and len(found.shape) == 1 else None
 
 
 def _storage(values: NDArray[Any]) -> dict[str, Any]:
@@ -157,11 +165,12 @@ def groups(group: h5py.Group) -> Iterator[h5py.Group]:
 
 def _dimension_lengths(group: h5py.Group) -> dict[str, int]:
     """Length of each dimension used by the variables written so far."""
-    return {
-        dim: length
-        for dataset in datasets(group).values()
-        for dim, length in zip(dims_of(dataset), dataset.shape, strict=True)
-    }
+    return _lengths({dataset: dims_of(dataset) for dataset in datasets(group).values()})
+
+
+def _lengths(written: Mapping[h5py.Dataset, tuple[str, ...]]) -> dict[str, int]:
+    """Length of each dimension of datasets with these dimensions."""
+    return {dim: length for dataset, dims in written.items() for dim, length in zip(dims, dataset.shape, strict=True)}
 
 
 def attach_scales(file: h5py.File) -> None:
@@ -170,21 +179,24 @@ def attach_scales(file: h5py.File) -> None:
     This is done last, because variables may be written before the coordinates of their dimensions.
     """
     for group in groups(file):
-        for dim, length in _dimension_lengths(group).items():
-            if dim not in group:
-                put(group, dim, np.arange(length), (dim,), "1", f"index of {dim}")
-            if dims_of(group[dim]) != (dim,):
-                raise ValueError(f"{group[dim].name}: has the name of a dimension and other dimensions")
-            group[dim].make_scale(dim)
-        for dataset in datasets(group).values():
-            _attach(group, dataset)
+        written = {dataset: dims_of(dataset) for dataset in datasets(group).values()}
+        for dim, length in _lengths(written).items():
+            scale = group.get(dim)
+            if scale is None:
+                scale = put(group, dim, np.arange(length), (dim,), "1", f"index of {dim}")
+                written[scale] = (dim,)
+            if dims_of(scale) != (dim,):
+                raise ValueError(f"{scale.name}: has the name of a dimension and other dimensions")
+            scale.make_scale(dim)
+        for dataset, dims in written.items():
+            _attach(group, dataset, dims)
 
 
-def _attach(group: h5py.Group, dataset: h5py.Dataset) -> None:
+def _attach(group: h5py.Group, dataset: h5py.Dataset, dims: tuple[str, ...]) -> None:
     if "digest" not in dataset.attrs and "volatile" not in dataset.attrs:
         raise ValueError(f"{dataset.name}: was not written with put")
     if not dataset.is_scale:
-        for axis, dim in zip(dataset.dims, dims_of(dataset), strict=True):
+        for axis, dim in zip(dataset.dims, dims, strict=True):
             axis.attach_scale(group[dim])
     if LABELS in dataset.attrs:  # netCDF does not know this attribute and would show it to users
         del dataset.attrs[LABELS]

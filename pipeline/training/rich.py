@@ -223,49 +223,50 @@ class _Run:
     ) -> None:
         self._be, self._nodes, twin = be, nodes, block.twin
         self.times = [round(t * twin.steps_per_time) for t in study.training.checkpoints]
-        self._path = chains.training_paths(study, be, block.paths, saved.position if saved else None)
-        members = [kernel_training(study, twin, sign, len(self._nodes)) for sign in signs(study)]
-        self._trainers = [be.trainer(training, block.count) for training in members]
+        self._source = chains.training_paths(study, be, block.paths, saved.position if saved else None)
+        self._paths, self._members = block.count, [kernel_training(study, twin, s, len(nodes)) for s in signs(study)]
+        self._trainers = self._filled(block.count)
         bins = (block.count, self.times[-1], study.training.loss_bins)
-        self._loss = [BinnedMean(be, *bins) for _ in members]
+        self._loss = [BinnedMean(be, *bins) for _ in self._members]
         self._seen: list[dict[str, Array]] = []
         self.done, self._started = 0, time.perf_counter()
-        self._restore(saved) if saved else self._fill(block.count)
+        if saved:
+            self._restore(saved)
 
     @property
     def count(self) -> int:
         """Number of checkpoints passed."""
         return len(self._seen)
 
-    def _fill(self, paths: int) -> None:
-        for trainer in self._trainers:
+    def _filled(self, paths: int) -> list[Trainer]:
+        """A trainer for each member, with the same nodes for all paths."""
+        trainers = [self._be.trainer(training, paths) for training in self._members]
+        for trainer in trainers:
             for row in range(paths):
                 trainer.fill(row, self._nodes.w, self._nodes.b, self._nodes.c)
             trainer.weigh(self._nodes.weight)
+        return trainers
 
     def advance(self, steps: int) -> None:
         """Follow the paths for a segment of `steps` steps."""
-        x, _, y = self._path.take(steps)
+        x, _, y = self._source.take(steps)
         for trainer, loss in zip(self._trainers, self._loss, strict=True):
             loss.add(self.done, trainer.run(x, y))
         self.done += steps
 
     def look(self, histories: Array) -> None:
-        """Record a checkpoint."""
-        of_members = [self._look(trainer, histories) for trainer in self._trainers]
-        self._seen.append({name: np.stack([seen[name] for seen in of_members], axis=1) for name in OBSERVED})
+        """Record a checkpoint; before the first step all paths are one."""
+        of_members = [self._look(trainer, histories) for trainer in (self._trainers if self.done else self._filled(1))]
+        seen = {name: np.stack([seen[name] for seen in of_members], axis=1) for name in OBSERVED}
+        self._seen.append(seen if self.done else {name: np.repeat(a, self._paths, axis=0) for name, a in seen.items()})
 
     def _look(self, trainer: Trainer, histories: Array) -> dict[str, Array]:
         trainer.settle()
         output, memory = trainer.probe(histories)
-        drifts = np.array([self._drifts(trainer, row) for row in range(len(output))])
-        names = ("drift_w_rms", "drift_b_rms", "drift_c_rms")
-        return {"output": output, "memory": memory[:, :, -1], **dict(zip(names, drifts.T, strict=True))}
-
-    def _drifts(self, trainer: Trainer, row: int) -> list[float]:
-        w, b, c = trainer.drift(row)
-        squares = [(w**2).sum(axis=1), b**2, c**2]
-        return [float(np.sqrt((self._nodes.weight * square).sum())) for square in squares]
+        w, b, c = (np.stack(drifts) for drifts in zip(*map(trainer.drift, range(len(output))), strict=True))
+        squares = {"w": (w**2).sum(axis=-1), "b": b**2, "c": c**2}
+        drifts = {f"drift_{name}_rms": np.sqrt(square @ self._nodes.weight) for name, square in squares.items()}
+        return {"output": output, "memory": memory[:, :, -1], **drifts}
 
     def result(self) -> Rich:
         """The results at the end."""
@@ -279,7 +280,7 @@ class _Run:
     def state(self) -> checkpoints.State:
         """Everything that is needed to resume: see STATE."""
         states = [trainer.state() for trainer in self._trainers]
-        chain, step = chains.position(self._be, self._path)
+        chain, step = chains.position(self._be, self._source)
         arrays = {
             "units": np.stack([state.units for state in states], axis=1),
             "words": np.stack([state.words for state in states], axis=1),
