@@ -37,6 +37,7 @@ from rnnlimits.study.identity import twin_id as twin_id
 FILE_OVERHEAD = 40_000  # bytes of an HDF5 file in addition to its values: attributes, the study, dimension scales
 RICH_STEPS = 2**21  # steps of all paths in a block of rich twins, about
 TANGENT_PATHS = 8  # paths in a block of tangents
+TANGENTS_AT_ONCE = 2**18  # nodes times directions of its paths that are followed together, about
 TIME_SERIES = 6  # drift norms per replica and checkpoint
 
 

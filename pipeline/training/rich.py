@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 STRETCH = 5  # steps by which the ends of probe histories are lengthened
 FORGOTTEN = 1e-13  # what is left of a memory that no longer matters
+NEGLIGIBLE = 1e-12  # the mass of nodes of W that are left out
 MOST_STEPS = 1024  # steps in a segment; fixed, so that results depend neither on rank nor on machine
 
 OBSERVED = {  # dimensions after path and member, and long name
@@ -109,7 +110,7 @@ def attributes(study: Study, twin: RichTwin, identity: dict[str, str]) -> dict[s
 # --- nodes and members -----------------------------------------------------------------------------------------
 
 
-def unit_nodes(study: Study, law: ParameterLaw, negligible: float = 0.0) -> UnitNodes:
+def unit_nodes(study: Study, law: ParameterLaw, negligible: float = NEGLIGIBLE) -> UnitNodes:
     """The nodes that stand for the units: those of the limit in W, but for the lightest of this mass together."""
     nodes = law.nodes(study.limit.nodes, study.features).without(negligible)
     return UnitNodes.product(law, nodes, study.rich.c_nodes, study.rich.b_nodes)
@@ -122,7 +123,7 @@ def other_nodes(study: Study, law: ParameterLaw) -> UnitNodes:
     """
     sets = law.node_sets(study.limit.nodes, study.features)
     nodes = sets[1] if len(sets) == 2 else law.nodes(study.limit.nodes, study.features, shift=1)
-    return UnitNodes.product(law, nodes, max(2, study.rich.c_nodes - 1), study.rich.b_nodes)
+    return UnitNodes.product(law, nodes.without(NEGLIGIBLE), max(2, study.rich.c_nodes - 1), study.rich.b_nodes)
 
 
 def recent(study: Study, be: Backend, forgotten: float) -> Array:

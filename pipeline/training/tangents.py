@@ -123,6 +123,17 @@ def follow_block(study: Study, be: Backend, block: RichBlock, histories: Array, 
     """The responses of the block's paths, in order; tick(steps) reports progress."""
     law = ParameterLaw.of(study)
     base, ends = unit_nodes(study, law, NEGLIGIBLE), directions(study, law)
+    at_once = max(1, plan.TANGENTS_AT_ONCE // (len(base) * len(ends)))
+    starts = range(block.first, block.first + block.count, at_once)
+    last = block.first + block.count
+    pieces = [replace(block, first=first, count=min(at_once, last - first)) for first in starts]
+    return [one for piece in pieces for one in _follow(study, be, piece, histories, tick, base, ends)]
+
+
+def _follow(
+    study: Study, be: Backend, block: RichBlock, histories: Array, tick: Tick, base: UnitNodes, ends: UnitNodes
+) -> list[Response]:
+    """The responses of paths that are followed together."""
     members = [_Sweep(study, be, block, sign, base, ends) for sign in signs(study)]
     source = chains.training_paths(study, be, block.paths)
     for time in study.training.checkpoints:
@@ -134,7 +145,7 @@ def follow_block(study: Study, be: Backend, block: RichBlock, histories: Array, 
         for member in members:
             member.look(histories)
     jets = [member.jets() for member in members]
-    others = follow(study, be, block, histories, other_nodes(study, law)).observed["output"]
+    others = follow(study, be, block, histories, other_nodes(study, ParameterLaw.of(study))).observed["output"]
     return [_response(jets, row, ends, others[row]) for row in range(block.count)]
 
 
