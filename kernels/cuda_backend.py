@@ -37,7 +37,9 @@ from rnnlimits.kernels.interface import (
     RandomKey,
     Replicas,
     State,
+    Tangents,
     Training,
+    Weighted,
 )
 
 __all__ = ["CudaBackend", "CudaTrainer", "available", "backend", "failure", "identity", "name_of", "report", "visible"]
@@ -164,6 +166,10 @@ class CudaBackend:
     def trainer(self, training: Training, replicas: int) -> CudaTrainer:
         """See interface.Backend.trainer. Raises KernelError if it does not fit into the device's free memory."""
         return CudaTrainer(self._runtime, training, replicas)
+
+    def tangents(self, training: Training, nodes: Weighted, ends: Weighted, replicas: int) -> Tangents:
+        """See interface.Backend.tangents. Raises KernelError."""
+        raise KernelError("tangents are computed on the processor: use the back end host for them")
 
     def _each(self, name: str, count: int, *arguments: Any) -> None:
         """Launch a program of device_paths.cu whose threads share `count` pieces of work."""

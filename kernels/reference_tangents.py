@@ -8,26 +8,30 @@ import numpy as np
 
 from rnnlimits.kernels.interface import Array, Trainer, Training, Weighted
 
-# Central differences of eighth order: exact to (0.02)^8 of the tenth derivative, and to 1e-12 of rounding.
-SPACING = 0.02
-POINTS = SPACING * np.arange(-4, 5)
-FIRST = np.array([3, -32, 168, -672, 0, 672, -168, 32, -3]) / (840 * SPACING)
-SECOND = np.array([-9, 128, -1008, 8064, -14350, 8064, -1008, 128, -9]) / (5040 * SPACING**2)
+# Central differences of eighth order, for the derivatives by s at 0 from values at multiples of a spacing.
+POINTS = np.arange(-4, 5)
+FIRST = np.array([3, -32, 168, -672, 0, 672, -168, 32, -3]) / 840
+SECOND = np.array([-9, 128, -1008, 8064, -14350, 8064, -1008, 128, -9]) / 5040
 MIDDLE = 4
+SPACING = (
+    0.01  # the second derivative has 1e-11 of rounding, and about 1e-11 of what is left out where it is of order 1
+)
 
 
 class DifferenceTangents:
     """See interface.Tangents, in terms of the trainer of any back end: rich twins with one more node of the mass s."""
 
-    def __init__(self, trainer: Trainer, nodes: Weighted, ends: Weighted, replicas: int) -> None:
-        """trainer: of replicas * D * 9 rich twins of Q + 1 nodes."""
-        self._trainer, self._ends, self._replicas = trainer, ends, replicas
+    def __init__(
+        self, trainer: Trainer, nodes: Weighted, ends: Weighted, replicas: int, spacing: float = SPACING
+    ) -> None:
+        """trainer: see `rows`."""
+        self._trainer, self._ends, self._replicas, self._spacing = trainer, ends, replicas, spacing
         self._rows = replicas * len(ends.b) * len(POINTS)
         of_row = np.tile(np.repeat(np.arange(len(ends.b)), len(POINTS)), replicas)
         for row, end in enumerate(of_row):
             w, b, c = (np.append(getattr(nodes, name), getattr(ends, name)[[end]], axis=0) for name in "wbc")
             trainer.fill(row, w, b, c)
-        mass = np.tile(POINTS, replicas * len(ends.b))[:, None]
+        mass = spacing * np.tile(POINTS, replicas * len(ends.b))[:, None]
         self._weight = np.concatenate([(1 - mass) * nodes.weight, mass], axis=1)
         trainer.weigh(self._weight)
 
@@ -39,8 +43,8 @@ class DifferenceTangents:
     def _derived(self, values: Array) -> Array:
         """Results (R, ..., D + 2) of the values (row, ...) of all rich twins."""
         points = values.reshape(self._replicas, len(self._ends.b), len(POINTS), *values.shape[1:])
-        first = np.einsum("q,rqp...,p->r...q", np.sqrt(self._ends.weight), points, FIRST)
-        second = np.einsum("q,rqp...,p->r...", self._ends.weight, points, SECOND)
+        first = np.einsum("q,rqp...,p->r...q", np.sqrt(self._ends.weight), points, FIRST / self._spacing)
+        second = np.einsum("q,rqp...,p->r...", self._ends.weight, points, SECOND / self._spacing**2)
         return np.concatenate([points[:, 0, MIDDLE, ..., None], first, second[..., None]], axis=-1)
 
     def run(self, x: Array, y: Array) -> Array:

@@ -28,7 +28,7 @@ KERNEL void settled(ReplicaState& state) {
     const ReplicaState kept = state;
     state = ReplicaState{};
     state.memory = kept.memory;
-    __builtin_memcpy(state.x, kept.x, sizeof kept.x);
+    COPY_BITS(state.x, kept.x, sizeof kept.x);
 }
 
 // psi_N: the identity on [-L, L], bounded by 2 L, of slope at most 1.
