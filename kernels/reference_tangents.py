@@ -43,9 +43,13 @@ class DifferenceTangents:
     def _derived(self, values: Array) -> Array:
         """Results (R, ..., D + 2) of the values (row, ...) of all rich twins."""
         points = values.reshape(self._replicas, len(self._ends.b), len(POINTS), *values.shape[1:])
-        first = np.einsum("q,rqp...,p->r...q", np.sqrt(self._ends.weight), points, FIRST / self._spacing)
-        second = np.einsum("q,rqp...,p->r...", self._ends.weight, points, SECOND / self._spacing**2)
-        return np.concatenate([points[:, 0, MIDDLE, ..., None], first, second[..., None]], axis=-1)
+        return np.stack([self._derived_once(one) for one in points])  # one by one, so that sums have one order
+
+    def _derived_once(self, points: Array) -> Array:
+        """Results (..., D + 2) of the values (direction, point, ...) of one replica."""
+        first = np.einsum("q,qp...,p->...q", np.sqrt(self._ends.weight), points, FIRST / self._spacing)
+        second = np.einsum("q,qp...,p->...", self._ends.weight, points, SECOND / self._spacing**2)
+        return np.concatenate([points[0, MIDDLE, ..., None], first, second[..., None]], axis=-1)
 
     def run(self, x: Array, y: Array) -> Array:
         """See interface.Tangents.run."""

@@ -266,7 +266,9 @@ class _Run:
         output, memory = trainer.probe(histories)
         w, b, c = (np.stack(drifts) for drifts in zip(*map(trainer.drift, range(len(output))), strict=True))
         squares = {"w": (w**2).sum(axis=-1), "b": b**2, "c": c**2}
-        drifts = {f"drift_{name}_rms": np.sqrt(square @ self._nodes.weight) for name, square in squares.items()}
+        drifts = {
+            f"drift_{name}_rms": np.sqrt((square * self._nodes.weight).sum(axis=-1)) for name, square in squares.items()
+        }
         return {"output": output, "memory": memory[:, :, -1], **drifts}
 
     def result(self) -> Rich:

@@ -227,7 +227,7 @@ def _pair(responses: list[Array], opposite: NDArray[np.intp] | None) -> tuple[Ar
 
 def _variance(response: Array, root: Array) -> Array:
     """Variance over the law of response (..., direction), which is multiplied by the roots of the law's weights."""
-    return np.asarray((response**2).sum(-1) - (response @ root) ** 2)
+    return np.asarray((response**2).sum(-1) - (response * root).sum(-1) ** 2)
 
 
 # --- files -------------------------------------------------------------------------------------------------------

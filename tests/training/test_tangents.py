@@ -159,16 +159,16 @@ def test_both_members_of_pairs_of_a_skewed_law(tmp_path: Path) -> None:
 
 
 def test_the_value_is_the_rich_twin(study: Study) -> None:
-    """Whose probes were cut to what the memory still depends on."""
+    """But for the nodes that have a mass of 1e-6 together, and for what the memory has forgotten."""
     twin = RichTwin(WIDTH ** -(1 - BETA), STEPS, 1, 0.0, PATHS)
     histories = chains.probe_histories(study, host)
     found = rich.follow_block(study, host, RichBlock(twin, 0, 1), histories, lambda _: None)
     response = _foreseen(study, 0)
-    np.testing.assert_allclose(response.value["output"], found.observed["output"][0], rtol=0, atol=1e-6)
-    np.testing.assert_allclose(response.value["loss"], found.loss[0], rtol=1e-12)
+    np.testing.assert_allclose(response.value["output"], found.observed["output"][0], rtol=0, atol=1e-5)
+    np.testing.assert_allclose(response.value["loss"], found.loss[0], rtol=1e-5)
     for name in "wbc":
         squares = found.observed[f"drift_{name}_rms"][0] ** 2
-        np.testing.assert_allclose(response.value[f"drift_{name}"], squares, rtol=1e-10)
+        np.testing.assert_allclose(response.value[f"drift_{name}"], squares, rtol=1e-4)
 
 
 def test_before_training_the_scatter_is_that_of_a_sum(study: Study) -> None:
