@@ -189,8 +189,10 @@ def _joined_variables(shards: Sequence[Shard], dimension: str) -> dict[str, Desc
 
 
 def _digests(shards: Shards, joined: Mapping[str, Description]) -> dict[str, str]:
-    """Digest of each joined variable that has one."""
+    """Digest of each joined variable that has one; of a single shard they were compared with its values just now."""
     lasting = [variable for variable in joined.values() if variable.digest is not None]
+    if len(shards.parts) == 1:
+        return {variable.name: str(variable.digest) for variable in lasting}
     return shards.digests(lasting)
 
 

@@ -45,7 +45,7 @@ from rnnlimits.training.rich import (
 if TYPE_CHECKING:
     from mpi4py import MPI
 
-FORGOTTEN = 1e-9  # what is left of a memory that no longer matters to a derivative
+FORGOTTEN = 1e-6  # what is left of a memory that no longer matters to a derivative
 NEGLIGIBLE = 1e-6  # the mass of nodes of W that are left out: errors of derivatives are far larger
 VALUE, FIRST, SECOND = 0, slice(1, -1), -1  # of the last axis of everything that carries derivatives
 
