@@ -13,15 +13,12 @@ import runs
 from processors import host, reference
 
 from rnnlimits import study as studies
-from rnnlimits.base.errors import StudyError
 from rnnlimits.chains import paths as chains
 from rnnlimits.kernels.interface import Array
-from rnnlimits.ranks import parallel
 from rnnlimits.study import Study
 from rnnlimits.study.grid import RichTwin, tangent_twin
-from rnnlimits.theory.laws import ParameterLaw
+from rnnlimits.theory.laws import Nodes, ParameterLaw
 from rnnlimits.training import plan, rich, tangents
-from rnnlimits.training.layout import Layout
 from rnnlimits.training.plan import Cell, RichBlock
 from rnnlimits.training.tangents import Response
 
@@ -75,9 +72,13 @@ def measured(study: Study, path: int, skewed: bool = False) -> Measured:
 
 def predicted(study: Study, path: int, richness: float | None = None) -> Response:
     twin = RichTwin(richness or WIDTH ** -(1 - BETA), STEPS, 1, 0.0, PATHS)
-    histories = tangents.recent(study, host)
+    histories = recent(study)
     (response,) = tangents.follow_block(study, host, RichBlock(twin, path, 1), histories, lambda _: None)
     return response
+
+
+def recent(study: Study) -> Array:
+    return rich.recent(study, host, tangents.FORGOTTEN)
 
 
 @pytest.fixture(scope="module")
@@ -158,16 +159,16 @@ def test_both_members_of_pairs_of_a_skewed_law(tmp_path: Path) -> None:
 
 
 def test_the_value_is_the_rich_twin(study: Study) -> None:
-    """Whose probes were cut to what the memory still depends on."""
+    """But for the nodes that have a mass of 1e-6 together, and for what the memory has forgotten."""
     twin = RichTwin(WIDTH ** -(1 - BETA), STEPS, 1, 0.0, PATHS)
     histories = chains.probe_histories(study, host)
     found = rich.follow_block(study, host, RichBlock(twin, 0, 1), histories, lambda _: None)
     response = _foreseen(study, 0)
-    np.testing.assert_allclose(response.value["output"], found.observed["output"][0], rtol=0, atol=1e-11)
-    np.testing.assert_allclose(response.value["loss"], found.loss[0], rtol=1e-12)
+    np.testing.assert_allclose(response.value["output"], found.observed["output"][0], rtol=0, atol=1e-5)
+    np.testing.assert_allclose(response.value["loss"], found.loss[0], rtol=1e-5)
     for name in "wbc":
         squares = found.observed[f"drift_{name}_rms"][0] ** 2
-        np.testing.assert_allclose(response.value[f"drift_{name}"], squares, rtol=1e-10)
+        np.testing.assert_allclose(response.value[f"drift_{name}"], squares, rtol=1e-4)
 
 
 def test_before_training_the_scatter_is_that_of_a_sum(study: Study) -> None:
@@ -183,25 +184,45 @@ def test_before_training_the_scatter_is_that_of_a_sum(study: Study) -> None:
     assert response.mean["output"][0].max() < 1e-20
 
 
-def test_mean_squares_of_drifts_have_the_derivatives_of_a_product() -> None:
-    """Against differences along a curve of weights and drifts."""
-    rng = np.random.default_rng(4)
-    weight, drift = rng.normal(size=(5, 3)), rng.normal(size=(5, 2, 3))
-    h = 1e-3
-
-    def at(s: float) -> float:
-        mass, moved = (a[..., 0] + s * a[..., 1] + 0.5 * s**2 * a[..., 2] for a in (weight, drift))
-        return float((mass[:, None] * moved**2).sum())
-
-    found = tangents.mean_square(weight, drift[:, 0]) + tangents.mean_square(weight, drift[:, 1])
-    numbers = at(0), (at(h) - at(-h)) / (2 * h), (at(h) - 2 * at(0) + at(-h)) / h**2
-    np.testing.assert_allclose(found, numbers, rtol=1e-4)
+def test_a_path_is_the_same_in_any_block(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And whatever number of paths is followed at once."""
+    twin, histories = RichTwin(0.5, 16, 1, 0.0, 4), recent(study)
+    whole = tangents.follow_block(study, host, RichBlock(twin, 0, 3), histories, lambda _: None)
+    monkeypatch.setattr(plan, "TANGENTS_AT_ONCE", 1)
+    parts = tangents.follow_block(study, host, RichBlock(twin, 1, 2), histories, lambda _: None)
+    for one, other in zip(whole[1:], parts, strict=True):
+        for kind in ("value", "variance", "second", "half", "mean"):
+            for name, values in getattr(one, kind).items():
+                np.testing.assert_array_equal(getattr(other, kind)[name], values)
+        np.testing.assert_array_equal(other.error, one.error)
 
 
-def test_mass_is_moved_and_kept() -> None:
-    mass = tangents.moved_mass(np.array([0.25, 0.75]), 3)
-    assert mass.shape == (3, 3, 3)
-    np.testing.assert_allclose(mass.sum(axis=1), [[1, 0, 0]] * 3, atol=1e-15)
+def test_nodes_without_mass_are_left_out_in_pairs() -> None:
+    weight = np.array([1e-9, 0.2, 1e-7, 0.3, 1e-7 * (1 + 1e-15), 0.5, 1e-9])
+    nodes = Nodes(np.arange(7.0)[:, None], weight / weight.sum(), np.zeros(7), np.zeros(7))
+    for mass, kept in ((0.0, 7), (1.5e-9, 7), (3e-9, 5), (1.5e-7, 5), (3e-7, 3)):
+        found = nodes.without(mass)
+        assert len(found.w) == kept
+        assert found.weight.sum() == pytest.approx(1, abs=1e-15)
+
+
+# --- back ends -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("skewed", [False, True])
+def test_the_definition_agrees_on_a_whole_block(skewed: bool, tmp_path: Path) -> None:
+    """To the error of its differences, for both members of a pair of a skewed law too."""
+    law = {"network": {"c": {"kind": "two-point", "probability": 0.1}}} if skewed else {}
+    few = {"rich": {"follow": True, "directions": 4, "c_nodes": 2}, "limit": {"nodes": 8}}
+    study = small(tmp_path, **law, **few)
+    block, histories = RichBlock(RichTwin(0.5, 16, 1, 0.0, 2), 0, 2), recent(study)
+    found, defined = (tangents.follow_block(study, be, block, histories, lambda _: None) for be in (host, reference))
+    for one, other in zip(found, defined, strict=True):
+        for kind, tolerance in (("value", 1e-12), ("variance", 1e-8), ("second", 1e-7), ("half", 1e-8), ("mean", 1e-8)):
+            for name, values in getattr(other, kind).items():
+                scale = max(1e-12, float(np.abs(values).max()))
+                np.testing.assert_allclose(getattr(one, kind)[name], values, rtol=0, atol=tolerance * scale)
+    assert found[0].value["output"].shape[0] == 1 + skewed
 
 
 # --- the plan --------------------------------------------------------------------------------------------------
@@ -213,11 +234,3 @@ def test_tangents_take_few_paths_and_a_k_that_is_small_enough(tmp_path: Path) ->
     found = [tangent_twin(study, cell) for cell in plan.cells(study)]
     assert [(one.steps_per_time, one.paths) for one in found] == [(16, 8), (64, 8), (128, 4)]
     assert [one.richness for one in found] == [16**-0.25, 64**-0.25, 256**-0.25]
-
-
-def test_numpy_is_refused_in_one_line(study: Study, tmp_path: Path) -> None:
-    with pytest.raises(
-        StudyError, match=r"rich.tangents is 16, which needs compiled kernels; use --backend host"
-    ) as no:
-        tangents.run(study, Layout.of(study, tmp_path), parallel.world(), reference)
-    assert "\n" not in str(no.value)
