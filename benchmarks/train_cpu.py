@@ -52,6 +52,7 @@ import numpy as np  # noqa: E402
 from benchmarks.peers import NumpyTrainer, Single, jax_runner  # noqa: E402
 from rnnlimits.kernels import compiler, host, toolchain  # noqa: E402
 from rnnlimits.kernels.interface import Training  # noqa: E402
+from rnnlimits.kernels.pointers import aligned  # noqa: E402
 
 SIZES = [(100, 1), (100, 100), (1000, 1), (1000, 32), (10000, 8), (100000, 2)]
 TARGETS = {(1000, 32): 3.5, (100, 1): 20.0, (100000, 2): 3.0}  # times JAX
@@ -109,7 +110,7 @@ class Machine:
     def traffic(self, width: int, replicas: int, steps: int) -> float:
         """ns per unit-step for reading and writing what a step does, replicas one after the other."""
         tiles = -(-width // self.library.float_lanes())
-        states = [host._aligned(tiles * 8 * 64) for _ in range(replicas)]
+        states = [aligned(tiles * 8 * 64) for _ in range(replicas)]
         pointers = [ctypes.c_void_p(state.ctypes.data) for state in states]
 
         def sweep() -> None:

@@ -37,7 +37,9 @@ from rnnlimits.kernels.interface import (
     RandomKey,
     Replicas,
     State,
+    Tangents,
     Training,
+    Weighted,
 )
 
 __all__ = ["CudaBackend", "CudaTrainer", "available", "backend", "failure", "identity", "name_of", "report", "visible"]
@@ -165,6 +167,10 @@ class CudaBackend:
         """See interface.Backend.trainer. Raises KernelError if it does not fit into the device's free memory."""
         return CudaTrainer(self._runtime, training, replicas)
 
+    def tangents(self, training: Training, nodes: Weighted, ends: Weighted, replicas: int) -> Tangents:
+        """See interface.Backend.tangents. Raises KernelError."""
+        raise KernelError("tangents are computed on the processor: use the back end host for them")
+
     def _each(self, name: str, count: int, *arguments: Any) -> None:
         """Launch a program of device_paths.cu whose threads share `count` pieces of work."""
         blocks = max(1, min(-(-count // THREADS), MOST_BLOCKS))
@@ -206,8 +212,6 @@ class CudaTrainer:
 
     def __init__(self, runtime: Runtime, training: Training, replicas: int) -> None:
         self.training, self._runtime, self._replicas = training, runtime, replicas
-        if training.tangents:
-            raise KernelError("tangents are computed on the processor: use the back end host for them")
         self._launch = launch.choose(training, runtime.limits)
         self._macros = launch.specialisation(training)
         self._layout, self._real = layout_of(runtime, tuple(self._macros.items())), np.dtype(training.precision)

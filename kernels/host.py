@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from rnnlimits.kernels import compiler, launch
 from rnnlimits.kernels.activations import ACTIVATIONS, source_digest
+from rnnlimits.kernels.host_tangents import HostTangents
 from rnnlimits.kernels.interface import (
     Array,
     FeatureMap,
@@ -24,10 +25,10 @@ from rnnlimits.kernels.interface import (
     Replicas,
     State,
     Training,
+    Weighted,
 )
+from rnnlimits.kernels.pointers import TrainingScalars, aligned, doubles, pointer, rows_of
 from rnnlimits.kernels.reference import NumpyBackend
-
-_ALIGNMENT = 64  # bytes: a cache line, and the widest vector
 
 
 @cache
@@ -75,23 +76,8 @@ def _memory(activation: str) -> ctypes.CDLL:
     return library
 
 
-def _aligned(size: int) -> NDArray[np.uint8]:
-    """`size` zero bytes that start on a cache line."""
-    raw = np.zeros(size + _ALIGNMENT, dtype=np.uint8)
-    shift = -raw.ctypes.data % _ALIGNMENT
-    return raw[shift : shift + size]
-
-
-def _doubles(array: Array) -> Array:
-    return np.ascontiguousarray(array, dtype=np.float64)
-
-
 def _words(replicas: Replicas) -> Replicas:
     return np.ascontiguousarray(replicas, dtype=np.uint32)
-
-
-def _pointer(array: NDArray[np.generic]) -> c_void_p:
-    return c_void_p(array.ctypes.data)
 
 
 class _Chain(ctypes.Structure):  # struct Chain of src/chain.h
@@ -121,13 +107,9 @@ FUNCTIONS = ("tanh", "erf", "exp", "log", "sin", "sin_turns", "cos_turns", "erf_
 
 def evaluate(function: str, x: Array) -> Array:
     """An elementary function of src/functions.h at x (n,), for measuring its error."""
-    points, out = _doubles(x), np.empty(len(x))
-    _paths().evaluate_function(FUNCTIONS.index(function), _pointer(points), len(points), _pointer(out))
+    points, out = doubles(x), np.empty(len(x))
+    _paths().evaluate_function(FUNCTIONS.index(function), pointer(points), len(points), pointer(out))
     return out
-
-
-class _Training(ctypes.Structure):  # struct Training of src/team.h
-    _fields_ = tuple((field, c_double) for field in ("width", "output_scale", "rate", "clip"))
 
 
 class HostTrainer(OneByOne):
@@ -138,68 +120,66 @@ class HostTrainer(OneByOne):
         self.training = training
         self._library = _training(tuple(launch.specialisation(t).items()))
         self._real = np.dtype(t.precision)
-        self._parts = (3,) if t.tangents else ()
-        self._scalars = _Training(t.width, t.output_scale, t.rate, t.clip_level)
+        self._scalars = TrainingScalars(t.width, t.output_scale, t.rate, t.clip_level)
         units, state = self._library.unit_bytes(t.width), self._library.state_bytes()
-        self._units = [_aligned(units) for _ in range(replicas)]
-        self._states = [_aligned(state) for _ in range(replicas)]
+        self._units = [aligned(units) for _ in range(replicas)]
+        self._states = [aligned(state) for _ in range(replicas)]
+        self._places = [(pointer(own), pointer(words)) for own, words in zip(self._units, self._states, strict=True)]
 
     def fill(self, replica: int, w: Array, b: Array, c: Array) -> None:
         """See interface.Trainer.fill."""
-        weights = [_doubles(a) for a in (w, b, c)]
-        self._library.fill_units(_pointer(self._units[replica]), self.training.width, *(_pointer(a) for a in weights))
+        weights = [doubles(a) for a in (w, b, c)]
+        self._library.fill_units(pointer(self._units[replica]), self.training.width, *(pointer(a) for a in weights))
         self._states[replica][:] = 0
 
     def weigh(self, weight: Array) -> None:
         """See interface.Trainer.weigh."""
-        shape = (self.replicas, self.training.width, *self._parts)
+        shape = (self.replicas, self.training.width)
         for units, own in zip(self._units, np.broadcast_to(weight, shape), strict=True):
             values = np.ascontiguousarray(own, dtype=self._real)
-            self._library.weigh_units(_pointer(units), self.training.width, _pointer(values))
+            self._library.weigh_units(pointer(units), self.training.width, pointer(values))
 
     def run(self, x: Array, y: Array) -> Array:
         """See interface.Trainer.run."""
-        squared_error = np.empty((*y.shape, *self._parts))
-        for r, (units, state) in enumerate(zip(self._units, self._states, strict=True)):
-            inputs, targets = (np.ascontiguousarray(a[r], dtype=self._real) for a in (x, y))
+        squared_error = np.empty(y.shape)
+        inputs, targets = (np.ascontiguousarray(a, dtype=self._real) for a in (x, y))
+        rows = zip(self._places, *(rows_of(a) for a in (inputs, targets, squared_error)), strict=True)
+        for (units, state), own_inputs, own_targets, own_errors in rows:
             self._library.train_replica(
-                _pointer(units), _pointer(state), ctypes.byref(self._scalars), _pointer(inputs),
-                _pointer(targets), len(targets), _pointer(squared_error[r]),
-            )  # fmt: skip
+                units, state, ctypes.byref(self._scalars), own_inputs, own_targets, y.shape[1], own_errors
+            )
         return squared_error
 
     def settle(self) -> None:
         """See interface.Trainer.settle."""
-        for units, state in zip(self._units, self._states, strict=True):
-            self._library.settle(_pointer(units), _pointer(state), ctypes.byref(self._scalars))
+        for units, state in self._places:
+            self._library.settle(units, state, ctypes.byref(self._scalars))
 
     def probe(self, histories: Array) -> tuple[Array, Array]:
         """See interface.Trainer.probe."""
         count, length = histories.shape[:2]
         inputs = np.ascontiguousarray(histories, dtype=self._real)
-        output = np.empty((self.replicas, count, *self._parts))
-        memory = np.empty((self.replicas, count, length, *self._parts))
-        scratch = _aligned(count * self._library.sums_bytes())
-        for r, units in enumerate(self._units):
-            self._library.probe_replica(
-                _pointer(units), ctypes.byref(self._scalars), _pointer(inputs), count, length,
-                _pointer(scratch), _pointer(output[r]), _pointer(memory[r]),
-            )  # fmt: skip
+        output = np.empty((self.replicas, count))
+        memory = np.empty((self.replicas, count, length))
+        scratch = aligned(count * self._library.sums_bytes())
+        points, work = pointer(inputs), pointer(scratch)
+        for (units, _), *own in zip(self._places, rows_of(output), rows_of(memory), strict=True):
+            self._library.probe_replica(units, ctypes.byref(self._scalars), points, count, length, work, *own)
         return output, memory
 
     def weights(self, first: int, count: int) -> tuple[Array, Array, Array]:
         """See interface.Trainer.weights."""
         n, d = self.training.width, self.training.dimension
-        w, b, c = (np.empty((count, *shape, *self._parts), dtype=self._real) for shape in ((n, d), (n,), (n,)))
+        w, b, c = (np.empty((count, *shape), dtype=self._real) for shape in ((n, d), (n,), (n,)))
         for row, units in enumerate(self._units[first : first + count]):
-            self._library.read_weights(_pointer(units), n, *(_pointer(a[row]) for a in (w, b, c)))
+            self._library.read_weights(pointer(units), n, *(pointer(a[row]) for a in (w, b, c)))
         return w, b, c
 
     def drift(self, replica: int) -> tuple[Array, Array, Array]:
         """See interface.Trainer.drift."""
         n = self.training.width
-        w, b, c = (np.empty((*shape, *self._parts)) for shape in ((n, self.training.dimension), (n,), (n,)))
-        self._library.read_drift(_pointer(self._units[replica]), n, _pointer(w), _pointer(b), _pointer(c))
+        w, b, c = (np.empty(shape) for shape in ((n, self.training.dimension), (n,), (n,)))
+        self._library.read_drift(self._places[replica][0], n, pointer(w), pointer(b), pointer(c))
         return w, b, c
 
     def state(self) -> State:
@@ -207,7 +187,7 @@ class HostTrainer(OneByOne):
         n = self.training.width
         all_units = np.empty((self.replicas, self._library.unit_fields(), n), dtype=self._real)
         for row, units in zip(all_units, self._units, strict=True):
-            self._library.read_units(_pointer(units), n, _pointer(row))
+            self._library.read_units(pointer(units), n, pointer(row))
         return State(all_units, np.stack([state.view(np.float64) for state in self._states]))
 
     def restore(self, state: State) -> None:
@@ -216,7 +196,7 @@ class HostTrainer(OneByOne):
         shape = (self.replicas, fields, self.training.width)
         like = State(np.broadcast_to(np.zeros((), self._real), shape), np.empty((self.replicas, words)))
         for row, saved, units, state_bytes in zip(*state.required(like), self._units, self._states, strict=True):
-            self._library.write_units(_pointer(units), shape[2], _pointer(np.ascontiguousarray(row)))
+            self._library.write_units(pointer(units), shape[2], pointer(np.ascontiguousarray(row)))
             state_bytes.view(np.float64)[:] = saved
 
 
@@ -241,7 +221,7 @@ class HostBackend:
     def philox(self, counter: NDArray[np.uint32], key: tuple[int, int]) -> NDArray[np.uint32]:
         """See interface.Backend.philox."""
         words = np.array(counter, dtype=np.uint32, order="C")
-        _paths().philox_words(_pointer(words), len(words), key[0], key[1])
+        _paths().philox_words(pointer(words), len(words), key[0], key[1])
         return words
 
     def uniforms(
@@ -249,7 +229,7 @@ class HostBackend:
     ) -> Array:
         """See interface.Backend.uniforms."""
         out, rows = np.empty((len(replicas), count)), _words(replicas)
-        _paths().fill_uniforms(seed, stream, _pointer(rows), len(rows), count, step, component, _pointer(out))
+        _paths().fill_uniforms(seed, stream, pointer(rows), len(rows), count, step, component, pointer(out))
         return out
 
     def normals(
@@ -257,7 +237,7 @@ class HostBackend:
     ) -> Array:
         """See interface.Backend.normals."""
         out, rows = np.empty((len(replicas), count)), _words(replicas)
-        _paths().fill_normals(seed, stream, _pointer(rows), len(rows), count, step, component, _pointer(out))
+        _paths().fill_normals(seed, stream, pointer(rows), len(rows), count, step, component, pointer(out))
         return out
 
     def chain_path(
@@ -267,13 +247,13 @@ class HostBackend:
         rows, length = _words(key.replicas), steps if keep else 0
         history, y = np.empty((len(rows), length, chain.size)), np.empty((len(rows), length))
         coupling = chain.coupling if chain.coupling is not None else np.zeros((1, 1))
-        matrices = [_doubles(matrix) for matrix in (chain.linear, coupling, chain.noise, chain.target)]
+        matrices = [doubles(matrix) for matrix in (chain.linear, coupling, chain.noise, chain.target)]
         pointers = [matrix.ctypes.data for matrix in matrices]
         dynamics = _Chain(chain.inputs, chain.hidden, chain.coupling is not None, *pointers, key.seed, key.stream)
-        work = _doubles(state)
-        outputs = (_pointer(history), _pointer(y)) if keep else (None, None)
+        work = doubles(state)
+        outputs = (pointer(history), pointer(y)) if keep else (None, None)
         _paths().chain_path(
-            ctypes.byref(dynamics), _pointer(rows), len(rows), first_step, steps, _pointer(work), *outputs
+            ctypes.byref(dynamics), pointer(rows), len(rows), first_step, steps, pointer(work), *outputs
         )
         state[:] = work
         return history, y
@@ -283,10 +263,10 @@ class HostBackend:
     ) -> NDArray[np.int32]:
         """See interface.Backend.finite_path."""
         rows, history = _words(key.replicas), np.empty((len(key.replicas), steps), dtype=np.int32)
-        cumulative, work = _doubles(np.cumsum(transition, axis=1)), np.ascontiguousarray(state, dtype=np.int32)
+        cumulative, work = doubles(np.cumsum(transition, axis=1)), np.ascontiguousarray(state, dtype=np.int32)
         _paths().finite_path(
-            _pointer(cumulative), len(cumulative), key.seed, key.stream, _pointer(rows), len(rows), first_step, steps,
-            _pointer(work), _pointer(history),
+            pointer(cumulative), len(cumulative), key.seed, key.stream, pointer(rows), len(rows), first_step, steps,
+            pointer(work), pointer(history),
         )  # fmt: skip
         state[:] = work
         return history
@@ -294,29 +274,29 @@ class HostBackend:
     def memory_path(self, rule: MemoryMap, inputs: MemoryInputs, start: Array) -> Array:
         """See interface.Backend.memory_path."""
         padding = -len(rule.nodes) % _paths().vector_lanes()  # the kernel reads whole vectors; added nodes weigh 0
-        columns = _doubles(np.pad(rule.nodes, ((0, padding), (0, 0))).T)
-        weights = [_doubles(np.pad(weight, (0, padding))) for weight in (rule.weight0, rule.weight1)]
+        columns = doubles(np.pad(rule.nodes, ((0, padding), (0, 0))).T)
+        weights = [doubles(np.pad(weight, (0, padding))) for weight in (rule.weight0, rule.weight1)]
         padded = _MemoryMap(columns.shape[1], columns.shape[0], *(a.ctypes.data for a in (columns, *weights)))
-        paths = [_doubles(array) for array in (inputs.location, inputs.coordinates, inputs.slope)]
-        (replicas, steps), begin = inputs.location.shape, _doubles(start)
+        paths = [doubles(array) for array in (inputs.location, inputs.coordinates, inputs.slope)]
+        (replicas, steps), begin = inputs.location.shape, doubles(start)
         memory = np.empty((replicas, steps + 1))
         _memory(rule.activation).memory_path(
             ctypes.byref(padded),
-            *(_pointer(path) for path in paths),
+            *(pointer(path) for path in paths),
             replicas,
             steps,
-            _pointer(begin),
-            _pointer(memory),
+            pointer(begin),
+            pointer(memory),
         )
         return memory
 
     def twin_path(self, features: FeatureMap, rate: float, x: Array, m: Array, y: Array, theta: Array) -> Array:
         """See interface.Backend.twin_path."""
-        nodes = [_doubles(a) for a in (features.w, features.value_scale, features.slope_scale)]
-        paths, work, squared_error = [_doubles(a) for a in (x, m, y)], _doubles(theta), np.empty(y.shape)
+        nodes = [doubles(a) for a in (features.w, features.value_scale, features.slope_scale)]
+        paths, work, squared_error = [doubles(a) for a in (x, m, y)], doubles(theta), np.empty(y.shape)
         _twin(features.w.shape[1], features.activation).twin_path(
-            *(_pointer(a) for a in nodes), len(features.w), rate, *(_pointer(a) for a in paths), *y.shape,
-            _pointer(work), _pointer(squared_error),
+            *(pointer(a) for a in nodes), len(features.w), rate, *(pointer(a) for a in paths), *y.shape,
+            pointer(work), pointer(squared_error),
         )  # fmt: skip
         theta[:] = work
         return squared_error
@@ -324,6 +304,10 @@ class HostBackend:
     def trainer(self, training: Training, replicas: int) -> HostTrainer:
         """See interface.Backend.trainer."""
         return HostTrainer(training, replicas)
+
+    def tangents(self, training: Training, nodes: Weighted, ends: Weighted, replicas: int) -> HostTangents:
+        """See interface.Backend.tangents."""
+        return HostTangents(training, nodes, ends, replicas)
 
 
 def available() -> str | None:

@@ -42,8 +42,8 @@ class Training:
     """The training of one network, without its initial weights and its data (docs/model.md, "Training").
 
     richness: eps of a rich twin (docs/model.md, "Finite width"): units are then `width` nodes of a quadrature whose
-    weights Trainer.weigh sets, beta plays no part, and `level` is that of the clip. tangents: every number carries its
-    first and second derivative along one direction, as a last axis (3,): value, first, second; of a rich twin only.
+    weights Trainer.weigh sets, beta plays no part, and `level` is that of the clip. unit_richness: eps of a network of
+    `width` units, in place of beta, which gives the same numbers up to rounding.
     """
 
     width: int
@@ -58,7 +58,7 @@ class Training:
     precision: str = "float64"
     richness: float | None = None
     level: float = 0.0
-    tangents: bool = False
+    unit_richness: float | None = None
     output_scale: float = field(init=False)  # N^-beta, or 1 / eps
     rate: float = field(init=False)  # eta = alpha N^(2 beta - 1) / K, or alpha eps^2 / K
     clip_level: float = field(init=False)  # N^gamma, or 0 without a clip
@@ -70,9 +70,13 @@ class Training:
             object.__setattr__(self, "clip_level", self.level)
             return
         n = float(self.width)
+        object.__setattr__(self, "clip_level", n**self.clip if self.clip is not None else 0.0)
+        if self.unit_richness is not None:
+            object.__setattr__(self, "output_scale", 1 / (n * self.unit_richness))
+            object.__setattr__(self, "rate", self.alpha * n * self.unit_richness**2 / self.steps_per_time)
+            return
         object.__setattr__(self, "output_scale", n**-self.beta)
         object.__setattr__(self, "rate", self.alpha * n ** (2 * self.beta - 1) / self.steps_per_time)
-        object.__setattr__(self, "clip_level", n**self.clip if self.clip is not None else 0.0)
 
     @property
     def weighted(self) -> bool:
@@ -157,13 +161,10 @@ class Trainer(Protocol):
         """Set initial weights of one replica: w (N, d), b (N,), c (N,)."""
 
     def weigh(self, weight: Array) -> None:
-        """Set the weights of a rich twin's nodes after `fill`: (R, N), with tangents (R, N, 3); of sum 1 over nodes."""
+        """Set the weights of a rich twin's nodes after `fill`: (R, N), of sum 1 over nodes."""
 
     def run(self, x: Array, y: Array) -> Array:
-        """Train on x (R, steps, d), y (R, steps); returns (Yhat - Y)^2, (R, steps). Calls continue one another.
-
-        With tangents, results of this and all methods have a last axis (3,).
-        """
+        """Train on x (R, steps, d), y (R, steps); returns (Yhat - Y)^2, (R, steps). Calls continue one another."""
 
     def settle(self) -> None:
         """Apply the pending update, so that weights are those of the current time."""
@@ -194,6 +195,39 @@ class Trainer(Protocol):
 
         All later numbers are the same to the last bit. Raises ValueError for arrays of other shapes or types.
         """
+
+
+class Weighted(Protocol):
+    """Nodes of a quadrature over the law of a unit: w (Q, d), b, c and weight (Q,), the weights of sum 1."""
+
+    @property
+    def w(self) -> Array: ...  # noqa: D102
+    @property
+    def b(self) -> Array: ...  # noqa: D102
+    @property
+    def c(self) -> Array: ...  # noqa: D102
+    @property
+    def weight(self) -> Array: ...  # noqa: D102
+
+
+class Tangents(Protocol):
+    """Rich twins along `replicas` paths, with the response of every number to mass that moves to one of D ends.
+
+    Direction q takes the mass s_q from all nodes in proportion and gives it to the end q. Results have a last axis
+    (D + 2,): the value, sqrt(weight_q) d/ds_q for each direction, sum_q weight_q d^2/ds_q^2, at s = 0.
+    """
+
+    def run(self, x: Array, y: Array) -> Array:
+        """Train on x (R, steps, d), y (R, steps); returns (Yhat - Y)^2 (R, steps, D + 2). Calls continue."""
+
+    def settle(self) -> None:
+        """Apply the pending update, so that weights are those of the current time."""
+
+    def probe(self, histories: Array) -> tuple[Array, Array]:
+        """Output (R, P, D + 2) at the end of histories (P, L, d) from zero memory, and memory (R, P, L, D + 2)."""
+
+    def square_drifts(self) -> Array:
+        """Mean squares over the law of the settled drifts of W (its length), B and C: (R, 3, D + 2)."""
 
 
 class OneByOne:
@@ -272,3 +306,6 @@ class Backend(Protocol):
 
     def trainer(self, training: Training, replicas: int) -> Trainer:
         """An ensemble with all weights zero."""
+
+    def tangents(self, training: Training, nodes: Weighted, ends: Weighted, replicas: int) -> Tangents:
+        """The tangents of a rich twin, all replicas at these nodes. Raises KernelError where there are none."""

@@ -127,10 +127,13 @@ def _streamed(width: int, limits: Limits) -> Launch:
 
 def specialisation(training: Training) -> dict[str, object]:
     """Macros of src/unit.h for a training."""
-    kind = {"WEIGHTED": 1, "TANGENTS": int(training.tangents)} if training.weighted else {}
+    kind = {"WEIGHTED": 1} if training.weighted else {}
+    return {**kind, "REAL": {"float32": "float", "float64": "double"}[training.precision], **of_unit(training)}
+
+
+def of_unit(training: Training) -> dict[str, object]:
+    """Those macros whatever the type of numbers."""
     return {
-        **kind,
-        "REAL": "Jet<double>" if training.tangents else {"float32": "float", "float64": "double"}[training.precision],
         "DIMENSION": training.dimension,
         "DEPTH": training.depth,
         **ACTIVATIONS[training.activation].macros,

@@ -13,7 +13,6 @@ from rnnlimits.kernels.interface import (
     Array,
     FeatureMap,
     GaussianChain,
-    KernelError,
     MemoryInputs,
     MemoryMap,
     OneByOne,
@@ -21,7 +20,9 @@ from rnnlimits.kernels.interface import (
     Replicas,
     State,
     Training,
+    Weighted,
 )
+from rnnlimits.kernels.reference_tangents import DifferenceTangents
 
 _MULTIPLIERS = np.array([0xD2511F53, 0xCD9E8D57], dtype=np.uint64)
 _WEYL = np.array([0x9E3779B9, 0xBB67AE85], dtype=np.uint64)
@@ -79,8 +80,6 @@ class ReferenceTrainer(OneByOne):
         self.training, self.replicas = training, replicas
         shape = (replicas, training.width)
         self.w, self.b, self.c = np.zeros((*shape, training.dimension)), np.zeros(shape), np.zeros(shape)
-        if training.tangents:
-            raise KernelError("tangents need the compiled kernels: use the back end host")
         self.start = (self.w.copy(), self.b.copy(), self.c.copy())
         self.weight: Array | None = np.zeros(shape) if training.weighted else None
         self.memory = np.zeros(replicas)
@@ -289,6 +288,11 @@ class NumpyBackend:
     def trainer(self, training: Training, replicas: int) -> ReferenceTrainer:
         """See interface.Backend.trainer."""
         return ReferenceTrainer(training, replicas)
+
+    def tangents(self, training: Training, nodes: Weighted, ends: Weighted, replicas: int) -> DifferenceTangents:
+        """See interface.Backend.tangents."""
+        trainer = ReferenceTrainer(*DifferenceTangents.rows(training, nodes, ends, replicas))
+        return DifferenceTangents(trainer, nodes, ends, replicas)
 
 
 def available() -> None:

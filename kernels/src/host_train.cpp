@@ -7,18 +7,15 @@
 
 typedef REAL Real;
 typedef LanesOf<Real>::Type V;
-typedef Lane<Real>::Scalar Scalar;
-typedef LanesOf<Scalar>::Type Vector;  // V itself, or one of the numbers that a jet is made of
-static const int parts = sizeof(V) / sizeof(Vector);
 
 static const int lanes = Lane<V>::count;
 static const long tiles_per_sum = 64;  // floats are added at most this often before the sum goes on in double
 static const long tiles_ahead = 6;
 
-template <int n> struct Part { typedef Scalar Type __attribute__((vector_size(n * sizeof(Scalar)))); };
+template <int n> struct Part { typedef Real Type __attribute__((vector_size(n * sizeof(Real)))); };
 
 // The sum of the lanes, halves added to halves: a chain of log2(n) additions that never leaves the registers.
-template <int n> KERNEL Scalar folded(typename Part<n>::Type v) {
+template <int n> KERNEL Real folded(typename Part<n>::Type v) {
     if constexpr (n == 2) {
         return v[0] + v[1];
     } else {
@@ -28,16 +25,9 @@ template <int n> KERNEL Scalar folded(typename Part<n>::Type v) {
     }
 }
 
-KERNEL double total(const Vector& v) { return double(folded<lanes>(v)); }
-KERNEL Scalar lane_of(const Vector& v, long i) { return v[i]; }
-KERNEL void set_lane(Vector& v, long i, double value) { v[i] = Scalar(value); }
-#if TANGENTS
-KERNEL Number total(const V& v) { return {total(v.value), total(v.first), total(v.second)}; }
-KERNEL Real lane_of(const V& v, long i) { return {v.value[i], v.first[i], v.second[i]}; }
-KERNEL void set_lane(V& v, long i, double value) { v.value[i] = value; }
-#endif
+KERNEL double total(const V& v) { return double(folded<lanes>(v)); }
 
-KERNEL void add(Sums<Number>& sums, const Sums<V>& part) {
+KERNEL void add(Sums<double>& sums, const Sums<V>& part) {
     sums.output += total(part.output);
     sums.memory += total(part.memory);
     sums.gain += total(part.gain);
@@ -49,7 +39,7 @@ KERNEL void add(Sums<Number>& sums, const Sums<V>& part) {
 struct HostTeam {
     Unit<V>* units;
     long tiles;
-    Vector mask;  // of the last tile: 1 where there is a unit, 0 where there is none
+    V mask;  // of the last tile: 1 where there is a unit, 0 where there is none
 
     static bool leads() { return true; }
 
@@ -70,8 +60,8 @@ struct HostTeam {
 
     // Three tiles are under way at a time, each in another third of its long chain of operations: a processor looks
     // ahead too few operations to overlap whole chains.
-    KERNEL Sums<Number> pass(const Pending<Real>& pending, const Input<Real>& input) {
-        Sums<Number> sums = {};
+    KERNEL Sums<double> pass(const Pending<Real>& pending, const Input<Real>& input) {
+        Sums<double> sums = {};
         V ahead = begin(1, pending, input);
         Hidden<V> hidden = activate(begin(0, pending, input));
         for (long first = 0; first < tiles; first += tiles_per_sum) {
@@ -95,8 +85,8 @@ struct HostTeam {
 
 KERNEL long tiles_of(long width) { return (width + lanes - 1) / lanes; }
 
-static Vector last_mask(long width) {
-    Vector mask = {};
+static V last_mask(long width) {
+    V mask = {};
     for (long i = 0; i < width - (tiles_of(width) - 1) * lanes; ++i) mask[i] = 1;
     return mask;
 }
@@ -114,30 +104,26 @@ void fill_units(Unit<V>* units, long width, const double* w, const double* b, co
     std::memset(static_cast<void*>(units), 0, unit_bytes(width));
     for (long i = 0; i < width; ++i) {
         Unit<V>& unit = units[i / lanes];
-        for (int j = 0; j < DIMENSION; ++j) set_lane(unit.w_start[j], i % lanes, w[i * DIMENSION + j]);
-        set_lane(unit.b_start, i % lanes, b[i]);
-        set_lane(unit.c_start, i % lanes, c[i]);
+        for (int j = 0; j < DIMENSION; ++j) unit.w_start[j][i % lanes] = Real(w[i * DIMENSION + j]);
+        unit.b_start[i % lanes] = Real(b[i]);
+        unit.c_start[i % lanes] = Real(c[i]);
     }
 }
 
 #if WEIGHTED
-// The weights of a rich twin's nodes, each with its derivatives: (width, parts).
+// The weights of a rich twin's nodes (width).
 void weigh_units(Unit<V>* units, long width, const Real* weight) {
-    for (long i = 0; i < width; ++i) {
-        V& own = units[i / lanes].weight;
-        for (int part = 0; part < parts; ++part)
-            reinterpret_cast<Vector*>(&own)[part][i % lanes] = reinterpret_cast<const Scalar*>(weight + i)[part];
-    }
+    for (long i = 0; i < width; ++i) units[i / lanes].weight[i % lanes] = weight[i];
 }
 #endif
 
 // Drift since initialisation, same shapes as the weights.
-void read_drift(const Unit<V>* units, long width, Number* w, Number* b, Number* c) {
+void read_drift(const Unit<V>* units, long width, double* w, double* b, double* c) {
     for (long i = 0; i < width; ++i) {
         const Unit<V>& unit = units[i / lanes];
-        for (int j = 0; j < DIMENSION; ++j) w[i * DIMENSION + j] = lane_of(unit.w_drift[j], i % lanes);
-        b[i] = lane_of(unit.b_drift, i % lanes);
-        c[i] = lane_of(unit.c_drift, i % lanes);
+        for (int j = 0; j < DIMENSION; ++j) w[i * DIMENSION + j] = unit.w_drift[j][i % lanes];
+        b[i] = unit.b_drift[i % lanes];
+        c[i] = unit.c_drift[i % lanes];
     }
 }
 
@@ -147,38 +133,37 @@ void read_weights(const Unit<V>* units, long width, Real* w, Real* b, Real* c) {
         const Unit<V>& unit = units[i / lanes];
         const long lane = i % lanes;
         for (int j = 0; j < DIMENSION; ++j)
-            w[i * DIMENSION + j] = lane_of(unit.w_start[j], lane) + lane_of(unit.w_drift[j], lane);
-        b[i] = lane_of(unit.b_start, lane) + lane_of(unit.b_drift, lane);
-        c[i] = lane_of(unit.c_start, lane) + lane_of(unit.c_drift, lane);
+            w[i * DIMENSION + j] = unit.w_start[j][lane] + unit.w_drift[j][lane];
+        b[i] = unit.b_start[lane] + unit.b_drift[lane];
+        c[i] = unit.c_start[lane] + unit.c_drift[lane];
     }
 }
 
-// All of a replica's units as (fields, width), the fields those of struct Unit in its order, as on a device (store.h). Of jets
-// each part is a field.
-long unit_fields() { return fields_of<V>() * parts; }
+// All of a replica's units as (fields, width), the fields those of struct Unit in its order, as on a device (store.h).
+long unit_fields() { return fields_of<V>(); }
 
-void read_units(const Unit<V>* units, long width, Scalar* out) {
+void read_units(const Unit<V>* units, long width, Real* out) {
     for (long t = 0; t < tiles_of(width); ++t) {
         const long first = t * lanes, here = smaller(long(lanes), width - first);
-        const Scalar* tile = reinterpret_cast<const Scalar*>(units + t);
+        const Real* tile = reinterpret_cast<const Real*>(units + t);
         for (long f = 0; f < unit_fields(); ++f)
-            std::memcpy(out + f * width + first, tile + f * lanes, here * sizeof(Scalar));
+            std::memcpy(out + f * width + first, tile + f * lanes, here * sizeof(Real));
     }
 }
 
-void write_units(Unit<V>* units, long width, const Scalar* in) {
+void write_units(Unit<V>* units, long width, const Real* in) {
     std::memset(static_cast<void*>(units), 0, unit_bytes(width));
     for (long t = 0; t < tiles_of(width); ++t) {
         const long first = t * lanes, here = smaller(long(lanes), width - first);
-        Scalar* tile = reinterpret_cast<Scalar*>(units + t);
+        Real* tile = reinterpret_cast<Real*>(units + t);
         for (long f = 0; f < unit_fields(); ++f)
-            std::memcpy(tile + f * lanes, in + f * width + first, here * sizeof(Scalar));
+            std::memcpy(tile + f * lanes, in + f * width + first, here * sizeof(Real));
     }
 }
 
 // `steps` training steps of one replica: x (steps, DIMENSION), y (steps), squared_error (steps).
-void train_replica(Unit<V>* units, ReplicaState* state, const Training* training, const Scalar* x, const Scalar* y,
-                   long steps, Number* squared_error) {
+void train_replica(Unit<V>* units, ReplicaState* state, const Training* training, const Real* x, const Real* y,
+                   long steps, double* squared_error) {
     HostTeam team = team_of(units, long(training->width));
     train<Real>(team, *training, *state, x, y, steps, squared_error);
 }
@@ -187,22 +172,19 @@ void train_replica(Unit<V>* units, ReplicaState* state, const Training* training
 void settle(Unit<V>* units, ReplicaState* state, const Training* training) {
     const Pending<Real> pending = rounded<Real>(*state);
     for (long i = 0; i < tiles_of(long(training->width)); ++i) apply(units[i], pending);
-    const ReplicaState kept = *state;
-    *state = ReplicaState{};
-    state->memory = kept.memory;
-    __builtin_memcpy(state->x, kept.x, sizeof kept.x);
+    settled(*state);
 }
 
 // The settled network, frozen, run over `count` histories (count, length, DIMENSION) from zero memory: its output at the
 // last step of each, and its memory (count, length). All histories advance together, so weights are read once a step.
-void probe_replica(const Unit<V>* units, const Training* training, const Scalar* histories, long count, long length,
-                   Sums<V>* scratch, Number* output, Number* memory) {
+void probe_replica(const Unit<V>* units, const Training* training, const Real* histories, long count, long length,
+                   Sums<V>* scratch, double* output, double* memory) {
     const long width = long(training->width), tiles = tiles_of(width);
-    const Vector mask = last_mask(width);
-    for (long p = 0; p < count; ++p) memory[p * length] = Number{};
+    const V mask = last_mask(width);
+    for (long p = 0; p < count; ++p) memory[p * length] = 0;
     for (long k = 0; k < length; ++k) {
-        Number next_output[count], next_memory[count];
-        for (long p = 0; p < count; ++p) next_output[p] = next_memory[p] = Number{};
+        double next_output[count], next_memory[count];
+        for (long p = 0; p < count; ++p) next_output[p] = next_memory[p] = 0;
         for (long first = 0; first < tiles; first += tiles_per_sum) {
             const long end = smaller(first + tiles_per_sum, tiles);
             std::memset(static_cast<void*>(scratch), 0, count * sizeof *scratch);

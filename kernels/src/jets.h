@@ -1,110 +1,147 @@
-// A lane type that carries a number with its first and second derivative along one direction.
+// A number with its derivatives along several directions at a time.
 //
 // The formulas of this folder, instantiated with it, differentiate themselves: the tangents of a training are the training's
-// own source (docs/model.md, "Finite width"). Only the elementary functions need their derivatives written out.
+// own source (docs/model.md, "Finite width"). Only the elementary functions need their derivatives written out. The value is
+// computed once for all directions, and of second derivatives only the sum over directions is kept: they obey one linear
+// equation, whatever the direction, so that their sum is carried forward without its terms.
 #pragma once
+#include <type_traits>
 #include "functions.h"
 
-template <class V> struct Jet {
-    V value, first, second;
-};
+#define DIRECTIONS 32  // of one jet; a group of them trains together
+static const int groups = DIRECTIONS / Lane<DoubleLanes>::count;
 
-template <class V> struct Lane<Jet<V>> {
-    typedef typename Lane<V>::Scalar Scalar;
+// first: a lane for each direction. second: sums over the directions of one lane.
+// V is double, or DoubleLanes of the nodes at the ends of a group of directions, each of which has its own one direction.
+template <class V, int n> struct Jet {
+    V value;
+    DoubleLanes first[n], second;
+};
+typedef Jet<double, groups> Uniform;    // of a sum over units, and of a unit
+typedef Jet<DoubleLanes, 1> AtEnds;
+
+template <class V, int n> struct Lane<Jet<V, n>> {
+    typedef double Scalar;
     typedef typename Lane<V>::Int Int;
     static const int count = Lane<V>::count;
 };
-#if !defined(__CUDACC__)
-template <> struct LanesOf<Jet<double>> { typedef Jet<DoubleLanes> Type; };
-#endif
-
-// Uniform numbers are Jet<double>, those of units Jet<V>; a product of the two is one of units. V * double is a V.
-template <class A, class B> struct Wider { typedef A Type; };
-template <class B> struct Wider<double, B> { typedef B Type; };
-template <class A, class B> using JetOf = Jet<typename Wider<A, B>::Type>;
-
-template <class A, class B> KERNEL JetOf<A, B> operator+(const Jet<A>& a, const Jet<B>& b) {
-    return {a.value + b.value, a.first + b.first, a.second + b.second};
-}
-template <class A, class B> KERNEL JetOf<A, B> operator-(const Jet<A>& a, const Jet<B>& b) {
-    return {a.value - b.value, a.first - b.first, a.second - b.second};
-}
-template <class A, class B> KERNEL JetOf<A, B> operator*(const Jet<A>& a, const Jet<B>& b) {
-    typedef typename Wider<A, B>::Type V;
-    const V crossed = a.first * b.first;
-    return {a.value * b.value, a.first * b.value + a.value * b.first,
-            a.second * b.value + a.value * b.second + (crossed + crossed)};
-}
-template <class V> KERNEL Jet<V> operator-(const Jet<V>& a) { return {-a.value, -a.first, -a.second}; }
-
-// With numbers that do not move.
-template <class V> KERNEL Jet<V> operator+(const Jet<V>& a, typename Lane<V>::Scalar b) {
-    return {a.value + b, a.first, a.second};
-}
-template <class V> KERNEL Jet<V> operator+(typename Lane<V>::Scalar a, const Jet<V>& b) { return b + a; }
-template <class V> KERNEL Jet<V> operator-(const Jet<V>& a, typename Lane<V>::Scalar b) {
-    return {a.value - b, a.first, a.second};
-}
-template <class V> KERNEL Jet<V> operator-(typename Lane<V>::Scalar a, const Jet<V>& b) { return -b + a; }
-template <class V> KERNEL Jet<V> operator*(const Jet<V>& a, typename Lane<V>::Scalar b) {
-    return {a.value * b, a.first * b, a.second * b};
-}
-template <class V> KERNEL Jet<V> operator*(typename Lane<V>::Scalar a, const Jet<V>& b) { return b * a; }
-template <class V> KERNEL Jet<V> operator/(const Jet<V>& a, typename Lane<V>::Scalar b) {
-    return {a.value / b, a.first / b, a.second / b};
-}
-
-// Where a lane stands for no unit.
-template <class V> KERNEL Jet<V>& operator*=(Jet<V>& a, const V& mask) {
-    return a = {a.value * mask, a.first * mask, a.second * mask};
-}
-
-template <class V> KERNEL Jet<V>& operator*=(Jet<V>& a, const Jet<V>& b) { return a = a * b; }
-template <class V, class B> KERNEL Jet<V>& operator+=(Jet<V>& a, const B& b) { return a = a + b; }
-template <class V, class B> KERNEL Jet<V>& operator-=(Jet<V>& a, const B& b) { return a = a - b; }
-
-template <class V> struct Lift<Jet<V>, Jet<double>> {
-    KERNEL static Jet<V> of(const Jet<double>& a) { return {splat<V>(a.value), splat<V>(a.first), splat<V>(a.second)}; }
+template <class V, int n> struct Fixed<Jet<V, n>> { typedef V Type; };
+template <class V, int n> struct Lift<Jet<V, n>, Jet<V, n>> {
+    KERNEL static Jet<V, n> of(const Jet<V, n>& a) { return a; }
 };
 
+// The part of a jet that concerns the ends of a group of directions. Their own second derivatives play no part.
+KERNEL AtEnds at_ends(const Uniform& a, int group) {
+    AtEnds own = {};
+    own.value = splat<DoubleLanes>(a.value);
+    own.first[0] = a.first[group];
+    return own;
+}
+
+template <class S> using IfNumber = std::enable_if_t<std::is_same<S, double>::value || std::is_same<S, DoubleLanes>::value>;
+#define EACH_GROUP _Pragma("GCC unroll 16") for (int g = 0; g < n; ++g)
+#define JET template <class V, int n> KERNEL
+#define WITH_NUMBER template <class V, int n, class S, class = IfNumber<S>> KERNEL
+
+JET Jet<V, n> operator+(const Jet<V, n>& a, const Jet<V, n>& b) {
+    Jet<V, n> sum;
+    sum.value = a.value + b.value;
+    EACH_GROUP sum.first[g] = a.first[g] + b.first[g];
+    sum.second = a.second + b.second;
+    return sum;
+}
+JET Jet<V, n> operator-(const Jet<V, n>& a) {
+    Jet<V, n> negative;
+    negative.value = -a.value;
+    EACH_GROUP negative.first[g] = -a.first[g];
+    negative.second = -a.second;
+    return negative;
+}
+JET Jet<V, n> operator-(const Jet<V, n>& a, const Jet<V, n>& b) {
+    Jet<V, n> difference;
+    difference.value = a.value - b.value;
+    EACH_GROUP difference.first[g] = a.first[g] - b.first[g];
+    difference.second = a.second - b.second;
+    return difference;
+}
+JET Jet<V, n> operator*(const Jet<V, n>& a, const Jet<V, n>& b) {
+    Jet<V, n> product;
+    DoubleLanes crossed = a.first[0] * b.first[0];
+    for (int g = 1; g < n; ++g) crossed += a.first[g] * b.first[g];
+    product.value = a.value * b.value;
+    EACH_GROUP product.first[g] = a.first[g] * b.value + b.first[g] * a.value;
+    product.second = a.second * b.value + b.second * a.value + (crossed + crossed);
+    return product;
+}
+
+// With numbers that do not move.
+WITH_NUMBER Jet<V, n> operator+(const Jet<V, n>& a, S b) {
+    Jet<V, n> sum = a;
+    sum.value = a.value + b;
+    return sum;
+}
+WITH_NUMBER Jet<V, n> operator+(S a, const Jet<V, n>& b) { return b + a; }
+WITH_NUMBER Jet<V, n> operator-(const Jet<V, n>& a, S b) { return a + -b; }
+WITH_NUMBER Jet<V, n> operator-(S a, const Jet<V, n>& b) { return -b + a; }
+WITH_NUMBER Jet<V, n> operator*(const Jet<V, n>& a, S b) {
+    Jet<V, n> product;
+    product.value = a.value * b;
+    EACH_GROUP product.first[g] = a.first[g] * b;
+    product.second = a.second * b;
+    return product;
+}
+WITH_NUMBER Jet<V, n> operator*(S a, const Jet<V, n>& b) { return b * a; }
+WITH_NUMBER Jet<V, n> operator/(const Jet<V, n>& a, S b) { return a * (1.0 / b); }
+
+template <class V, int n, class B> KERNEL Jet<V, n>& operator*=(Jet<V, n>& a, const B& b) { return a = a * b; }
+template <class V, int n, class B> KERNEL Jet<V, n>& operator+=(Jet<V, n>& a, const B& b) { return a = a + b; }
+template <class V, int n, class B> KERNEL Jet<V, n>& operator-=(Jet<V, n>& a, const B& b) { return a = a - b; }
+
 // f(x) for a function with these value and derivatives at x.
-template <class V> KERNEL Jet<V> composed(const Jet<V>& x, V value, V slope, V curvature) {
-    return {value, slope * x.first, slope * x.second + curvature * (x.first * x.first)};
+JET Jet<V, n> composed(const Jet<V, n>& x, V value, V slope, V curvature) {
+    Jet<V, n> result;
+    DoubleLanes square = x.first[0] * x.first[0];
+    for (int g = 1; g < n; ++g) square += x.first[g] * x.first[g];
+    result.value = value;
+    EACH_GROUP result.first[g] = x.first[g] * slope;
+    result.second = x.second * slope + square * curvature;
+    return result;
 }
 
-template <class V> KERNEL Jet<V> tanh_lanes(Jet<V> x) {
-    typedef typename Lane<V>::Scalar Scalar;
-    const V value = tanh_lanes(x.value), slope = Scalar(1) - value * value;
-    return composed(x, value, slope, V(Scalar(-2) * value * slope));
+JET Jet<V, n> tanh_lanes(Jet<V, n> x) {
+    const V value = tanh_lanes(x.value), slope = 1.0 - value * value;
+    return composed(x, value, slope, V(-2.0 * value * slope));
 }
 
-template <class V> KERNEL Jet<V> exp_negative(Jet<V> x) {
+JET Jet<V, n> exp_negative(Jet<V, n> x) {
     const V value = exp_negative(x.value);
     return composed(x, value, value, value);
 }
 
-template <class V> KERNEL void erf_lanes(Jet<V> x, Jet<V>& value, Jet<V>& slope) {
-    typedef typename Lane<V>::Scalar Scalar;
+JET void erf_lanes(Jet<V, n> x, Jet<V, n>& value, Jet<V, n>& slope) {
     V at, rise;
     erf_lanes(x.value, at, rise);
-    const V curvature = Scalar(-2) * x.value * rise;
+    const V curvature = -2.0 * x.value * rise;
     value = composed(x, at, rise, curvature);
-    slope = composed(x, rise, curvature, V((Scalar(4) * x.value * x.value - Scalar(2)) * rise));
+    slope = composed(x, rise, curvature, V((4.0 * x.value * x.value - 2.0) * rise));
 }
 
-template <class V> KERNEL Jet<V> ratio(Jet<V> a, Jet<V> b) {
-    typedef typename Lane<V>::Scalar Scalar;
-    const V inverse = ratio(splat<V>(Scalar(1)), b.value), square = inverse * inverse;
-    return a * composed(b, inverse, V(-square), V(Scalar(2) * square * inverse));
+JET Jet<V, n> ratio(Jet<V, n> a, Jet<V, n> b) {
+    const V inverse = ratio(splat<V>(1.0), b.value), square = inverse * inverse;
+    return a * composed(b, inverse, V(-square), V(2.0 * square * inverse));
 }
 
-// Where the smaller of two changes over, the derivatives are those of the side that is taken.
-template <class V> KERNEL Jet<V> smaller(Jet<V> a, Jet<V> b) {
-    return {smaller(a.value, b.value), a.value < b.value ? a.first : b.first, a.value < b.value ? a.second : b.second};
+// Where one of two takes over from the other, the derivatives are those of the side that is taken.
+template <int n> KERNEL Jet<double, n> smaller(Jet<double, n> a, Jet<double, n> b) { return a.value < b.value ? a : b; }
+template <int n> KERNEL Jet<double, n> larger(Jet<double, n> a, Jet<double, n> b) { return a.value > b.value ? a : b; }
+template <int n> KERNEL Jet<double, n> magnitude(Jet<double, n> a) { return a.value < 0 ? -a : a; }
+
+template <class Choice> KERNEL AtEnds chosen(Choice where, const AtEnds& a, const AtEnds& b) {
+    AtEnds taken = {};
+    taken.value = where ? a.value : b.value;
+    taken.first[0] = where ? a.first[0] : b.first[0];
+    return taken;
 }
-template <class V> KERNEL Jet<V> larger(Jet<V> a, Jet<V> b) {
-    return {larger(a.value, b.value), a.value > b.value ? a.first : b.first, a.value > b.value ? a.second : b.second};
-}
-template <class V> KERNEL Jet<V> magnitude(Jet<V> a) {
-    return {magnitude(a.value), a.value < V{} ? V(-a.first) : a.first, a.value < V{} ? V(-a.second) : a.second};
-}
+KERNEL AtEnds smaller(AtEnds a, AtEnds b) { return chosen(a.value < b.value, a, b); }
+KERNEL AtEnds larger(AtEnds a, AtEnds b) { return chosen(a.value > b.value, a, b); }
+KERNEL AtEnds magnitude(AtEnds a) { return chosen(a.value < DoubleLanes{}, AtEnds(-a), a); }

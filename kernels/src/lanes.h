@@ -68,6 +68,9 @@ template <class V> KERNEL V splat(typename Lane<V>::Scalar value) { return value
 template <> KERNEL float splat<float>(float value) { return value; }
 template <> KERNEL double splat<double>(double value) { return value; }
 
+// The type of what is never trained, beside a V: jets.h has its own, as such numbers have no derivatives.
+template <class V> struct Fixed { typedef V Type; };
+
 // A number that all units share, in every lane; jets.h has its own for numbers that carry derivatives.
 template <class V, class Real> struct Lift {
     KERNEL static V of(const Real& a) { return splat<V>(a); }

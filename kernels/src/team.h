@@ -23,6 +23,14 @@ struct Training {
     KERNEL double share() const { return WEIGHTED ? 1.0 : 1.0 / width; }  // of a sum over units in their mean
 };
 
+// The state after its pending update was applied.
+KERNEL void settled(ReplicaState& state) {
+    const ReplicaState kept = state;
+    state = ReplicaState{};
+    state.memory = kept.memory;
+    COPY_BITS(state.x, kept.x, sizeof kept.x);
+}
+
 // psi_N: the identity on [-L, L], bounded by 2 L, of slope at most 1.
 KERNEL double plain(double y) { return y; }
 #if TANGENTS

@@ -2,8 +2,8 @@
 //
 // Compile-time parameters: REAL (float or double), DIMENSION d of the input, DEPTH tau of the truncated
 // backpropagation, UPDATE_B (1: B is trained, 0: B stays as drawn), and those of sigma.h. WEIGHTED (1: units are nodes of a
-// quadrature with weights of sum 1 in place of N equal units) makes the rich twin of it, and TANGENTS (1: every number carries
-// its derivatives along one direction, REAL is Jet<double>) its tangents (docs/model.md, "Finite width").
+// quadrature with weights of sum 1 in place of N equal units) makes the rich twin of it, and TANGENTS (1: numbers carry
+// derivatives, see jets.h) its tangents (docs/model.md, "Finite width").
 // Every weight is kept as initial value + drift: updates are of size N^(beta-2) and would vanish beside an O(1)
 // weight in float, but not beside their own sum.
 #pragma once
@@ -16,7 +16,7 @@
 #endif
 #if TANGENTS
 #include "jets.h"
-typedef Jet<double> Number;
+typedef Uniform Number;
 #else
 typedef double Number;  // of sums over units, and of what follows from them
 #endif
@@ -49,10 +49,15 @@ template <class V> struct Sums {
 };
 
 template <class V> struct Unit {
-    V w_start[DIMENSION], w_drift[DIMENSION];
-    V c_start, c_drift, b_start, b_drift;
+    typedef typename Fixed<V>::Type Start;
+    Start w_start[DIMENSION];
+    V w_drift[DIMENSION];
+    Start c_start;
+    V c_drift;
+    Start b_start;
+    V b_drift;
 #if WEIGHTED
-    V weight;
+    Start weight;
 #endif
     V value[AT_LEAST_ONE(HISTORY)];  // S_{k-1}, S_{k-2}, ...
 #if STORES_SLOPE

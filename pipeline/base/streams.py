@@ -37,3 +37,4 @@ class Stream(IntEnum):
     RANDOM_MASS = 27
     MEMORY_FIELD = 28
     KERNEL_FIELD = 29
+    FORETOLD = 30

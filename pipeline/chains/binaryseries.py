@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from rnnlimits.base.errors import StudyError
 from rnnlimits.base.fields import Array, nearest, show
-from rnnlimits.chains import conventions
+from rnnlimits.chains import conventions, heaps
 
 LONGEST = 2**27  # values, a GiB; more is a damaged or hostile file
 CLASSIC = b"CDF"  # the first bytes of netCDF-3
@@ -104,6 +104,8 @@ def _decoded(one: Variable, name: str, path: Path) -> Array:
 @contextmanager
 def _opened(path: Path) -> Iterator[h5py.File]:
     try:
+        if (place := heaps.first_endless(path)) is not None:
+            raise StudyError(f"{path}: is damaged: its texts at byte {place} have no end; get an undamaged copy")
         with h5py.File(path, "r") as file:
             yield file
     except OSError as error:

@@ -113,6 +113,11 @@ def _resolved(study: Study, options: argparse.Namespace, be: Backend) -> Resolve
     from rnnlimits.training.layout import Layout
 
     layout = Layout.of(study, options.results)
+    if design.needs_predictions(study, layout):
+        from rnnlimits.ranks import parallel
+        from rnnlimits.rates import foretold
+
+        foretold.prepare(study, layout, parallel.world(), be)
     resolved = design.resolve(study, layout, on_processor(be), options.resolve, options.quantity)
     if options.write is not None:
         durable.require_folder(options.write)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rnnlimits.statistics.ratefile import Rate
 
 LIMIT = FileKind("limit", ("draw_id", "limit_id", "exact", *MACHINE), "limit.h5", "the limit")
-POISSON = FileKind("poisson", ("draw_id", "limit_id", *MACHINE), "poisson.h5")
+POISSON = FileKind("poisson", ("draw_id", "limit_id", "poisson_id", *MACHINE), "poisson.h5")
 
 
 class Trainings(BaseExperiment[Study, Layout]):
@@ -65,7 +65,7 @@ class Trainings(BaseExperiment[Study, Layout]):
         tangents = [layout.tangents(twin) for twin in plan.tangent_twins(self.study)]
         return (
             self._step("limit", draw, plan.limit_id(self.study), _limit, LIMIT),
-            self._step("poisson", draw, plan.limit_id(self.study), _poisson, POISSON),
+            self._step("poisson", draw, plan.poisson_id(self.study), _poisson, POISSON),
             self._step(
                 "rates",
                 (*draw, layout.limit, layout.poisson, *cells, *twins, *rich, *tangents),

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rnnlimits.base.arrays import deviation
+from rnnlimits.figures.labels import SYMBOLS
 from rnnlimits.files import store
 from rnnlimits.files.ensembles import open_ensemble
 from rnnlimits.statistics.bootstrap import Array
 from rnnlimits.training import plan
-from rnnlimits.training.plan import Cell
+from rnnlimits.training.plan import Axis, Cell
 
 if TYPE_CHECKING:
     from rnnlimits.study import Study
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 MOST_CURVES = 4  # probes in a panel of curves
 MOST_BINS = 16  # bins in a curve of the loss
-MOST_PANELS = 3  # betas in the figures of curves and of losses
+MOST_PANELS = 3  # axes in the figures of curves and of losses
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,10 +50,20 @@ def spaced(items: Sequence[Any], most: int) -> list[Any]:
     return [items[index] for index in picked]
 
 
-def diagonal(cells: Sequence[Cell], beta: float) -> list[Cell]:
-    """The cells of one beta at the smallest depth, by width."""
+def spread_axes(cells: Sequence[Cell]) -> list[Axis]:
+    """A few of the cells' axes, beta or richness, from the first to the last."""
+    return spaced(sorted({cell.axis for cell in cells}), MOST_PANELS)
+
+
+def axis_words(axis: Axis) -> str:
+    """An axis in mathematical symbols: β = 0.75, or ε = 0.25."""
+    return f"{SYMBOLS[axis.name]} = {axis.value:g}"
+
+
+def diagonal(cells: Sequence[Cell], axis: Axis) -> list[Cell]:
+    """The cells of one axis at the smallest depth, by width."""
     depth = min(cell.depth for cell in cells)
-    return sorted((c for c in cells if c.beta == beta and c.depth == depth), key=lambda cell: cell.width)
+    return sorted((c for c in cells if c.axis == axis and c.depth == depth), key=lambda cell: cell.width)
 
 
 def spread_probes(limit: Curves) -> list[int]:

@@ -9,12 +9,13 @@ import math
 from collections.abc import Sequence
 from itertools import pairwise
 
+from rnnlimits.quantities.trained import CONSTANT
 from rnnlimits.statistics.ratefile import Rate, RatePoint
 
 BLACK, GREY = "#000000", "#7f7f7f"
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 BAR = 1.96  # standard errors in an error bar: 95%, like the intervals
-SYMBOLS = {"beta": "β", "depth": "τ", "phi": "φ", "N": "N"}
+SYMBOLS = {"beta": "β", "eps": "ε", "depth": "τ", "phi": "φ", "N": "N"}
 
 
 def exponent_range(rates: Sequence[Rate]) -> str:
@@ -34,6 +35,16 @@ def without_exponent(rate: Rate) -> bool:
     return math.isnan(rate.exponent) or rate.refused
 
 
+def is_constant(rate: Rate) -> bool:
+    """Whether the rate has no exponent because it tends to a constant."""
+    return rate.refused and rate.reason.startswith(CONSTANT)
+
+
+def without_rate(rates: Sequence[Rate]) -> str:
+    """What a title says where no series has an exponent."""
+    return "a constant, no rate" if all(map(is_constant, rates)) else "no rate can be determined yet"
+
+
 def fixed(rate: Rate) -> str:
     """The series' fixed coordinates in mathematical symbols: β = 0.75, N = ∞."""
     return ", ".join(
@@ -47,7 +58,9 @@ def series(rate: Rate) -> str:
     beside = "" if math.isnan(rate.expected) else f" (at infinity {rate.expected:.3g})"
     if not math.isnan(rate.predicted):
         beside = f" (predicted {rate.predicted:.3g})"
-    return f"{fixed(rate)}:  {'not determined' if without_exponent(rate) else number}{beside}"
+    if without_exponent(rate):
+        number = "a constant" if is_constant(rate) else "not determined"
+    return f"{fixed(rate)}:  {number}{beside}"
 
 
 def predicted_law(rate: Rate) -> tuple[list[float], list[float]]:

@@ -38,8 +38,9 @@ def overview(rates: Sequence[Rate]) -> Iterator[tuple[str, Figure]]:
     compared = [rate for rate in rates if rate.law == "power" and rate.variable == "N" and _told(rate)]
     if compared:
         yield "measured_over_predicted", ratio_page(compared)
-    against = [rate for rate in rates if rate.variable == "N" and (rate.quantity, rate.estimator) in AGAINST_BETA]
-    if len({rate.at for rate in against if "beta" in rate.where and _foreseen(rate)}) > 1:
+    of_beta = [rate for rate in rates if rate.variable == "N" and "beta" in rate.where]
+    against = [rate for rate in of_beta if (rate.quantity, rate.estimator) in AGAINST_BETA]
+    if len({rate.at for rate in against if _foreseen(rate)}) > 1:
         yield "exponents", exponent_figure(against)
 
 
@@ -53,15 +54,25 @@ def _foreseen(rate: Rate) -> list[RatePoint]:
 
 
 def richness(rate: Rate, width: float) -> float:
-    """N^-(1 - beta)."""
+    """N^-(1 - beta), or that of all widths."""
+    if "eps" in rate.where:
+        return float(rate.where["eps"])
     return float(width ** -(1 - float(rate.where["beta"])))
+
+
+def _label(rate: Rate) -> str:
+    """The axis of a series, in TeX."""
+    where = rate.where
+    if "eps" in where:
+        return rf"$\varepsilon$ = {where['eps']}"
+    return rf"$\beta$ = {where['beta']}" if "beta" in where else rate.at
 
 
 # --- collapse ----------------------------------------------------------------------------------------------------
 
 
 def collapse_figure(rates: Sequence[Rate], alone: Sequence[Rate] = ()) -> Figure:
-    """Bias of the output against the richness: a series for each beta, its predictions dashed.
+    """Bias of the output against the richness: a series for each axis, its predictions dashed.
 
     alone: rates of rich twins along the richness, without networks, as a line.
     """
@@ -98,8 +109,7 @@ def _measured(ax: Axes, rate: Rate, colour: str, marker: str) -> None:
     """Points with bars; those whose bar reaches zero as upper limits."""
     clear = [p for p in rate.cloud if p.estimate > BAR * p.stderr]
     x, y, error = _columns(rate, clear)
-    label = rf"$\beta$ = {rate.where['beta']}"
-    ax.errorbar(x, y, BAR * error, fmt=marker, color=colour, elinewidth=0.8, label=label, zorder=3)
+    ax.errorbar(x, y, BAR * error, fmt=marker, color=colour, elinewidth=0.8, label=_label(rate), zorder=3)
     for point in rate.cloud:
         if point not in clear and np.isfinite(point.stderr):
             top = max(point.estimate, 0.0) + BAR * point.stderr
@@ -127,7 +137,7 @@ def exponent_figure(rates: Sequence[Rate]) -> Figure:
     looks = zip(AGAINST_BETA.items(), COLOURS, MARKERS, strict=False)
     for (key, name), colour, marker in looks:
         ax.plot(beta, orders[name], color=colour, ls=(0, (1, 2)))
-        members = [rate for rate in rates if (rate.quantity, rate.estimator) == key and "beta" in rate.where]
+        members = [rate for rate in rates if (rate.quantity, rate.estimator) == key]
         x = np.array([float(rate.where["beta"]) for rate in members])
         error = np.array([0.5 * (rate.ci_high - rate.ci_low) for rate in members])
         y = np.array([rate.exponent for rate in members])
@@ -182,6 +192,5 @@ def _ratios(ax: Axes, rates: Sequence[Rate]) -> None:
         x = np.array([p.variable for p in told]) * 1.06 ** (index - (len(rates) - 1) / 2)
         ratio = np.array([p.estimate / p.predicted for p in told])
         error = np.array([p.stderr / p.predicted for p in told])
-        label = rf"$\beta$ = {rate.where['beta']}" if "beta" in rate.where else rate.at
-        ax.errorbar(x, ratio, BAR * error, fmt=marker, color=colour, elinewidth=0.7, markersize=3, label=label)
+        ax.errorbar(x, ratio, BAR * error, fmt=marker, color=colour, elinewidth=0.7, markersize=3, label=_label(rate))
     ax.set_title(f"{rates[0].quantity}\n({rates[0].estimator})", fontsize=7, loc="left")

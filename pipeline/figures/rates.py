@@ -28,14 +28,15 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 from rnnlimits.base import progress
 from rnnlimits.base.arrays import deviation
 from rnnlimits.figures.curves import (
-    MOST_PANELS,
     Curves,
+    axis_words,
     diagonal,
     losses,
     named,
     outputs,
     read_limit,
     spaced,
+    spread_axes,
     spread_probes,
 )
 from rnnlimits.figures.labels import (
@@ -46,6 +47,7 @@ from rnnlimits.figures.labels import (
     series,
     upper_limit,
     without_exponent,
+    without_rate,
 )
 from rnnlimits.figures.labels import BLACK as BLACK
 from rnnlimits.figures.labels import COLOURS as COLOURS
@@ -239,7 +241,7 @@ def headline(rates: Sequence[Rate], separator: str = ": ") -> str:
     """The title of a figure: the quantity, and the exponents of its most informative estimator."""
     title = about(rates[0]).title
     if not (span := exponent_range(rates)):
-        return f"{title}{separator}no rate can be determined yet"
+        return f"{title}{separator}{without_rate(rates)}"
     return f"{title}{separator}${variable_of(rates[0]).law}$ with $p$ = {span}"
 
 
@@ -406,14 +408,14 @@ def _powers_of_two(ax: Axes, rates: Sequence[Rate]) -> None:
 
 
 def output_figure(study: Study, layout: Layout, cells: Sequence[Cell], limit: Curves) -> Figure:
-    """g_t on a few probes against replicas at checkpoints: a column for each beta, smallest and largest width."""
-    betas = spaced(sorted({cell.beta for cell in cells}), MOST_PANELS)
-    rows = 2 if any(len(diagonal(cells, beta)) > 1 for beta in betas) else 1
-    figure = plt.figure(figsize=(0.8 + 2.7 * len(betas), 0.9 + 2.2 * rows))
-    panels = figure.subplots(rows, len(betas), sharex=True, sharey=True, squeeze=False)
+    """g_t on a few probes against replicas at checkpoints: a column for each axis, smallest and largest width."""
+    axes = spread_axes(cells)
+    rows = 2 if any(len(diagonal(cells, axis)) > 1 for axis in axes) else 1
+    figure = plt.figure(figsize=(0.8 + 2.7 * len(axes), 0.9 + 2.2 * rows))
+    panels = figure.subplots(rows, len(axes), sharex=True, sharey=True, squeeze=False)
     probes = spread_probes(limit)
-    for column, beta in zip(panels.T, betas, strict=True):
-        ladder = diagonal(cells, beta)
+    for column, axis in zip(panels.T, axes, strict=True):
+        ladder = diagonal(cells, axis)
         for ax, cell in zip(column, (ladder[0], ladder[-1]), strict=False):
             _output_panel(ax, study, layout, cell, limit, probes)
     for ax in panels[:, 0]:
@@ -437,7 +439,7 @@ def _output_range(limit: Curves, probes: Sequence[int]) -> tuple[float, float]:
 
 def _output_panel(ax: Axes, study: Study, layout: Layout, cell: Cell, limit: Curves, probes: Sequence[int]) -> None:
     time, output = outputs(study, layout, cell, probes)
-    ax.set_title(named(f"β = {cell.beta:g},  N = {cell.width}", output))
+    ax.set_title(named(f"{axis_words(cell.axis)},  N = {cell.width}", output))
     step = float(limit.fine_time[-1]) * 0.016
     for index, (colour, marker) in enumerate(zip(COLOURS, MARKERS, strict=False)):
         if index == len(probes):
@@ -457,16 +459,16 @@ def _scatter(ax: Axes, time: Array, output: Array, colour: str, marker: str) -> 
 
 
 def loss_figure(study: Study, layout: Layout, cells: Sequence[Cell], limit: Curves) -> Figure:
-    """Squared error along the path, averaged over replicas, against the limit loss: a panel for each beta."""
-    betas = spaced(sorted({cell.beta for cell in cells}), MOST_PANELS)
-    figure = plt.figure(figsize=(0.8 + 2.7 * len(betas), 3.2))
-    panels = figure.subplots(1, len(betas), sharey=True, squeeze=False)[0]
-    for ax, beta in zip(panels, betas, strict=True):
-        for cell, colour, marker in zip(spaced(diagonal(cells, beta), 3), COLOURS, MARKERS, strict=False):
+    """Squared error along the path, averaged over replicas, against the limit loss: a panel for each axis."""
+    axes = spread_axes(cells)
+    figure = plt.figure(figsize=(0.8 + 2.7 * len(axes), 3.2))
+    panels = figure.subplots(1, len(axes), sharey=True, squeeze=False)[0]
+    for ax, axis in zip(panels, axes, strict=True):
+        for cell, colour, marker in zip(spaced(diagonal(cells, axis), 3), COLOURS, MARKERS, strict=False):
             _loss_curve(ax, study, layout, cell, colour, marker)
         ax.plot(limit.fine_time, limit.loss, color=BLACK, label="limit", zorder=3)
         ax.axhline(limit.loss_floor, color=GREY, linestyle=":", linewidth=0.9, label="floor")
-        ax.set_title(f"β = {beta:g}")
+        ax.set_title(axis_words(axis))
         ax.set_xlabel("training time $t$")
     panels[0].set_ylabel("squared error along the path")
     panels[-1].legend(loc="upper right", labelspacing=0.25)

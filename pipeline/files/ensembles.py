@@ -127,7 +127,11 @@ def _examined(path: Path, required: Mapping[str, object], dimension: str) -> Sha
         first = int(rows[0]) if rows.shape and len(rows) else 0
         if not rows.shape or not len(rows) or not np.array_equal(rows, first + np.arange(len(rows))):
             raise StudyError(f"{path}: its {dimension} numbers are not consecutive; {AGAIN}")
-        copied = {name: file[name].values() for name, one in described.items() if _is_text(one, dimension)}
+        copied = {
+            name: file[name].values()
+            for name, one in described.items()
+            if _is_text(one, dimension) or not _joined(one, dimension)
+        }
         return Shard(
             Part(path, first, len(rows), checked.seal, digest_of_values(computed)), described, copied, provenance
         )
@@ -185,8 +189,10 @@ def _joined_variables(shards: Sequence[Shard], dimension: str) -> dict[str, Desc
 
 
 def _digests(shards: Shards, joined: Mapping[str, Description]) -> dict[str, str]:
-    """Digest of each joined variable that has one."""
+    """Digest of each joined variable that has one; of a single shard they were compared with its values just now."""
     lasting = [variable for variable in joined.values() if variable.digest is not None]
+    if len(shards.parts) == 1:
+        return {variable.name: str(variable.digest) for variable in lasting}
     return shards.digests(lasting)
 
 
@@ -211,11 +217,12 @@ def _links(root: Path, path: Path, shards: Sequence[Path]) -> list[str]:
 def _copied(shards: Sequence[Shard], dimension: str) -> dict[str, NDArray[Any]]:
     """Values to copy into the ensemble: text, the joined coordinate, and variables that do not depend on the shard."""
     first, count = shards[0], sum(shard.part.count for shard in shards)
-    with checks.opened(first.path, {}) as (file, *_):
-        view = File(first.path, file)
-        values = {name: view[name].values() for name, one in first.variables.items() if not _joined(one, dimension)}
-    values[dimension] = np.arange(count, dtype=first.variables[dimension].dtype)
-    return values | {name: np.concatenate([shard.copied[name] for shard in shards]) for name in first.copied}
+    values = {
+        name: np.concatenate([shard.copied[name] for shard in shards]) if _joined(variable, dimension) else own
+        for name, variable in first.variables.items()
+        if (own := first.copied.get(name)) is not None
+    }
+    return values | {dimension: np.arange(count, dtype=first.variables[dimension].dtype)}
 
 
 def _link(file: h5py.File, variable: Description, linked: Sequence[tuple[str, Shard]], digest: str | None) -> None:

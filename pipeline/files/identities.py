@@ -86,13 +86,15 @@ def _of_csv(path: Path) -> dict[str, str]:
 
 
 def _of_hdf5(path: Path) -> Carried:
-    """The root attributes, and whether all shards of an ensemble exist. Bytes are not compared with the checksum."""
+    """The root attributes, and whether all shards of an ensemble exist."""
+    incomplete = Carried(damage="is not complete, or of another format version")
     try:
-        sealed = is_sealed(tail(path))
+        if not is_sealed(tail(path)):
+            return incomplete
         with glanced(path) as file:
             own = (attribute_of(file, "format"), attribute_of(file, "format_version"), attribute_of(file, "complete"))
-            if not sealed or own != (FORMAT, FORMAT_VERSION, 1):
-                return Carried(damage="is not complete, or of another format version")
+            if own != (FORMAT, FORMAT_VERSION, 1):
+                return incomplete
             shards = _shards(path, file)
             lost = _lost(shards)
             return Carried(_names(file), _rows(file), lost, None if lost else _exchanged(file, shards))

@@ -27,14 +27,26 @@ def provenance(study: AnyStudy, command_line: Sequence[str] | None = None) -> di
     command_line: argument vector, by default this process's. The caller adds what only it knows (cell_id, block,
     backend, device).
     """
+    identity, text = _described(study)
     return {
         "study": study.name,
-        "study_id": study.identity,
-        "study_yaml": to_yaml(study),
+        "study_id": identity,
+        "study_yaml": text,
         "precision": study.precision,
         "seed": study.seed,
         **software(command_line),
     }
+
+
+def _described(study: AnyStudy) -> tuple[str, str]:
+    """Identity and text of a study; those of the latest one are kept, as a stage writes many files of one study."""
+    global _latest
+    if _latest is None or _latest[0] is not study:
+        _latest = study, (study.identity, to_yaml(study))
+    return _latest[1]
+
+
+_latest: tuple[AnyStudy, tuple[str, str]] | None = None
 
 
 def software(command_line: Sequence[str] | None = None) -> dict[str, str | int]:

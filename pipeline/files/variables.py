@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,7 @@ def put(
     Raises ValueError or TypeError for a mistake in the calling code.
     """
     values = _storable(data)
-    _check_dims(file, name, values.shape, dims)
+    _check_dims(name, values.shape, dims)
     text = {"dtype": TEXT} if values.dtype.kind == "O" else {}
     dataset = file.create_dataset(name, data=values, **text, **(_storage(values) if compress else {}))
     describe(dataset, dims, units, long_name, None if volatile else digests.of_array(values))
@@ -94,14 +94,10 @@ def _storable(data: ArrayLike) -> NDArray[Any]:
     return np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("<")).reshape(values.shape)
 
 
-def _check_dims(group: h5py.Group, name: str, shape: tuple[int, ...], dims: tuple[str, ...]) -> None:
-    """Require one name for each axis, no name twice, and lengths that agree with other variables of the group."""
+def _check_dims(name: str, shape: tuple[int, ...], dims: tuple[str, ...]) -> None:
+    """Require one name for each axis, and no name twice."""
     if len(dims) != len(shape) or len(set(dims)) != len(dims):
         raise ValueError(f"{name}: dims {dims} do not name the axes of an array of shape {shape}")
-    lengths = _dimension_lengths(group)
-    for dim, length in zip(dims, shape, strict=True):
-        if lengths.setdefault(dim, length) != length:
-            raise ValueError(f"{name}: dimension {dim} has length {length} here, {lengths[dim]} elsewhere")
 
 
 def _storage(values: NDArray[Any]) -> dict[str, Any]:
@@ -155,36 +151,42 @@ def groups(group: h5py.Group) -> Iterator[h5py.Group]:
             yield from groups(item)
 
 
-def _dimension_lengths(group: h5py.Group) -> dict[str, int]:
-    """Length of each dimension used by the variables written so far."""
-    return {
-        dim: length
-        for dataset in datasets(group).values()
-        for dim, length in zip(dims_of(dataset), dataset.shape, strict=True)
-    }
+def _lengths(written: Mapping[h5py.Dataset, tuple[str, ...]]) -> dict[str, int]:
+    """Length of each dimension of datasets with these dimensions, in which they have to agree."""
+    lengths: dict[str, int] = {}
+    for dataset, dims in written.items():
+        for dim, length in zip(dims, dataset.shape, strict=True):
+            if lengths.setdefault(dim, length) != length:
+                raise ValueError(f"{dataset.name}: dimension {dim} has length {length} here, {lengths[dim]} elsewhere")
+    return lengths
 
 
 def attach_scales(file: h5py.File) -> None:
     """Turn the dimension names into HDF5 dimension scales, which is where netCDF and xarray look for them.
 
-    This is done last, because variables may be written before the coordinates of their dimensions.
+    This is done last, because variables may be written before the coordinates of their dimensions. Raises ValueError
+    for a mistake in the calling code, such as variables that disagree on the length of a dimension.
     """
     for group in groups(file):
-        for dim, length in _dimension_lengths(group).items():
-            if dim not in group:
-                put(group, dim, np.arange(length), (dim,), "1", f"index of {dim}")
-            if dims_of(group[dim]) != (dim,):
-                raise ValueError(f"{group[dim].name}: has the name of a dimension and other dimensions")
-            group[dim].make_scale(dim)
-        for dataset in datasets(group).values():
-            _attach(group, dataset)
+        written = {dataset: dims_of(dataset) for dataset in datasets(group).values()}
+        scales = {}
+        for dim, length in _lengths(written).items():
+            scale = scales[dim] = group.get(dim)
+            if scale is None:
+                scale = scales[dim] = put(group, dim, np.arange(length), (dim,), "1", f"index of {dim}")
+                written[scale] = (dim,)
+            if dims_of(scale) != (dim,):
+                raise ValueError(f"{scale.name}: has the name of a dimension and other dimensions")
+            scale.make_scale(dim)
+        for dataset, dims in written.items():
+            _attach(dataset, [scales[dim] for dim in dims])
 
 
-def _attach(group: h5py.Group, dataset: h5py.Dataset) -> None:
+def _attach(dataset: h5py.Dataset, scales: Sequence[h5py.Dataset]) -> None:
     if "digest" not in dataset.attrs and "volatile" not in dataset.attrs:
         raise ValueError(f"{dataset.name}: was not written with put")
     if not dataset.is_scale:
-        for axis, dim in zip(dataset.dims, dims_of(dataset), strict=True):
-            axis.attach_scale(group[dim])
+        for axis, scale in zip(dataset.dims, scales, strict=True):
+            axis.attach_scale(scale)
     if LABELS in dataset.attrs:  # netCDF does not know this attribute and would show it to users
         del dataset.attrs[LABELS]

@@ -13,7 +13,7 @@ from rnnlimits.kernels.interface import Array
 from rnnlimits.library import arguments, tables
 from rnnlimits.library.studies import Source, Study, training_study
 from rnnlimits.library.threads import count, over_blocks, pieces
-from rnnlimits.library.trainings import attributes, cell_of, clock, steps_of
+from rnnlimits.library.trainings import attributes, cell_of, clock, coordinates_of, steps_of
 from rnnlimits.training import plan, tangents
 from rnnlimits.training import rich as stage
 from rnnlimits.training.plan import RichBlock, RichTwin
@@ -75,6 +75,7 @@ def predict(
     *,
     width: int | None = None,
     beta: float | None = None,
+    richness: float | None = None,
     steps_per_time: int | None = None,
     depth: int | None = None,
     paths: int = 8,
@@ -82,7 +83,7 @@ def predict(
 ) -> xr.Dataset:
     """Mean and scatter of networks of one width, trained along the study's paths, to order 1/N; none is trained.
 
-    width, beta, steps_per_time, depth: as in `train`. paths: of how many to take the mean, at least 2.
+    width, beta, richness, steps_per_time, depth: as in `train`. paths: of how many to take the mean, at least 2.
     histories: on which outputs are read (default: the study's probe histories).
 
     Returns, for output and memory (time, probe): `_mean`, the mean over networks and paths, `_mean_error`, its
@@ -91,7 +92,7 @@ def predict(
     Raises StudyError for bad arguments. Source: docs/model.md, "Finite width".
     """
     checked = training_study(study, "tangents")
-    cell = cell_of(checked, width, beta, steps_per_time, depth, None)
+    cell = cell_of(checked, width, (beta, richness), steps_per_time, depth, None)
     number = arguments.whole("paths", paths, least=FEWEST_PATHS)
     probes = None if histories is None else arguments.histories(histories, checked.dimension)
     be = arguments.backend("host")
@@ -104,8 +105,7 @@ def predict(
         entries |= _predicted(name, responses, cell.width)
     entries["history"] = (at, ("probe", "step", "x"), "inputs of each probe history, oldest first")
     coordinates = {"time": clock(checked, 1)["time"]}
-    point = {"width": cell.width, "beta": cell.beta, "steps_per_time": cell.steps_per_time, "depth": cell.depth}
-    return tables.dataset(entries, coordinates, {**attributes(checked), **point})
+    return tables.dataset(entries, coordinates, {**attributes(checked), **coordinates_of(cell)})
 
 
 def _predicted(name: str, responses: list[tangents.Response], width: int) -> dict[str, tables.Entry]:

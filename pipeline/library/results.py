@@ -97,12 +97,12 @@ class Results:
     @property
     def cells(self) -> pd.DataFrame:
         """Every cell of the study's grid, one per row: its coordinates, its replicas."""
-        return pd.DataFrame([asdict(ensemble.cell) for ensemble in self._ensembles])
+        return pd.DataFrame([_coordinates(ensemble) for ensemble in self._ensembles])
 
     def ensemble(self, **coordinates: Any) -> xr.Dataset:
         """The ensemble of one cell, opened lazily: variables as in docs/format.md, dimension replica first.
 
-        coordinates: beta, width, steps_per_time, depth (or kind, network, width for `experiment:
+        coordinates: beta or richness, width, steps_per_time, depth (or kind, network, width for `experiment:
         rntk`), as many as identify one cell. Raises StudyError if none or several cells match, and says
         which exist. Close it, or use `with`, to release the file.
         """
@@ -148,7 +148,8 @@ class Results:
         matching = list(self._ensembles)
         if not matching:
             raise StudyError(f"{self.folder}: the study computes no networks, so that there are no ensembles")
-        coordinate_names = [name for name in asdict(matching[0].cell) if name != "replicas"]
+        of_all = {name: None for ensemble in matching for name in _coordinates(ensemble)}
+        coordinate_names = [name for name in of_all if name != "replicas"]
         for name, value in coordinates.items():
             if name not in coordinate_names:
                 raise StudyError(f"{name} is not a coordinate of a cell; {nearest(name, coordinate_names)}")
@@ -215,6 +216,11 @@ def _files(study: files.AnyStudy, root: Path) -> list[Path]:
     return [output.path for output in outputs if output.kind.kind]
 
 
+def _coordinates(ensemble: Ensemble) -> dict[str, Any]:
+    """The fields of its cell that have a value."""
+    return {name: value for name, value in asdict(ensemble.cell).items() if value is not None}
+
+
 def _values(ensembles: Sequence[Ensemble], name: str) -> list[Any]:
     """The values of one coordinate, each once."""
-    return sorted({getattr(ensemble.cell, name) for ensemble in ensembles})
+    return sorted({_coordinates(ensemble)[name] for ensemble in ensembles if name in _coordinates(ensemble)})

@@ -10,12 +10,14 @@ import xarray as xr
 from numpy.typing import ArrayLike
 
 from rnnlimits import study as files
+from rnnlimits.base.errors import StudyError
 from rnnlimits.kernels import on_processor
 from rnnlimits.kernels.interface import Array, Backend
 from rnnlimits.library import arguments, tables
 from rnnlimits.library.limits import at_histories
 from rnnlimits.library.studies import Source, Study, training_study
 from rnnlimits.library.threads import count, over_blocks, pieces
+from rnnlimits.study.training import check_richness
 from rnnlimits.theory import observe
 from rnnlimits.theory.flow import probes_of
 from rnnlimits.theory.laws import ParameterLaw
@@ -23,7 +25,7 @@ from rnnlimits.theory.observe import AtProbes
 from rnnlimits.training import plan
 from rnnlimits.training import train as stage
 from rnnlimits.training import twin as twin_stage
-from rnnlimits.training.plan import Block, Cell, Twin, TwinBlock
+from rnnlimits.training.plan import Axis, Block, Cell, Twin, TwinBlock
 
 AT_END = "at the end of each probe history"
 MOST_REPLICAS = 2**31  # indices of replicas are 32-bit words of the random counter
@@ -34,6 +36,7 @@ def train(
     *,
     width: int | None = None,
     beta: float | None = None,
+    richness: float | None = None,
     replicas: int | None = None,
     steps_per_time: int | None = None,
     depth: int | None = None,
@@ -45,7 +48,8 @@ def train(
     """Train networks of one width N, beta, K and depth tau, and record them at the study's checkpoints.
 
     study: a Study, a study file or the name of one that ships. width, beta: any, not only those of
-    the study; each may be left out if the study has one value. replicas: how many, `first` ..
+    the study; each may be left out if the study has one value. richness: eps = N^-(1 - beta), in place
+    of beta. replicas: how many, `first` ..
     `first + replicas - 1` (default: a block, training.replicas_per_block). steps_per_time: K
     (default: the study's, where `width` means K = N). depth: tau (default: the study's). histories:
     on which outputs are read, (n, T, d) or (n, T) for d = 1 (default: the study's probe histories).
@@ -59,7 +63,7 @@ def train(
     for bad arguments. Source: docs/model.md, eq. (7) to (17).
     """
     checked = training_study(study, "train")
-    cell = cell_of(checked, width, beta, steps_per_time, depth, replicas)
+    cell = cell_of(checked, width, (beta, richness), steps_per_time, depth, replicas)
     start = arguments.whole("first", first, least=0, most=MOST_REPLICAS)
     probes = None if histories is None else arguments.histories(histories, checked.dimension)
     be = arguments.backend(backend)
@@ -115,18 +119,37 @@ def twin(
 # --- arguments ------------------------------------------------------------------------------------------------
 
 
-def cell_of(study: Study, width: object, beta: object, steps: object, depth: object, replicas: object) -> Cell:
-    """The cell defined by the arguments and the study's defaults."""
+def cell_of(
+    study: Study, width: object, axis: tuple[object, object], steps: object, depth: object, replicas: object
+) -> Cell:
+    """The cell defined by the arguments and the study's defaults; axis: beta and richness, at most one of them."""
     grid = study.training
     if width is None:
         width = arguments.one_of("width", None, grid.width, "the study has")
-    if beta is None:
-        beta = arguments.one_of("beta", None, grid.beta, "the study has")
     if depth is None:
         depth = arguments.one_of("depth", None, grid.depth, "the study has")
     n = arguments.whole("width", width)
     number = arguments.whole("replicas", grid.replicas_per_block if replicas is None else replicas)
-    return Cell(arguments.beta(beta), n, steps_of(study, steps, n), arguments.whole("depth", depth), number)
+    at = steps_of(study, steps, n), arguments.whole("depth", depth), number
+    return plan.cell_at(_axis_of(study, *axis, n), n, *at)
+
+
+def _axis_of(study: Study, beta: object, richness: object, width: int) -> Axis:
+    """The axis of a width: beta or richness, one of the arguments or the study's only one."""
+    if beta is not None and richness is not None:
+        raise StudyError("richness is given together with beta; give one of the two")
+    grid = study.training
+    if beta is None and richness is None:
+        if grid.beta is not None:
+            beta = arguments.one_of("beta", None, grid.beta, "the study has")
+        else:
+            richness = arguments.one_of("richness", None, grid.richness or (), "the study has")
+    if richness is None:
+        return Axis("beta", arguments.beta(beta))
+    eps = arguments.richness(richness)
+    with arguments.refusals():
+        check_richness("richness", eps, width)
+    return Axis("eps", eps)
 
 
 def steps_of(study: Study, steps: object, width: int | None) -> int:
@@ -170,8 +193,13 @@ def _trained(study: Study, cell: Cell, first: int, history: Array, parts: Sequen
         entries[name] = (np.concatenate([part.drift[name] for part in parts]), ("replica", "time"), words)
     entries["history"] = (history, ("probe", "step", "x"), "inputs of each probe history, oldest first")
     coordinates = _replica_coordinates(study, first, cell.replicas) | clock(study, loss.shape[1])
-    point = {"beta": cell.beta, "width": cell.width, "steps_per_time": cell.steps_per_time, "depth": cell.depth}
+    point = coordinates_of(cell)
     return tables.dataset(entries, coordinates, {**attributes(study), **point, "cell_id": plan.cell_id(study, cell)})
+
+
+def coordinates_of(cell: Cell) -> dict[str, Any]:
+    """The attributes that say which networks these are."""
+    return {name: value for name, value in cell.coordinates.items() if name != "replicas"}
 
 
 def _replica_coordinates(study: Study, first: int, count: int) -> dict[str, tables.Entry]:

@@ -46,7 +46,7 @@ def _from_poisson(
         study, layout = results.study, results.layout
         if not study.chain.noisy or not layout.poisson.exists():
             return
-        with store.open_complete(layout.poisson, "poisson", limit_id=plan.limit_id(study)) as file:
+        with store.open_complete(layout.poisson, "poisson", poisson_id=plan.poisson_id(study)) as file:
             yield from rows(study, layout, file, bootstrap)
 
     return select

@@ -13,9 +13,9 @@ from rnnlimits.quantities.prediction import CellPrediction, Foresight, hidden_la
 from rnnlimits.quantities.trained import (
     TrainedQuantity,
     mean_corrections,
+    memory_order,
     memory_slack,
     rms_of,
-    square_root_order,
     with_remark,
 )
 from rnnlimits.statistics.bootstrap import Array
@@ -65,7 +65,7 @@ register(
         title="Largest memory error along a history",
         sample=rms_of("final", "memory_sup"),
         predicted=supremum_of(lambda cell, errors: np.abs(errors)),
-        expected=square_root_order,
+        expected=memory_order,
         corrections=mean_corrections,
         applies=with_remark("training adds a term of order N^-2(1 - beta), with a small constant"),
         slack=memory_slack,
@@ -79,7 +79,7 @@ register(
         title="Error of the hidden layer in H^1(lambda)",
         sample=rms_of("final", "hidden_h1"),
         predicted=hidden_layer,
-        expected=square_root_order,
+        expected=memory_order,
         corrections=mean_corrections,
     )
 )
@@ -91,7 +91,7 @@ register(
         title="Largest error of the hidden layer in H^1(lambda) along a history",
         sample=rms_of("final", "hidden_h1_sup"),
         predicted=supremum_of(_of_hidden_layer),
-        expected=square_root_order,
+        expected=memory_order,
         corrections=mean_corrections,
     )
 )

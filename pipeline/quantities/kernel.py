@@ -17,6 +17,7 @@ from rnnlimits.quantities.trained import (
     rms_of,
     square_root_order,
     unknown_order,
+    with_remark,
 )
 from rnnlimits.statistics.bootstrap import Sample
 from rnnlimits.statistics.samples import bias, of_pairs
@@ -34,7 +35,7 @@ def mean_drift(trainings: Trainings) -> Sample:
 
 
 def _measured(remark: str = "") -> Callable[[Design], Availability]:
-    return lambda design: Applies(remark) if design.kernel else Absent()
+    return lambda design: with_remark(remark)(design) if design.kernel else Absent()
 
 
 def _measured_at_start(design: Design) -> Availability:
@@ -91,7 +92,6 @@ register(
         ordinate=OVER_REPLICAS,
         expected_kind="",
         sample=rms_of("final", "ntk_b_part"),
-        predicted=kernel_prediction.trained_b_part,
         expected=unknown_order,
         applies=_measured(MIXED),
     )
@@ -104,7 +104,6 @@ register(
         title="Part of earlier steps in the initial kernel",
         ordinate=OVER_REPLICAS,
         sample=rms_of("initial", "ntk_past_part"),
-        predicted=kernel_prediction.initial_past_part,
         expected=first_order,
         applies=_measured_at_start,
     )
@@ -118,7 +117,6 @@ register(
         ordinate=OVER_REPLICAS,
         expected_kind="",
         sample=rms_of("final", "ntk_past_part"),
-        predicted=kernel_prediction.trained_past_part,
         expected=unknown_order,
         applies=_measured(MIXED),
     )
@@ -132,7 +130,6 @@ register(
         ordinate=OVER_REPLICAS,
         expected_kind="",
         sample=rms_of("final", "ntk_drift"),
-        predicted=kernel_prediction.drift_norm,
         expected=unknown_order,
         applies=_measured("the mean's order and the fluctuation's N^-(3/2 - beta) mix: no order at infinity is known"),
     )
@@ -145,7 +142,6 @@ register(
         title="Mean change of the empirical kernel along the limit's",
         ordinate="absolute value of the mean",
         sample=mean_drift,
-        predicted=kernel_prediction.drift_along,
         expected=bias_order,
         corrections=bias_corrections,
         applies=_measured(),

@@ -28,8 +28,7 @@ class CellPrediction:
     on each path (unit, probe); twin_loss (unit, bin). tangents: variables of a file of tangents (path, ...), on a few
     paths, for a network of one unit: a width N divides them by N. hidden: the distance of the hidden layer from the
     limit's at the end of each probe history, as a function of the error of the memory (..., probe). probes: the limit
-    along probe histories. untrained: networks before training. shallow: the same cell at
-    depth 1, if the study has it. seed: of draws from Gaussian laws.
+    along probe histories. untrained: networks before training. seed: of draws from Gaussian laws.
     """
 
     width: int
@@ -40,7 +39,6 @@ class CellPrediction:
     hidden: Callable[[Array], Array] | None = None
     probes: AtProbes | None = None
     untrained: Untrained | None = None
-    shallow: CellPrediction | None = None
     seed: int = 0
 
     def members(self, name: str) -> Array:
@@ -205,13 +203,24 @@ def drift_of(name: str) -> Foresight:
     """Root mean square over networks and units of a drift."""
 
     def foreseen(cell: CellPrediction) -> Foreseen:
-        sample = plus(rms(cell.of_law(f"{name}_rms")[..., None]), float(cell.second(name)))
-        beyond = (
-            0.5 * cell.truncation() if name == "drift_b" else 0.0
-        )  # it moves by a mean over units times the residual
-        return Foreseen(sample, math.hypot(second_error(cell, name, sample), beyond))
+        mean, second = float(np.square(cell.of_law(f"{name}_rms")).mean()), float(cell.second(name))
+        sample = plus(rms(cell.of_law(f"{name}_rms")[..., None]), second)
+        above = _products_beyond(mean, second) if name == "drift_b" else 0.0
+        return Foreseen(sample, second_error(cell, name, sample), above)
 
     return foreseen
+
+
+def _products_beyond(mean: float, second: float) -> float:
+    """By what part, at most, the products that second order leaves out raise the root mean square of B's drift.
+
+    B moves by the residual times a mean over units. Of the mean square of (r + r')(m + m'), where r' and m' vary over
+    networks, second order has r^2 m^2, the rich twin's, and r^2 m'^2 + r'^2 m^2. It leaves out r'^2 m'^2, which is at
+    most a quarter of the latter's square over the former.
+    """
+    if not (mean > 0 and second > 0):
+        return 0.0
+    return math.sqrt(1 + second**2 / (4 * mean) / (mean + second)) - 1
 
 
 def loss_excess(cell: CellPrediction) -> Foreseen:

@@ -13,7 +13,7 @@ import numpy as np
 
 from rnnlimits.quantities.base import K, N, register
 from rnnlimits.quantities.outputs import OUTPUT_RMS
-from rnnlimits.quantities.trained import Design, Trainings, of_half, rms_order, square_root_order
+from rnnlimits.quantities.trained import CONSTANT, Design, Trainings, of_half, rms_order, square_root_order
 from rnnlimits.quantities.whole import Results, StudyQuantity
 from rnnlimits.statistics import powerlaw
 from rnnlimits.statistics.bootstrap import Bootstrap
@@ -29,13 +29,17 @@ if TYPE_CHECKING:
 def rates(
     study: Study, cells: Sequence[Cell], read: Callable[[Cell], Trainings], bootstrap: Bootstrap
 ) -> Iterator[Rate]:
-    """The rows of every surface of a study: two for each beta and depth, the exponents of the N part and of the K part.
+    """The rows of every surface of a study: two for each axis and depth, the exponents of the N part and of the K part.
 
     Cells on a diagonal K = N, with or without a ladder in K at one width, give no rows. A grid that is too small gives
-    refused rows, with the points. In the two rows of a surface point j is the same cell.
+    refused rows, with the points. In the two rows of a surface point j is the same cell. At a fixed richness the error
+    does not tend to 0, and the rows say so.
     """
     for at, members in grids(cells):
         rows = _blank_rows(study, at)
+        if members[0].axis.fixes_richness:
+            yield from (replace(row, note=refusal(CONSTANT)) for row in rows)
+            continue
         trainings = [read(cell) for cell in members]
         points = [_point(*both, bootstrap) for both in zip(members, trainings, strict=True)]
         nodes = [Node(cell.width, cell.steps_per_time, point) for cell, point in zip(members, points, strict=True)]
@@ -45,12 +49,12 @@ def rates(
 
 
 def grids(cells: Sequence[Cell]) -> Iterator[tuple[str, list[Cell]]]:
-    """Groups of cells of one beta and depth where K differs from N at two widths or more, with their coordinates."""
+    """Groups of cells of one axis and depth where K differs from N at two widths or more, with their coordinates."""
     tell_depth = len({cell.depth for cell in cells}) > 1
-    for depth, beta in sorted({(cell.depth, cell.beta) for cell in cells}):
-        members = [cell for cell in cells if (cell.depth, cell.beta) == (depth, beta)]
+    for depth, axis in sorted({(cell.depth, cell.axis) for cell in cells}):
+        members = [cell for cell in cells if (cell.depth, cell.axis) == (depth, axis)]
         if len({cell.width for cell in members if cell.steps_per_time != cell.width}) > 1:
-            yield " ".join([f"beta={beta:g}"] + [f"depth={depth}"] * tell_depth), members
+            yield " ".join([str(axis)] + [f"depth={depth}"] * tell_depth), members
 
 
 def _blank_rows(study: Study, at: str) -> tuple[Rate, Rate]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from rnnlimits.quantities.base import Absent, Applies, Availability, Quantity, Refused
+from rnnlimits.quantities.base import Absent, Applies, Availability, N, NoLaw, Quantity, Refused
 from rnnlimits.quantities.prediction import Foresight
 from rnnlimits.statistics.bootstrap import Array, Sample
 from rnnlimits.statistics.corrections import USUAL
@@ -76,7 +76,7 @@ class Design:
     symmetric: C and -C have one law. antithetic: trainings come in pairs (C, -C). twins, rich: paths are followed by
     twins, by rich twins. trains_b: B moves.
     kernel: the empirical kernel is measured. initial: time 0 is a checkpoint. shallow: for every cell of the ladder the
-    same cell exists at depth 1.
+    same cell exists at depth 1. fixed_richness: networks of all widths of the ladder have one richness, not one beta.
     """
 
     symmetric: bool
@@ -87,10 +87,11 @@ class Design:
     kernel: bool = False
     initial: bool = False
     shallow: bool = False
+    fixed_richness: bool = False
 
 
 Order = Callable[[float, Design], float]
-"""(beta, design) -> exponent at infinity, NaN if not known."""
+"""(beta, design) -> exponent at infinity, NaN if not known; at fixed richness beta is 1, as there the order is."""
 Corrections = Callable[[float, Design], tuple[float, ...]]
 """(beta, design) -> exponents of the first corrections to it, relative to the leading term."""
 
@@ -98,6 +99,9 @@ Corrections = Callable[[float, Design], tuple[float, ...]]
 def usual_corrections(beta: float, design: Design) -> tuple[float, ...]:
     """N^-1/2 and N^-1, where theory gives no others."""
     return USUAL
+
+
+CONSTANT = "at a fixed richness it tends to a constant, not to 0: no rate in N"
 
 
 def always(design: Design) -> Availability:
@@ -124,6 +128,13 @@ class TrainedQuantity(Quantity):
     report: Callable[[Trainings], str] = lambda _: ""
     corrections: Corrections = usual_corrections
     predicted: Foresight | None = None
+
+    def availability(self, design: Design) -> Availability:
+        """Whether a ladder of this design has a rate; what differs from the kernel limit by richness alone has none."""
+        found = self.applies(design)
+        if not (isinstance(found, Applies) and design.fixed_richness and self.variable is N):
+            return found
+        return found if self.expected(1.0, design) > 0 else NoLaw(CONSTANT, found.remark)
 
 
 # --- expected orders -------------------------------------------------------------------------------------------
@@ -162,6 +173,11 @@ def drift_order(beta: float, design: Design) -> float:
 def square_root_order(beta: float, design: Design) -> float:
     """Exponent of means of independent terms."""
     return 0.5
+
+
+def memory_order(beta: float, design: Design) -> float:
+    """Exponent of means of independent terms; the richness moves the memory too, by little."""
+    return 0.0 if design.fixed_richness else square_root_order(beta, design)
 
 
 def first_order(beta: float, design: Design) -> float:
@@ -212,8 +228,8 @@ def mean_corrections(beta: float, design: Design) -> tuple[float, ...]:
 
 
 def with_remark(remark: str) -> Callable[[Design], Availability]:
-    """Available in every study, with this remark."""
-    return lambda design: Applies(remark)
+    """Available in every study, with this remark on its order in N at a fixed beta."""
+    return lambda design: Applies("" if design.fixed_richness else remark)
 
 
 def of_half(design: Design) -> Applies:

@@ -17,12 +17,14 @@ class TwinQuantity(Quantity):
 
     sample: statistics of their errors against the limit (path, probe). expected: the exponent at infinity.
     against_limit: whether the limit's own error enters. corrections: orders of what is left out at finite K.
+    without_leading: whether the leading noise of each path (poisson.h5) is subtracted from its error.
     """
 
     sample: Callable[[Array], Sample]
     expected: float
     against_limit: bool = False
     corrections: tuple[float, ...] = USUAL
+    without_leading: bool = False
 
 
 register(
@@ -46,5 +48,17 @@ register(
         sample=bias,
         expected=1.0,
         against_limit=True,
+    )
+)
+register(
+    TwinQuantity(
+        name="sgd_bias",
+        estimator="less leading noise",
+        variable=K,
+        title="Bias of one-pass training, infinite width",
+        sources=("twin", "poisson"),
+        sample=bias,
+        expected=1.0,
+        without_leading=True,  # the mean of what is subtracted has the limit's error too, to first order
     )
 )

@@ -9,8 +9,9 @@ R_i ~ |w_i| sqrt(c_ii / cost_i) (Lagrange).
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -20,13 +21,15 @@ from scipy.optimize import isotonic_regression
 from rnnlimits.base.errors import StudyError
 from rnnlimits.base.streams import Stream
 from rnnlimits.quantities.base import Applies, N, registered
-from rnnlimits.quantities.trained import Design, TrainedQuantity
+from rnnlimits.quantities.trained import Design, TrainedQuantity, Trainings
+from rnnlimits.rates import foretold
 from rnnlimits.rates.ladders import ladders
 from rnnlimits.rates.reader import Reader
 from rnnlimits.statistics import powerlaw
 from rnnlimits.statistics.bootstrap import Array, Bootstrap, degrees_of_freedom, quantile
 from rnnlimits.statistics.powerlaw import MINIMUM_POINTS, MINIMUM_UNITS, RESOLUTION, SIGNIFICANCE, Point
 from rnnlimits.study import to_yaml
+from rnnlimits.study.training import Ladder, Training
 from rnnlimits.theory.laws import ParameterLaw
 from rnnlimits.training import plan
 from rnnlimits.training.plan import Cell
@@ -54,7 +57,7 @@ class Scatter:
 
     x: log N. covariance (width, width): covariance of the influences of one unit on the log estimates. dof: degrees of
     freedom per unit. slack: relative error due to the limit's own error, all in one direction. least: the number of
-    units that an estimate needs to count.
+    units that an estimate needs to count. exponent: that of the pilot's points.
     """
 
     at: str
@@ -63,6 +66,7 @@ class Scatter:
     dof: Array
     slack: Array
     least: Array
+    exponent: float = math.nan
 
     def contrast(self, units: Array, first: int = 0) -> Array:
         """Coefficients (width,) of the exponent over the widths from `first` on: the weights of powerlaw.fit."""
@@ -200,6 +204,7 @@ def scatter_of(at: str, widths: Sequence[int], points: Sequence[Point], slack: S
         dof=np.full(len(x), dof),
         slack=np.interp(x, x[positions], slack),
         least=np.interp(x, x[positions], [_least_units(point) for point in points]),
+        exponent=-float(np.polyfit(x[positions], [point.log for point in points], 1)[0]),
     )
 
 
@@ -245,10 +250,9 @@ class Pilot:
         for ladder in ladders(N, cells):
             if not ladder.cells:
                 continue
-            existing = [cell for cell in ladder.cells if self.layout.ensemble(cell).exists()]
             points, slack = [], []
-            for cell in existing:
-                trainings = self.read(replace(cell, replicas=1))
+            for cell in filter(self.has, ladder.cells):
+                trainings = self.trainings(cell)
                 point = powerlaw.measure(cell.width, self.quantity.sample(trainings), self.bootstrap)
                 points.append(self._good(point, ladder.at))
                 share = self.quantity.slack(trainings) / point.estimate
@@ -258,6 +262,14 @@ class Pilot:
                     f"{self.layout.root}: the pilot has {len(points)} widths at {ladder.at}; run 2 or more"
                 )
             yield scatter_of(ladder.at, [cell.width for cell in ladder.cells], points, slack)
+
+    def has(self, cell: Cell) -> bool:
+        """Whether there is something to learn the scatter of a cell from."""
+        return self.layout.ensemble(cell).exists()
+
+    def trainings(self, cell: Cell) -> Trainings:
+        """The trainings of a cell, whatever their number."""
+        return self.read(replace(cell, replicas=1))
 
     def _good(self, point: Point, at: str) -> Point:
         where = f"{self.layout.root}: the pilot's {self.quantity.name} at {at} N={point.variable:g}"
@@ -276,18 +288,48 @@ class Pilot:
         return int(np.prod(self.read(replace(cell, replicas=1)).output.shape[:2]))
 
 
+class PredictedPilot(Pilot):
+    """What is predicted of the cells of a study, in place of trainings: nothing is trained."""
+
+    def __init__(self, study: Study, layout: Layout, quantity: TrainedQuantity, be: Backend) -> None:
+        super().__init__(foretold.small(study), layout, quantity, be)
+        self._drawn = foretold.Foretold(study, layout, be)
+
+    def has(self, cell: Cell) -> bool:
+        """Every cell has a prediction."""
+        return True
+
+    def trainings(self, cell: Cell) -> Trainings:
+        """Trainings that are drawn from the cell's prediction."""
+        return self._drawn(cell)
+
+    def _good(self, point: Point, at: str) -> Point:
+        if not (point.estimate > 0 and point.significance > HINT):
+            raise StudyError(
+                f"{self.study.source}: {self.quantity.name} at {at} N={point.variable:g} would not stand out of the "
+                f"noise of {foretold.UNITS} replicas or pairs; use smaller widths, or --quantity with another one"
+            )
+        return point
+
+
 # --- the study -------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, eq=False)
 class Resolved:
-    """A study with the chosen replicas, how many exist already (width,), and the predicted half-widths by ladder."""
+    """A study with the chosen replicas, how many exist already (width,), and the predicted half-widths by ladder.
+
+    learned: where the scatter is known from. at_widths: the exponent that is predicted over the study's own widths, by
+    ladder, where nothing was trained.
+    """
 
     study: Study
     quantity: TrainedQuantity
     replicas: tuple[int, ...]
     done: tuple[int, ...]
     half_widths: dict[str, float]
+    learned: str = "from trainings"
+    at_widths: dict[str, float] = field(default_factory=dict)
 
     def to_yaml(self, folder: Path) -> str:
         """The text of the study file with the chosen replicas, to be written to `folder`."""
@@ -299,16 +341,19 @@ class Resolved:
         steps = sum(plan.unit_steps(cell, self.study) for cell in cells)
         existing = dict(zip(self.study.training.width, self.done, strict=True))
         old = sum(plan.unit_steps(replace(c, replicas=min(c.replicas, existing[c.width])), self.study) for c in cells)
-        predictions = ", ".join(f"{at} ± {half:.3g}" for at, half in self.half_widths.items())
+        predictions = ", ".join(f"{at} {self._exponent(at)}± {half:.3g}" for at, half in self.half_widths.items())
         new = (steps - old) * ns_per_unit_step / 3.6e12
         return "\n".join(
             [
                 plan.summary(self.study, ns_per_unit_step, worker),
                 f"{100 * old / steps:.0f}% of the training steps in width are done, {new:.3g} {worker}-hours remain",
-                f"predicted for {self.quantity.name} ({self.quantity.estimator}): {predictions}",
+                f"predicted for {self.quantity.name} ({self.quantity.estimator}), {self.learned}: {predictions}",
                 f"replicas: [{', '.join(map(str, self.replicas))}]",
             ]
         )
+
+    def _exponent(self, at: str) -> str:
+        return f"{self.at_widths[at]:.2f} " if at in self.at_widths else ""
 
 
 def resolve(study: Study, layout: Layout, be: Backend, half_width: float, name: str) -> Resolved:
@@ -320,12 +365,7 @@ def resolve(study: Study, layout: Layout, be: Backend, half_width: float, name: 
     """
     quantity = quantity_of(study, name)
     cells = _main_cells(study)
-    if not any(layout.ensemble(cell).exists() for cell in cells):
-        raise StudyError(
-            f"{layout.root}: has no trainings to learn the scatter from; run a pilot first: "
-            f"rnnlimits run {study.source} with training.replicas: 64 or so (they will count)"
-        )
-    pilot = Pilot(study, layout, quantity, be)
+    pilot = _pilot(study, layout, quantity, be)
     scatters = list(pilot.scatters(cells))
     if not scatters:
         raise StudyError(f"{study.source}: training has no ladder K = N to resolve; set steps_per_time: [width]")
@@ -335,10 +375,46 @@ def resolve(study: Study, layout: Layout, be: Backend, half_width: float, name: 
     cost = [sum(plan.unit_steps(replace(c, replicas=members), study) for c in cells if c.width == n) for n in widths]
     units = _chosen(study, scatters, half_width, np.array(cost, dtype=np.float64), np.array(done) / members)
     replicas = tuple(round(members * one) for one in units)
-    training = study.training.model_copy(update={"replicas": replicas})
+    update = {"replicas": replicas, "ladders": _with_their_own(study.training)}
+    training = study.training.model_copy(update=update)
     by_ladder = _order(scatters[0], widths)
     half = {one.at: one.half_width(units[by_ladder]) for one in scatters}
-    return Resolved(study.model_copy(update={"training": training}), quantity, replicas, tuple(done), half)
+    resolved = Resolved(study.model_copy(update={"training": training}), quantity, replicas, tuple(done), half)
+    if isinstance(pilot, PredictedPilot):
+        exponents = {one.at: one.exponent for one in scatters}
+        return replace(resolved, learned="from predicted values", at_widths=exponents)
+    return resolved
+
+
+def needs_predictions(study: Study, layout: Layout) -> bool:
+    """Whether a study without trainings can be resolved from what is predicted of it (foretold.prepare)."""
+    trained = any(layout.ensemble(cell).exists() for cell in _main_cells(study))
+    return not trained and study.rich.follow and bool(study.rich.tangents) and study.twin.follow
+
+
+def _pilot(study: Study, layout: Layout, quantity: TrainedQuantity, be: Backend) -> Pilot:
+    if needs_predictions(study, layout):
+        if quantity.predicted is None:
+            raise StudyError(
+                f"--quantity {quantity.name}: has no predicted values, and {layout.root} no trainings; run a pilot "
+                f"first: rnnlimits run {study.source} with training.replicas: 64 or so (they will count)"
+            )
+        return PredictedPilot(study, layout, quantity, be)
+    if not any(layout.ensemble(cell).exists() for cell in _main_cells(study)):
+        raise StudyError(
+            f"{layout.root}: has no trainings to learn the scatter from; run a pilot first: "
+            f"rnnlimits run {study.source} with training.replicas: 64 or so (they will count), or set rich.follow and "
+            "twin.follow: true, for predicted values"
+        )
+    return Pilot(study, layout, quantity, be)
+
+
+def _with_their_own(training: Training) -> tuple[Ladder, ...]:
+    """The ladders with the replicas that they have, also where these are those of the main product."""
+    return tuple(
+        ladder.model_copy(update={"replicas": product.replicas})
+        for ladder, product in zip(training.ladders, training.products()[1:], strict=True)
+    )
 
 
 def _chosen(study: Study, scatters: list[Scatter], half_width: float, cost: Array, done: Array) -> Array:
@@ -365,9 +441,13 @@ def _main_cells(study: Study) -> list[Cell]:
 
 def quantity_of(study: Study, name: str) -> TrainedQuantity:
     """The best estimator of a quantity in N that the study has without twins. Raises StudyError if it has none."""
-    design = Design(symmetric=ParameterLaw.of(study).symmetric_c, antithetic=study.training.antithetic)
+    design = Design(
+        symmetric=ParameterLaw.of(study).symmetric_c,
+        antithetic=study.training.antithetic,
+        fixed_richness=study.training.richness is not None,
+    )
     in_n = [one for one in registered(TrainedQuantity) if one.variable is N]
-    allowed = [one for one in in_n if isinstance(one.applies(design), Applies)]
+    allowed = [one for one in in_n if isinstance(one.availability(design), Applies)]
     estimators = [one for one in allowed if one.name == name]
     if not estimators:
         names = ", ".join(dict.fromkeys(one.name for one in allowed))

@@ -87,7 +87,6 @@ class Reader:
             of_rich = {name: values[:units] for name, values in self._read_rich(cell).items()}
             twins, tangents = self._twins_of(cell, units), self._read_tangents(cell)
             of_twins = twins["twin"], twins["twin_loss"]
-            other = shallow(cell, self.cells)
             self._predictions[cell] = CellPrediction(
                 cell.width,
                 of_rich,
@@ -95,8 +94,7 @@ class Reader:
                 tangents,
                 self._hidden,
                 self._probes,
-                self._untrained(cell.depth) if self.design.kernel or other else None,
-                self.prediction(other) if other else None,
+                self._untrained(cell.depth) if self.design.kernel else None,
                 self.study.seed,
             )
         return self._predictions[cell]
@@ -202,6 +200,24 @@ class Reader:
     def twin(self, twin: Twin) -> Array:
         """Errors against the limit of all twins of one K at the final time, (path, probe)."""
         return self._read_twin(twin)[0]
+
+    @cached_property
+    def has_leading(self) -> bool:
+        """Whether poisson.h5 exists and holds the leading noise of the twins: not of a recorded series."""
+        return self.study.chain.noisy and self.layout.poisson.exists()
+
+    def twin_less_leading(self, twin: Twin) -> Array:
+        """Errors against the limit, less their leading noise, of the first twins of one K (path, probe)."""
+        steps, noise = self._leading
+        noise = noise[steps == twin.steps_per_time]
+        return np.asarray(self.twin(twin)[: len(noise)] - noise)
+
+    @cached_property
+    def _leading(self) -> tuple[Array, Array]:
+        """K (row,) and leading noise (row, probe) of the twins."""
+        identity = plan.poisson_id(self.study)
+        with store.open_complete(self.layout.poisson, "poisson", poisson_id=identity) as file:
+            return file["leading_steps_per_time"][()], file["leading_noise"].finite()
 
     def _read_twin(self, twin: Twin) -> tuple[Array, Array]:
         """Errors of the outputs (path, probe), losses (path, bin). Raises StudyError if missing or of another twin."""

@@ -16,7 +16,7 @@ from rnnlimits.statistics.bootstrap import Bootstrap
 from rnnlimits.statistics.powerlaw import Point
 from rnnlimits.statistics.predictions import Predicted, predicted_point
 from rnnlimits.statistics.ratefile import Rate, refusal
-from rnnlimits.statistics.rows import fitted, judged
+from rnnlimits.statistics.rows import judged, points_alone
 from rnnlimits.statistics.verdicts import Expected
 from rnnlimits.training import plan
 from rnnlimits.training.plan import Cell
@@ -29,7 +29,8 @@ def training_rates(read: Reader, bootstrap: Bootstrap) -> Iterator[Rate]:
     for quantity in registered(TrainedQuantity):
         for ladder in ladders(quantity.variable, read.cells):
             has_shallow = all(shallow(cell, read.cells) for cell in ladder.cells)
-            yield from training_rate(quantity, ladder, replace(read.design, shallow=has_shallow), read, bootstrap)
+            design = replace(read.design, shallow=has_shallow, fixed_richness=ladder.axis.fixes_richness)
+            yield from training_rate(quantity, ladder, design, read, bootstrap)
 
 
 def twin_rates(read: Reader, bootstrap: Bootstrap) -> Iterator[Rate]:
@@ -38,10 +39,12 @@ def twin_rates(read: Reader, bootstrap: Bootstrap) -> Iterator[Rate]:
     if len(twins) < 2:
         return
     for entry in registered(TwinQuantity):
+        if entry.without_leading and not read.has_leading:
+            continue
         points = []
         for twin in twins:
-            sample = entry.sample(read.twin(twin))
-            point = powerlaw.measure(twin.steps_per_time, sample, bootstrap)
+            error = read.twin_less_leading(twin) if entry.without_leading else read.twin(twin)
+            point = powerlaw.measure(twin.steps_per_time, entry.sample(error), bootstrap)
             slack = read.output_slack if entry.against_limit else 0.0
             points.append(powerlaw.held_against(point, slack, 1.0, bootstrap))
         row = entry.row(read.study.name, "N=infinity")
@@ -66,19 +69,20 @@ def training_rate(
 ) -> Iterator[Rate]:
     """One rate of one quantity, or its refusal (with the points, unless they would be wrong); empty if it is absent."""
     row = quantity.row(read.study.name, ladder.at)
-    match quantity.applies(design):
+    match quantity.availability(design):
         case Absent():
             return
         case Refused(why):
             yield replace(row, note=refusal(why))
         case NoLaw(why, remark):
-            yield _without_law(row, _points(quantity, ladder, read, bootstrap), why, remark)
+            points = _points(quantity, ladder, read, bootstrap)
+            yield points_alone(row, points, refusal(why, remark), predictions_of(quantity, ladder, read, bootstrap))
         case Applies(remark):
             points = _points(quantity, ladder, read, bootstrap)
             if ladder.refusal:
-                yield _without_law(row, points, ladder.refusal, remark)
+                yield points_alone(row, points, refusal(ladder.refusal, remark))
                 return
-            beta = ladder.cells[0].beta
+            beta = ladder.axis.order
             expected = Expected(quantity.expected(beta, design), quantity.expected_kind)
             remarks = "; ".join(filter(None, (remark, quantity.report(read(ladder.cells[-1])))))
             predicted = predictions_of(quantity, ladder, read, bootstrap)
@@ -102,10 +106,6 @@ def predictions_of(quantity: TrainedQuantity, ladder: Ladder, read: Reader, boot
 def variable_at(quantity: TrainedQuantity, cell: Cell) -> int:
     """The value of a quantity's variable at a cell."""
     return cell.steps_per_time if quantity.variable is K else cell.width
-
-
-def _without_law(row: Rate, points: list[Point], why: str, remark: str) -> Rate:
-    return replace(fitted(row, None, points), note=refusal(why, remark))
 
 
 def training_point(quantity: TrainedQuantity, cell: Cell, trainings: Trainings, bootstrap: Bootstrap) -> Point:

@@ -16,14 +16,15 @@ from rnnlimits.base import arrays
 from rnnlimits.base.errors import StudyError
 from rnnlimits.base.textfiles import number, read_utf8
 from rnnlimits.figures.curves import (
-    MOST_PANELS,
     Curves,
+    axis_words,
     diagonal,
     losses,
     named,
     outputs,
     read_limit,
     spaced,
+    spread_axes,
     spread_probes,
 )
 from rnnlimits.figures.labels import BAR, BLACK, COLOURS, GREY
@@ -50,8 +51,7 @@ def curve_plots(study: Study, layout: Layout, link: ToLink) -> list[Plot]:
     if not cells:
         return []
     limit = read_limit(study, layout)
-    betas = spaced(sorted({cell.beta for cell in cells}), MOST_PANELS)
-    ladders = [diagonal(cells, beta) for beta in betas]
+    ladders = [diagonal(cells, axis) for axis in spread_axes(cells)]
     return [_outputs(study, layout, ladders, limit, link), _losses(study, layout, ladders, limit, link)]
 
 
@@ -62,7 +62,7 @@ def _outputs(study: Study, layout: Layout, ladders: Sequence[list[Cell]], limit:
         figure_panel, more = _output_panel(study, layout, cell, limit, probes, link)
         panels.append(figure_panel)
         rows += more
-    columns = ("β", "N", "probe", "t", "mean", "s.d.", "limit", "replicas", "files")
+    columns = ("at", "N", "probe", "t", "mean", "s.d.", "limit", "replicas", "files")
     heading = f"Outputs of trained networks and the limit, on {len(probes)} probes"
     about = "Lines: limit. Markers with bars: mean and standard deviation over replicas, smallest and largest width."
     return Plot("outputs", heading, about, panels, Table(columns, rows))
@@ -93,12 +93,12 @@ def _output_panel(
         marker = {"symbol": SYMBOLS[index], "size": 8, "color": colour}
         places = {"x": (time + shift).tolist(), "y": mean[:, index].tolist(), "mode": "markers"}
         traces.append(go.Scatter(error_y=bars, marker=marker, customdata=hover, hovertemplate=text, **places))
-        fixed = [whole(cell.beta), str(cell.width), str(probe)]
+        fixed = [axis_words(cell.axis), str(cell.width), str(probe)]
         rows += [
             [*fixed, *words, short(g, 4), str(len(output)), [file]]
             for words, g in zip(hover, exact[:, probe], strict=True)
         ]
-    heading = named(f"β = {cell.beta:g}, N = {cell.width}", output)
+    heading = named(f"{axis_words(cell.axis)}, N = {cell.width}", output)
     curves = limit.output_fine[:, list(probes)]
     low, high = float(curves.min()), float(curves.max())
     margin = 0.6 * (high - low) + 1e-9
@@ -123,7 +123,7 @@ def _losses(study: Study, layout: Layout, ladders: Sequence[list[Cell]], limit: 
         panels.append(figure_panel)
         rows += more
     about = "Markers: mean over replicas with 95% bars. Line: the limit's loss; dotted: its value for large t."
-    columns = ("β", "N", "t", "squared error", "95%", "replicas", "files")
+    columns = ("at", "N", "t", "squared error", "95%", "replicas", "files")
     return Plot("loss", "Loss along the training path and the limit's loss", about, panels, Table(columns, rows))
 
 
@@ -145,8 +145,8 @@ def _loss_panel(
         marker = {"symbol": symbol, "size": 6, "color": colour}
         places = {"x": time.tolist(), "y": mean.tolist(), "mode": "markers", "name": named(f"N = {cell.width}", mean)}
         traces.append(go.Scatter(error_y=bars, marker=marker, customdata=hover, hovertemplate=text, **places))
-        rows += [[whole(cell.beta), str(cell.width), *numbers, str(cell.replicas), [file]] for numbers in hover]
-    heading = f"β = {ladder[0].beta:g}"
+        rows += [[axis_words(cell.axis), str(cell.width), *numbers, str(cell.replicas), [file]] for numbers in hover]
+    heading = axis_words(ladder[0].axis)
     highest = max(limit.loss.max(), *(np.nanmax(trace.y, initial=0.0) for trace in traces))
     above = room(len(traces), heading)
     layout_ = {

@@ -97,7 +97,7 @@ def title(rates: Sequence[Rate]) -> str:
     if rates[0].law == "ratio":
         return f"{name}: {short(rates[0].exponent)}"
     law = variable_of(rates[0]).law_text
-    return f"{name}: {law} with p = {exponents}" if exponents else f"{name}: no rate can be determined yet"
+    return f"{name}: {law} with p = {exponents}" if exponents else f"{name}: {labels.without_rate(rates)}"
 
 
 def _looks(rates: Sequence[Rate]) -> dict[str, Look]:

@@ -24,9 +24,9 @@ def refusals(rates: Sequence[Rate]) -> list[Refusal]:
     groups = (
         (
             "Refused",
-            "No law was fitted, since too few estimates exceed their noise. Fitting the others would report the "
-            "noise as a rate. The reason names the points that were left out and, if it can be estimated, how many "
-            "replicas would be enough.",
+            "No law was fitted, since too few estimates exceed their noise, or since they tend to a constant. Fitting "
+            "noise would report it as a rate. The reason names the points that were left out and, if it can be "
+            "estimated, how many replicas would be enough.",
             [rate for rate in rates if rate.refused],
         ),
         (

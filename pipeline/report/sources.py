@@ -12,8 +12,9 @@ from rnnlimits.statistics.ratefile import Rate
 from rnnlimits.study import RntkStudy, Study
 from rnnlimits.training import plan
 from rnnlimits.training.layout import Layout
-from rnnlimits.training.plan import Twin
+from rnnlimits.training.plan import Cell, Twin
 
+COORDINATES = ("beta", "eps", "N", "K")
 SAME = 1e-9  # relative distance of a richness from its inverse's inverse
 
 
@@ -29,7 +30,7 @@ def of_trainings(study: Study, layout: Layout, rate: Rate, values: Mapping[str, 
 
 def _ensembles(study: Study, layout: Layout, rate: Rate, values: Mapping[str, float]) -> list[Path]:
     fixed, sources = rate.where, quantities.behind(rate)
-    point = {key: float(value) for key, value in fixed.items() if key in ("beta", "N", "K") and value != "infinity"}
+    point = {key: float(value) for key, value in fixed.items() if key in COORDINATES and value != "infinity"}
     # The varying coordinates take precedence: a constant measured at one K also has that K among its fixed coordinates.
     point |= {key: value for key, value in values.items() if key in ("N", "K")}
     if "K" not in point and "N" in point:
@@ -38,8 +39,7 @@ def _ensembles(study: Study, layout: Layout, rate: Rate, values: Mapping[str, fl
     found = [
         cell
         for cell in plan.cells(study)
-        if {"beta": cell.beta, "N": cell.width, "K": cell.steps_per_time}.items() >= _of_cell(point).items()
-        and (depths is None or cell.depth in depths)
+        if _of_cell(cell).items() >= point.items() and (depths is None or cell.depth in depths)
     ]
     cells = [layout.ensemble(cell) for cell in found]
     twins = [layout.twin(twin) for twin in plan.twins(study) if _follows(twin, point)]
@@ -50,8 +50,9 @@ def _ensembles(study: Study, layout: Layout, rate: Rate, values: Mapping[str, fl
     return cells * bool({"train", "depths"} & {*sources}) + twins * ("twin" in sources) + rich * ("rich" in sources)
 
 
-def _of_cell(coordinates: Mapping[str, float]) -> dict[str, float]:
-    return {key: value for key, value in coordinates.items() if key in ("beta", "N", "K")}
+def _of_cell(cell: Cell) -> dict[str, float]:
+    """A cell's coordinates as a row has them, beta or eps with the digits of `at`."""
+    return {cell.axis.name: float(f"{cell.axis.value:g}"), "N": cell.width, "K": cell.steps_per_time}
 
 
 def _follows(twin: Twin, coordinates: Mapping[str, float]) -> bool:

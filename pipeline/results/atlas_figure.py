@@ -105,7 +105,8 @@ def _chosen(panel: Panel, rates: Sequence[Rate]) -> list[tuple[float, Rate]]:
 
 
 def _has_exponent(rate: Rate) -> bool:
-    return bool(np.isfinite(rate.exponent)) and not rate.refused and rate.where.get("depth", "1") == "1"
+    shown = "beta" in rate.where and rate.where.get("depth", "1") == "1"  # not those of a fixed richness
+    return shown and bool(np.isfinite(rate.exponent)) and not rate.refused
 
 
 def _beta(rate: Rate) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -70,6 +71,9 @@ def digest(path: Path) -> list[str]:
 # --------------------------------------------------------------------------------------------------- validate
 
 
+_OF_SHARDS = re.compile(r".*_([0-9a-f]{12})")  # the name of a folder of shards
+
+
 def validate(path: Path) -> list[str]:
     """Every fault of a file, or of all .h5 files of a results folder, one line each; empty if they have none.
 
@@ -124,6 +128,8 @@ def _content_faults(path: Path, file: File) -> Iterator[str]:
         yield from _group_faults(path, file)
     if kind != (expected := KIND_OF_NAME.get(path.name, kind)):
         yield f"is of kind {kind}; a file of this name is {expected}"
+    if fault := _place_fault(path, file):
+        yield fault
     fields = provenance.SOFTWARE if kind in OF_NO_STUDY else provenance.FIELDS
     for name in (*fields, *ATTRIBUTES.get(kind, ())):
         if name not in file.attrs:
@@ -133,6 +139,22 @@ def _content_faults(path: Path, file: File) -> Iterator[str]:
         for variable in group.variables.values():
             for fault in _variable_faults(group, variable, computed.get(variable.name)):
                 yield f"variable {variable.name} {fault}"
+
+
+def _place_fault(path: Path, file: File) -> str | None:
+    """What is wrong with the place of a shard: its folder's name ends with an identity, its own may say which block."""
+    folder = _OF_SHARDS.fullmatch(path.parent.name)
+    if folder is None or path.parent.parent.name != "shards":
+        return None
+    own = [name for name in ("cell_id", "twin_id", "rich_id", "tangents_id", "draw_id") if name in file.attrs]
+    found = {name: shown(attribute_of(file, name)) for name in own}
+    if folder[1] not in found.values():
+        given = ", ".join(f"{name} {value}" for name, value in found.items())
+        return f"is not of its folder, which is of {folder[1]} ({given or 'it has no identity'}); delete it"
+    block = attribute_of(file, "block")
+    if block is not None and path.stem != f"block-{block:04d}":
+        return f"is block {shown(block)}, under the name of another; delete it"
+    return None
 
 
 def _group_faults(path: Path, file: File) -> Iterator[str]:

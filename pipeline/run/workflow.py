@@ -108,6 +108,7 @@ def say(line: str) -> None:
 def _guarded(command: Sequence[str], lock: int, experiment: Experiment, variables: Mapping[str, str]) -> int:
     """Run Snakemake under our own lock, which unlike Snakemake's is released when a process is killed."""
     require_working_folder()
+    require_no_dangling_links(experiment)
     locks = experiment.layout.locks
     # A workflow profile would only repeat these options, and is announced on every run.
     guard = [*colours(), "--nolock", "--rerun-incomplete", "--keep-going", "--workflow-profile", "none"]
@@ -152,6 +153,14 @@ def require_working_folder() -> None:
     if not (place.is_dir() and os.access(place, os.W_OK | os.X_OK)):
         advice = f"start in another folder, or move {RECORDS} away (--results may lie anywhere)"
         raise StudyError(f"{place}: cannot be written, and Snakemake keeps its records there; {advice}")
+
+
+def require_no_dangling_links(experiment: Experiment) -> None:
+    """Raises StudyError for a result that is a link to nothing, on which Snakemake fails: its disk may be missing."""
+    for path in sorted(due.known_files(experiment)):
+        if path.is_symlink() and not path.exists():
+            where = os.readlink(path)
+            raise StudyError(f"{path}: is a link to {where}, which is missing; bring that back, or delete the link")
 
 
 @contextmanager

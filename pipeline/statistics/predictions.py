@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from scipy.special import fdtrc, stdtr
@@ -26,7 +26,8 @@ class Predicted:
     stderr: its standard error, which log_replicates, where given, contain already. log_replicates (count,): bootstrap
     replicates of log(value), joint with those of the row's points; None if the value is exact, or independent of them.
     apart: a further relative standard error, of what does not follow the row's replicas. natural, natural_replicates:
-    as Point.value, on the scale on which an estimate that chance can make negative has a symmetrical error.
+    as Point.value, on the scale on which an estimate that chance can make negative has a symmetrical error. above: as
+    Foreseen.above.
     """
 
     variable: float
@@ -36,17 +37,20 @@ class Predicted:
     apart: float = 0.0
     natural: float = math.nan
     natural_replicates: Array | None = field(default=None, repr=False)
+    above: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
 class Foreseen:
     """What a quantity predicts of a cell: a number, or a sample of the same units as the measured one.
 
-    apart: the relative standard error of the estimate that comes from elsewhere.
+    apart: the relative standard error of the estimate that comes from elsewhere. above: by what part of the value, at
+    most, terms that are left out and never negative may raise it.
     """
 
     value: Sample | float
     apart: float = 0.0
+    above: float = 0.0
 
 
 def predicted_point(variable: float, foreseen: Foreseen | Sample | float, bootstrap: Bootstrap) -> Predicted:
@@ -61,7 +65,8 @@ def predicted_point(variable: float, foreseen: Foreseen | Sample | float, bootst
     if not math.isfinite(point.log):
         return Predicted(float(variable), math.nan, math.nan, None, apart, *natural)
     stderr = math.hypot(point.stderr, apart * point.estimate)
-    return Predicted(float(variable), point.estimate, stderr, point.log_replicates, apart, *natural)
+    replicates = point.log_replicates
+    return Predicted(float(variable), point.estimate, stderr, replicates, apart, *natural, foreseen.above)
 
 
 @dataclass(frozen=True)
@@ -104,7 +109,7 @@ def compare(points: Sequence[Point], predicted: Sequence[Predicted], geometric: 
     chance made small would make the others too large.
     """
     by_variable = {one.variable: one for one in predicted}
-    both = [(point, by_variable[point.variable]) for point in points if point.variable in by_variable]
+    both = [(point, _raised(by_variable[point.variable], point)) for point in points if point.variable in by_variable]
     gaps = [gap for point, one in both if (gap := gap_of(point, one)) is not None]
     fitted = [(point, one) for point, one in both if not point.reason and one.value > 0]
     if not gaps:
@@ -114,6 +119,18 @@ def compare(points: Sequence[Point], predicted: Sequence[Predicted], geometric: 
         return Comparison(*_exponent_alone(both, geometric), None, joint, len(gaps))
     exponent, stderr, difference = _exponents(fitted, geometric)
     return Comparison(exponent, stderr, difference, joint, len(gaps))
+
+
+def _raised(predicted: Predicted, point: Point) -> Predicted:
+    """The prediction, raised towards the point as far as it may be; half of what it may be raised by is its error then.
+
+    A point below the prediction is held against the prediction itself.
+    """
+    if not (predicted.above > 0 and predicted.value > 0 and point.estimate > predicted.value):
+        return predicted
+    factor = min(point.estimate / predicted.value, 1 + predicted.above)
+    apart = math.hypot(predicted.apart, 0.5 * predicted.above)
+    return replace(predicted, value=factor * predicted.value, stderr=factor * predicted.stderr, apart=apart)
 
 
 @dataclass(frozen=True, eq=False)

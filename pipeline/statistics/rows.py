@@ -76,6 +76,18 @@ def _refused(row: Rate, short: RateRefused, expected: Expected, remark: str, pre
     return row
 
 
+def points_alone(blank: Rate, points: Sequence[Point], note: str, predicted: Sequence[Predicted] = ()) -> Rate:
+    """The row of points that follow no law, held against their predictions if they have some; note: why there is none.
+
+    A constant has no exponent, but its values can still be other than predicted.
+    """
+    row = replace(fitted(blank, None, points, predicted), note=note)
+    if (comparison := predictions.compare(points, predicted)) is None:
+        return row
+    row = replace(against_points(row, comparison, POWER), predicted=math.nan, predicted_stderr=math.nan)
+    return replace(row, note="; ".join(filter(None, (note, row.doubt and f"points: {row.doubt}"))))
+
+
 def against_points(row: Rate, comparison: Comparison, rule: Rule) -> Rate:
     """The row held against predicted values of its points."""
     p, doubt = judge_comparison(comparison, row.exponent, rule)

@@ -119,7 +119,7 @@ def judge_comparison(comparison: Comparison, measured: float, rule: Rule) -> Jud
     """Measured points held against their predictions; measured: their own exponent."""
     gap = comparison.difference
     if gap is None:
-        return Judgement(comparison.p, "a single point has a prediction")
+        return Judgement(comparison.p, "fewer than two points with a prediction stand out of their noise")
     return Judgement(comparison.p, too_wide(gap.half_width, measured, rule))
 
 

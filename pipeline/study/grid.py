@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from itertools import product
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from rnnlimits.study.training import Product
 
@@ -13,20 +14,54 @@ if TYPE_CHECKING:
     from rnnlimits.study.model import Study
 
 
+class Axis(NamedTuple):
+    """What networks of all widths have in common: the exponent beta, or the richness eps = N^-(1 - beta)."""
+
+    name: Literal["beta", "eps"]
+    value: float
+
+    def __str__(self) -> str:
+        return f"{self.name}={self.value:g}"
+
+    @property
+    def fixes_richness(self) -> bool:
+        """Whether it is the richness."""
+        return self.name == "eps"
+
+    @property
+    def order(self) -> float:
+        """The beta whose orders in N hold: at any fixed richness those of 1, where the richness is 1 at every N."""
+        return 1.0 if self.fixes_richness else self.value
+
+
 @dataclass(frozen=True)
 class Cell:
-    """One point of the grid: `replicas` independent trainings at one beta, width N, K and depth tau."""
+    """One point of the grid: `replicas` independent trainings at one beta, width N, K and depth tau.
+
+    richness: the study's, where it has one in place of beta; beta is then the exponent that gives it, rounded.
+    """
 
     beta: float
     width: int
     steps_per_time: int
     depth: int
     replicas: int
+    richness: float | None = None
+
+    @property
+    def axis(self) -> Axis:
+        """What it has in common with cells of other widths."""
+        return Axis("beta", self.beta) if self.richness is None else Axis("eps", self.richness)
 
     @property
     def name(self) -> str:
-        """Its name within its pack, such as beta0.6-depth1."""
-        return f"beta{self.beta}-depth{self.depth}"
+        """Its name within its pack, such as beta0.6-depth1 or eps0.25-depth1."""
+        return f"{self.axis.name}{self.axis.value}-depth{self.depth}"
+
+    @property
+    def coordinates(self) -> dict[str, Any]:
+        """Its fields; the richness only where the study has one."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
     @property
     def pack(self) -> str:
@@ -68,12 +103,12 @@ class RichTwin:
 def cells(study: Study) -> tuple[Cell, ...]:
     """Every cell of the grid and its ladders once; a cell listed twice gets the larger number of replicas.
 
-    Sorted by width, K, beta and depth.
+    Sorted by width, K, axis and depth.
     """
-    by_point: dict[tuple[int, int, float, int], Cell] = {}
+    by_point: dict[tuple[int, int, Axis, int], Cell] = {}
     for part in study.training.products():
         for cell in _product_cells(part):
-            point = (cell.width, cell.steps_per_time, cell.beta, cell.depth)
+            point = (cell.width, cell.steps_per_time, cell.axis, cell.depth)
             if point not in by_point or cell.replicas > by_point[point].replicas:
                 by_point[point] = cell
     return tuple(by_point[point] for point in sorted(by_point))
@@ -81,8 +116,18 @@ def cells(study: Study) -> tuple[Cell, ...]:
 
 def _product_cells(part: Product) -> Iterator[Cell]:
     widths = zip(part.width, part.replicas, strict=True)
-    for (width, replicas), k, beta, depth in product(widths, part.steps_per_time, part.beta, part.depth):
-        yield Cell(beta, width, width if k == "width" else k, depth, replicas)
+    axes = [Axis("beta", beta) for beta in part.beta] + [Axis("eps", richness) for richness in part.richness]
+    for (width, replicas), k, axis, depth in product(widths, part.steps_per_time, axes, part.depth):
+        yield cell_at(axis, width, width if k == "width" else k, depth, replicas)
+
+
+def cell_at(axis: Axis, width: int, steps_per_time: int, depth: int, replicas: int) -> Cell:
+    """The cell of one width on an axis."""
+    at = (width, steps_per_time, depth, replicas)
+    if not axis.fixes_richness:
+        return Cell(axis.value, *at)
+    beta = 1 + math.log(axis.value) / math.log(width) if width > 1 else 1.0
+    return Cell(min(1.0, max(0.5, beta)), *at, axis.value)
 
 
 def twins(study: Study) -> tuple[Twin, ...]:
@@ -97,11 +142,16 @@ def twins(study: Study) -> tuple[Twin, ...]:
 
 
 def rich_twin(study: Study, cell: Cell) -> RichTwin:
-    """The rich twins of the trainings of a cell: of richness N^-(1 - beta)."""
+    """The rich twins of the trainings of a cell: of its richness, or N^-(1 - beta)."""
+    (twin,) = _as_first([_rich_twin(study, cell)], [*rich_ladder(study), *_each(study, _rich_twin)])
+    return twin
+
+
+def _rich_twin(study: Study, cell: Cell) -> RichTwin:
     paths = cell.replicas // 2 if study.training.antithetic else cell.replicas
     clip = study.training.clip
     return RichTwin(
-        richness=float(cell.width) ** -(1 - cell.beta),
+        richness=float(cell.width) ** -(1 - cell.beta) if cell.richness is None else cell.richness,
         steps_per_time=cell.steps_per_time,
         depth=cell.depth,
         level=float(cell.width) ** clip if clip is not None else 0.0,
@@ -114,10 +164,28 @@ def tangent_twin(study: Study, cell: Cell) -> RichTwin:
 
     K is halved until it is small enough, as long as every checkpoint stays a whole number of steps.
     """
-    twin, steps = rich_twin(study, cell), cell.steps_per_time
+    (twin,) = _as_first([_tangent_twin(study, cell)], _each(study, _tangent_twin))
+    return twin
+
+
+def _tangent_twin(study: Study, cell: Cell) -> RichTwin:
+    twin, steps = _rich_twin(study, cell), cell.steps_per_time
     while steps > study.rich.tangent_steps and study.training.allows(steps / 2):
         steps //= 2
     return replace(twin, steps_per_time=steps, paths=study.rich.tangent_paths(steps))
+
+
+def _each(study: Study, twin_of: Callable[[Study, Cell], RichTwin]) -> list[RichTwin]:
+    """The twins of all cells, first of those whose richness the study states."""
+    return [twin_of(study, cell) for cell in sorted(cells(study), key=lambda cell: cell.richness is None)]
+
+
+def _as_first(twins: Sequence[RichTwin], every: Sequence[RichTwin]) -> list[RichTwin]:
+    """Each with the richness of the first of all that has its name: N^-(1 - beta) is rounded, a name is one file."""
+    first: dict[str, float] = {}
+    for twin in every:
+        first.setdefault(twin.name, twin.richness)
+    return [replace(twin, richness=first.get(twin.name, twin.richness)) for twin in twins]
 
 
 def rich_ladder(study: Study) -> tuple[RichTwin, ...]:
@@ -130,20 +198,17 @@ def rich_ladder(study: Study) -> tuple[RichTwin, ...]:
 
 def rich_twins(study: Study) -> tuple[RichTwin, ...]:
     """Every rich twin once, with as many paths as its largest cell, or the ladder, needs."""
-    of_cells = [rich_twin(study, cell) for cell in cells(study)] if study.rich.follow else []
-    return _each_once((*of_cells, *rich_ladder(study)))
+    of_cells = _each(study, _rich_twin) if study.rich.follow else []
+    every = [*rich_ladder(study), *of_cells]
+    return _each_once(_as_first(every, every))
 
 
 def tangent_twins(study: Study) -> tuple[RichTwin, ...]:
     """Every rich twin that has tangents once."""
     if not study.rich.follow or not study.rich.tangents:
         return ()
-    return _each_once([tangent_twin(study, cell) for cell in cells(study)])
-
-
-def has_depths(study: Study) -> bool:
-    """Whether the study trains at several depths."""
-    return len({cell.depth for cell in cells(study)}) > 1
+    every = _each(study, _tangent_twin)
+    return _each_once(_as_first(every, every))
 
 
 def _each_once(twins: Sequence[RichTwin]) -> tuple[RichTwin, ...]:

@@ -7,13 +7,13 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from rnnlimits.study.grid import Cell, RichTwin, Twin, cells, has_depths, rich_twins, tangent_twins, twins
+from rnnlimits.study.grid import Cell, RichTwin, Twin, cells, rich_twins, tangent_twins, twins
 
 if TYPE_CHECKING:
     from rnnlimits.study.model import Study
 
 RANDOMNESS_VERSION = 1  # raise it when the same seed gives other random numbers than before
-TANGENTS_VERSION = 2  # raise it when files of tangents have other variables than before
+RICH_METHOD = 2  # raise it when rich twins or their tangents are computed otherwise, or have other variables
 ID_DIGITS = 12
 
 
@@ -56,13 +56,14 @@ def rich_id(study: Study, twin: RichTwin) -> str:
     nodes = study.rich.model_dump(mode="json", include={"c_nodes", "b_nodes"})
     point = dict(zip(("richness", "steps_per_time", "depth", "level"), twin.point, strict=True))
     kernel = {"kernel": True} if study.training.kernel else {}  # if it is off, it changes nothing
-    return identity({**_world(study), **_nodes(study), "training": clock, "rich": nodes, **point, **kernel})
+    method = {"method": RICH_METHOD, **kernel}
+    return identity({**_world(study), **_nodes(study), "training": clock, "rich": nodes, **point, **method})
 
 
 def tangents_id(study: Study, twin: RichTwin) -> str:
-    """12 hexadecimal digits of what changes the tangents of one rich twin, or the variables of their file."""
-    ends = {"version": TANGENTS_VERSION, "depths": has_depths(study)}
-    return identity({"rich": rich_id(study, twin), "directions": study.rich.directions, "ends": ends})
+    """12 hexadecimal digits of what changes the tangents of one rich twin."""
+    rich = rich_id(study, twin)
+    return identity({"rich": rich, "directions": study.rich.directions, "method": RICH_METHOD})
 
 
 def limit_id(study: Study) -> str:
@@ -70,6 +71,11 @@ def limit_id(study: Study) -> str:
     keys = {"alpha", "horizon", "checkpoints"}
     clock = study.training.model_dump(mode="json", include=keys)
     return identity({"draws": draw_id(study), "training": clock})
+
+
+def poisson_id(study: Study) -> str:
+    """12 hexadecimal digits of what changes the long-run variances, and the leading noise of the twins."""
+    return identity({"limit": limit_id(study), "twins": [asdict(twin) for twin in twins(study)]})
 
 
 def study_id(study: Study) -> str:
@@ -106,8 +112,9 @@ def _training(study: Study) -> dict[str, Any]:
 
 
 def _point(cell: Cell) -> dict[str, Any]:
+    axis = {"beta": cell.beta} if cell.richness is None else {"richness": cell.richness}
     return {
-        "beta": cell.beta,
+        **axis,
         "width": cell.width,
         "steps_per_time": cell.steps_per_time,
         "depth": cell.depth,

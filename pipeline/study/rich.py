@@ -26,7 +26,7 @@ class RichSection(Section):
         default=16, description="Paths with tangents at K = 64, in proportion fewer at larger K, at least 2; 0: none"
     )
     tangent_steps: Count = Field(
-        default=1024, description="Largest K of tangents: beyond, variances and 1/N terms no longer depend on K"
+        default=512, description="Largest K of tangents: beyond, variances and 1/N terms no longer depend on K"
     )
     c_nodes: Count = Field(default=4, description="Nodes for the law of C")
     b_nodes: Count = Field(default=3, description="Nodes for the noise of B, where it has some")

@@ -20,6 +20,7 @@ from rnnlimits.base.fields import (
     refusal,
     show,
 )
+from rnnlimits.study.rich import Richness
 
 Beta = Annotated[float, FINITE, Field(ge=0.5, le=1), Allowed("from 1/2 to 1")]
 Steps = Annotated[
@@ -32,19 +33,25 @@ Replicas = Annotated[
     Allowed("a whole number from 1 to 2^30, or a list of them as long as width"),
 ]
 Betas = Annotated[tuple[Beta, ...], Field(min_length=1)]
+Richnesses = Annotated[tuple[Richness, ...], Field(min_length=1)]
 Widths = Annotated[tuple[Count, ...], Field(min_length=1)]
 StepsList = Annotated[tuple[Steps, ...], Field(min_length=1)]
 Depths = Annotated[tuple[Count, ...], Field(min_length=1)]
 
 WHOLE_STEPS_TOLERANCE = 1e-9
+LEAST_RICHNESS_TOLERANCE = 2e-5  # of its square, so that N^-1/2 may be rounded to the six digits of a refusal
 MOST_STEPS = 2**31  # the step is one 32-bit word of the random counter
 
 
 class Product(NamedTuple):
-    """One full product of the grid; replicas[i] belongs to width[i]; `key` says where it was written."""
+    """One full product of the grid; replicas[i] belongs to width[i]; `key` says where it was written.
+
+    Either beta or richness is empty.
+    """
 
     key: str
     beta: tuple[float, ...]
+    richness: tuple[float, ...]
     width: tuple[int, ...]
     steps_per_time: tuple[int | Literal["width"], ...]
     depth: tuple[int, ...]
@@ -58,18 +65,28 @@ class Product(NamedTuple):
 class Ladder(Section):
     """A further product: what is given replaces the training's own list."""
 
-    beta: Betas | None = Field(default=None, description="Instead of training.beta")
+    beta: Betas | None = Field(default=None, description="Instead of training.beta or training.richness")
+    richness: Richnesses | None = Field(default=None, description="Instead of training.richness or training.beta")
     width: Widths | None = Field(default=None, description="Instead of training.width")
     steps_per_time: StepsList | None = Field(default=None, description="Instead of training.steps_per_time")
     depth: Depths | None = Field(default=None, description="Instead of training.depth")
     replicas: Replicas | None = Field(default=None, description="Instead of training.replicas")
 
+    @model_validator(mode="after")
+    def _one_axis(self) -> Self:
+        _check_one_axis(self.beta, self.richness)
+        return self
+
 
 class Training(Section):
     """One pass along the chain for each replica, with one update for each data point."""
 
-    beta: Betas = Field(
-        description="Exponents of the output scaling N^-beta, each from 1/2 (the limit is random) to 1 (mean field)"
+    beta: Betas | None = Field(
+        default=None,
+        description="Exponents of the output scaling N^-beta, each from 1/2 (the limit is random) to 1 (mean field)",
+    )
+    richness: Richnesses | None = Field(
+        default=None, description="In place of beta: eps = N^-(1 - beta) that all widths have, from N^-1/2 to 1"
     )
     width: Widths = Field(description="Widths N")
     steps_per_time: StepsList = Field(
@@ -102,6 +119,9 @@ class Training(Section):
 
     @model_validator(mode="after")
     def _coherent(self) -> Self:
+        _check_one_axis(self.beta, self.richness)
+        if self.beta is None and self.richness is None:
+            raise refusal("beta", Found("is missing"), "give either beta or richness; there is no default")
         self._check_blocks()
         self._check_checkpoints()
         for product in self.products():
@@ -122,9 +142,11 @@ class Training(Section):
 
     def _product(self, key: str, ladder: Ladder) -> Product:
         width = self.width if ladder.width is None else ladder.width
+        axes = self if ladder.beta is None and ladder.richness is None else ladder
         return Product(
             key,
-            self.beta if ladder.beta is None else ladder.beta,
+            axes.beta or (),
+            axes.richness or (),
             width,
             self.steps_per_time if ladder.steps_per_time is None else ladder.steps_per_time,
             self.depth if ladder.depth is None else ladder.depth,
@@ -143,8 +165,9 @@ class Training(Section):
             raise refusal("checkpoints", times, f"allowed: times that end at the horizon, {self.horizon}")
 
     def _check_product(self, product: Product) -> None:
-        for name in ("beta", "width", "steps_per_time", "depth"):
+        for name in ("beta", "richness", "width", "steps_per_time", "depth"):
             _check_distinct(product.key + name, getattr(product, name))
+        _check_richness(product)
         for replicas in product.replicas:
             if replicas % self.replicas_per_block:
                 allowed = f"allowed: multiples of training.replicas_per_block, {self.replicas_per_block}"
@@ -182,6 +205,24 @@ def _one_each(key: str, replicas: int | tuple[int, ...], width: tuple[int, ...])
         problem = Found(f"has {len(replicas)} entries")
         raise refusal(key + "replicas", problem, f"allowed: a number, or {len(width)} (one for each width)")
     return replicas
+
+
+def _check_one_axis(beta: object, richness: object) -> None:
+    if beta is not None and richness is not None:
+        raise refusal("richness", Found("is given together with beta"), "allowed: one of the two, leave out the other")
+
+
+def _check_richness(product: Product) -> None:
+    """Refuse a richness that the smallest width cannot have."""
+    for index, value in enumerate(product.richness):
+        check_richness(f"{product.key}richness[{index}]", value, min(product.width))
+
+
+def check_richness(key: str, value: float, width: int) -> None:
+    """Raises a refusal if networks of this width would need an exponent below 1/2 for this richness."""
+    if value**2 * width < 1 - LEAST_RICHNESS_TOLERANCE:
+        allowed = f"allowed: at least N^-1/2 (beta = 1/2), which is {width**-0.5:.6g} at the width {width}"
+        raise refusal(key, value, allowed)
 
 
 def _check_distinct(key: str, values: tuple[object, ...]) -> None:

@@ -25,6 +25,7 @@ Array = NDArray[np.float64]
 PROJECTION_NODES = 64  # of the trapezoidal rule for normal W: error 1e-15 at s = 1, 1e-8 at s = 2 (tanh)
 PRODUCT_NODES = {1: 48, 2: 24, 3: 12}  # per axis, Gauss-Legendre, for uniform W; more axes take Sobol points
 SOBOL_NODES = 2048
+SAME = 1e-9  # relative difference of weights that rounding may make
 CHUNK_VALUES = 1 << 20  # activations evaluated at a time, so that memory does not grow with the number of points
 
 
@@ -44,6 +45,17 @@ class Nodes:
     def features(self) -> int:
         """Number of features, Q (1 + d)."""
         return int(self.w.size + len(self.w))
+
+    def without(self, mass: float) -> Self:
+        """All but the lightest nodes, which have at most this mass together, with weights of sum 1.
+
+        Of nodes of equal weight all are kept or none, so that a symmetric set stays symmetric.
+        """
+        ascending = np.sort(self.weight)
+        lightest = ascending[np.searchsorted(np.cumsum(ascending), mass, side="right")]
+        kept = self.weight > (1 - SAME) * lightest
+        weight = self.weight[kept]
+        return type(self)(self.w[kept], weight / weight.sum(), self.b[kept], self.b_squared[kept])
 
     def on(self, be: Backend) -> Self:
         """The same nodes as arrays of the back end."""

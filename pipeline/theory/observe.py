@@ -281,6 +281,11 @@ class KernelWatch:
         self._eigenvalue = np.maximum(values, NULL * values[0])
         self.start: Array | None = None  # the initial kernels (R, P, P), once they are computed
 
+    @property
+    def history(self) -> Array:
+        """The probe histories (P, L, d), on which memories are wanted."""
+        return self._probes.history
+
     def begin(self, trainer: Trainer, count: int) -> None:
         """Keep the kernels of the initial networks, from which drifts are measured."""
         _, memory = trainer.probe(self._probes.history)

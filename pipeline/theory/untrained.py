@@ -8,7 +8,7 @@ are products of two such means, whose moments are exact for factors of mean zero
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Self
 
@@ -33,20 +33,17 @@ class Untrained:
 
     kernel (P, P): the limit's. direct (Q, P, P): the response of the kernel of C and W in the last layer, that of the
     memory included. What else a network has is quadratic in means over its units: lists of pairs (Q, P, P) of factors
-    whose products of means add up to the part of B (b), to what earlier steps add (past), to all that training moves at
-    its depth beside the last layer, and the memory's effect on the units' own deviation (second). even, reaching: N
-    times the relative size of the next order in the mean squares of b and of past: factors that are not of mean zero,
-    and are taken at their means, fluctuate too.
+    whose products of means add up to the part of B (b), and to all that training moves at its depth beside the last
+    layer, with the memory's effect on the units' own deviation (second). beyond: N times what the scatter of the third
+    factor of the part of B, which is taken at its mean, adds to the part's mean square, relative to it.
     """
 
     weight: Array
     kernel: Array
     direct: Array
     b: Products
-    past: Products
     second: Products
-    even: float
-    reaching: float
+    beyond: float
     seed: int
 
     @classmethod
@@ -57,11 +54,8 @@ class Untrained:
         response = memory_response(law, nodes, history, memory)[..., -1]
         b, of_w, of_b = layers.of_b(), layers.past_w(), layers.past_b()
         moved = [*(of_w if depth > 1 else ()), *(b if update_b else ()), *(of_b if update_b and depth > 1 else ())]
-        second, even = [*moved, *layers.tilted(response)], layers.even()
-        direct, past = layers.direct(response), [*of_w, *of_b]
-        found = cls(nodes.weight, layers.kernel(), direct, b, past, second, even, 0.0, law.seed)
-        spread, whole = (float(found._square(one, 1).sum()) for one in (layers.past_b(spread=True), past))
-        return replace(found, reaching=even + (spread / whole if whole > 0 else 0.0))
+        second, direct = [*moved, *layers.tilted(response)], layers.direct(response)
+        return cls(nodes.weight, layers.kernel(), direct, b, second, layers.beyond_b(), law.seed)
 
     def error_square(self, width: int) -> tuple[float, float]:
         """E |K^N - Kern|^2 over |Kern|^2 in the Frobenius norm, and the part of it that is of order N^-2."""
@@ -73,10 +67,6 @@ class Untrained:
     def b_square(self, width: int) -> float:
         """The mean square of the part of B, relative to the limit's kernel."""
         return self._relative(self._square(self.b, width))
-
-    def past_square(self, width: int) -> float:
-        """The mean square of what earlier steps add, relative to the limit's kernel."""
-        return self._relative(self._square(self.past, width))
 
     def eigenvalue_square(self, width: int, leading: int, second: bool = True) -> float:
         """Mean square over kernels and leading eigenvalues of their relative error, by Gaussian draws of the kernel.
@@ -236,14 +226,10 @@ class _Layers:
         )
         return [(right, cross), (left, np.swapaxes(cross, 1, 2)), (left, right * rest)]
 
-    def past_b(self, spread: bool = False) -> Products:
-        """What earlier steps add to the part of B; spread: with the s.d. of B sigma' in place of its mean."""
+    def past_b(self) -> Products:
+        """What earlier steps add to the part of B."""
         left, right = self._odd()
         every = range(len(self.x))
-        if spread:
-            of_units = [self.nodes.b[:, None] * slope for slope in self.slope[1:]]
-            spreads = [np.sqrt(self._mean(np.square(unit - self._mean(unit)))) for unit in of_units]
-            return replace(self, reach=[self.reach[0], *(np.cumprod(spreads, axis=0))]).past_b()
         pairs = [(i, j) for i in every for j in every if i + j > 0]
         rest = sum(self._reaching(i, j) * self._mean(_outer(self.value[i + 1], self.value[j + 1])) for i, j in pairs)
         return [(left, right * rest)]
@@ -251,11 +237,23 @@ class _Layers:
     def _reaching(self, i: int, j: int) -> Array:
         return np.asarray(np.outer(self.reach[i], self.reach[j]))
 
-    def even(self) -> float:
-        """Mean square over units of the relative response of the means that multiply those of mean zero."""
+    def beyond_b(self) -> float:
+        """N times the first order that the mean square of the part of B leaves out, relative to it.
+
+        The part is x y (e + e'), with x and y the means of C sigma', and e' the deviation of <S S'> from its limit e.
+        C is independent and of mean zero, so that e' is correlated with neither x nor y, and to this order
+        E x^2 y^2 e'^2 = E x^2 y^2 E e'^2, and E x^2 y^2 e' is the sum of third cumulants times variances. All terms
+        count as of one sign.
+        """
+        x, y = self._odd()
         unit = _outer(self.value[1], self.value[1])
-        mean = self._mean(unit)
-        return float(self._mean(np.square(unit - mean)).sum() / np.square(mean).sum())
+        e = self._mean(unit)
+        own, mean = unit - e, self._mean
+        of_x, of_y, both = mean(x * x), mean(y * y), mean(x * y)
+        square = of_x * of_y + 2 * both**2
+        third = mean(x * x * own) * of_y + mean(y * y * own) * of_x + 4 * mean(x * y * own) * both
+        beyond = 2 * np.abs(e * third) + mean(own**2) * square
+        return float(beyond.sum() / (e**2 * square).sum())
 
 
 def _outer(a: Array, b: Array) -> Array:

@@ -10,9 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
+from rnnlimits.base.streams import Stream
 from rnnlimits.chains import paths as chains
 from rnnlimits.kernels.interface import Array, Backend
+from rnnlimits.study import Study
 from rnnlimits.theory.laws import ParameterLaw
 
 STRETCH_VALUES = 1 << 14  # chain states taken at once; fixed, so that results do not depend on the ranks
@@ -63,8 +66,8 @@ class Walk:
             tick(0)
 
 
-def burn_in(law: ParameterLaw, inputs: Array) -> int:
-    """Number of steps after which the effect of the memory's start is below 1e-14 of its range.
+def burn_in(law: ParameterLaw, inputs: Array, forgotten: float = FORGOTTEN) -> int:
+    """Number of steps after which the effect of the memory's start is below `forgotten` of its range.
 
     It follows from the uniform bound on |dF/dm| or, if that is too close to 1, from the steepest slope at inputs
     (n, d) that the chain visits. At most 20,000.
@@ -75,4 +78,12 @@ def burn_in(law: ParameterLaw, inputs: Array) -> int:
         rate = float(np.abs(law.memory_slope(inputs[:, None, :], m[None, :])).max())
     if rate > SLOWEST:
         return MOST_BURN_IN
-    return max(1, math.ceil(math.log(FORGOTTEN) / math.log(max(rate, 1e-300))))
+    return max(1, math.ceil(math.log(forgotten) / math.log(max(rate, 1e-300))))
+
+
+def stationary_walk(study: Study, law: ParameterLaw, be: Backend, replicas: NDArray[np.uint32]) -> Walk:
+    """Chains of the stream of the poisson stage, stationary, with memories that have forgotten their start."""
+    path = chains.of(study).paths(be, study.seed, Stream.POISSON_NOISE, replicas)
+    walk = Walk(path, law, be, len(replicas))
+    walk.skip(burn_in(law, walk.take(1).x[:, 0]), lambda _: None)
+    return walk

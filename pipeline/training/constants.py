@@ -5,14 +5,13 @@ Reads draw.h5 for the flow, writes poisson.h5. Source: docs/theory/poisson.md.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from rnnlimits.base.streams import Stream
-from rnnlimits.chains import paths as chains
 from rnnlimits.files import store
 from rnnlimits.kernels.interface import Backend
 from rnnlimits.statistics.longrun import BatchMeans, LongRun, Scales, long_run
@@ -24,10 +23,12 @@ from rnnlimits.theory.mixing import Departure, departure
 from rnnlimits.theory.moments import pooled
 from rnnlimits.theory.poisson_equation import Estimate, Observable
 from rnnlimits.theory.sgd_noise import Noise, Scores, exact_noise, simulated_noise
-from rnnlimits.theory.walks import Stretch, Walk, burn_in
+from rnnlimits.theory.walks import Stretch, stationary_walk
 from rnnlimits.training import plan
 from rnnlimits.training.drawn import read_draws
 from rnnlimits.training.layout import Layout
+from rnnlimits.training.leading import LeadingNoise
+from rnnlimits.training.plan import Twin
 
 Array = NDArray[np.float64]
 
@@ -59,7 +60,11 @@ def run(study: Study, layout: Layout, be: Backend) -> None:
     A recorded series gets a file without variables: its only randomness is where it starts, so no law of large numbers
     with a chain's constant applies. Raises StudyError if draw.h5 is missing, incomplete or from another study.
     """
-    identities = {"draw_id": plan.draw_id(study), "limit_id": plan.limit_id(study)}
+    identities = {
+        "draw_id": plan.draw_id(study),
+        "limit_id": plan.limit_id(study),
+        "poisson_id": plan.poisson_id(study),
+    }
     attrs = {**store.provenance(study), **identities, "backend": be.name, "device": be.device}
     results = _results(study, layout, be) if study.chain.noisy else None
     with store.atomic_h5(layout.poisson, "poisson", attrs) as file:
@@ -67,10 +72,13 @@ def run(study: Study, layout: Layout, be: Backend) -> None:
             put_noise(file, results[0])
             put_averages(file, results[1])
             put_departure(file, results[2])
+            put_leading(file, results[3])
 
 
-def _results(study: Study, layout: Layout, be: Backend) -> tuple[Noise, Averages, Departure | None]:
-    return noise(study, layout, be), averages(study, be), departure(study, be)
+def _results(
+    study: Study, layout: Layout, be: Backend
+) -> tuple[Noise, Averages, Departure | None, list[tuple[Twin, Array]]]:
+    return noise(study, layout, be), averages(study, be), departure(study, be), leading_noises(study, layout, be)
 
 
 # --- the constant of one-pass noise ----------------------------------------------------------------------------
@@ -100,12 +108,13 @@ def _scales(study: Study, law: ParameterLaw, be: Backend, observable: Observable
     return sums.result()
 
 
-def stationary_walk(study: Study, law: ParameterLaw, be: Backend, replicas: NDArray[np.uint32]) -> Walk:
-    """Chains of this stage, stationary, with memories that have forgotten their start."""
-    path = chains.of(study).paths(be, study.seed, Stream.POISSON_NOISE, replicas)
-    walk = Walk(path, law, be, len(replicas))
-    walk.skip(burn_in(law, walk.take(1).x[:, 0]), lambda _: None)
-    return walk
+def leading_noises(study: Study, layout: Layout, be: Backend) -> list[tuple[Twin, Array]]:
+    """The leading noise of the twins of each K along their own paths (path, probe)."""
+    law, probes = ParameterLaw.of(study), probes_of(study, ParameterLaw.of(study), be)
+    draws = read_draws(study, layout)
+    flow = Flow.of(pooled(draws.blocks), study.training.alpha)
+    noise = LeadingNoise(study, law, be, flow, law.features(draws.nodes, probes.last, probes.memory))
+    return [(twin, noise.of(twin)) for twin in plan.twins(study)]
 
 
 # --- test functions --------------------------------------------------------------------------------------------
@@ -151,6 +160,19 @@ def put_noise(file: h5py.File, constants: Noise) -> None:
     store.put(file, "noise", constants.constant, ("probe",), "1", name)
     store.put(file, "noise_stderr", constants.stderr, ("probe",), "1", "standard error of noise, 0 if exact")
     store.put(file, "noise_bias", constants.bias, ("probe",), "1", "change of noise when batches were doubled last")
+
+
+def put_leading(file: h5py.File, noises: Sequence[tuple[Twin, Array]]) -> None:
+    """The leading noise of the twins: a row for each K and path."""
+    if not noises:
+        return
+    put, dims = store.put, ("leading",)
+    steps = np.concatenate([np.full(len(values), twin.steps_per_time) for twin, values in noises])
+    paths = np.concatenate([np.arange(len(values)) for _, values in noises])
+    put(file, "leading_steps_per_time", steps, dims, "1", "K of the twin")
+    put(file, "leading_path", paths, dims, "1", "index of the path of the chain")
+    name = "leading noise of the twin on this path at the horizon, of mean zero, docs/theory/poisson.md eq. (d)"
+    put(file, "leading_noise", np.concatenate([values for _, values in noises]), ("leading", "probe"), "1", name)
 
 
 def put_averages(file: h5py.File, results: Averages) -> None:

@@ -47,8 +47,8 @@ FILES = (
 # Measured on one core, in unit-steps in double precision: a draw or a twin's step, for each of its features.
 DRAW_FEATURE = 30.0
 TWIN_FEATURE = 4.0
-RICH_NODE = 2.0
-TANGENT_NODE = 6.0  # for each node and each direction
+RICH_NODE = 1.3
+TANGENT_NODE = 1.0  # for each node and each direction
 
 PATH_STEPS = 1024  # steps of a path that a twin holds at a time
 
@@ -197,11 +197,11 @@ def _tangents(study: Study, layout: Layout) -> Part:
 
 
 def tangent_megabytes(study: Study) -> float:
-    """Memory for the directions of one path: all units of all directions, and their losses of a segment."""
-    units, directions = node_count(study, study.limit.nodes) + 8, node_count(study, study.rich.directions)
-    depth = max(study.training.depth)
-    values = 3 * (2 * study.dimension + 8 + 2 * depth)
-    return 8e-6 * directions * (units * values + PATH_STEPS * 6)
+    """Memory for all nodes and directions of the paths that are followed together, and their losses of a segment."""
+    nodes, directions = node_count(study, study.limit.nodes), node_count(study, study.rich.directions)
+    paths = max(1, min(plan.TANGENT_PATHS, plan.TANGENTS_AT_ONCE // (nodes * directions)))
+    values = 2 * (study.dimension + 4 + max(study.training.depth))
+    return 8e-6 * paths * directions * (nodes * values + PATH_STEPS * 4)
 
 
 def _run_tangents(study: Study, layout: Layout, comm: MPI.Intracomm, be: Backend) -> None:

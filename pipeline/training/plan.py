@@ -14,9 +14,11 @@ from rnnlimits.plan import costs
 from rnnlimits.plan.costs import PackCost
 from rnnlimits.plan.grid import by_pack
 from rnnlimits.study import Study
+from rnnlimits.study.grid import Axis as Axis
 from rnnlimits.study.grid import Cell as Cell
 from rnnlimits.study.grid import RichTwin as RichTwin
 from rnnlimits.study.grid import Twin as Twin
+from rnnlimits.study.grid import cell_at as cell_at
 from rnnlimits.study.grid import cells as cells
 from rnnlimits.study.grid import rich_ladder as rich_ladder
 from rnnlimits.study.grid import rich_twin as rich_twin
@@ -29,6 +31,7 @@ from rnnlimits.study.identity import cell_id as cell_id
 from rnnlimits.study.identity import draw_id as draw_id
 from rnnlimits.study.identity import identity as identity
 from rnnlimits.study.identity import limit_id as limit_id
+from rnnlimits.study.identity import poisson_id as poisson_id
 from rnnlimits.study.identity import rich_id as rich_id
 from rnnlimits.study.identity import study_id as study_id
 from rnnlimits.study.identity import tangents_id as tangents_id
@@ -36,7 +39,8 @@ from rnnlimits.study.identity import twin_id as twin_id
 
 FILE_OVERHEAD = 40_000  # bytes of an HDF5 file in addition to its values: attributes, the study, dimension scales
 RICH_STEPS = 2**21  # steps of all paths in a block of rich twins, about
-TANGENT_PATHS = 4  # paths in a block of tangents
+TANGENT_PATHS = 8  # paths in a block of tangents
+TANGENTS_AT_ONCE = 2**18  # nodes times directions of its paths that are followed together, about
 TIME_SERIES = 6  # drift norms per replica and checkpoint
 
 
@@ -106,7 +110,7 @@ def rich_blocks(study: Study, twin: RichTwin) -> tuple[RichBlock, ...]:
 
 
 def tangent_blocks(study: Study, twin: RichTwin) -> tuple[RichBlock, ...]:
-    """The paths with tangents, cut into small blocks: a path takes as long as hundreds of trainings of its length."""
+    """The paths with tangents, cut into small blocks: a path takes as long as many trainings of its length."""
     count, size = twin.paths, TANGENT_PATHS
     return tuple(RichBlock(twin, first, min(size, count - first)) for first in range(0, count, size))
 
@@ -146,6 +150,7 @@ def kernel_training(study: Study, cell: Cell) -> Training:
         clip=section.clip,
         update_b=section.update_b,
         precision=study.precision,
+        unit_richness=cell.richness,
     )
 
 

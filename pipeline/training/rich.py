@@ -34,6 +34,9 @@ from rnnlimits.training.plan import RichBlock, RichTwin
 if TYPE_CHECKING:
     from mpi4py import MPI
 
+STRETCH = 5  # steps by which the ends of probe histories are lengthened
+FORGOTTEN = 1e-13  # what is left of a memory that no longer matters
+NEGLIGIBLE = 1e-12  # the mass of nodes of W that are left out
 MOST_STEPS = 1024  # steps in a segment; fixed, so that results depend neither on rank nor on machine
 
 OBSERVED = {  # dimensions after path and member, and long name
@@ -72,7 +75,7 @@ def stage(study: Study, layout: Layout, be: Backend) -> Stage[RichBlock, Array, 
         be=be,
         ensembles=lambda: [_ensemble(study, layout, twin) for twin in plan.rich_twins(study)],
         size=lambda block: plan.twin_steps(block, study),
-        prepare=lambda: chains.probe_histories(study, on_processor(be)),
+        prepare=lambda: recent(study, on_processor(be), FORGOTTEN),
         compute=lambda block, histories, tick, keeper: follow_block(study, be, block, histories, tick, keeper),
         write=lambda shard, block, rich: _put(shard, study, block, rich),
         join=sharded.linked_below(layout.root),
@@ -111,9 +114,9 @@ def attributes(study: Study, twin: RichTwin, identity: dict[str, str]) -> dict[s
 # --- nodes and members -----------------------------------------------------------------------------------------
 
 
-def unit_nodes(study: Study, law: ParameterLaw) -> UnitNodes:
-    """The nodes that stand for the units: those of the limit in W."""
-    nodes = law.nodes(study.limit.nodes, study.features)
+def unit_nodes(study: Study, law: ParameterLaw, negligible: float = NEGLIGIBLE) -> UnitNodes:
+    """The nodes that stand for the units: those of the limit in W, but for the lightest of this mass together."""
+    nodes = law.nodes(study.limit.nodes, study.features).without(negligible)
     return UnitNodes.product(law, nodes, study.rich.c_nodes, study.rich.b_nodes)
 
 
@@ -124,7 +127,22 @@ def other_nodes(study: Study, law: ParameterLaw) -> UnitNodes:
     """
     sets = law.node_sets(study.limit.nodes, study.features)
     nodes = sets[1] if len(sets) == 2 else law.nodes(study.limit.nodes, study.features, shift=1)
-    return UnitNodes.product(law, nodes, max(2, study.rich.c_nodes - 1), study.rich.b_nodes)
+    return UnitNodes.product(law, nodes.without(NEGLIGIBLE), max(2, study.rich.c_nodes - 1), study.rich.b_nodes)
+
+
+def recent(study: Study, be: Backend, forgotten: float) -> Array:
+    """The ends (probe, length, d) of the probe histories: as much of them as the memory at the end still depends on.
+
+    forgotten: the error of that memory that is allowed.
+    """
+    law, histories = ParameterLaw.of(study), chains.probe_histories(study, be)
+    start = np.zeros(len(histories))
+    whole = law.memory_path(be, histories, start)[:, -1]
+    for length in range(STRETCH, histories.shape[1], STRETCH):
+        end = np.ascontiguousarray(histories[:, -length:])
+        if np.abs(law.memory_path(be, end, start)[:, -1] - whole).max() < forgotten:
+            return end
+    return histories
 
 
 def signs(study: Study) -> tuple[float, ...]:
@@ -136,7 +154,7 @@ def signs(study: Study) -> tuple[float, ...]:
     return (1.0, -1.0) if two else (1.0,)
 
 
-def kernel_training(study: Study, twin: RichTwin, sign: float, nodes: int, tangents: bool = False) -> Training:
+def kernel_training(study: Study, twin: RichTwin, sign: float, nodes: int) -> Training:
     """A rich twin in the form that the kernels take."""
     section = study.training
     return Training(
@@ -150,7 +168,6 @@ def kernel_training(study: Study, twin: RichTwin, sign: float, nodes: int, tange
         update_b=section.update_b,
         richness=sign * twin.richness,
         level=twin.level,
-        tangents=tangents,
     )
 
 
@@ -212,68 +229,65 @@ class _Run:
     ) -> None:
         self._be, self._nodes, twin = be, nodes, block.twin
         self.times = [round(t * twin.steps_per_time) for t in study.training.checkpoints]
-        self._path = chains.training_paths(study, be, block.paths, saved.position if saved else None)
-        members = [kernel_training(study, twin, sign, len(self._nodes)) for sign in signs(study)]
-        self._trainers = [be.trainer(training, block.count) for training in members]
-        self._watches = [self._watch(study, training) for training in members] if kernel else []
+        self._source = chains.training_paths(study, be, block.paths, saved.position if saved else None)
+        self._paths, self._members = block.count, [kernel_training(study, twin, s, len(nodes)) for s in signs(study)]
+        self._trainers = self._filled(block.count)
+        self._watches = self._watch(study) if kernel else [None for _ in self._members]
         bins = (block.count, self.times[-1], study.training.loss_bins)
-        self._loss = [BinnedMean(be, *bins) for _ in members]
+        self._loss = [BinnedMean(be, *bins) for _ in self._members]
         self._seen: list[dict[str, Array]] = []
         self.done, self._started = 0, time.perf_counter()
-        self._restore(saved) if saved else self._fill(block.count)
+        if saved:
+            self._restore(saved)
 
     @property
     def count(self) -> int:
         """Number of checkpoints passed."""
         return len(self._seen)
 
-    def _fill(self, paths: int) -> None:
-        for trainer in self._trainers:
+    def _filled(self, paths: int) -> list[Trainer]:
+        """A trainer for each member, with the same nodes for all paths."""
+        trainers = [self._be.trainer(training, paths) for training in self._members]
+        for trainer in trainers:
             for row in range(paths):
                 trainer.fill(row, self._nodes.w, self._nodes.b, self._nodes.c)
             trainer.weigh(self._nodes.weight)
+        return trainers
 
-    def _watch(self, study: Study, training: Training) -> observe.KernelWatch:
-        """What follows the kernel from that of the law, where every path starts."""
-        probes = observe.AtProbes.of(study, on_processor(self._be))
-        watch = observe.KernelWatch(self._be, training, probes, self._nodes.weight)
-        start = self._be.trainer(training, 1)
-        start.fill(0, self._nodes.w, self._nodes.b, self._nodes.c)
-        start.weigh(self._nodes.weight)
-        watch.begin(start, 1)
-        return watch
+    def _watch(self, study: Study) -> list[observe.KernelWatch | None]:
+        """What follows the kernel of each member from that of the law, where every path starts."""
+        probes, watches = observe.AtProbes.of(study, on_processor(self._be)), list[observe.KernelWatch | None]()
+        for training, start in zip(self._members, self._filled(1), strict=True):
+            watch = observe.KernelWatch(self._be, training, probes, self._nodes.weight)
+            watch.begin(start, 1)
+            watches.append(watch)
+        return watches
 
     def advance(self, steps: int) -> None:
         """Follow the paths for a segment of `steps` steps."""
-        x, _, y = self._path.take(steps)
+        x, _, y = self._source.take(steps)
         for trainer, loss in zip(self._trainers, self._loss, strict=True):
             loss.add(self.done, trainer.run(x, y))
         self.done += steps
 
     def look(self, histories: Array) -> None:
-        """Record a checkpoint."""
-        watches: list[observe.KernelWatch | None] = [*self._watches] or [None for _ in self._trainers]
-        pairs = zip(self._trainers, watches, strict=True)
-        of_members = [self._look(trainer, histories, watch) for trainer, watch in pairs]
-        self._seen.append({name: np.stack([seen[name] for seen in of_members], axis=1) for name in of_members[0]})
+        """Record a checkpoint; before the first step all paths are one."""
+        trainers = self._trainers if self.done else self._filled(1)
+        of_members = [self._look(*both, histories) for both in zip(trainers, self._watches, strict=True)]
+        seen = {name: np.stack([seen[name] for seen in of_members], axis=1) for name in of_members[0]}
+        self._seen.append(seen if self.done else {name: np.repeat(a, self._paths, axis=0) for name, a in seen.items()})
 
-    def _look(self, trainer: Trainer, histories: Array, watch: observe.KernelWatch | None) -> dict[str, Array]:
+    def _look(self, trainer: Trainer, watch: observe.KernelWatch | None, histories: Array) -> dict[str, Array]:
         trainer.settle()
-        output, memory = trainer.probe(histories)
-        drifts = np.array([self._drifts(trainer, row) for row in range(len(output))])
-        names = ("drift_w_rms", "drift_b_rms", "drift_c_rms")
-        of_kernel = watch(trainer, memory) if watch else {}
-        return {
-            "output": output,
-            "memory": memory[:, :, -1],
-            **dict(zip(names, drifts.T, strict=True)),
-            **{name: of_kernel[name] for name in KERNEL if watch},
+        output, memory = trainer.probe(watch.history if watch else histories)
+        w, b, c = (np.stack(drifts) for drifts in zip(*map(trainer.drift, range(len(output))), strict=True))
+        squares = {"w": (w**2).sum(axis=-1), "b": b**2, "c": c**2}
+        drifts = {
+            f"drift_{name}_rms": np.sqrt((square * self._nodes.weight).sum(axis=-1)) for name, square in squares.items()
         }
-
-    def _drifts(self, trainer: Trainer, row: int) -> list[float]:
-        w, b, c = trainer.drift(row)
-        squares = [(w**2).sum(axis=1), b**2, c**2]
-        return [float(np.sqrt((self._nodes.weight * square).sum())) for square in squares]
+        of_kernel = watch(trainer, memory) if watch else {}
+        found = {"output": output, "memory": memory[:, :, -1], **drifts}
+        return {**found, **{name: of_kernel[name] for name in KERNEL if watch}}
 
     def result(self) -> Rich:
         """The results at the end."""
@@ -288,7 +302,7 @@ class _Run:
     def state(self) -> checkpoints.State:
         """Everything that is needed to resume: see STATE."""
         states = [trainer.state() for trainer in self._trainers]
-        chain, step = chains.position(self._be, self._path)
+        chain, step = chains.position(self._be, self._source)
         arrays = {
             "units": np.stack([state.units for state in states], axis=1),
             "words": np.stack([state.words for state in states], axis=1),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import h5py
@@ -319,7 +319,7 @@ def _attributes(study: Study, cell: Cell, identity: str) -> dict[str, object]:
     return {
         **provenance(study),
         "cell_id": identity,
-        "cell": asdict(cell),
+        "cell": cell.coordinates,
         "beta": cell.beta,
         "width": cell.width,
         "steps_per_time": cell.steps_per_time,

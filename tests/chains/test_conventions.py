@@ -200,6 +200,16 @@ def test_damaged_netcdf_3_gets_one_line(tmp_path: Path) -> None:
     assert "variable 'a'" in refusal(tmp_path)
 
 
+def test_texts_without_an_end_get_one_line(tmp_path: Path) -> None:
+    """HDF5 would read a heap of zeros for ever; no signal ends that."""
+    hdf5(tmp_path, lambda file: file["a"].attrs.create("comment", "a text of variable length"))
+    content = bytearray((tmp_path / "f.nc").read_bytes())
+    heap = content.index(b"GCOL")
+    content[heap + 16 : heap + 528] = bytes(512)
+    (tmp_path / "f.nc").write_bytes(content)
+    assert refusal(tmp_path).startswith(f"is damaged: its texts at byte {heap} have no end")
+
+
 @pytest.mark.parametrize("chunks", [None, (50,)])
 def test_what_was_never_written_is_no_zero(tmp_path: Path, chunks: tuple[int] | None) -> None:
     with h5py.File(tmp_path / "f.nc", "w") as file:

@@ -314,3 +314,12 @@ def test_an_ensemble_tells_a_shard_that_is_not_the_one_that_was_joined(root: Pat
         shard.write_bytes({"empty": b"", "cut": content[:-1], "another": other}[damage])
     seen = carried(ensemble)
     assert (seen.lost, seen.exchanged) == ((shard, None) if damage == "gone" else (None, shard))
+
+
+def test_a_look_at_damaged_texts_ends(ensemble: Path) -> None:
+    """HDF5 would read a heap of zeros for ever; no signal ends that."""
+    content = bytearray(ensemble.read_bytes())
+    heap = content.index(b"GCOL") + 16
+    content[heap : heap + 512] = bytes(512)
+    ensemble.write_bytes(content)
+    assert carried(ensemble).damage == "is damaged"

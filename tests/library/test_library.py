@@ -339,6 +339,21 @@ def test_a_network_may_have_any_width_and_steps() -> None:
     }
 
 
+def test_a_network_of_a_richness_is_that_of_its_beta() -> None:
+    """To the last bit at N = 16, where eps = 1/2 is that of beta = 3/4; else up to rounding, 1e-10 after 24 steps."""
+    study = tiny(precision="float64")
+    one, other = (rnnlimits.train(study, width=16, **at) for at in ({"beta": 0.75}, {"richness": 0.5}))
+    for name in one.data_vars:
+        np.testing.assert_array_equal(one[name], other[name])
+    assert (other.attrs["richness"], other.attrs["beta"]) == (0.5, 0.75)
+    eps = 0.3
+    one = rnnlimits.train(study, width=24, beta=1 + np.log(eps) / np.log(24), steps_per_time=24)
+    fixed = tiny(precision="float64", training={"beta": None, "richness": [eps]})
+    other = rnnlimits.train(fixed, width=24, steps_per_time=24)
+    np.testing.assert_allclose(other.output, one.output, rtol=0, atol=1e-10)
+    assert np.ptp(one.output.values) > 0.1
+
+
 # --- a finished study ------------------------------------------------------------------------------------------
 
 
@@ -558,6 +573,19 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
     "beta below 1/2": (lambda: rnnlimits.train(tiny(), width=16, beta=0.49), "beta is 0.49; allowed: from 1/2 to 1"),
     "beta NaN": (lambda: rnnlimits.train(tiny(), width=16, beta=np.nan), "beta is nan; allowed: from 1/2 to 1"),
     "beta text": (lambda: rnnlimits.train(tiny(), width=16, beta="0.7"), "beta is '0.7'; allowed"),  # type: ignore[arg-type]
+    "beta and richness": (
+        lambda: rnnlimits.train(tiny(), width=16, beta=0.75, richness=0.5),
+        "richness is given together with beta; give one of the two",
+    ),
+    "richness 0": (lambda: rnnlimits.train(tiny(), width=16, richness=0), "richness is 0; allowed: above 0 and at"),
+    "too poor": (
+        lambda: rnnlimits.train(tiny(), width=16, richness=0.2),
+        "richness is 0.2; allowed: at least N^-1/2 (beta = 1/2), which is 0.25 at the width 16",
+    ),
+    "which richness": (
+        lambda: rnnlimits.train(tiny(training={"beta": None, "richness": [0.5, 1.0]}), width=16),
+        "richness is missing; give one (the study has: 0.5, 1.0)",
+    ),
     "replicas 0": (lambda: rnnlimits.train(tiny(), width=16, replicas=0), "replicas is 0; allowed: a whole number"),
     "steps 0": (lambda: rnnlimits.train(tiny(), width=16, steps_per_time=0), "steps_per_time is 0; allowed"),
     "too few steps": (lambda: rnnlimits.train(tiny(), width=16, steps_per_time=3), "fewer than the 4 bins of the loss"),
@@ -668,6 +696,12 @@ class TestPredictions:
         # The half-difference is most of the scatter; the even part, at most a third here, is on top of it.
         assert (half.std(0) < std * (1 + 4.5 / (2 * count) ** 0.5 + 0.05)).all()
         assert (half.std(0) > std * (0.9 - 4.5 / (2 * count) ** 0.5 - 0.05)).all()
+
+    def test_a_richness_is_predicted_as_its_beta(self) -> None:
+        study = tiny()
+        one, other = (rnnlimits.predict(study, width=16, paths=2, **at) for at in ({}, {"richness": 0.5}))
+        for name in one.data_vars:
+            np.testing.assert_array_equal(one[name], other[name])
 
     def test_rich_twins_meet_twins_as_the_richness_vanishes(self) -> None:
         """The law of C is symmetric, so that halving the richness quarters the distance."""

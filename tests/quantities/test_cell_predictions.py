@@ -6,14 +6,10 @@ per cent it fails, with the right one in fewer than 1e-4 of seeds; the seed is f
 
 from __future__ import annotations
 
-from dataclasses import replace
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 
-from rnnlimits.quantities import kernel_prediction, prediction
-from rnnlimits.quantities.depth import foreseen_gap
+from rnnlimits.quantities import prediction
 from rnnlimits.quantities.histories import supremum_of
 from rnnlimits.quantities.outputs import half_difference
 from rnnlimits.quantities.prediction import CellPrediction, Foreseen
@@ -162,7 +158,7 @@ def test_the_loss_carries_what_second_order_leaves_out(cell: CellPrediction) -> 
     assert fluctuation.apart == pytest.approx(followed.truncation())
 
 
-# --- suprema along histories, and the gap between two depths ---------------------------------------------------------
+# --- suprema along histories ---------------------------------------------------------
 
 
 def along(modes: Array, mean: Array) -> dict[str, Array]:
@@ -201,67 +197,3 @@ def test_the_supremum_has_the_mean_of_the_rich_twin() -> None:
     assert found.value == pytest.approx(0.7)
     second = {**cell.tangents, "memory_along_second": WIDTH * 0.2 + 0.0 * cell.tangents["memory_along"]}
     assert supremum_of(lambda _, errors: np.abs(errors))(with_histories(second, limit)).value == pytest.approx(0.5)
-
-
-def test_the_gap_between_two_depths(cell: CellPrediction) -> None:
-    """Against networks whose gap has a mean, a part linear and a part quadratic in the deviation of their units."""
-    rng = np.random.default_rng(5)
-    units, draws, count = 6, 3000, 4
-    first, curved = rng.normal(size=(count, PROBES)), rng.normal(size=(PROBES, count, count))
-    curved = 5 * (curved + curved.swapaxes(1, 2))
-    second = 0.5 * np.trace(curved, axis1=1, axis2=2)
-    shift = 0.05 * rng.normal(size=(UNITS, 1, PROBES))
-    directions = rng.normal(size=(2, 4000, count))
-    quadratic = 0.5 * np.einsum("pri,kij,prj->prk", directions, curved, directions)
-    mine = {
-        **cell.tangents,
-        "output_second": cell.tangents["output_second"] + second,
-        "output_response": np.stack([first[None]] * 2) + 1.0,
-        "output_draws": quadratic[:, None] + 1.0,
-    }
-    base = {"output_response": np.ones((2, 1, count, PROBES)), "output_draws": np.ones((2, 1, 4000, PROBES))}
-    shallow = replace(cell, tangents={**cell.tangents, **base})
-    rich = {**cell.rich, "output": cell.rich["output"] + shift}
-    law = SimpleNamespace(reaching=1.0)
-    deep = replace(cell, rich=rich, tangents=mine, shallow=shallow, untrained=law)  # type: ignore[arg-type]
-    z = rng.normal(size=(draws, units, 1, count)) / WIDTH**0.5
-    gaps = z @ first + 0.5 * np.einsum("...i,kij,...j->...k", z, curved, z)
-    found = foreseen_gap(replace(deep, rich={"output": rich["output"][:units], "loss": rich["loss"]}))
-    assert agrees(found, [rms(shift[:units] + draw) for draw in gaps])
-    assert found.apart == pytest.approx(np.hypot(2.5 * deep.truncation(), 1 / WIDTH), rel=1e-2)
-
-
-# --- the kernel ----------------------------------------------------------------------------------------------------
-
-
-def test_a_trained_part_of_the_kernel_is_a_series_in_1_over_n(cell: CellPrediction) -> None:
-    terms = np.array([[[1e-4, 2e-2, 3.0]], [[3e-4, 2e-2, 3.0]]])
-    law = SimpleNamespace(even=2.0, reaching=4.0)
-    tangents = {"ntk_b_square": terms, "ntk_past_square": terms}
-    kernel = replace(cell, tangents=tangents, untrained=law)  # type: ignore[arg-type]
-    found = kernel_prediction.trained_b_part(kernel)
-    square = 2e-4 + 2e-2 / WIDTH + 3 / WIDTH**2
-    assert found.value == pytest.approx(square**0.5)
-    assert found.apart == pytest.approx(np.hypot(0.5 * 1e-4 / square, 2 / WIDTH))
-    past = kernel_prediction.trained_past_part(kernel)
-    assert past.apart == pytest.approx(np.hypot(0.5 * 1e-4 / square, 4 / WIDTH))
-
-
-def test_the_change_of_the_kernel_follows_the_paths(cell: CellPrediction) -> None:
-    """Means and squares are those of rich twins on the same paths; the rest is added."""
-    rng = np.random.default_rng(11)
-    norm = 0.02 + 0.01 * rng.random((UNITS, 1))
-    tangents = {
-        "ntk_drift_square": np.array([[[9.0, 0.1, 2.0]], [[9.0, 0.1, 2.0]]]),
-        "ntk_drift_along_second": np.array([[0.3], [0.3]]),
-    }
-    kernel = replace(cell, rich={"ntk_drift": norm, "ntk_drift_along": -norm}, tangents=tangents)
-    size, along_limit = kernel_prediction.drift_norm(kernel), kernel_prediction.drift_along(kernel)
-    assert isinstance(size.value, Sample)
-    assert isinstance(along_limit.value, Sample)
-    square = np.square(norm).mean() + 0.1 / WIDTH + 2 / WIDTH**2
-    assert value(size.value) == pytest.approx(square)
-    assert size.apart == pytest.approx(0.5 * (2 / WIDTH**2 / square) ** 2)
-    mean = 0.3 / WIDTH - norm.mean()
-    assert value(along_limit.value) == pytest.approx(mean**2 - norm.var() / (UNITS - 1), rel=1e-6)
-    assert along_limit.apart == 0.0

@@ -267,6 +267,15 @@ def test_the_written_study_keeps_every_shard(tmp_path: Path) -> None:
         }
 
 
+def test_ladders_keep_the_replicas_that_they_have(tmp_path: Path) -> None:
+    """Also those that have the number of the main product, of which there is one for each width afterwards."""
+    study = made_up.make_study(replicas="64", ladders="[{width: [64], steps_per_time: [16, 32]}]")
+    found = resolved(study, made_up.write_results(study, tmp_path))
+    again = studies.loads(found.to_yaml(tmp_path), tmp_path / "resolved.yaml")
+    assert {cell.replicas for cell in plan.cells(again) if cell.width != cell.steps_per_time} == {64}
+    assert found.report(0.5).startswith("pack ")
+
+
 def test_a_pilot_of_small_widths_is_enough(tmp_path: Path) -> None:
     layout = made_up.write_results(made_up.make_study(width="[64, 128, 256]", replicas="64"), tmp_path)
     found = resolved(made_up.make_study(), layout, 0.05)

@@ -216,3 +216,13 @@ def test_nothing_to_pack(tmp_path: Path) -> None:
         pack(tmp_path / "demo", tmp_path / "demo.h5")
     with pytest.raises(StudyError, match="is not a folder"):
         pack(tmp_path / "none", tmp_path / "demo.h5")
+
+
+def test_a_shard_in_the_folder_of_another_identity(root: Path) -> None:
+    """Whole in itself, so that only its place shows that it does not belong here."""
+    shard = shard_path(root, 0, 2)
+    elsewhere = shard.parent.parent / "other_0123456789ab"
+    elsewhere.mkdir()
+    shutil.copy(shard, elsewhere)
+    (fault,) = validate(elsewhere / shard.name)
+    assert "is not of its folder, which is of 0123456789ab (cell_id " in fault

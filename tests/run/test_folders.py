@@ -217,3 +217,14 @@ def test_a_finished_study_and_damaged_shards_are_left_to_the_stages(begun: Exper
     continuing.require_same_backend(begun, "host")
     begun.parts()[0].blocks[0].path.unlink()
     continuing.require_same_backend(begun, "host")
+
+
+def test_a_result_that_is_a_link_to_nothing(tmp_path: Path) -> None:
+    """Snakemake would end with an error of its own; what the link leads to may be on a disk that is not here."""
+    experiment = experiments.of(load_any(write_study(tmp_path)), tmp_path / "results")
+    workflow.require_no_dangling_links(experiment)
+    link = experiment.layout.rates_h5
+    link.parent.mkdir(parents=True)
+    link.symlink_to("gone")
+    with pytest.raises(StudyError, match=r"rates\.h5: is a link to gone, which is missing; bring that back, or delete"):
+        workflow.require_no_dangling_links(experiment)

@@ -33,7 +33,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     r"make (cluster|slurm-up|slurm-down)\b|--profile|^(srun|sbatch|squeue|sacct)\b|loopback": ("needs a Slurm", ""),
     r"\bpip install\b|^conda\b|^apt-get\b": ("needs a network", ""),
     r"^rnnlimits atlas (?!.*--write-only)": ("a study for each variant, minutes", "--write-only"),
-    r"^rnnlimits run config/rntk-rates.yaml": ("ten minutes; config/rntk.yaml, which is run, has the same parts", ""),
+    r"^rnnlimits run config/(rntk-rates|richness).yaml": ("minutes; demo and rntk, which are run, have all parts", ""),
     r"^rnnlimits rntk classify": ("minutes, and the packages that data sets ship in", ""),
     r"^python benchmarks/": ("minutes of measurements", ""),
     r"^python tests/fuzz": ("an hour of draws, of which the tests take some", ""),

@@ -48,8 +48,8 @@ TRAIN = {"train", *RATES}
 MOVED = {*FINITE, *TRAIN}  # what changes a rich twin too
 CLOCK = {"twin", *FINITE, "train", *RATES}
 SOME = {"some train", *RATES}
-TWIN = {"some twin", *RATES}
-GRID = {"some train", "some twin", *RATES}
+TWIN = {"some twin", "poisson", *RATES}
+GRID = {"some train", "some twin", "poisson", *RATES}
 
 # By key: the changes, as nested mappings of which lists replace lists, and what is made again.
 Change = tuple[Values, set[str]]
@@ -76,12 +76,17 @@ TRAINING: dict[str, Change] = {
     "network.c.std": ({"network": {"c": {"std": 0.9}}}, ALL),
     "network.c.probability": ({"network": {"c": {**C, "probability": 0.2}}}, ALL),
     "training.beta": ({"training": {"beta": [0.8]}}, MOVED),
+    "training.richness": ({"training": {"beta": None, "richness": [0.6]}}, MOVED),
     "training.width": ({"training": {"width": [16, 48]}}, {*FINITE, *GRID}),
     "training.steps_per_time": ({"training": {"steps_per_time": [24]}}, {*FINITE, *GRID}),
     "training.depth": ({"training": {"depth": [2]}}, MOVED),
     "training.replicas": ({"training": {"replicas": 12}}, {"train", "rich", *TWIN}),
     "training.ladders.beta": (
         {"training": {"ladders": [{"width": [16], "steps_per_time": [40], "beta": [0.8]}]}},
+        {*FINITE, *SOME},
+    ),
+    "training.ladders.richness": (
+        {"training": {"ladders": [{"width": [16], "steps_per_time": [40], "richness": [0.6]}]}},
         {*FINITE, *SOME},
     ),
     "training.ladders.width": ({"training": {"ladders": [{"width": [48], "steps_per_time": [40]}]}}, {*FINITE, *SOME}),
@@ -116,7 +121,7 @@ TRAINING: dict[str, Change] = {
     "draws.sample": ({"draws": {"sample": 3}}, DRAWS),
     "limit.nodes": ({"limit": {"nodes": 24}}, NODES),
     "limit.features": ({"limit": {"features": "quasi-random"}}, NODES),
-    "twin.follow": ({"twin": {"follow": False}, "rich": {"follow": False}}, RATES),
+    "twin.follow": ({"twin": {"follow": False}, "rich": {"follow": False}}, {"poisson", *RATES}),
     "twin.steps_per_time": ({"twin": {"steps_per_time": [64, 128]}}, TWIN),
     "twin.paths": ({"twin": {"paths": 8}}, TWIN),
     "rich.follow": ({"rich": {"follow": False}}, RATES),

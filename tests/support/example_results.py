@@ -24,6 +24,7 @@ target: {{sin_x: 1.0}}
 network: {{c: {c}}}
 training:
   beta: {beta}
+  richness: {richness}
   width: {width}
   steps_per_time: {steps}
   replicas: {replicas}
@@ -50,6 +51,7 @@ def make_study(
     chain: str = LINEAR,
     c: str = SYMMETRIC,
     beta: str = "[0.6, 0.75]",
+    richness: str = "null",
     width: str = "[64, 128, 256, 512, 1024]",
     steps: str = "[width]",
     replicas: str = "128",

@@ -66,9 +66,7 @@ def test_kernels_of_networks_are_as_predicted(depth: int) -> None:
     total = kernels.trained(Training(width, 1, 0.75, 8, "tanh", depth=depth))
     error, second = found.error_square(width)
     assert is_off(relative(total - found.kernel, found.kernel), error, 0.5 * second / error) < 4
-    assert is_off(relative(kernels.b, found.kernel), found.b_square(width), found.even / width) < 4
-    past = relative(kernels.past_w + kernels.past_b, found.kernel)
-    assert is_off(past, found.past_square(width), found.reaching / width) < 4
+    assert is_off(relative(kernels.b, found.kernel), found.b_square(width), 0.5 * found.beyond / width) < 4
     values = np.linalg.eigvalsh(found.kernel)[::-1][:MODES]
     errors = np.square(np.linalg.eigvalsh(total)[:, ::-1][:, :MODES] / values - 1).mean(axis=1)
     wanted, first = (found.eigenvalue_square(width, MODES, second) ** 0.5 for second in (True, False))

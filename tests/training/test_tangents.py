@@ -13,16 +13,12 @@ import runs
 from processors import host, reference
 
 from rnnlimits import study as studies
-from rnnlimits.base.errors import StudyError
 from rnnlimits.chains import paths as chains
 from rnnlimits.kernels.interface import Array
-from rnnlimits.ranks import parallel
 from rnnlimits.study import Study
 from rnnlimits.study.grid import RichTwin, tangent_twin
-from rnnlimits.theory import observe
-from rnnlimits.theory.laws import ParameterLaw
+from rnnlimits.theory.laws import Nodes, ParameterLaw
 from rnnlimits.training import plan, rich, tangent_ends, tangents
-from rnnlimits.training.layout import Layout
 from rnnlimits.training.plan import Cell, RichBlock
 from rnnlimits.training.tangents import Response
 
@@ -76,9 +72,13 @@ def measured(study: Study, path: int, skewed: bool = False) -> Measured:
 
 def predicted(study: Study, path: int, richness: float | None = None) -> Response:
     twin = RichTwin(richness or WIDTH ** -(1 - BETA), STEPS, 1, 0.0, PATHS)
-    histories = tangents.recent(study, host)
+    histories = recent(study)
     (response,) = tangents.follow_block(study, host, RichBlock(twin, path, 1), histories, lambda _: None)
     return response
+
+
+def recent(study: Study) -> Array:
+    return rich.recent(study, host, tangents.FORGOTTEN)
 
 
 @pytest.fixture(scope="module")
@@ -159,16 +159,16 @@ def test_both_members_of_pairs_of_a_skewed_law(tmp_path: Path) -> None:
 
 
 def test_the_value_is_the_rich_twin(study: Study) -> None:
-    """Whose probes were cut to what the memory still depends on."""
+    """But for the nodes that have a mass of 1e-6 together, and for what the memory has forgotten."""
     twin = RichTwin(WIDTH ** -(1 - BETA), STEPS, 1, 0.0, PATHS)
     histories = chains.probe_histories(study, host)
     found = rich.follow_block(study, host, RichBlock(twin, 0, 1), histories, lambda _: None)
     response = _foreseen(study, 0)
-    np.testing.assert_allclose(response.value["output"], found.observed["output"][0], rtol=0, atol=1e-11)
-    np.testing.assert_allclose(response.value["loss"], found.loss[0], rtol=1e-12)
+    np.testing.assert_allclose(response.value["output"], found.observed["output"][0], rtol=0, atol=1e-5)
+    np.testing.assert_allclose(response.value["loss"], found.loss[0], rtol=1e-5)
     for name in "wbc":
         squares = found.observed[f"drift_{name}_rms"][0] ** 2
-        np.testing.assert_allclose(response.value[f"drift_{name}"], squares, rtol=1e-10)
+        np.testing.assert_allclose(response.value[f"drift_{name}"], squares, rtol=1e-4)
 
 
 def test_before_training_the_scatter_is_that_of_a_sum(study: Study) -> None:
@@ -184,98 +184,79 @@ def test_before_training_the_scatter_is_that_of_a_sum(study: Study) -> None:
     assert response.mean["output"][0].max() < 1e-20
 
 
-def test_mean_squares_of_drifts_have_the_derivatives_of_a_product() -> None:
-    """Against differences along a curve of weights and drifts."""
-    rng = np.random.default_rng(4)
-    weight, drift = rng.normal(size=(5, 3)), rng.normal(size=(5, 2, 3))
-    h = 1e-3
-
-    def at(s: float) -> float:
-        mass, moved = (a[..., 0] + s * a[..., 1] + 0.5 * s**2 * a[..., 2] for a in (weight, drift))
-        return float((mass[:, None] * moved**2).sum())
-
-    found = tangents.mean_square(weight, drift[:, 0]) + tangents.mean_square(weight, drift[:, 1])
-    numbers = at(0), (at(h) - at(-h)) / (2 * h), (at(h) - 2 * at(0) + at(-h)) / h**2
-    np.testing.assert_allclose(found, numbers, rtol=1e-4)
+def test_a_path_is_the_same_in_any_block(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And whatever number of paths is followed at once."""
+    twin, histories = RichTwin(0.5, 16, 1, 0.0, 4), recent(study)
+    whole = tangents.follow_block(study, host, RichBlock(twin, 0, 3), histories, lambda _: None)
+    monkeypatch.setattr(plan, "TANGENTS_AT_ONCE", 1)
+    parts = tangents.follow_block(study, host, RichBlock(twin, 1, 2), histories, lambda _: None)
+    for one, other in zip(whole[1:], parts, strict=True):
+        for kind in ("value", "variance", "second", "half", "mean", "ends"):
+            for name, values in getattr(one, kind).items():
+                np.testing.assert_array_equal(getattr(other, kind)[name], values)
+        np.testing.assert_array_equal(other.error, one.error)
 
 
-def test_mass_is_moved_and_kept() -> None:
-    mass = tangents.moved_mass(np.array([0.25, 0.75]), 3)
-    assert mass.shape == (3, 3, 3)
-    np.testing.assert_allclose(mass.sum(axis=1), [[1, 0, 0]] * 3, atol=1e-15)
+def test_nodes_without_mass_are_left_out_in_pairs() -> None:
+    weight = np.array([1e-9, 0.2, 1e-7, 0.3, 1e-7 * (1 + 1e-15), 0.5, 1e-9])
+    nodes = Nodes(np.arange(7.0)[:, None], weight / weight.sum(), np.zeros(7), np.zeros(7))
+    for mass, kept in ((0.0, 7), (1.5e-9, 7), (3e-9, 5), (1.5e-7, 5), (3e-7, 3)):
+        found = nodes.without(mass)
+        assert len(found.w) == kept
+        assert found.weight.sum() == pytest.approx(1, abs=1e-15)
 
 
-# --- at the end: memories along histories, the kernel, responses -------------------------------------------------
+# --- back ends -------------------------------------------------------------------------------------------------
 
-KERNEL = {"training": {"antithetic": False, "alpha": 3.0, "kernel": True}}
+
+@pytest.mark.parametrize("skewed", [False, True])
+def test_the_definition_agrees_on_a_whole_block(skewed: bool, tmp_path: Path) -> None:
+    """To the error of its differences, for both members of a pair of a skewed law too."""
+    law = {"network": {"c": {"kind": "two-point", "probability": 0.1}}} if skewed else {}
+    few = {"rich": {"follow": True, "directions": 4, "c_nodes": 2}, "limit": {"nodes": 8}}
+    study = small(tmp_path, **law, **few)
+    block, histories = RichBlock(RichTwin(0.5, 16, 1, 0.0, 2), 0, 2), recent(study)
+    found, defined = (tangents.follow_block(study, be, block, histories, lambda _: None) for be in (host, reference))
+    for one, other in zip(found, defined, strict=True):
+        for kind, tolerance in (("value", 1e-12), ("variance", 1e-8), ("second", 1e-7), ("half", 1e-8), ("mean", 1e-8)):
+            for name, values in getattr(other, kind).items():
+                scale = max(1e-12, float(np.abs(values).max()))
+                np.testing.assert_allclose(getattr(one, kind)[name], values, rtol=0, atol=tolerance * scale)
+    assert found[0].value["output"].shape[0] == 1 + skewed
+
+
+# --- at the end: memories along histories ------------------------------------------------------------------------
+
 TRAINED = 3000
 
 
 @dataclass(frozen=True)
-class Kernels:
-    """Networks on one path at the end: variables of observe.MEMORY and observe.KERNEL, (network, ...)."""
+class Ensemble:
+    """Networks on one path at the end: their memories (network, probe, step), and what they are held against."""
 
     study: Study
-    seen: dict[str, Array]
     memory: Array
 
     @property
     def ends(self) -> dict[str, Array]:
         """What tangents tell of them, of the only member."""
-        response = _foreseen(self.study, 0)
-        return {name: values[0] for name, values in response.ends.items()}
-
-    def square(self, name: str) -> float:
-        """The mean square that the coefficients of powers of 1/N give."""
-        return float(self.ends[name] @ float(WIDTH) ** -np.arange(3.0))
+        return {name: values[0] for name, values in _foreseen(self.study, 0).ends.items()}
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Kernels:
-    study = small(tmp_path_factory.mktemp("kernel"), **KERNEL)
-    rng, probes = np.random.default_rng(12), observe.AtProbes.of(study, host)
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Ensemble:
+    study = small(tmp_path_factory.mktemp("ends"), training={"antithetic": False, "alpha": 3.0})
+    rng = np.random.default_rng(12)
     w = rng.normal(size=(TRAINED, WIDTH, 1))
-    training = plan.kernel_training(study, CELL)
-    trainer, watch = host.trainer(training, TRAINED), observe.KernelWatch(host, training, probes)
+    trainer = host.trainer(plan.kernel_training(study, CELL), TRAINED)
     trainer.fill_from(0, w, 0.2 + 0.6 * w[..., 0], 3**0.5 * (2 * rng.random((TRAINED, WIDTH)) - 1))
-    watch.begin(trainer, TRAINED)
     x, _, y = chains.training_paths(study, host, np.zeros(1, dtype=np.uint32)).take(STEPS)
     trainer.run(*(np.broadcast_to(a, (TRAINED, *a.shape[1:])) for a in (x, y)))
     trainer.settle()
-    memory = trainer.probe(probes.history)[1]
-    seen = {**observe.memory_and_hidden(probes, memory), **watch(trainer, memory)}
-    return Kernels(study, seen, memory)
+    return Ensemble(study, trainer.probe(chains.probe_histories(study, host))[1])
 
 
-def test_the_kernel_of_networks_moves_as_predicted(trained: Kernels) -> None:
-    """Its mean along the limit's, and its size, to which 32 random directions leave 5%: within 4 standard errors."""
-    mean = trained.ends["ntk_drift_along"] + trained.ends["ntk_drift_along_second"] / WIDTH
-    assert deviations(trained.seen["ntk_drift_along"][:, None], mean[None]).max() < 4
-    assert deviations(trained.seen["ntk_drift_along"][:, None], trained.ends["ntk_drift_along"][None]).max() > 4
-    squares = trained.seen["ntk_drift"][:, None] ** 2
-    assert deviations(squares, np.array([trained.square("ntk_drift_square")]), 0.05).max() < 4
-    assert deviations(squares, trained.ends["ntk_drift_square"][:1], 0.05).max() > 8  # the rich twin's alone
-
-
-def test_the_kernel_moves_as_that_of_the_rich_twin(trained: Kernels) -> None:
-    """Which is computed by the code for networks, with weights in place of 1/N."""
-    twin = RichTwin(WIDTH ** -(1 - BETA), STEPS, 1, 0.0, PATHS)
-    histories = chains.probe_histories(trained.study, host)
-    found = rich.follow_block(trained.study, host, RichBlock(twin, 0, 1), histories, lambda _: None).observed
-    assert abs(found["ntk_drift_along"][0, 0, 0]) < 1e-9
-    np.testing.assert_allclose(found["ntk_drift_along"][0, 0, -1], trained.ends["ntk_drift_along"], rtol=1e-6)
-    np.testing.assert_allclose(found["ntk_drift"][0, 0, -1] ** 2, trained.ends["ntk_drift_square"][0], rtol=1e-6)
-
-
-def test_small_parts_of_the_trained_kernel_are_as_predicted(trained: Kernels) -> None:
-    """Factors that are taken at their means leave a part of 1/N: within 4 standard errors and 4/N."""
-    for name, square in (("ntk_b_part", "ntk_b_square"), ("ntk_past_part", "ntk_past_square")):
-        wanted = np.array([trained.square(square)])
-        assert deviations(trained.seen[name][:, None] ** 2, wanted, 2 * 4 / WIDTH).max() < 4
-        assert deviations(trained.seen[name][:, None] ** 2, 2 * wanted, 2 * 4 / WIDTH).max() > 4
-
-
-def test_memories_along_histories_have_the_predicted_covariance(trained: Kernels) -> None:
+def test_memories_along_histories_have_the_predicted_covariance(trained: Ensemble) -> None:
     """Means and mean products of steps of each history: 5 standard errors for a hundred numbers, 1e-4."""
     ends, memory = trained.ends, trained.memory[:, :, 1:]
     mean = (ends["memory_along"] + ends["memory_along_second"] / WIDTH)[:, 1:]
@@ -290,32 +271,12 @@ def test_memories_along_histories_have_the_predicted_covariance(trained: Kernels
     assert deviations(shifted + wanted, scale, 2 / WIDTH).max() > 8
 
 
-def test_random_directions_have_the_covariance_of_one_unit(study: Study) -> None:
-    """Of all nodes together: none moves mass in all, and squares are weight (1 - weight); 5 s.e. for 8 numbers."""
-    weight = np.array([0.1, 0.2, 0.3, 0.4])
-    moved = np.concatenate([tangent_ends.random_mass(study, weight, path)[..., 1] for path in range(100)])
-    np.testing.assert_allclose(moved.sum(axis=1), 0, atol=1e-12)
-    assert deviations(moved, 0 * weight).max() < 5
-    assert deviations(moved**2, weight * (1 - weight)).max() < 5
-    assert not np.array_equal(*(tangent_ends.random_mass(study, weight, path) for path in (0, 1)))
-
-
 def test_modes_keep_the_covariance() -> None:
     responses = np.random.default_rng(1).normal(size=(2, 20, 5))
     found = tangent_ends.modes(responses)
     assert found.shape == (2, tangent_ends.MODES, 5)
     wanted = np.einsum("pqk,pql->pkl", responses, responses)
     np.testing.assert_allclose(np.einsum("pmk,pml->pkl", found, found), wanted, atol=1e-12)
-
-
-def test_depths_are_compared_along_the_same_directions(tmp_path: Path) -> None:
-    """With one depth alone nothing of it is written; responses are of mean zero and their squares the variance."""
-    study = small(tmp_path, training={"antithetic": False, "depth": [1, 2], "width": [16]})
-    response = predicted(study, 0)
-    assert "output_response" not in _foreseen(small(tmp_path), 0).ends
-    found = response.ends["output_response"][0]
-    np.testing.assert_allclose(np.square(found).sum(0), response.variance["output"][0, -1], rtol=1e-9)
-    assert response.ends["output_draws"].shape == (1, tangent_ends.DRAWS, found.shape[1])
 
 
 # --- the plan --------------------------------------------------------------------------------------------------
@@ -327,11 +288,3 @@ def test_tangents_take_few_paths_and_a_k_that_is_small_enough(tmp_path: Path) ->
     found = [tangent_twin(study, cell) for cell in plan.cells(study)]
     assert [(one.steps_per_time, one.paths) for one in found] == [(16, 8), (64, 8), (128, 4)]
     assert [one.richness for one in found] == [16**-0.25, 64**-0.25, 256**-0.25]
-
-
-def test_numpy_is_refused_in_one_line(study: Study, tmp_path: Path) -> None:
-    with pytest.raises(
-        StudyError, match=r"rich.tangents is 16, which needs compiled kernels; use --backend host"
-    ) as no:
-        tangents.run(study, Layout.of(study, tmp_path), parallel.world(), reference)
-    assert "\n" not in str(no.value)

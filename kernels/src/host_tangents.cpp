@@ -1,0 +1,214 @@
+// The host team of tangents: one member owns the nodes of a rich twin and those that mass moves to, a group of directions
+// at a time.
+//
+// The nodes carry the mass 1 - s and the ends of the directions the mass s, at s = 0: an end follows the twin, is felt by
+// none of its numbers, and only by their derivatives. A direction q moves the mass s = root_q r, with r its variable, so
+// that second derivatives summed over directions are weighted by root_q^2.
+#define WEIGHTED 1
+#define TANGENTS 1
+#include "team.h"
+
+static const int lanes = Lane<DoubleLanes>::count;
+
+// Where the nodes of one twin lie: `count` nodes, then the ends of all directions, a vector of them at a time.
+struct Nodes {
+    Unit<Uniform>* node;
+    long count;
+    Unit<AtEnds>* end;
+    DoubleLanes* root;
+};
+
+KERNEL constexpr long bytes_of(long count) {
+    return count * long(sizeof(Unit<Uniform>)) + groups * long(sizeof(Unit<AtEnds>) + sizeof(DoubleLanes));
+}
+
+static Nodes nodes_at(char* memory, long count) {
+    Unit<AtEnds>* end = reinterpret_cast<Unit<AtEnds>*>(memory + count * sizeof(Unit<Uniform>));
+    return {reinterpret_cast<Unit<Uniform>*>(memory), count, end, reinterpret_cast<DoubleLanes*>(end + groups)};
+}
+
+// (1 - s) mean + s own for the directions of a group, with s = root r: its derivatives at r = 0.
+KERNEL void move(Uniform& mean, const AtEnds& own, DoubleLanes root, int group) {
+    mean.second += 2.0 * root * (own.first[0] - mean.first[group]);
+    mean.first[group] += root * (own.value - mean.value);
+}
+
+KERNEL void move(Sums<Uniform>& mean, const Sums<AtEnds>& own, DoubleLanes root, int group) {
+    move(mean.output, own.output, root, group);
+    move(mean.memory, own.memory, root, group);
+    move(mean.gain, own.gain, root, group);
+    if (UPDATE_B)
+        for (int l = 0; l < DEPTH; ++l) move(mean.overlap[l], own.overlap[l], root, group);
+    for (int l = 0; l < BACK; ++l) move(mean.back[l], own.back[l], root, group);
+}
+
+KERNEL Input<AtEnds> at_ends(const Input<Uniform>& input, int group) {
+    Input<AtEnds> own;
+    for (int j = 0; j < DIMENSION; ++j) own.x[j] = input.x[j];
+    own.memory = at_ends(input.memory, group);
+    return own;
+}
+
+KERNEL Pending<AtEnds> at_ends(const Pending<Uniform>& pending, int group) {
+    Pending<AtEnds> own;
+    own.c = at_ends(pending.c, group);
+    for (int j = 0; j < DIMENSION; ++j) own.w[j] = at_ends(pending.w[j], group);
+    for (int l = 0; l < BACK; ++l)
+        for (int j = 0; j < DIMENSION; ++j) own.w_back[l][j] = at_ends(pending.w_back[l][j], group);
+    for (int l = 0; l < DEPTH; ++l) own.b[l] = at_ends(pending.b[l], group);
+    return own;
+}
+
+template <class V> KERNEL void step(Unit<V>& unit, const Pending<V>& pending, const Input<V>& input, Sums<V>& sums) {
+    apply(unit, pending);
+    const Hidden<V> hidden = activate(argument(unit, input));
+    accumulate(unit, hidden, sums);
+    remember(unit, hidden);
+}
+
+struct TangentTeam {
+    Nodes nodes;
+
+    static bool leads() { return true; }
+
+    Sums<Uniform> pass(const Pending<Uniform>& pending, const Input<Uniform>& input) {
+        Sums<Uniform> sums = {};
+        for (long i = 0; i < nodes.count; ++i) step(nodes.node[i], pending, input, sums);
+        for (int g = 0; g < groups; ++g) {
+            Sums<AtEnds> own = {};
+            step(nodes.end[g], at_ends(pending, g), at_ends(input, g), own);
+            move(sums, own, nodes.root[g], g);
+        }
+        return sums;
+    }
+};
+
+// What the end of a history needs of a frozen network.
+template <class V> struct Read { V output, memory; };
+
+template <class V> KERNEL void read(const Unit<V>& unit, const Input<V>& input, Read<V>& sums) {
+    const V value = weighed(unit, activate(argument(unit, input)).value);
+    sums.output += (unit.c_start + unit.c_drift) * value;
+    sums.memory += (unit.b_start + unit.b_drift) * value;
+}
+
+template <class V> struct Squares { V w, b, c; };
+
+template <class V> KERNEL void square(const Unit<V>& unit, Squares<V>& sums) {
+    for (int j = 0; j < DIMENSION; ++j) sums.w += weighed(unit, V(unit.w_drift[j] * unit.w_drift[j]));
+    sums.b += weighed(unit, V(unit.b_drift * unit.b_drift));
+    sums.c += weighed(unit, V(unit.c_drift * unit.c_drift));
+}
+
+// One number as DIRECTIONS + 2 doubles: value, first derivatives, the sum of the second ones.
+static void write(const Uniform& a, double* out) {
+    out[0] = a.value;
+    std::memcpy(out + 1, a.first, sizeof a.first);
+    double second = 0;
+    for (int i = 0; i < lanes; ++i) second += a.second[i];
+    out[1 + DIRECTIONS] = second;
+}
+
+static const long written = DIRECTIONS + 2;
+static const long steps_at_once = 16;
+
+extern "C" {
+
+long directions() { return DIRECTIONS; }
+long nodes_bytes(long count) { return bytes_of(count); }
+long state_bytes() { return sizeof(ReplicaState); }
+
+// The nodes: w (count, DIMENSION), b, c, weight (count).
+void fill_nodes(char* memory, long count, const double* w, const double* b, const double* c, const double* weight) {
+    std::memset(memory, 0, bytes_of(count));
+    const Nodes nodes = nodes_at(memory, count);
+    for (long i = 0; i < count; ++i) {
+        Unit<Uniform>& unit = nodes.node[i];
+        for (int j = 0; j < DIMENSION; ++j) unit.w_start[j] = w[i * DIMENSION + j];
+        unit.b_start = b[i];
+        unit.c_start = c[i];
+        unit.weight = weight[i];
+    }
+}
+
+// The ends of DIRECTIONS directions, after fill_nodes: w (DIRECTIONS, DIMENSION), b, c, root (DIRECTIONS).
+void fill_ends(char* memory, long count, const double* w, const double* b, const double* c, const double* root) {
+    const Nodes nodes = nodes_at(memory, count);
+    for (int i = 0; i < DIRECTIONS; ++i) {
+        Unit<AtEnds>& unit = nodes.end[i / lanes];
+        for (int j = 0; j < DIMENSION; ++j) unit.w_start[j][i % lanes] = w[i * DIMENSION + j];
+        unit.b_start[i % lanes] = b[i];
+        unit.c_start[i % lanes] = c[i];
+        unit.weight[i % lanes] = 1;
+        nodes.root[i / lanes][i % lanes] = root[i];
+    }
+}
+
+// `steps` training steps: x (steps, DIMENSION), y (steps), squared_error (steps, DIRECTIONS + 2).
+void train_nodes(char* memory, long count, ReplicaState* state, const Training* training, const double* x,
+                 const double* y, long steps, double* squared_error) {
+    TangentTeam team = {nodes_at(memory, count)};
+    for (long k = 0; k < steps; k += steps_at_once) {
+        Uniform errors[steps_at_once];
+        const long here = steps - k < steps_at_once ? steps - k : steps_at_once;
+        train<Uniform>(team, *training, *state, x + k * DIMENSION, y + k, here, errors);
+        for (long i = 0; i < here; ++i) write(errors[i], squared_error + (k + i) * written);
+    }
+}
+
+// Applies the update that the last step left pending, so that the weights are those of the current time.
+void settle_nodes(char* memory, long count, ReplicaState* state) {
+    const Nodes nodes = nodes_at(memory, count);
+    const Pending<Uniform> pending = rounded<Uniform>(*state);
+    for (long i = 0; i < count; ++i) apply(nodes.node[i], pending);
+    for (int g = 0; g < groups; ++g) apply(nodes.end[g], at_ends(pending, g));
+    settled(*state);
+}
+
+// Mean squares of the settled drifts: (3, DIRECTIONS + 2), of W, B and C.
+void square_drifts(char* memory, long count, double* out) {
+    const Nodes nodes = nodes_at(memory, count);
+    Squares<Uniform> sums = {};
+    for (long i = 0; i < count; ++i) square(nodes.node[i], sums);
+    for (int g = 0; g < groups; ++g) {
+        Squares<AtEnds> own = {};
+        square(nodes.end[g], own);
+        move(sums.w, own.w, nodes.root[g], g);
+        move(sums.b, own.b, nodes.root[g], g);
+        move(sums.c, own.c, nodes.root[g], g);
+    }
+    write(sums.w, out);
+    write(sums.b, out + written);
+    write(sums.c, out + 2 * written);
+}
+
+// The settled network, frozen, run over `probes` histories (probes, length, DIMENSION) from zero memory: its output at the
+// last step of each, (probes, DIRECTIONS + 2), and its memory at every step, (probes, length, DIRECTIONS + 2). All histories
+// advance together, so nodes are read once a step.
+void probe_nodes(char* memory, long count, const Training* training, const double* histories, long probes, long length,
+                 double* output, double* memories) {
+    const Nodes nodes = nodes_at(memory, count);
+    Input<Uniform> input[probes];
+    Read<Uniform> sums[probes];
+    for (long p = 0; p < probes; ++p) input[p].memory = Uniform{};
+    for (long k = 0; k < length; ++k) {
+        for (long p = 0; p < probes; ++p) {
+            for (int j = 0; j < DIMENSION; ++j) input[p].x[j] = histories[(p * length + k) * DIMENSION + j];
+            sums[p] = Read<Uniform>{};
+            write(input[p].memory, memories + (p * length + k) * written);
+        }
+        for (long i = 0; i < count; ++i)
+            for (long p = 0; p < probes; ++p) read(nodes.node[i], input[p], sums[p]);
+        for (long p = 0; p < probes; ++p) {
+            for (int g = 0; g < groups; ++g) {
+                Read<AtEnds> own = {};
+                read(nodes.end[g], at_ends(input[p], g), own);
+                move(sums[p].output, own.output, nodes.root[g], g);
+                move(sums[p].memory, own.memory, nodes.root[g], g);
+            }
+            if (k + 1 < length) input[p].memory = sums[p].memory;
+        }
+    }
+    for (long p = 0; p < probes; ++p) write(training->output_scale * sums[p].output, output + p * written);
+}
+}
