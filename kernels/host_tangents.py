@@ -22,6 +22,7 @@ def _tangents(macros: tuple[tuple[str, object], ...]) -> ctypes.CDLL:
     library.fill_ends.argtypes = [c_void_p, c_long, *[c_void_p] * 4]
     library.train_nodes.argtypes = [c_void_p, c_long, *[c_void_p] * 4, c_long, c_void_p]
     library.settle_nodes.argtypes = [c_void_p, c_long, c_void_p]
+    library.read_tangent_weights.argtypes = [c_void_p, c_long, c_void_p, c_void_p]
     library.square_drifts.argtypes = [c_void_p, c_long, c_void_p]
     library.probe_nodes.argtypes = [c_void_p, c_long, c_void_p, c_void_p, c_long, c_long, c_void_p, c_void_p]
     return library
@@ -34,7 +35,7 @@ class HostTangents:
         self._library = _tangents(tuple(launch.of_unit(training).items()))
         self._scalars = TrainingScalars(len(nodes.b), training.output_scale, training.rate, training.clip_level)
         self._count, self._directions, self._replicas = len(nodes.b), len(ends.b), replicas
-        self._width = self._library.directions()
+        self._width, self._dimension = self._library.directions(), training.dimension
         self._groups = -(-self._directions // self._width)
         rows = range(replicas * self._groups)
         self._nodes = [aligned(self._library.nodes_bytes(self._count)) for _ in rows]
@@ -89,6 +90,18 @@ class HostTangents:
                 pointer(output[row]), pointer(memory[row]),
             )  # fmt: skip
         return self._joined(output), self._joined(memory)
+
+    def weights(self) -> tuple[Array, Array]:
+        """See interface.Tangents.weights."""
+        columns = self._dimension + 2
+        of_nodes = self._results(self._count, columns)
+        of_ends = np.empty((len(self._nodes), self._width, columns, 2))
+        for row, nodes in enumerate(self._nodes):
+            self._library.read_tangent_weights(
+                pointer(nodes), self._count, pointer(of_nodes[row]), pointer(of_ends[row])
+            )
+        ends = of_ends.reshape(self._replicas, -1, columns, 2)[:, : self._directions]
+        return self._joined(of_nodes), ends
 
     def square_drifts(self) -> Array:
         """See interface.Tangents.square_drifts."""

@@ -226,6 +226,12 @@ class Tangents(Protocol):
     def probe(self, histories: Array) -> tuple[Array, Array]:
         """Output (R, P, D + 2) at the end of histories (P, L, d) from zero memory, and memory (R, P, L, D + 2)."""
 
+    def weights(self) -> tuple[Array, Array]:
+        """Settled weights w, b, c of nodes (R, Q, d + 2, D + 2), and of the ends (R, D, d + 2, 2).
+
+        The numbers of an end are their value and sqrt(weight_q) d/ds_q for its own direction.
+        """
+
     def square_drifts(self) -> Array:
         """Mean squares over the law of the settled drifts of W (its length), B and C: (R, 3, D + 2)."""
 

@@ -65,6 +65,14 @@ class DifferenceTangents:
         output, memory = self._trainer.probe(histories)
         return self._derived(output), self._derived(memory)
 
+    def weights(self) -> tuple[Array, Array]:
+        """See interface.Tangents.weights."""
+        w, b, c = self._trainer.weights(0, self._rows)
+        every = np.concatenate([w, b[..., None], c[..., None]], axis=-1)
+        points = every[:, -1].reshape(self._replicas, len(self._ends.b), len(POINTS), -1)
+        first = np.einsum("q,rqpj,p->rqj", np.sqrt(self._ends.weight), points, FIRST / self._spacing)
+        return self._derived(every[:, :-1]), np.stack([points[:, :, MIDDLE], first], axis=-1)
+
     def square_drifts(self) -> Array:
         """See interface.Tangents.square_drifts."""
         squares = np.empty((self._rows, 3))

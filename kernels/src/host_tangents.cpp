@@ -109,6 +109,11 @@ static void write(const Uniform& a, double* out) {
     out[1 + DIRECTIONS] = second;
 }
 
+static void write_end(const AtEnds& a, int lane, double* out) {
+    out[0] = a.value[lane];
+    out[1] = a.first[0][lane];
+}
+
 static const long written = DIRECTIONS + 2;
 static const long steps_at_once = 16;
 
@@ -163,6 +168,26 @@ void settle_nodes(char* memory, long count, ReplicaState* state) {
     for (long i = 0; i < count; ++i) apply(nodes.node[i], pending);
     for (int g = 0; g < groups; ++g) apply(nodes.end[g], at_ends(pending, g));
     settled(*state);
+}
+
+// The settled weights of all units, w then b and c: of nodes (count, DIMENSION + 2, DIRECTIONS + 2); of ends (DIRECTIONS,
+// DIMENSION + 2, 2), with the derivative along their own direction.
+void read_tangent_weights(char* memory, long count, double* of_nodes, double* of_ends) {
+    const Nodes nodes = nodes_at(memory, count);
+    for (long i = 0; i < count; ++i) {
+        const Unit<Uniform>& unit = nodes.node[i];
+        double* out = of_nodes + i * (DIMENSION + 2) * written;
+        for (int j = 0; j < DIMENSION; ++j) write(unit.w_start[j] + unit.w_drift[j], out + j * written);
+        write(unit.b_start + unit.b_drift, out + DIMENSION * written);
+        write(unit.c_start + unit.c_drift, out + (DIMENSION + 1) * written);
+    }
+    for (int i = 0; i < DIRECTIONS; ++i) {
+        const Unit<AtEnds>& unit = nodes.end[i / lanes];
+        double* out = of_ends + i * (DIMENSION + 2) * 2;
+        for (int j = 0; j < DIMENSION; ++j) write_end(unit.w_start[j] + unit.w_drift[j], i % lanes, out + 2 * j);
+        write_end(unit.b_start + unit.b_drift, i % lanes, out + 2 * DIMENSION);
+        write_end(unit.c_start + unit.c_drift, i % lanes, out + 2 * (DIMENSION + 1));
+    }
 }
 
 // Mean squares of the settled drifts: (3, DIRECTIONS + 2), of W, B and C.

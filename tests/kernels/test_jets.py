@@ -84,8 +84,10 @@ class Case:
         tangents.settle()
         output, memory = tangents.probe(self.histories)
         squares = tangents.square_drifts()
+        of_nodes, of_ends = tangents.weights()
         return {
             "squared error": np.concatenate(errors, axis=1), "output": output, "memory": memory[:, :, 1:],
+            "weights": of_nodes, "weights of ends": np.concatenate([of_ends, of_ends[..., 1:]], axis=-1),
             "drift of w": squares[:, 0], "drift of b": squares[:, 1], "drift of c": squares[:, 2],
         }  # fmt: skip
 
