@@ -130,6 +130,7 @@ register(
         ordinate=OVER_REPLICAS,
         expected_kind="",
         sample=rms_of("final", "ntk_drift"),
+        predicted=kernel_prediction.drift_norm,
         expected=unknown_order,
         applies=_measured("the mean's order and the fluctuation's N^-(3/2 - beta) mix: no order at infinity is known"),
     )
@@ -142,6 +143,7 @@ register(
         title="Mean change of the empirical kernel along the limit's",
         ordinate="absolute value of the mean",
         sample=mean_drift,
+        predicted=kernel_prediction.drift_along,
         expected=bias_order,
         corrections=bias_corrections,
         applies=_measured(),

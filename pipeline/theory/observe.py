@@ -200,7 +200,7 @@ def kernels(
     """The empirical kernel of frozen networks at the ends of histories (P, L, d), with their memories (n, P, L).
 
     weights: w (n, N, d), b (n, N), c (n, N), arrays of the back end, whose precision is used; others: NumPy arrays.
-    mass (N,): the weights of the nodes of a rich twin, of sum 1, in place of 1/N.
+    mass (N,) or (n, 1, N): the weights of the nodes of rich twins, of sum 1, in place of 1/N.
     """
     share = None if mass is None else be.array(training.width * mass)
     w, b, c = weights

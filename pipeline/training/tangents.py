@@ -9,6 +9,7 @@ No states are saved: a block takes seconds, and is computed again after a kill.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -28,7 +29,9 @@ from rnnlimits.study import Study
 from rnnlimits.theory.laws import ParameterLaw
 from rnnlimits.theory.units import UnitNodes
 from rnnlimits.training import plan
+from rnnlimits.training.kernel_tangents import CHANGE, KernelTangents
 from rnnlimits.training.layout import Layout
+from rnnlimits.training.memory_tangents import ALONG, along_histories
 from rnnlimits.training.plan import RichBlock, RichTwin
 from rnnlimits.training.rich import (
     attributes,
@@ -41,7 +44,6 @@ from rnnlimits.training.rich import (
     signs,
     unit_nodes,
 )
-from rnnlimits.training.tangent_ends import ENDS, along_histories
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -59,6 +61,7 @@ OBSERVED: dict[str, tuple[tuple[str, ...], str]] = {  # dimensions after path an
     "loss": (("loss_time",), "loss along the path"),
     "late_loss": ((), "mean loss over the last quarter of the bins"),
 }
+ENDS = {**ALONG, **CHANGE}  # the same, at the end of training; CHANGE only with training.kernel
 PAIRED = ("output", "memory")  # what antithetic pairs are used for
 
 
@@ -72,7 +75,7 @@ class Response:
     half: dict[str, Array]
     mean: dict[str, Array]
     error: Array  # of the value of the output, from the number of nodes: (member, time, probe)
-    ends: dict[str, Array]  # of tangent_ends.ENDS, each (member, ...)
+    ends: dict[str, Array]  # of ENDS, each (member, ...)
 
 
 def run(study: Study, layout: Layout, comm: MPI.Intracomm, be: Backend) -> None:
@@ -147,23 +150,20 @@ def _follow(
         last = time == study.training.checkpoints[-1]
         for member in members:
             member.look(whole if last else histories)
-    jets = [member.jets() for member in members]
-    along = [member.along for member in members]
+    jets, at_end = [member.jets() for member in members], [member.at_end() for member in members]
     others = follow(study, be, block, histories, other_nodes(study, ParameterLaw.of(study))).observed["output"]
-    return [_response(jets, [memory[row] for memory in along], row, ends, others[row]) for row in range(block.count)]
+    found = [_response(jets, row, ends, others[row]) for row in range(block.count)]
+    return [replace(one, ends=_stacked(of)) for one, of in zip(found, zip(*at_end, strict=True), strict=True)]
 
 
-def _response(
-    members: list[dict[str, Array]], along: list[Array], row: int, ends: UnitNodes, others: Array
-) -> Response:
-    """The response of one path of a block, with its memories along whole histories at the end.
-
-    others: outputs (member, time, probe) with other nodes.
-    """
+def _response(members: list[dict[str, Array]], row: int, ends: UnitNodes, others: Array) -> Response:
+    """The response of one path of a block; others: outputs (member, time, probe) with other nodes."""
     response = summed([{name: jets[row] for name, jets in member.items()} for member in members], ends)
-    at_end = [along_histories(memory, np.sqrt(ends.weight)) for memory in along]
-    stacked = {name: np.stack([found[name] for found in at_end]) for name in ENDS}
-    return replace(response, error=np.abs(response.value["output"] - others), ends=stacked)
+    return replace(response, error=np.abs(response.value["output"] - others))
+
+
+def _stacked(members: Sequence[dict[str, Array]]) -> dict[str, Array]:
+    return {name: np.stack([member[name] for member in members]) for name in members[0]}
 
 
 class _Sweep:
@@ -179,13 +179,17 @@ class _Sweep:
         steps = round(study.training.horizon * block.twin.steps_per_time)
         self._loss = BinnedMean(be, block.count * self._numbers, steps, study.training.loss_bins)
         self._seen: list[dict[str, Array]] = []
-        self.along = np.zeros(0)  # memory (path, probe, step, direction + 2) when last looked at
+        self._along: Array = np.zeros(0)  # memory (path, probe, step, direction + 2) when last looked at
+        self._root = np.sqrt(ends.weight)
+        self._kernel = KernelTangents(study, be, block, sign, base, ends) if study.training.kernel else None
 
     def advance(self, x: Array, y: Array) -> None:
         """All directions along a stretch of the paths: x (path, steps, d), y (path, steps)."""
         miss = self._tangents.run(x, y)
         rows = np.ascontiguousarray(miss.swapaxes(1, 2)).reshape(-1, y.shape[1])
         self._loss.add(self.done, rows)
+        if self._kernel:
+            self._kernel.advance(x, y)
         self.done += y.shape[1]
 
     def look(self, histories: Array) -> None:
@@ -195,9 +199,17 @@ class _Sweep:
 
     def _look(self, tangents: Tangents, histories: Array) -> dict[str, Array]:
         tangents.settle()
-        output, self.along = tangents.probe(histories)
+        output, self._along = tangents.probe(histories)
         squares = dict(zip(("drift_w", "drift_b", "drift_c"), tangents.square_drifts().swapaxes(0, 1), strict=True))
-        return {"output": output, "memory": self.along[:, :, -1], **squares}
+        return {"output": output, "memory": self._along[:, :, -1], **squares}
+
+    def at_end(self) -> list[dict[str, Array]]:
+        """Variables of ENDS of each path, after a look at whole histories at the last checkpoint."""
+        found = [along_histories(memory, self._root) for memory in self._along]
+        if self._kernel:
+            of_kernel = self._kernel.found(self._tangents, self._along)
+            found = [{**one, **other} for one, other in zip(found, of_kernel, strict=True)]
+        return found
 
     def jets(self) -> dict[str, Array]:
         """Everything observed, (path, ..., direction + 2)."""
@@ -256,7 +268,8 @@ def _put(shard: h5py.File, study: Study, block: RichBlock, responses: list[Respo
         }
         for suffix, (values, long_name) in kinds.items():
             put(shard, name + suffix, np.stack(values), ("path", "member", *dims), "1", long_name)
-    for name, (dims, what) in ENDS.items():
+    for name in responses[0].ends:
+        dims, what = ENDS[name]
         put(shard, name, np.stack([r.ends[name] for r in responses]), ("path", "member", *dims), "1", what)
     errors = np.stack([response.error for response in responses])
     long_name = "difference that other nodes of the law make to the output of the rich twin"

@@ -6,10 +6,12 @@ per cent it fails, with the right one in fewer than 1e-4 of seeds; the seed is f
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from rnnlimits.quantities import prediction
+from rnnlimits.quantities import kernel_prediction, prediction
 from rnnlimits.quantities.histories import supremum_of
 from rnnlimits.quantities.outputs import half_difference
 from rnnlimits.quantities.prediction import CellPrediction, Foreseen
@@ -197,3 +199,29 @@ def test_the_supremum_has_the_mean_of_the_rich_twin() -> None:
     assert found.value == pytest.approx(0.7)
     second = {**cell.tangents, "memory_along_second": WIDTH * 0.2 + 0.0 * cell.tangents["memory_along"]}
     assert supremum_of(lambda _, errors: np.abs(errors))(with_histories(second, limit)).value == pytest.approx(0.5)
+
+
+# --- the change of the kernel --------------------------------------------------------------------------------------
+
+
+def test_the_change_of_the_kernel_follows_the_paths(cell: CellPrediction) -> None:
+    """Means and squares are those of rich twins on the same paths; the rest is added."""
+    rng = np.random.default_rng(11)
+    norm = 0.02 + 0.01 * rng.random((UNITS, 1))
+    tangents = {
+        "ntk_drift_square": np.array([[[9.0, 0.1, 2.0]], [[9.0, 0.1, 2.0]]]),
+        "ntk_drift_along_second": np.array([[0.3], [0.3]]),
+    }
+    kernel = replace(cell, rich={"ntk_drift": norm, "ntk_drift_along": -norm}, tangents=tangents)
+    size, along_limit = kernel_prediction.drift_norm(kernel), kernel_prediction.drift_along(kernel)
+    assert isinstance(size.value, Sample)
+    assert isinstance(along_limit.value, Sample)
+    square = np.square(norm).mean() + 0.1 / WIDTH + 2 / WIDTH**2
+    assert value(size.value) == pytest.approx(square)
+    assert size.apart == pytest.approx(0.5 * 2 / WIDTH**2 / square)
+    mean = 0.3 / WIDTH - norm.mean()
+    assert value(along_limit.value) == pytest.approx(mean**2 - norm.var() / (UNITS - 1), rel=1e-6)
+    assert along_limit.apart == 0.0
+    other = {**tangents, "ntk_drift_square": np.array([[[9.0, 0.05, 2.0]], [[9.0, 0.15, 2.0]]])}
+    apart = kernel_prediction.drift_norm(replace(kernel, tangents=other)).apart
+    assert apart == pytest.approx(0.5 * np.hypot(0.05 / WIDTH, 2 / WIDTH**2) / square)

@@ -17,8 +17,9 @@ from rnnlimits.chains import paths as chains
 from rnnlimits.kernels.interface import Array
 from rnnlimits.study import Study
 from rnnlimits.study.grid import RichTwin, tangent_twin
+from rnnlimits.theory import observe
 from rnnlimits.theory.laws import Nodes, ParameterLaw
-from rnnlimits.training import plan, rich, tangent_ends, tangents
+from rnnlimits.training import kernel_tangents, memory_tangents, plan, rich, tangents
 from rnnlimits.training.plan import Cell, RichBlock
 from rnnlimits.training.tangents import Response
 
@@ -32,6 +33,8 @@ STUDY: dict[str, Any] = {
     "limit": {"nodes": 40},
     "training": {"antithetic": True, "alpha": 3.0},
 }
+
+KERNEL = {"training": {"antithetic": False, "alpha": 3.0, "kernel": True}}
 
 
 def small(folder: Path, **changes: Any) -> Study:
@@ -184,8 +187,9 @@ def test_before_training_the_scatter_is_that_of_a_sum(study: Study) -> None:
     assert response.mean["output"][0].max() < 1e-20
 
 
-def test_a_path_is_the_same_in_any_block(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_path_is_the_same_in_any_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And whatever number of paths is followed at once."""
+    study = small(tmp_path, **KERNEL)
     twin, histories = RichTwin(0.5, 16, 1, 0.0, 4), recent(study)
     whole = tangents.follow_block(study, host, RichBlock(twin, 0, 3), histories, lambda _: None)
     monkeypatch.setattr(plan, "TANGENTS_AT_ONCE", 1)
@@ -236,6 +240,7 @@ class Ensemble:
 
     study: Study
     memory: Array
+    change: dict[str, Array]  # of the kernel, (network,)
 
     @property
     def ends(self) -> dict[str, Array]:
@@ -245,15 +250,18 @@ class Ensemble:
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Ensemble:
-    study = small(tmp_path_factory.mktemp("ends"), training={"antithetic": False, "alpha": 3.0})
+    study = small(tmp_path_factory.mktemp("ends"), **KERNEL)
     rng = np.random.default_rng(12)
     w = rng.normal(size=(TRAINED, WIDTH, 1))
-    trainer = host.trainer(plan.kernel_training(study, CELL), TRAINED)
+    training, probes = plan.kernel_training(study, CELL), observe.AtProbes.of(study, host)
+    trainer, watch = host.trainer(training, TRAINED), observe.KernelWatch(host, training, probes)
     trainer.fill_from(0, w, 0.2 + 0.6 * w[..., 0], 3**0.5 * (2 * rng.random((TRAINED, WIDTH)) - 1))
+    watch.begin(trainer, TRAINED)
     x, _, y = chains.training_paths(study, host, np.zeros(1, dtype=np.uint32)).take(STEPS)
     trainer.run(*(np.broadcast_to(a, (TRAINED, *a.shape[1:])) for a in (x, y)))
     trainer.settle()
-    return Ensemble(study, trainer.probe(chains.probe_histories(study, host))[1])
+    memory = trainer.probe(probes.history)[1]
+    return Ensemble(study, memory, watch(trainer, memory))
 
 
 def test_memories_along_histories_have_the_predicted_covariance(trained: Ensemble) -> None:
@@ -271,10 +279,46 @@ def test_memories_along_histories_have_the_predicted_covariance(trained: Ensembl
     assert deviations(shifted + wanted, scale, 2 / WIDTH).max() > 8
 
 
+def test_the_kernel_of_networks_moves_as_predicted(trained: Ensemble) -> None:
+    """Its mean along the limit's, within 4 standard errors, and its size.
+
+    Random directions leave some 10% of a second order that is a tenth of the square, and a third order is left out.
+    """
+    along, ends = trained.change["ntk_drift_along"][:, None], trained.ends
+    assert deviations(along, (ends["ntk_drift_along"] + ends["ntk_drift_along_second"] / WIDTH)[None]).max() < 4
+    assert deviations(along, ends["ntk_drift_along"][None]).max() > 4
+    squares, orders = trained.change["ntk_drift"][:, None] ** 2, ends["ntk_drift_square"]
+    assert deviations(squares, np.array([orders @ float(WIDTH) ** -np.arange(3.0)]), 0.05).max() < 4
+    assert deviations(squares, orders[:1], 0.05).max() > 8  # the rich twin's alone
+
+
+def test_the_kernel_moves_as_that_of_the_rich_twin(trained: Ensemble) -> None:
+    """Which is computed by the code for networks, with weights in place of 1/N; but for nodes of nearly no mass."""
+    twin = RichTwin(WIDTH ** -(1 - BETA), STEPS, 1, 0.0, PATHS)
+    histories = recent(trained.study)
+    found = rich.follow_block(trained.study, host, RichBlock(twin, 0, 1), histories, lambda _: None).observed
+    assert abs(found["ntk_drift_along"][0, 0, 0]) < 1e-9
+    np.testing.assert_allclose(found["ntk_drift_along"][0, 0, -1], trained.ends["ntk_drift_along"], rtol=1e-4)
+    np.testing.assert_allclose(found["ntk_drift"][0, 0, -1] ** 2, trained.ends["ntk_drift_square"][0], rtol=1e-4)
+
+
+def test_random_directions_have_the_covariance_of_one_unit(study: Study) -> None:
+    """Of all nodes together: none moves mass in all, and squares are weight (1 - weight); 5 s.e. for 8 numbers."""
+    weight = np.array([0.1, 0.2, 0.3, 0.4])
+    every = np.stack([kernel_tangents.random_mass(study, weight, path) for path in range(400)])
+    np.testing.assert_allclose(every.sum(axis=2), 0, atol=1e-12)
+    assert not every[:, 0].any()
+    half = kernel_tangents.DRAWS + 1
+    np.testing.assert_array_equal(every[:, 1:half], -every[:, half:])
+    moved = every[:, 1:half].reshape(-1, 4)
+    assert deviations(moved, 0 * weight).max() < 5
+    assert deviations(moved**2, weight * (1 - weight)).max() < 5
+
+
 def test_modes_keep_the_covariance() -> None:
     responses = np.random.default_rng(1).normal(size=(2, 20, 5))
-    found = tangent_ends.modes(responses)
-    assert found.shape == (2, tangent_ends.MODES, 5)
+    found = memory_tangents.modes(responses)
+    assert found.shape == (2, memory_tangents.MODES, 5)
     wanted = np.einsum("pqk,pql->pkl", responses, responses)
     np.testing.assert_allclose(np.einsum("pmk,pml->pkl", found, found), wanted, atol=1e-12)
 

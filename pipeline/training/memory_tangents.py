@@ -1,4 +1,4 @@
-"""What tangents tell at the end of training beside `tangents.OBSERVED`: the law of memories along whole histories."""
+"""What tangents tell of memories along whole histories at the end of training."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from rnnlimits.kernels.interface import Array
 
 MODES = 8  # of the memory's error along a history: what they leave out is below 1e-5 of its variance
 
-ENDS = {  # dimensions after path and member, and what it is, at the end of training
+ALONG = {  # dimensions after path and member, and what it is, at the end of training
     "memory_along": (("probe", "step"), "memory along the probe histories, of the rich twin"),
     "memory_along_second": (("probe", "step"), "N times its mean over networks less the rich twin's"),
     "memory_along_modes": (("probe", "mode", "step"), "N times its covariance over networks is the sum of products"),
@@ -16,7 +16,7 @@ ENDS = {  # dimensions after path and member, and what it is, at the end of trai
 
 
 def along_histories(memory: Array, root: Array) -> dict[str, Array]:
-    """Variables of ENDS from the memory (probe, step, direction + 2); root (direction,): of the weights."""
+    """Variables of ALONG from the memory (probe, step, direction + 2); root (direction,): of the weights."""
     first = memory[..., 1:-1]
     centred = first - root * (first @ root)[..., None]
     return {
