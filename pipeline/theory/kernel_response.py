@@ -70,9 +70,8 @@ class Weights:
 
 class _Layer(NamedTuple):
     x: Array  # (P, d)
-    value: Units  # (P, .), as the others
+    value: Units  # (P, .)
     slope: Units
-    of_b: Units  # B sigma'
 
 
 def kernel_jet(activation: str, weights: Weights, history: Array, memory: Array, depth: int, update_b: bool) -> Jet:
@@ -80,18 +79,19 @@ def kernel_jet(activation: str, weights: Weights, history: Array, memory: Array,
 
     memory (P, L, D + 2): the twin's own, as of Tangents.probe.
     """
-    layers = [_layer(activation, weights, history, memory, step) for step in range(1, max(depth, 2) + 2)]
+    layers = [_layer(activation, weights, history, memory, step) for step in range(1, depth + 2)]
     odd = _column(weights, -1) * layers[0].slope
     reach = weights.mean(odd)
     terms = [weights.cross(layers[0].value, layers[0].value), _inputs(layers, 0, 0) * weights.cross(odd, odd)]
     chain = [Jet(np.ones_like(reach.value), np.zeros_like(reach.first), np.zeros_like(reach.value))]
-    for layer in layers[1:depth]:
-        chain.append(chain[-1] * weights.mean(layer.of_b))
+    slopes = [odd, *(_column(weights, -2) * layer.slope for layer in layers[1:depth])]  # of the output, and of memories
+    for slope in slopes[1:]:
+        chain.append(chain[-1] * weights.mean(slope))
     both = _left(reach) * _right(reach)
     if update_b:
         terms += [both * _of_b(weights, layers, chain)]
     if depth > 1:
-        cross, rest = _past_w(weights, odd, layers[:depth], chain)
+        cross, rest = _past_w(weights, layers[:depth], slopes, chain)
         terms += [_right(reach) * cross, _left(reach) * cross.turned, both * rest]
     return _total(terms)
 
@@ -113,8 +113,7 @@ def _layer(activation: str, weights: Weights, history: Array, memory: Array, bac
         column = _column(weights, j)
         nodes, ends = nodes + x[:, j, None] * column.nodes, ends + x[:, j, None] * column.ends
     (value, slope), (of_end, slope_of_end) = (hidden(ACTIVATIONS[activation], a) for a in (nodes, ends))
-    slopes = Units(inside * slope, inside * slope_of_end)
-    return _Layer(inside * x, Units(inside * value, inside * of_end), slopes, _column(weights, -2) * slopes)
+    return _Layer(inside * x, Units(inside * value, inside * of_end), Units(inside * slope, inside * slope_of_end))
 
 
 def _of_b(weights: Weights, layers: Sequence[_Layer], chain: Sequence[Jet]) -> Jet:
@@ -129,13 +128,14 @@ def _of_b(weights: Weights, layers: Sequence[_Layer], chain: Sequence[Jet]) -> J
     )
 
 
-def _past_w(weights: Weights, odd: Units, layers: Sequence[_Layer], chain: Sequence[Jet]) -> tuple[Jet, Jet]:
+def _past_w(
+    weights: Weights, layers: Sequence[_Layer], slopes: Sequence[Units], chain: Sequence[Jet]
+) -> tuple[Jet, Jet]:
     """What earlier steps add to the part of W: products with the last step, and of earlier steps."""
     later = range(1, len(layers))
-    crosses = [_inputs(layers, 0, j) * (weights.cross(odd, layers[j].of_b) * _right(chain[j - 1])) for j in later]
+    crosses = [_inputs(layers, 0, j) * (weights.cross(slopes[0], slopes[j]) * _right(chain[j - 1])) for j in later]
     rests = [
-        _inputs(layers, i, j)
-        * (weights.cross(layers[i].of_b, layers[j].of_b) * (_left(chain[i - 1]) * _right(chain[j - 1])))
+        _inputs(layers, i, j) * (weights.cross(slopes[i], slopes[j]) * (_left(chain[i - 1]) * _right(chain[j - 1])))
         for i in later
         for j in later
     ]

@@ -146,6 +146,20 @@ class AtProbes:
         return cls(history, memory, hidden, limit_kernel(law, history[:, -1], memory[:, -1]))
 
 
+class KernelAtProbes(NamedTuple):
+    """The probe histories (P, L, d), and the limit's kernel (P, P) at their ends."""
+
+    history: Array
+    kernel: Array
+
+    @classmethod
+    def of(cls, study: Study, be: Backend) -> KernelAtProbes:
+        """Of a study; `be` has NumPy arrays (kernels.on_processor)."""
+        law, history = ParameterLaw.of(study), chains.probe_histories(study, be)
+        memory = law.memory_path(be, history, np.zeros(len(history)))[:, -2]
+        return cls(history, limit_kernel(law, history[:, -1], memory))
+
+
 # --- memory and hidden layer -----------------------------------------------------------------------------------
 
 
@@ -274,7 +288,9 @@ def _layers(be: Backend, activation: str, w: Any, history: Array, memory: Array,
 class KernelWatch:
     """Follows the empirical kernels of a block's networks over its checkpoints, the first of which is time 0."""
 
-    def __init__(self, be: Backend, training: Training, probes: AtProbes, mass: Array | None = None) -> None:
+    def __init__(
+        self, be: Backend, training: Training, probes: AtProbes | KernelAtProbes, mass: Array | None = None
+    ) -> None:
         self._be, self._training, self._probes, self._mass = be, training, probes, mass
         self._norm = float(np.linalg.norm(probes.kernel))
         values = np.linalg.eigvalsh(probes.kernel)[::-1][:MODES]

@@ -35,7 +35,7 @@ class KernelTangents:
     def __init__(
         self, study: Study, be: Backend, block: RichBlock, sign: float, base: UnitNodes, ends: UnitNodes
     ) -> None:
-        self._be, self._probes = be, observe.AtProbes.of(study, be)
+        self._be, self._probes = be, observe.KernelAtProbes.of(study, be)
         self._training = kernel_training(study, block.twin, sign, len(base))
         self._weight, self._root = base.weight, np.sqrt(ends.weight)
         self._random, self._mass = self._filled(study, block, base)

@@ -256,7 +256,7 @@ class _Run:
 
     def _watch(self, study: Study) -> list[observe.KernelWatch | None]:
         """What follows the kernel of each member from that of the law, where every path starts."""
-        probes, watches = observe.AtProbes.of(study, on_processor(self._be)), list[observe.KernelWatch | None]()
+        probes, watches = observe.KernelAtProbes.of(study, on_processor(self._be)), list[observe.KernelWatch | None]()
         for training, start in zip(self._members, self._filled(1), strict=True):
             watch = observe.KernelWatch(self._be, training, probes, self._nodes.weight)
             watch.begin(start, 1)

@@ -218,7 +218,7 @@ def test_the_definition_agrees_on_a_whole_block(skewed: bool, tmp_path: Path) ->
     """To the error of its differences, for both members of a pair of a skewed law too."""
     law = {"network": {"c": {"kind": "two-point", "probability": 0.1}}} if skewed else {}
     few = {"rich": {"follow": True, "directions": 4, "c_nodes": 2}, "limit": {"nodes": 8}}
-    study = small(tmp_path, **law, **few)
+    study = small(tmp_path, **law, **few, training={"antithetic": True, "alpha": 3.0, "kernel": True})
     block, histories = RichBlock(RichTwin(0.5, 16, 1, 0.0, 2), 0, 2), recent(study)
     found, defined = (tangents.follow_block(study, be, block, histories, lambda _: None) for be in (host, reference))
     for one, other in zip(found, defined, strict=True):
@@ -226,7 +226,11 @@ def test_the_definition_agrees_on_a_whole_block(skewed: bool, tmp_path: Path) ->
             for name, values in getattr(other, kind).items():
                 scale = max(1e-12, float(np.abs(values).max()))
                 np.testing.assert_allclose(getattr(one, kind)[name], values, rtol=0, atol=tolerance * scale)
+        for name in {*one.ends} - {"memory_along_modes"}:  # which have no sign
+            scale = float(np.abs(other.ends[name]).max())
+            np.testing.assert_allclose(one.ends[name], other.ends[name], rtol=0, atol=1e-5 * scale, err_msg=name)
     assert found[0].value["output"].shape[0] == 1 + skewed
+    assert {*found[0].ends} == {*tangents.ENDS}
 
 
 # --- at the end: memories along histories ------------------------------------------------------------------------
