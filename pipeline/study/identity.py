@@ -12,6 +12,7 @@ from rnnlimits.study.grid import Cell, RichTwin, Twin, cells, rich_twins, tangen
 if TYPE_CHECKING:
     from rnnlimits.study.model import Study
 
+METHOD = 2  # of rich twins and tangents; raise it when their last digits change
 RANDOMNESS_VERSION = 1  # raise it when the same seed gives other random numbers than before
 ID_DIGITS = 12
 
@@ -54,7 +55,7 @@ def rich_id(study: Study, twin: RichTwin) -> str:
     clock = study.training.model_dump(mode="json", include=keys)
     nodes = study.rich.model_dump(mode="json", include={"c_nodes", "b_nodes"})
     point = dict(zip(("richness", "steps_per_time", "depth", "level"), twin.point, strict=True))
-    return identity({**_world(study), **_nodes(study), "training": clock, "rich": nodes, **point})
+    return identity({**_world(study), **_nodes(study), "training": clock, "rich": nodes, "method": METHOD, **point})
 
 
 def tangents_id(study: Study, twin: RichTwin) -> str:
@@ -81,7 +82,7 @@ def study_id(study: Study) -> str:
     if rich_twins(study):  # without them, identities are those from before the section existed
         alone["rich"] = [asdict(twin) for twin in rich_twins(study)]
         alone["tangents"] = [asdict(twin) for twin in tangent_twins(study)]
-        alone["rich_nodes"] = [study.rich.c_nodes, study.rich.b_nodes, study.rich.directions]
+        alone["rich_nodes"] = [study.rich.c_nodes, study.rich.b_nodes, study.rich.directions, METHOD]
     return identity({**_world(study), **_training(study), **_draws(study), "cells": grid, **alone})
 
 
