@@ -12,8 +12,8 @@ from rnnlimits.study.grid import Cell, RichTwin, Twin, cells, rich_twins, tangen
 if TYPE_CHECKING:
     from rnnlimits.study.model import Study
 
+METHOD = 2  # of rich twins and tangents; raise it when their last digits change
 RANDOMNESS_VERSION = 1  # raise it when the same seed gives other random numbers than before
-RICH_METHOD = 2  # raise it when rich twins or their tangents are computed otherwise, or have other variables
 ID_DIGITS = 12
 
 
@@ -56,14 +56,12 @@ def rich_id(study: Study, twin: RichTwin) -> str:
     nodes = study.rich.model_dump(mode="json", include={"c_nodes", "b_nodes"})
     point = dict(zip(("richness", "steps_per_time", "depth", "level"), twin.point, strict=True))
     kernel = {"kernel": True} if study.training.kernel else {}  # if it is off, it changes nothing
-    method = {"method": RICH_METHOD, **kernel}
-    return identity({**_world(study), **_nodes(study), "training": clock, "rich": nodes, **point, **method})
+    return identity({**_world(study), **_nodes(study), "training": clock, "rich": nodes, "method": METHOD, **point, **kernel})
 
 
 def tangents_id(study: Study, twin: RichTwin) -> str:
     """12 hexadecimal digits of what changes the tangents of one rich twin."""
-    rich = rich_id(study, twin)
-    return identity({"rich": rich, "directions": study.rich.directions, "method": RICH_METHOD})
+    return identity({"rich": rich_id(study, twin), "directions": study.rich.directions, "method": METHOD})
 
 
 def limit_id(study: Study) -> str:
@@ -85,7 +83,7 @@ def study_id(study: Study) -> str:
     if rich_twins(study):  # without them, identities are those from before the section existed
         alone["rich"] = [asdict(twin) for twin in rich_twins(study)]
         alone["tangents"] = [asdict(twin) for twin in tangent_twins(study)]
-        alone["rich_nodes"] = [study.rich.c_nodes, study.rich.b_nodes, study.rich.directions]
+        alone["rich_nodes"] = [study.rich.c_nodes, study.rich.b_nodes, study.rich.directions, METHOD]
     return identity({**_world(study), **_training(study), **_draws(study), "cells": grid, **alone})
 
 
