@@ -56,7 +56,9 @@ def rich_id(study: Study, twin: RichTwin) -> str:
     nodes = study.rich.model_dump(mode="json", include={"c_nodes", "b_nodes"})
     point = dict(zip(("richness", "steps_per_time", "depth", "level"), twin.point, strict=True))
     kernel = {"kernel": True} if study.training.kernel else {}  # if it is off, it changes nothing
-    return identity({**_world(study), **_nodes(study), "training": clock, "rich": nodes, "method": METHOD, **point, **kernel})
+    return identity(
+        {**_world(study), **_nodes(study), "training": clock, "rich": nodes, "method": METHOD, **point, **kernel}
+    )
 
 
 def tangents_id(study: Study, twin: RichTwin) -> str:
