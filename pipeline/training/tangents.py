@@ -140,17 +140,17 @@ def _follow(
 ) -> list[Response]:
     """The responses of paths that are followed together."""
     members = [_Sweep(study, be, block, sign, base, ends) for sign in signs(study)]
-    source, whole = chains.training_paths(study, be, block.paths), chains.probe_histories(study, be)
+    source = chains.training_paths(study, be, block.paths)
     for time in study.training.checkpoints:
         for steps in segments(round(time * block.twin.steps_per_time) - members[0].done):
             x, _, y = source.take(steps)
             for member in members:
                 member.advance(x, y)
             tick(steps * block.count)
-        last = time == study.training.checkpoints[-1]
         for member in members:
-            member.look(whole if last else histories)
-    jets, at_end = [member.jets() for member in members], [member.at_end() for member in members]
+            member.look(histories)
+    whole = chains.probe_histories(study, be)
+    jets, at_end = [member.jets() for member in members], [member.at_end(whole) for member in members]
     others = follow(study, be, block, histories, other_nodes(study, ParameterLaw.of(study))).observed["output"]
     found = [_response(jets, row, ends, others[row]) for row in range(block.count)]
     return [replace(one, ends=_stacked(of)) for one, of in zip(found, zip(*at_end, strict=True), strict=True)]
@@ -179,7 +179,6 @@ class _Sweep:
         steps = round(study.training.horizon * block.twin.steps_per_time)
         self._loss = BinnedMean(be, block.count * self._numbers, steps, study.training.loss_bins)
         self._seen: list[dict[str, Array]] = []
-        self._along: Array = np.zeros(0)  # memory (path, probe, step, direction + 2) when last looked at
         self._root = np.sqrt(ends.weight)
         self._kernel = KernelTangents(study, be, block, sign, base, ends) if study.training.kernel else None
 
@@ -199,15 +198,16 @@ class _Sweep:
 
     def _look(self, tangents: Tangents, histories: Array) -> dict[str, Array]:
         tangents.settle()
-        output, self._along = tangents.probe(histories)
+        output, memory = tangents.probe(histories)
         squares = dict(zip(("drift_w", "drift_b", "drift_c"), tangents.square_drifts().swapaxes(0, 1), strict=True))
-        return {"output": output, "memory": self._along[:, :, -1], **squares}
+        return {"output": output, "memory": memory[:, :, -1], **squares}
 
-    def at_end(self) -> list[dict[str, Array]]:
-        """Variables of ENDS of each path, after a look at whole histories at the last checkpoint."""
-        found = [along_histories(memory, self._root) for memory in self._along]
+    def at_end(self, histories: Array) -> list[dict[str, Array]]:
+        """Variables of ENDS of each path, after the last checkpoint; histories: all of the study's probes."""
+        along = self._tangents.probe(histories)[1]
+        found = [along_histories(memory, self._root) for memory in along]
         if self._kernel:
-            of_kernel = self._kernel.found(self._tangents, self._along)
+            of_kernel = self._kernel.found(self._tangents, along)
             found = [{**one, **other} for one, other in zip(found, of_kernel, strict=True)]
         return found
 

@@ -174,6 +174,17 @@ def test_the_value_is_the_rich_twin(study: Study) -> None:
         np.testing.assert_allclose(response.value[f"drift_{name}"], squares, rtol=1e-4)
 
 
+def test_outputs_are_those_on_the_histories_that_are_given(study: Study) -> None:
+    """And not on the study's, at any checkpoint; on its first one they are those of its first probe."""
+    twin, histories = RichTwin(0.5, 16, 1, 0.0, 2), recent(study)
+    one, every = (
+        tangents.follow_block(study, host, RichBlock(twin, 0, 1), of, lambda _: None)[0].value["output"]
+        for of in (histories[:1], histories)
+    )
+    assert one.shape == (*every.shape[:2], 1)
+    np.testing.assert_allclose(one, every[..., :1], rtol=1e-12)
+
+
 def test_before_training_the_scatter_is_that_of_a_sum(study: Study) -> None:
     """N Var = E (C S)^2 / eps^2 in the memory of the limit; half-differences have all of it and means none."""
     response, law = _foreseen(study, 0), ParameterLaw.of(study)
