@@ -43,7 +43,7 @@ def rich_twin(
     that of a width, plays no part.
 
     Returns output and memory (path, time, probe), loss (path, loss_time), drift_w_rms, drift_b_rms and
-    drift_c_rms (path, time), float64, with the same bits as the stage on the same back end. Raises
+    drift_c_rms (path, time), with training.kernel ntk_drift and ntk_drift_along too, float64, with the same bits as the stage on the same back end. Raises
     StudyError for bad arguments. Source: docs/model.md, "Finite width".
     """
     checked = training_study(study, "rich")
@@ -59,7 +59,8 @@ def rich_twin(
             threads, cut, lambda piece, tick: stage.follow_block(checked, be, RichBlock(twin, *piece), at, tick)
         )
     entries: dict[str, tables.Entry] = {}
-    for name, (dims, words) in stage.OBSERVED.items():
+    for name in parts[0].observed:
+        dims, words = stage.OBSERVED[name]
         entries[name] = (np.concatenate([part.observed[name] for part in parts])[:, 0], ("path", *dims), words)
     loss = np.concatenate([part.loss for part in parts])[:, 0]
     entries["loss"] = (loss, ("path", "loss_time"), "mean of (Yhat_k - Y_k)^2 along the path")

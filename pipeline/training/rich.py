@@ -279,13 +279,13 @@ class _Run:
 
     def _look(self, trainer: Trainer, watch: observe.KernelWatch | None, histories: Array) -> dict[str, Array]:
         trainer.settle()
-        output, memory = trainer.probe(watch.history if watch else histories)
+        output, memory = trainer.probe(histories)
         w, b, c = (np.stack(drifts) for drifts in zip(*map(trainer.drift, range(len(output))), strict=True))
         squares = {"w": (w**2).sum(axis=-1), "b": b**2, "c": c**2}
         drifts = {
             f"drift_{name}_rms": np.sqrt((square * self._nodes.weight).sum(axis=-1)) for name, square in squares.items()
         }
-        of_kernel = watch(trainer, memory) if watch else {}
+        of_kernel = watch(trainer, trainer.probe(watch.history)[1]) if watch else {}
         found = {"output": output, "memory": memory[:, :, -1], **drifts}
         return {**found, **{name: of_kernel[name] for name in KERNEL if watch}}
 
