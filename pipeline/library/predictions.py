@@ -43,8 +43,9 @@ def rich_twin(
     that of a width, plays no part.
 
     Returns output and memory (path, time, probe), loss (path, loss_time), drift_w_rms, drift_b_rms and
-    drift_c_rms (path, time), with training.kernel ntk_drift and ntk_drift_along too, float64, with the same bits as the stage on the same back end. Raises
-    StudyError for bad arguments. Source: docs/model.md, "Finite width".
+    drift_c_rms (path, time), with training.kernel ntk_drift and ntk_drift_along too; float64, with the
+    same bits as the stage on the same back end. Raises StudyError for bad arguments. Source:
+    docs/model.md, "Finite width".
     """
     checked = training_study(study, "rich")
     twin = _twin(checked, richness, steps_per_time, depth, paths)
