@@ -146,11 +146,11 @@ def _place_fault(path: Path, file: File) -> str | None:
     folder = _OF_SHARDS.fullmatch(path.parent.name)
     if folder is None or path.parent.parent.name != "shards":
         return None
-    own = [name for name in ("cell_id", "twin_id", "rich_id", "tangents_id", "draw_id") if name in file.attrs]
+    own = [name for name in file.attrs if name.endswith("_id") and name != standing.STUDY_ID]
     found = {name: shown(attribute_of(file, name)) for name in own}
-    if folder[1] not in found.values():
+    if found and folder[1] not in found.values():
         given = ", ".join(f"{name} {value}" for name, value in found.items())
-        return f"is not of its folder, which is of {folder[1]} ({given or 'it has no identity'}); delete it"
+        return f"is not of its folder, which is of {folder[1]} ({given}); delete it"
     block = attribute_of(file, "block")
     if block is not None and path.stem != f"block-{block:04d}":
         return f"is block {shown(block)}, under the name of another; delete it"

@@ -145,7 +145,7 @@ def test_twins_are_added_without_training_again(finished: tuple[Path, Path]) -> 
     try:
         write_study(folder, twin={"follow": True, "steps_per_time": [64], "paths": 4}, **STUDY)
         twins = {f"twin_K000{k}" for k in (16, 24, 33, 48, 64)}
-        assert planned(folder, study) - ALWAYS == twins | {"rates", "figures", "page", "study"}
+        assert planned(folder, study) - ALWAYS == twins | {"poisson", "rates", "figures", "page", "study"}
     finally:
         study.write_text(kept)
 
