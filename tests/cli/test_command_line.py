@@ -308,7 +308,8 @@ def test_a_look_prints_on_stdout_and_leaves_nothing(words: list[str], finished: 
     before = everything_below(finished)
     done = ask(finished, *words)
     assert done.stdout.strip()
-    assert done.stderr == ""
+    # The doctor may be the first that needs the kernels.
+    assert [line for line in done.stderr.splitlines() if not line.startswith("rnnlimits: compiling kernels")] == []
     after = everything_below(finished)
     assert after.keys() == before.keys()
     # A folder's own time changes where the doctor has tried to write in it, and taken the trial away again.
