@@ -37,7 +37,7 @@ from rnnlimits.watch.moment import PartNow, Snapshot, Worker
 from rnnlimits.watch.screen import screen
 from rnnlimits.watch.watcher import Programme, Watcher
 
-LONG = {"width": [300, 511], "replicas": 32, "replicas_per_block": 2, "horizon": 300.0, "checkpoints": [0.0, 300.0]}
+LONG = {"width": [300, 511], "replicas": 32, "replicas_per_block": 2, "horizon": 3000.0, "checkpoints": [0.0, 3000.0]}
 STAMP = "2026-01-02 03:04:05,678 "
 
 
