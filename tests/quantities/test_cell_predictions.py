@@ -225,3 +225,12 @@ def test_the_change_of_the_kernel_follows_the_paths(cell: CellPrediction) -> Non
     other = {**tangents, "ntk_drift_square": np.array([[[9.0, 0.05, 2.0]], [[9.0, 0.15, 2.0]]])}
     apart = kernel_prediction.drift_norm(replace(kernel, tangents=other)).apart
     assert apart == pytest.approx(0.5 * np.hypot(0.05 / WIDTH, 2 / WIDTH**2) / square)
+
+
+@pytest.mark.parametrize(("r", "m"), [(0.2, 1.0), (1.0, 0.2), (1.0, 1.0)])
+def test_products_that_second_order_leaves_out(r: float, m: float) -> None:
+    """E (1 + r')^2 (1 + m')^2 for independent r', m' of these s.d.: reached where both matter alike, else below."""
+    second, exact = r**2 + m**2, (1 + r**2) * (1 + m**2)
+    raised = (1 + second) * (1 + prediction._products_beyond(1.0, second)) ** 2
+    assert raised >= exact - 1e-12
+    assert (raised == pytest.approx(exact)) == (r == m)

@@ -241,3 +241,18 @@ def test_errors_apart_from_the_replicas_count_in_the_joint_test(
     assert unsure is not None
     assert sure.joint.p < 1e-6
     assert unsure.joint.p > 0.01
+
+
+@pytest.mark.parametrize(
+    ("factor", "above", "agrees"),
+    [(1.0, 0.0, True), (0.8, 0.0, False), (0.8, 0.4, True), (0.3, 0.4, False), (1.2, 0.4, False)],
+    ids=["right", "too small", "within what is left out", "beyond that", "too large, which nothing excuses"],
+)
+def test_terms_that_are_left_out_only_raise(
+    noise: tuple[Array, Array], factor: float, above: float, agrees: bool
+) -> None:
+    """The prediction is `factor` times the truth; never negative terms may raise it by the part `above`."""
+    points, predicted = both(noise, factor)
+    found = compare(points, [replace(one, above=above) for one in predicted])
+    assert found is not None
+    assert (found.joint.p > 0.01) == agrees
