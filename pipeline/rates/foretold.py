@@ -87,9 +87,9 @@ class Foretold:
         odd, even, others = self._normals(cell)
         output = self._field(prediction, "output", members, own, odd, even)
         memory = self._field(prediction, "memory", members, own, others[:, :1], others[:, 1:2])
-        late = prediction.second("late_loss") + np.sqrt(prediction.variance("late_loss")) * others[:, 2:]
+        late = prediction.second("late_loss") + np.sqrt(prediction.variance("late_loss")) * others[:, 2:3]
         loss = _of_members(prediction.rich["loss"], members)[own] + late[:, :, None]
-        drift = {name: self._drift(prediction, name, members, own) for name in ("drift_c", "drift_b")}
+        drift = {name: self._drift(prediction, name, members, own, others[:, 3:]) for name in ("drift_c", "drift_b")}
         return Trainings(
             output=output,
             memory=memory,
@@ -108,10 +108,10 @@ class Foretold:
         )
 
     def _normals(self, cell: Cell) -> tuple[Array, Array, Array]:
-        """Standard normals of a cell: two sets correlated as outputs (UNITS, probe), and independent (UNITS, 3)."""
+        """Standard normals of a cell: two sets correlated as outputs (UNITS, probe), and independent (UNITS, 4)."""
         replicas = (np.arange(UNITS) + UNITS * self._read.cells.index(cell)).astype(np.uint32)
         count = self._root.shape[1]
-        normals = np.asarray(self._be.normals(self._study.seed, Stream.FORETOLD, replicas, 2 * count + 3))
+        normals = np.asarray(self._be.normals(self._study.seed, Stream.FORETOLD, replicas, 2 * count + 4))
         return normals[:, :count] @ self._root.T, normals[:, count : 2 * count] @ self._root.T, normals[:, 2 * count :]
 
     @staticmethod
@@ -125,10 +125,11 @@ class Foretold:
         return np.asarray(mean + np.stack([middle * even + half * odd, middle * even - half * odd], axis=1))
 
     @staticmethod
-    def _drift(prediction: CellPrediction, name: str, members: int, own: Index) -> Array:
-        """Root mean squares over units (UNITS, member), without scatter: it is small beside that over paths."""
-        squares = np.square(_of_members(prediction.rich[f"{name}_rms"], members)) + prediction.second(name)
-        return np.asarray(np.sqrt(np.maximum(squares, 0.0))[own])
+    def _drift(prediction: CellPrediction, name: str, members: int, own: Index, normal: Array) -> Array:
+        """Root mean squares over units (UNITS, member); normal: (UNITS, 1), of their scatter over networks."""
+        squares = np.square(_of_members(prediction.rich[f"{name}_rms"], members))[own] + prediction.second(name)
+        scatter = np.sqrt(prediction.variance(name)) * normal
+        return np.asarray(np.sqrt(np.maximum(squares + scatter, 0.0)))
 
 
 def initial_field(study: Study, layout: Layout, be: Backend) -> Array:

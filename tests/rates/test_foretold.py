@@ -34,11 +34,8 @@ def text() -> str:
 pytestmark = [pytest.mark.needs_compiler, pytest.mark.needs_mpi]
 
 
-LADDERS = {
-    "output_fluctuation": 1.5,
-    "memory_rms": 6**0.5,
-    "drift_rms": 1.5,
-}  # and by how much a half-width may be larger
+# By how much a half-width may be larger than that of a trained pilot.
+LADDERS = {"output_fluctuation": 1.5, "memory_rms": 6**0.5, "drift_rms": 1.5}
 
 
 def scatters(pilot: type[design.Pilot], study: Study, layout: Layout) -> dict[str, design.Scatter]:
