@@ -511,7 +511,10 @@ def listening(results: Path) -> bool:
     """Have both ranks put their handler of SIGTERM in place?"""
     masks = []
     for rank in processes(results):
-        status = Path(f"/proc/{rank}/status").read_text(encoding="utf-8")
+        try:
+            status = Path(f"/proc/{rank}/status").read_text(encoding="utf-8")
+        except (FileNotFoundError, ProcessLookupError):  # a process of the launcher that has ended by now
+            return False
         masks.append(int(re.search(r"^SigCgt:\s*(\w+)$", status, re.M)[1], 16) >> (signal.SIGTERM - 1) & 1)
     return masks == [1, 1]
 

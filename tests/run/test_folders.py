@@ -18,6 +18,7 @@ from rnnlimits import experiments
 from rnnlimits.base import segments
 from rnnlimits.base.errors import StudyError
 from rnnlimits.base.locks import exclusive
+from rnnlimits.files import seal
 from rnnlimits.kernels import cache
 from rnnlimits.plan.parts import Experiment
 from rnnlimits.run import continuing, environment, folders, sharing, workflow
@@ -200,6 +201,7 @@ def begun(tmp_path: Path) -> Experiment:
     path.parent.mkdir(parents=True)
     with h5py.File(path, "w") as shard:
         shard.attrs["backend"] = "numpy"
+    path.write_bytes(path.read_bytes() + seal.seal(path.read_bytes()))
     return experiment
 
 
