@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rnnlimits.study.model import Study
 
 METHOD = 2  # of rich twins and tangents; raise it when their last digits change
+TANGENTS = 3  # of tangents alone; raise it when their files get further variables
 RANDOMNESS_VERSION = 1  # raise it when the same seed gives other random numbers than before
 ID_DIGITS = 12
 
@@ -63,7 +64,7 @@ def rich_id(study: Study, twin: RichTwin) -> str:
 
 def tangents_id(study: Study, twin: RichTwin) -> str:
     """12 hexadecimal digits of what changes the tangents of one rich twin."""
-    return identity({"rich": rich_id(study, twin), "directions": study.rich.directions, "method": METHOD})
+    return identity({"rich": rich_id(study, twin), "directions": study.rich.directions, "method": TANGENTS})
 
 
 def limit_id(study: Study) -> str:
