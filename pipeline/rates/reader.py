@@ -66,6 +66,7 @@ class Reader:
         self._cache: dict[Cell, Trainings] = {}
         self._predictions: dict[Cell, CellPrediction] = {}
         self._rich: dict[RichTwin, dict[str, Array]] = {}
+        self._tangents: dict[RichTwin, dict[str, Array]] = {}
         self._starts: dict[int, Untrained] = {}
         self._shares: dict[tuple[int, int], Array] = {}
         with store.open_complete(layout.limit, "limit", limit_id=plan.limit_id(study)) as file:
@@ -154,6 +155,11 @@ class Reader:
     def _read_tangents(self, cell: Cell) -> dict[str, Array]:
         """Tangents of a cell at the final time."""
         twin = plan.tangent_twin(self.study, cell)
+        if twin not in self._tangents:
+            self._tangents[twin] = self._tangents_file(twin)
+        return self._tangents[twin]
+
+    def _tangents_file(self, twin: RichTwin) -> dict[str, Array]:
         path, identity = self.layout.tangents(twin), plan.tangents_id(self.study, twin)
         with open_ensemble(path, "tangents-ensemble", tangents_id=identity) as file:
             file.load(list(file))
