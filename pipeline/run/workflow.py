@@ -21,7 +21,7 @@ from rnnlimits.kernels import cache, gpu_count, preferred, processor, require_kn
 from rnnlimits.kernels.interface import KernelError
 from rnnlimits.plan import due
 from rnnlimits.plan.parts import Experiment
-from rnnlimits.run import environment, mpiexec, sharing, shipped, words
+from rnnlimits.run import environment, mpiexec, rules, sharing, shipped, words
 from rnnlimits.run.continuing import require_same_backend
 from rnnlimits.study import AnyStudy
 
@@ -55,8 +55,9 @@ def run(
     segments.require_room(cores or len(os.sched_getaffinity(0)))
     mpiexec.require(environment.of_jobs())
     with exclusive(layout.locks, "run") as lock, cache_for_all():
-        if not further:  # which may send jobs to other machines
+        if not further:  # which may send jobs to other machines, or ask for one part
             require_backend(experiment, backend)
+            command.insert(command.index("--quiet"), f"together={words.encoded(rules.parts_of_one_start(experiment))}")
         return _guarded([*command, *further], lock, experiment, environment.of_jobs())
 
 
@@ -112,6 +113,7 @@ def _guarded(command: Sequence[str], lock: int, experiment: Experiment, variable
     locks = experiment.layout.locks
     # A workflow profile would only repeat these options, and is announced on every run.
     guard = [*colours(), "--nolock", "--rerun-incomplete", "--keep-going", "--workflow-profile", "none"]
+    guard.append("--keep-incomplete")  # files of ours are complete or absent
     for stale in locks.glob("refusals-*"):  # of a run that was killed; the lock is ours
         with suppress(OSError):  # another user's, in a sticky folder
             stale.unlink()
