@@ -178,10 +178,10 @@ def write(figure: Figure, paths: Mapping[str, Path], identifier: str | None = No
 def _print(figure: Figure, suffix: str, image: io.BytesIO, metadata: Mapping[str, Any]) -> None:
     """Draw once: `savefig` draws a figure that has, or had, a layout engine once more before, to lay it out again."""
     if suffix == "svg":
-        FigureCanvasSVG(figure).print_svg(image, metadata=dict(metadata))
+        FigureCanvasSVG(figure).print_svg(image, metadata=dict(metadata))  # type: ignore[no-untyped-call]
     else:
         figure.set_dpi(STYLE["savefig.dpi"])
-        FigureCanvasAgg(figure).print_png(image, metadata=dict(metadata))
+        FigureCanvasAgg(figure).print_png(image, metadata=dict(metadata))  # type: ignore[no-untyped-call]
 
 
 # --- rates -----------------------------------------------------------------------------------------------------
