@@ -11,6 +11,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+from h5py import h5d, h5p, h5s, h5t
 from numpy.typing import NDArray
 
 from rnnlimits.base.errors import StudyError
@@ -138,8 +139,8 @@ def _examined(path: Path, required: Mapping[str, object], dimension: str) -> Sha
 
 
 def _described(name: str, one: Variable) -> Description:
-    about = one.attrs
-    return Description(name, one.dims, about["units"], about["long_name"], one.dtype, one.shape, about.get("digest"))
+    units, long_name = one.text("units") or "", one.text("long_name") or ""
+    return Description(name, one.dims, units, long_name, one.dtype, one.shape, one.text("digest"))
 
 
 def _require_digests(path: Path, computed: Mapping[str, str], described: Mapping[str, Description]) -> None:
@@ -227,12 +228,16 @@ def _copied(shards: Sequence[Shard], dimension: str) -> dict[str, NDArray[Any]]:
 
 def _link(file: h5py.File, variable: Description, linked: Sequence[tuple[str, Shard]], digest: str | None) -> None:
     """A virtual dataset over the shards' variables of the same name, for other software."""
-    layout = h5py.VirtualLayout(variable.shape, variable.dtype)
+    properties, name, rest = h5p.create(h5p.DATASET_CREATE), variable.name.encode(), variable.shape[1:]
+    properties.set_obj_track_times(False)
+    properties.set_fill_value(np.array(_fill_value(variable.dtype), dtype=variable.dtype))
     for source, shard in linked:
-        part, shape = shard.part, (shard.part.count, *variable.shape[1:])
-        layout[part.first : part.first + part.count] = h5py.VirtualSource(source, variable.name, shape, variable.dtype)
-    dataset = file.create_virtual_dataset(variable.name, layout, fillvalue=_fill_value(variable.dtype))
-    describe(dataset, variable.dims, variable.units, variable.long_name, digest)
+        rows, shape = h5s.create_simple(variable.shape), (shard.part.count, *rest)
+        rows.select_hyperslab((shard.part.first, *(0 for _ in rest)), shape)
+        properties.set_virtual(rows, os.fsencode(source), name, h5s.create_simple(shape))
+    kind = h5t.py_create(variable.dtype, logical=True)
+    created = h5d.create(file.id, name, kind, h5s.create_simple(variable.shape), properties)
+    describe(h5py.Dataset(created), variable.dims, variable.units, variable.long_name, digest)
 
 
 def _put_table(file: h5py.File, links: Sequence[str], shards: Sequence[Shard], dimension: str) -> None:

@@ -14,11 +14,12 @@ from uuid import uuid4
 import h5py
 
 from rnnlimits.base.errors import StudyError
-from rnnlimits.files import durable
+from rnnlimits.files import durable, scales
+from rnnlimits.files.attributes import set_attributes
 from rnnlimits.files.provenance import provenance
 from rnnlimits.files.reading import FORMAT, FORMAT_VERSION, File, Variable, attribute_of, digest_of, open_complete
 from rnnlimits.files.seal import seal
-from rnnlimits.files.variables import attach_scales, put, set_attributes
+from rnnlimits.files.variables import attach_scales, put
 
 __all__ = [
     "FORMAT",
@@ -55,8 +56,11 @@ def atomic_h5(path: Path, kind: str, attrs: Mapping[str, object]) -> Iterator[h5
     try:
         with h5py.File(uuid4().hex, "w", driver="core", backing_store=False, libver=LIBVER, track_order=True) as file:
             set_attributes(file, {"format": FORMAT, "format_version": FORMAT_VERSION, "kind": kind, **attrs})
-            yield file
-            attach_scales(file)
+            try:
+                yield file
+                attach_scales(file)
+            finally:
+                scales.forget(file)
             set_attributes(file, {"complete": True})
             file.flush()
             image = file.id.get_file_image()

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnnlimits.base.errors import StudyError
-from rnnlimits.files import checks, digests, variables
+from rnnlimits.files import checks, digests, scales, variables
+from rnnlimits.files.attributes import text_attribute
 from rnnlimits.files.shards import Shards
 from rnnlimits.files.snapshot import AGAIN
 
@@ -55,12 +56,16 @@ class Variable:
     @cached_property
     def dims(self) -> tuple[str, ...]:
         """Name of each axis ("" for one without)."""
-        return variables.dims_of(self._dataset)
+        return scales.dims_of(self._dataset)
 
     @property
     def attrs(self) -> Any:
         """HDF5 attributes, read-only."""
         return self._dataset.attrs
+
+    def text(self, name: str) -> str | None:
+        """An attribute that is text; None if it does not exist."""
+        return text_attribute(self._dataset, name)
 
     @property
     def is_scale(self) -> bool:
@@ -141,7 +146,7 @@ class Variable:
         return shards.read(self, chosen[0], chosen[1:])
 
     def _require_digest(self, values: NDArray[Any]) -> None:
-        written = self.attrs.get("digest")
+        written = self.text("digest")
         if written is not None and digests.of_array(values) != written:
             raise StudyError(f"{self.path}: its variable {self.name.strip('/')} is damaged (digest differs); {AGAIN}")
 
