@@ -147,7 +147,7 @@ def _member(group: h5py.Group, name: str) -> h5py.Group | h5py.Dataset:
         raise Unsafe(f"{group.name.rstrip('/')}/{name} is a soft or external link")
     member = h5py.h5o.open(group.id, place)
     if isinstance(member, h5py.h5d.DatasetID):
-        return h5py.Dataset(member)
+        return h5py.Dataset(member, readonly=True)
     if not isinstance(member, h5py.h5g.GroupID):
         raise Unsafe(f"{group.name.rstrip('/')}/{name} is neither a group nor a variable")
     return h5py.Group(member)
@@ -171,13 +171,13 @@ def _require_stored(dataset: h5py.Dataset, file_size: int) -> bool:
         return False
     if any(properties.get_filter(i)[0] not in FILTERS for i in range(properties.get_nfilters())):
         raise Unsafe(f"{dataset.name} is stored through a filter other than gzip, shuffle and fletcher32")
-    stored = dataset.id.get_storage_size()
-    if dataset.chunks is None:
+    stored, declared = dataset.id.get_storage_size(), _declared_bytes(dataset)
+    if properties.get_layout() != h5py.h5d.CHUNKED:
         # Text takes more space on disk (a length and an address) than the pointer that its type declares.
-        whole = stored >= _declared_bytes(dataset) and stored + (dataset.id.get_offset() or 0) <= file_size
+        whole = stored >= declared and stored + (dataset.id.get_offset() or 0) <= file_size
     else:
         whole = dataset.id.get_num_chunks() == _chunk_count(dataset) and stored <= file_size
-    if not whole or _declared_bytes(dataset) > MAX_RATIO * stored:
+    if not whole or declared > MAX_RATIO * stored:
         shape = " x ".join(map(str, dataset.shape))
         raise Unsafe(f"{dataset.name} declares {shape} values but {stored} bytes are stored")
     return True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import h5py
@@ -107,21 +107,27 @@ def _compresses(values: NDArray[Any]) -> bool:
 
 
 def datasets(group: h5py.Group) -> dict[str, h5py.Dataset]:
-    """The datasets directly in a group, in the order in which they were written."""
+    """The datasets directly in a group of a finished file, in the order in which they were written."""
     members = {name: h5o.open(group.id, name.encode("utf-8", "surrogateescape")) for name in group}
-    return {name: h5py.Dataset(member) for name, member in members.items() if isinstance(member, h5d.DatasetID)}
+    found = {name: member for name, member in members.items() if isinstance(member, h5d.DatasetID)}
+    return {name: h5py.Dataset(member, readonly=True) for name, member in found.items()}
 
 
 def digests_of(group: h5py.Group) -> dict[str, str]:
     """The digest of each variable of a group that is not volatile nor virtual, computed from its values."""
-    found = {}
-    for dataset in datasets(group).values():
+    return digests_of_each(datasets(group).values())
+
+
+def digests_of_each(found: Iterable[h5py.Dataset]) -> dict[str, str]:
+    """Like `digests_of`, of these datasets of a finished file."""
+    computed = {}
+    for dataset in found:
         if not h5a.exists(dataset.id, b"volatile") and not dataset.is_virtual:
             running = digests.RunningDigest(dataset.dtype, dataset.shape)
             for piece in digests.slabs(dataset):
                 running.update(piece)
-            found[dataset.name] = running.hexdigest()
-    return found
+            computed[dataset.name] = running.hexdigest()
+    return computed
 
 
 def groups(group: h5py.Group) -> Iterator[h5py.Group]:

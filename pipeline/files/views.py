@@ -32,7 +32,7 @@ class Variable:
     def __repr__(self) -> str:
         return f"<variable {self.name} {self.dims} {self.shape} {self.dtype} of {self.path}>"
 
-    @property
+    @cached_property
     def name(self) -> str:
         """Path within the file, such as /output."""
         return str(self._dataset.name)
@@ -156,9 +156,10 @@ class Group:
 
     def __init__(self, path: Path, group: h5py.Group, shards: Shards | None = None) -> None:
         self.path, self._group, self._shards = path, group, shards
+        self._datasets = variables.datasets(group)
         self._variables = {
             name: Variable(path, item, shards if shards and item.is_virtual else None)
-            for name, item in variables.datasets(group).items()
+            for name, item in self._datasets.items()
         }
 
     @property
@@ -223,7 +224,7 @@ class Group:
     def digests(self) -> dict[str, str]:
         """The digest of each variable that is not volatile, computed from its values; shards are read once."""
         with checks.reading_values(self.path):
-            stored = variables.digests_of(self._group)
+            stored = variables.digests_of_each(self._datasets.values())
         joined = [one for one in self._variables.values() if one.is_virtual and not one.is_volatile]
         return {**stored, **self._shards.digests(joined)} if self._shards else stored
 
