@@ -18,6 +18,7 @@ LABELS, DIMENSIONS, REFERENCES = b"DIMENSION_LABELS", b"DIMENSION_LIST", b"REFER
 REFERENCE = h5py.ref_dtype
 AXIS = h5py.vlen_dtype(REFERENCE)  # the scales of one axis
 USE = np.dtype({"names": ["dataset", "dimension"], "formats": [REFERENCE, "<u4"], "offsets": [0, 8], "itemsize": 16})
+_AXIS_IN_FILE, _AXIS_IN_MEMORY = h5t.vlen_create(h5t.STD_REF_OBJ), h5t.py_create(AXIS)
 
 
 class Named(NamedTuple):
@@ -72,8 +73,8 @@ def _write_axes(variable: h5d.DatasetID, cells: Sequence[np.ndarray[Any, Any]]) 
     axes = np.empty(len(cells), dtype=AXIS)
     for axis, cell in enumerate(cells):
         axes[axis] = cell
-    in_file = h5t.vlen_create(h5t.STD_REF_OBJ)
-    h5a.create(variable, DIMENSIONS, in_file, h5s.create_simple(axes.shape)).write(axes, mtype=h5t.py_create(AXIS))
+    space = h5s.create_simple(axes.shape)
+    h5a.create(variable, DIMENSIONS, _AXIS_IN_FILE, space).write(axes, mtype=_AXIS_IN_MEMORY)
 
 
 def _write_uses(scale: h5d.DatasetID, uses: Sequence[tuple[Any, int]]) -> None:
@@ -91,10 +92,10 @@ def dims_of(dataset: h5py.Dataset) -> tuple[str, ...]:
     if h5a.exists(dataset.id, LABELS) or not h5a.exists(dataset.id, DIMENSIONS):  # another software's
         return tuple(axis.label or (axis[0].name.rsplit("/", 1)[-1] if len(axis) else "") for axis in dataset.dims)
     attribute = h5a.open(dataset.id, DIMENSIONS)
-    axes = np.empty(attribute.shape, dtype=attribute.dtype)
-    attribute.read(axes)
-    if axes.shape != (dataset.ndim,):
-        raise ValueError(f"{dataset.name}: has {len(axes)} dimensions and {dataset.ndim} axes")
+    if attribute.shape != (dataset.ndim,):
+        raise ValueError(f"{dataset.name}: has dimensions of shape {attribute.shape} and {dataset.ndim} axes")
+    axes = np.empty(dataset.ndim, dtype=AXIS)
+    attribute.read(axes, mtype=_AXIS_IN_MEMORY)
     return tuple(_name_of(axis[0], dataset) if len(axis) else "" for axis in axes)
 
 

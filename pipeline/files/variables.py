@@ -133,9 +133,9 @@ def digests_of_each(found: Iterable[h5py.Dataset]) -> dict[str, str]:
 def groups(group: h5py.Group) -> Iterator[h5py.Group]:
     """This group and every group below it."""
     yield group
-    for item in group.values():
-        if isinstance(item, h5py.Group):
-            yield from groups(item)
+    for name in group:
+        if h5o.get_info(group.id, name.encode()).type == h5o.TYPE_GROUP:
+            yield from groups(group[name])
 
 
 def _lengths(written: Mapping[str, Named]) -> dict[str, int]:
