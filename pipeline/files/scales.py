@@ -22,21 +22,26 @@ _AXIS_IN_FILE, _AXIS_IN_MEMORY = h5t.vlen_create(h5t.STD_REF_OBJ), h5t.py_create
 
 
 class Named(NamedTuple):
-    """A variable that was written, and the names of its dimensions."""
+    """A variable that was written, the names of its dimensions, and its attributes."""
 
     id: h5d.DatasetID
     dims: tuple[str, ...]
+    units: str
+    long_name: str
+    digest: str | None
 
 
 # By HDF5's names of open files and of their groups: every variable by name. Names of files in memory are unique.
 _named: dict[bytes, dict[bytes, dict[str, Named]]] = {}
 
 
-def name_dimensions(dataset: h5py.Dataset, dims: tuple[str, ...]) -> None:
-    """Give the axes of a new variable names, which `attach_scales` writes."""
+def name_dimensions(
+    dataset: h5py.Dataset, dims: tuple[str, ...], units: str, long_name: str, digest: str | None
+) -> None:
+    """Give the axes of a new variable names, which `connect` writes, and remember its attributes until then."""
     group, _, name = h5i.get_name(dataset.id).rpartition(b"/")
     in_file = _named.setdefault(h5f.get_name(dataset.id), {})
-    in_file.setdefault(group, {})[name.decode()] = Named(dataset.id, dims)
+    in_file.setdefault(group, {})[name.decode()] = Named(dataset.id, dims, units, long_name, digest)
 
 
 def named_in(group: h5py.Group) -> dict[str, Named]:

@@ -64,7 +64,7 @@ def describe(dataset: h5py.Dataset, dims: tuple[str, ...], units: str, long_name
     """Name a dataset's dimensions and attach its attributes; digest None marks it volatile."""
     if units in TIME_UNITS or not units or not long_name:
         raise ValueError(f"{dataset.name}: units {units!r} (write s, or 1), long_name {long_name!r}")
-    scales.name_dimensions(dataset, dims)
+    scales.name_dimensions(dataset, dims, units, long_name, digest)
     attributes = {"units": units, "long_name": long_name}
     set_attributes(dataset, attributes | ({"volatile": True} if digest is None else {"digest": digest}))
 
