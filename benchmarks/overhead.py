@@ -14,6 +14,7 @@ import argparse
 import dataclasses
 import functools
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -98,7 +99,9 @@ def measure_here(stage: str, study_file: Path, results: Path) -> dict[str, float
 def measured(stage: str, study_file: Path, results: Path) -> dict[str, float]:
     """Like `measure_here`, in a new process."""
     command = [sys.executable, str(Path(__file__).resolve()), "--here", stage, "--study", str(study_file)]
-    found = subprocess.run([*command, "--results", str(results)], check=True, stdout=subprocess.PIPE, text=True)
+    one_thread = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    command += ["--results", str(results)]
+    found = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=one_thread)
     return dict(json.loads(found.stdout.splitlines()[-1]))
 
 
