@@ -17,6 +17,7 @@ from rnnlimits.files import store
 from rnnlimits.quantities.base import in_order, registered
 from rnnlimits.quantities.whole import StudyQuantity
 from rnnlimits.rates.contraction import contraction_rates
+from rnnlimits.rates.laws import law_rates
 from rnnlimits.rates.reader import Reader
 from rnnlimits.rates.trained import richness_rates, training_rates, twin_rates
 from rnnlimits.statistics.bootstrap import Bootstrap
@@ -54,6 +55,7 @@ def run(study: Study, layout: Layout, be: Backend) -> list[Rate]:
 def _rates(study: Study, layout: Layout, bootstrap: Bootstrap) -> Iterator[Rate]:
     results = Reader(study, layout)
     yield from training_rates(results, bootstrap)
+    yield from law_rates(results, bootstrap)
     yield from twin_rates(results, bootstrap)
     yield from richness_rates(results, bootstrap)
     with store.open_complete(layout.draw, "draw", draw_id=plan.draw_id(study)) as file:
