@@ -153,7 +153,7 @@ def _no_rate(design: Design) -> Availability:
     return NoLaw(f"{UNMATCHED}; see {DISTANCE}")
 
 
-register(
+KURTOSIS = register(
     LawQuantity(
         name="output_kurtosis",
         estimator="plain",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,14 +11,19 @@ from predicted_cases import STUDY
 
 from rnnlimits import experiments, kernels
 from rnnlimits import study as studies
+from rnnlimits.quantities.base import N
+from rnnlimits.quantities.output_law import KURTOSIS
 from rnnlimits.ranks import parallel
-from rnnlimits.rates import stage
+from rnnlimits.rates import laws, stage
 from rnnlimits.rates.field import initial_field
+from rnnlimits.rates.ladders import ladders
 from rnnlimits.rates.reader import Reader
+from rnnlimits.statistics.bootstrap import Bootstrap
 from rnnlimits.training import limit
 
 pytestmark = [pytest.mark.needs_compiler, pytest.mark.needs_mpi]
 
+BOOTSTRAP = Bootstrap(lambda units, count: np.random.default_rng(7).random((2048, count))[units % 2048], 400)
 LAWS = {"output_kurtosis", "output_law_distance"}
 CHANGES = {
     "beta: [0.9], width: [24, 32, 48, 64]": "beta: [0.5, 0.9], width: [8, 12, 16, 24]",
@@ -43,12 +49,25 @@ def test_only_at_one_half_is_there_a_law_to_compare(tmp_path: Path) -> None:
         (name, "beta=0.5") for name in ("plain", "Cramer", "Wasserstein")
     ]
     assert [rate.expected for rate in rows[:2]] == [1.0, 1.0]
+    assert rows[0].verdict == "no prediction"
     assert [len(rate.cloud) for rate in rows] == [4, 4, 4]
     distances, note = [point.estimate for point in rows[2].cloud], rows[2].note
     # 512 pairs of the Gaussian are 0.728 / 512^(1/2) from it.
     assert all(f"0.031 at {width}" in note for width in (8, 12, 16, 24))
     assert distances[0] > 0.05
+    rich = studies.loads(STUDY, tmp_path / "predicted.yaml")
     read, field = Reader(study, experiment.layout), initial_field(study, experiment.layout, be)
     for cell in (one for one in read.cells if one.beta == 0.5):
         half = np.ptp(read(cell).output, axis=1) / 2 / field.deviation
         assert np.all(abs(np.square(half).mean(0) - 1) < 4 * (3 / len(half)) ** 0.5 + 2 / cell.width)
+    followed = study.model_copy(update={"twin": rich.twin, "rich": rich.rich})
+    (ladder,) = (one for one in ladders(N, read.cells) if one.axis.value == 0.5)
+    predicted = laws.predicted_kurtosis(ladder, Reader(followed, experiment.layout), be)
+    assert laws.predicted_kurtosis(ladder, read, be) == []
+    values = np.array([one.value * one.variable for one in predicted])
+    np.testing.assert_allclose(values, values[0])
+    row = laws._rate(KURTOSIS, ladder, field, read, BOOTSTRAP, predicted)
+    assert row.p > 1e-4
+    assert row.predicted == pytest.approx(1.0)
+    wrong = [replace(one, value=9 * one.value, stderr=9 * one.stderr) for one in predicted]
+    assert laws._rate(KURTOSIS, ladder, field, read, BOOTSTRAP, wrong).p < 1e-4
