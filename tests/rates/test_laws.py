@@ -23,7 +23,8 @@ from rnnlimits.training import limit
 
 pytestmark = [pytest.mark.needs_compiler, pytest.mark.needs_mpi]
 
-BOOTSTRAP = Bootstrap(lambda units, count: np.random.default_rng(7).random((2048, count))[units % 2048], 400)
+TABLE = np.random.default_rng(7).random((512, 400))
+BOOTSTRAP = Bootstrap(lambda units, count: TABLE[units % 512, :count], 400)
 LAWS = {"output_kurtosis", "output_law_distance"}
 CHANGES = {
     "beta: [0.9], width: [24, 32, 48, 64]": "beta: [0.5, 0.9], width: [8, 12, 16, 24]",
