@@ -27,7 +27,7 @@ from rnnlimits.rates.ladders import ladders
 from rnnlimits.rates.reader import Reader
 from rnnlimits.statistics import powerlaw
 from rnnlimits.statistics.bootstrap import Array, Bootstrap, degrees_of_freedom, quantile
-from rnnlimits.statistics.powerlaw import MINIMUM_POINTS, MINIMUM_UNITS, RESOLUTION, SIGNIFICANCE, Point
+from rnnlimits.statistics.powerlaw import HINT, MINIMUM_POINTS, MINIMUM_UNITS, RESOLUTION, SIGNIFICANCE, Point
 from rnnlimits.study import to_yaml
 from rnnlimits.study.training import Ladder, Training
 from rnnlimits.theory.laws import ParameterLaw
@@ -45,7 +45,6 @@ LEAST_UNITS = 32  # per width, whatever its weight: the law is checked there too
 LARGER = 4.0  # the exponent over the larger half of the widths is resolved to this many times the half-width
 AIM = 0.95  # fraction of the half-width to aim at: estimates of it have errors, which are larger if it is too wide
 MARGIN = 1.2  # a debiased square is planned to exceed its noise by this factor more than it must
-HINT = 0.5  # a pilot's debiased square below this many standard errors does not show its size
 MOST = 2.0**29  # units: a study may have 2^30 replicas
 REPLICATES = 400  # of the bootstrap, which only decides whether a pilot's estimate exceeds its noise
 ROUNDS = 60  # of the iteration; it converges in about 20
