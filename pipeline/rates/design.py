@@ -20,6 +20,8 @@ from scipy.optimize import isotonic_regression
 
 from rnnlimits.base.errors import StudyError
 from rnnlimits.base.streams import Stream
+from rnnlimits.files.ensembles import open_ensemble
+from rnnlimits.files.identities import carried
 from rnnlimits.quantities.base import Applies, N, registered
 from rnnlimits.quantities.trained import Design, TrainedQuantity, Trainings
 from rnnlimits.rates import foretold
@@ -146,7 +148,7 @@ def _scaled(goals: Sequence[Goal], units: Array, least: Array) -> Array:
     high = MOST / float(units.max())
     low = 1e-9 * high
     if not reached(high):
-        raise StudyError(_unreachable(goals, np.maximum(least, high * units)))
+        raise Unresolvable(_unreachable(goals, np.maximum(least, high * units)))
     for _ in range(40):
         middle = float(np.sqrt(low * high))
         low, high = (low, middle) if reached(middle) else (middle, high)
@@ -234,6 +236,40 @@ def _least_units(point: Point) -> float:
     return max(LEAST_UNITS, point.units * (MARGIN * SIGNIFICANCE / point.significance) ** 2)
 
 
+class Unresolvable(StudyError):
+    """No number of replicas gives the half-width."""
+
+
+class TooWeak(StudyError):
+    """A pilot that does not show how much trainings scatter."""
+
+
+def existing(study: Study, layout: Layout, cell: Cell) -> int:
+    """The number of existing trainings of a cell; those of another study do not count.
+
+    Raises StudyError for a file that is damaged.
+    """
+    path = layout.ensemble(cell)
+    try:
+        seen = carried(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return 0
+    identity = plan.cell_id(study, cell)
+    if not seen.damage and identity not in seen.identities.values():
+        return 0
+    with open_ensemble(path, cell_id=identity) as file:
+        return len(file["replica"])
+
+
+def as_trained(study: Study, layout: Layout) -> Study:
+    """The study with the replicas that exist, without ladders; widths without trainings keep a block."""
+    block, cells = study.training.replicas_per_block, _main_cells(study)
+    found = [[existing(study, layout, cell) for cell in cells if cell.width == n] for n in study.training.width]
+    replicas = tuple(max(block, *counts) for counts in found)
+    training = study.training.model_copy(update={"replicas": replicas, "ladders": ()})
+    return study.model_copy(update={"training": training})
+
+
 class Pilot:
     """The existing trainings of a study, whatever their number, as points of one quantity in N."""
 
@@ -264,7 +300,7 @@ class Pilot:
 
     def has(self, cell: Cell) -> bool:
         """Whether there is something to learn the scatter of a cell from."""
-        return self.layout.ensemble(cell).exists()
+        return existing(self.study, self.layout, cell) > 0
 
     def trainings(self, cell: Cell) -> Trainings:
         """The trainings of a cell, whatever their number."""
@@ -273,18 +309,14 @@ class Pilot:
     def _good(self, point: Point, at: str) -> Point:
         where = f"{self.layout.root}: the pilot's {self.quantity.name} at {at} N={point.variable:g}"
         if point.units < MINIMUM_UNITS:
-            raise StudyError(f"{where} has {point.units} independent replicas; run a pilot of at least {MINIMUM_UNITS}")
+            raise TooWeak(f"{where} has {point.units} independent replicas; run a pilot of at least {MINIMUM_UNITS}")
         if not (point.estimate > 0 and point.significance > HINT):
-            raise StudyError(
-                f"{where} does not stand out of its noise; run a pilot with more replicas or smaller widths"
-            )
+            raise TooWeak(f"{where} does not stand out of its noise; run a pilot with more replicas or smaller widths")
         return point
 
     def replicas(self, cell: Cell) -> int:
         """The number of existing trainings of a cell."""
-        if not self.layout.ensemble(cell).exists():
-            return 0
-        return int(np.prod(self.read(replace(cell, replicas=1)).output.shape[:2]))
+        return existing(self.study, self.layout, cell)
 
 
 class PredictedPilot(Pilot):
@@ -364,10 +396,9 @@ def resolve(study: Study, layout: Layout, be: Backend, half_width: float, name: 
     """
     quantity = quantity_of(study, name)
     cells = _main_cells(study)
-    pilot = _pilot(study, layout, quantity, be)
-    scatters = list(pilot.scatters(cells))
-    if not scatters:
+    if not any(ladder.cells for ladder in ladders(N, cells)):
         raise StudyError(f"{study.source}: training has no ladder K = N to resolve; set steps_per_time: [width]")
+    pilot, scatters = _learned(study, layout, quantity, be)
     members = 2 if study.training.antithetic else 1
     widths = study.training.width
     done = [max(pilot.replicas(cell) for cell in cells if cell.width == width) for width in widths]
@@ -386,26 +417,52 @@ def resolve(study: Study, layout: Layout, be: Backend, half_width: float, name: 
 
 
 def needs_predictions(study: Study, layout: Layout) -> bool:
-    """Whether a study without trainings can be resolved from what is predicted of it (foretold.prepare)."""
-    trained = any(layout.ensemble(cell).exists() for cell in _main_cells(study))
-    return not trained and study.rich.follow and bool(study.rich.tangents) and study.twin.follow
+    """Whether the study has to be resolved from what is predicted of it (foretold.prepare): too little is trained."""
+    return is_predicted(study) and not _is_trained(study, layout)
 
 
-def _pilot(study: Study, layout: Layout, quantity: TrainedQuantity, be: Backend) -> Pilot:
-    if needs_predictions(study, layout):
-        if quantity.predicted is None:
-            raise StudyError(
-                f"--quantity {quantity.name}: has no predicted values, and {layout.root} no trainings; run a pilot "
-                f"first: rnnlimits run {study.source} with training.replicas: 64 or so (they will count)"
-            )
-        return PredictedPilot(study, layout, quantity, be)
-    if not any(layout.ensemble(cell).exists() for cell in _main_cells(study)):
+def is_predicted(study: Study) -> bool:
+    """Whether rich twins and their tangents predict the trainings of a study."""
+    return study.rich.follow and bool(study.rich.tangents) and study.twin.follow
+
+
+def _is_trained(study: Study, layout: Layout) -> bool:
+    """Whether every ladder has trainings at two widths, from which the scatter of others follows."""
+    found = [ladder.cells for ladder in ladders(N, _main_cells(study)) if ladder.cells]
+    return all(sum(existing(study, layout, cell) > 0 for cell in cells) >= 2 for cells in found)
+
+
+def _learned(study: Study, layout: Layout, quantity: TrainedQuantity, be: Backend) -> tuple[Pilot, list[Scatter]]:
+    """The pilot, and the scatter of each ladder: of trainings, or of predicted values where these do not show it."""
+    cells = _main_cells(study)
+    if not needs_predictions(study, layout):
+        pilot = _trained_pilot(study, layout, quantity, be)
+        try:
+            return pilot, list(pilot.scatters(cells))
+        except TooWeak:
+            if not is_predicted(study) or quantity.predicted is None:
+                raise
+    pilot = _predicted_pilot(study, layout, quantity, be)
+    return pilot, list(pilot.scatters(cells))
+
+
+def _predicted_pilot(study: Study, layout: Layout, quantity: TrainedQuantity, be: Backend) -> Pilot:
+    if quantity.predicted is None:
+        raise StudyError(
+            f"--quantity {quantity.name}: has no predicted values, and {layout.root} too few trainings; run a pilot "
+            f"first: rnnlimits run {study.source} with training.replicas: 64 or so (they will count)"
+        )
+    return PredictedPilot(study, layout, quantity, be)
+
+
+def _trained_pilot(study: Study, layout: Layout, quantity: TrainedQuantity, be: Backend) -> Pilot:
+    if not any(existing(study, layout, cell) for cell in _main_cells(study)):
         raise StudyError(
             f"{layout.root}: has no trainings to learn the scatter from; run a pilot first: "
             f"rnnlimits run {study.source} with training.replicas: 64 or so (they will count), or set rich.follow and "
             "twin.follow: true, for predicted values"
         )
-    return Pilot(study, layout, quantity, be)
+    return Pilot(as_trained(study, layout), layout, quantity, be)
 
 
 def _with_their_own(training: Training) -> tuple[Ladder, ...]:
