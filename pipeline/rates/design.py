@@ -263,7 +263,7 @@ def existing(study: Study, layout: Layout, cell: Cell) -> int:
 
 def as_trained(study: Study, layout: Layout) -> Study:
     """The study with the replicas that exist, without ladders; widths without trainings keep a block."""
-    block, cells = study.training.replicas_per_block, _main_cells(study)
+    block, cells = study.training.replicas_per_block, main_cells(study)
     found = [[existing(study, layout, cell) for cell in cells if cell.width == n] for n in study.training.width]
     replicas = tuple(max(block, *counts) for counts in found)
     training = study.training.model_copy(update={"replicas": replicas, "ladders": ()})
@@ -368,7 +368,7 @@ class Resolved:
 
     def report(self, ns_per_unit_step: float, worker: str = "core") -> str:
         """The plan's table for the chosen replicas, then the predicted half-widths, and the line to paste."""
-        cells = _main_cells(self.study)
+        cells = main_cells(self.study)
         steps = sum(plan.unit_steps(cell, self.study) for cell in cells)
         existing = dict(zip(self.study.training.width, self.done, strict=True))
         old = sum(plan.unit_steps(replace(c, replicas=min(c.replicas, existing[c.width])), self.study) for c in cells)
@@ -395,7 +395,7 @@ def resolve(study: Study, layout: Layout, be: Backend, half_width: float, name: 
     has no rate in N, and for a half-width out of reach.
     """
     quantity = quantity_of(study, name)
-    cells = _main_cells(study)
+    cells = main_cells(study)
     if not any(ladder.cells for ladder in ladders(N, cells)):
         raise StudyError(f"{study.source}: training has no ladder K = N to resolve; set steps_per_time: [width]")
     pilot, scatters = _learned(study, layout, quantity, be)
@@ -405,7 +405,7 @@ def resolve(study: Study, layout: Layout, be: Backend, half_width: float, name: 
     cost = [sum(plan.unit_steps(replace(c, replicas=members), study) for c in cells if c.width == n) for n in widths]
     units = _chosen(study, scatters, half_width, np.array(cost, dtype=np.float64), np.array(done) / members)
     replicas = tuple(round(members * one) for one in units)
-    update = {"replicas": replicas, "ladders": _with_their_own(study.training)}
+    update = {"replicas": replicas, "ladders": with_their_own(study.training)}
     training = study.training.model_copy(update=update)
     by_ladder = _order(scatters[0], widths)
     half = {one.at: one.half_width(units[by_ladder]) for one in scatters}
@@ -428,13 +428,13 @@ def is_predicted(study: Study) -> bool:
 
 def _is_trained(study: Study, layout: Layout) -> bool:
     """Whether every ladder has trainings at two widths, from which the scatter of others follows."""
-    found = [ladder.cells for ladder in ladders(N, _main_cells(study)) if ladder.cells]
+    found = [ladder.cells for ladder in ladders(N, main_cells(study)) if ladder.cells]
     return all(sum(existing(study, layout, cell) > 0 for cell in cells) >= 2 for cells in found)
 
 
 def _learned(study: Study, layout: Layout, quantity: TrainedQuantity, be: Backend) -> tuple[Pilot, list[Scatter]]:
     """The pilot, and the scatter of each ladder: of trainings, or of predicted values where these do not show it."""
-    cells = _main_cells(study)
+    cells = main_cells(study)
     if not needs_predictions(study, layout):
         pilot = _trained_pilot(study, layout, quantity, be)
         try:
@@ -447,16 +447,21 @@ def _learned(study: Study, layout: Layout, quantity: TrainedQuantity, be: Backen
 
 
 def _predicted_pilot(study: Study, layout: Layout, quantity: TrainedQuantity, be: Backend) -> Pilot:
+    require_predicted(study, layout, quantity)
+    return PredictedPilot(study, layout, quantity, be)
+
+
+def require_predicted(study: Study, layout: Layout, quantity: TrainedQuantity) -> None:
+    """Raises StudyError for a quantity that has no predicted values."""
     if quantity.predicted is None:
         raise StudyError(
             f"--quantity {quantity.name}: has no predicted values, and {layout.root} too few trainings; run a pilot "
             f"first: rnnlimits run {study.source} with training.replicas: 64 or so (they will count)"
         )
-    return PredictedPilot(study, layout, quantity, be)
 
 
 def _trained_pilot(study: Study, layout: Layout, quantity: TrainedQuantity, be: Backend) -> Pilot:
-    if not any(existing(study, layout, cell) for cell in _main_cells(study)):
+    if not any(existing(study, layout, cell) for cell in main_cells(study)):
         raise StudyError(
             f"{layout.root}: has no trainings to learn the scatter from; run a pilot first: "
             f"rnnlimits run {study.source} with training.replicas: 64 or so (they will count), or set rich.follow and "
@@ -465,7 +470,7 @@ def _trained_pilot(study: Study, layout: Layout, quantity: TrainedQuantity, be: 
     return Pilot(as_trained(study, layout), layout, quantity, be)
 
 
-def _with_their_own(training: Training) -> tuple[Ladder, ...]:
+def with_their_own(training: Training) -> tuple[Ladder, ...]:
     """The ladders with the replicas that they have, also where these are those of the main product."""
     return tuple(
         ladder.model_copy(update={"replicas": product.replicas})
@@ -489,7 +494,7 @@ def _order(scatter: Scatter, widths: Sequence[int]) -> NDArray[np.int64]:
     return np.array([list(widths).index(round(width)) for width in np.exp(scatter.x)], dtype=np.int64)
 
 
-def _main_cells(study: Study) -> list[Cell]:
+def main_cells(study: Study) -> list[Cell]:
     """The cells of the main product, without ladders."""
     main = study.training.model_copy(update={"ladders": ()})
     return list(plan.cells(study.model_copy(update={"training": main})))

@@ -35,10 +35,17 @@ WITHOUT_HOME = ("--shared-fs-usage", *SHARED)
 
 
 def run(
-    study: AnyStudy, path: Path, results: Path, cores: int | None, further: Sequence[str], backend: str = "auto"
+    study: AnyStudy,
+    path: Path,
+    results: Path,
+    cores: int | None,
+    further: Sequence[str],
+    backend: str = "auto",
+    targets: Sequence[str] = (),
 ) -> int:
     """Run every stage that is not up to date; returns the exit code: 0, 1 for a defect, 2 if a stage refused its input.
 
+    targets: names of rules, if not every stage is to be run.
     Raises StudyError before anything starts: a study that fails its checks, no mpiexec, results folder in use; and
     KernelError: unknown back end, no GPU for "cuda".
     """
@@ -49,7 +56,7 @@ def run(
     layout = experiment.layout
     words.require_readable(path, results)
     relative_results(results)
-    command = [*SNAKEMAKE, "--snakefile", str(shipped.SNAKEFILE), "--configfile", words.as_file(path)]
+    command = [*SNAKEMAKE, *targets, "--snakefile", str(shipped.SNAKEFILE), "--configfile", words.as_file(path)]
     command += ["--cores", str(cores) if cores else "all", "--config", f"results={words.encoded(results)}"]
     command += [f"backend={backend}", "--quiet", "all", *WITHOUT_HOME]
     segments.require_room(cores or len(os.sched_getaffinity(0)))
