@@ -84,8 +84,8 @@ def _run_adaptively(study: AnyStudy, options: argparse.Namespace) -> Path:
     backend = functools.cache(lambda: chosen_backend(options))
     workers = options.cores or workflow.gpu_ranks(options.backend) or len(os.sched_getaffinity(0))
 
-    def execute(study: AnyStudy, path: Path, targets: Sequence[str] = ()) -> None:
-        code = workflow.run(study, path, results, options.cores, (), options.backend, targets)
+    def execute(study: AnyStudy, path: Path, targets: Sequence[str] = (), told: bool = False) -> None:
+        code = workflow.run(study, path, results, options.cores, (), options.backend, targets, told)
         if code != 0:
             raise SystemExit(code)
 

@@ -39,13 +39,17 @@ if TYPE_CHECKING:
 ROUNDS = 5  # of one command
 CHOSEN = "# replicas chosen by rnnlimits run"
 PREDICTED = "predicted.yaml"  # among the locks: the study that is predicted, while it is
+SHORT = 60.0  # seconds: starts of the stages take as long
 LESS = 0.95  # of what was asked for: at least so much less where trainings scatter more than the plan knows
 
 
 class Execute(Protocol):
-    """Bring a study, in this file, up to date, or only these rules of the workflow; raises whatever ends the run."""
+    """Bring a study, in this file, up to date, or only these rules of the workflow; raises whatever ends the run.
 
-    def __call__(self, study: Study, path: Path, targets: Sequence[str] = ()) -> None:
+    told: the user knows already that files are made again.
+    """
+
+    def __call__(self, study: Study, path: Path, targets: Sequence[str] = (), told: bool = False) -> None:
         """Return once all is done."""
 
 
@@ -105,7 +109,7 @@ class Rounds:
         self.layout = Layout.of(study, results)
         self.quantity = design.quantity_of(study, asked.quantity)
         self.ladders = ladders_of(study)
-        self._expected = ""
+        self._expected, self._told_before = "", False
 
     def run(self) -> None:
         """All rounds."""
@@ -174,6 +178,7 @@ class Rounds:
         durable.write_bytes(path, studies.to_yaml(small, path.parent).encode())
         try:
             self.machine.execute(small, path, targets)
+            self._told_before = True
         finally:
             with suppress(OSError):
                 path.unlink()
@@ -231,8 +236,8 @@ class Rounds:
         hours, missing = self._hours(study)
         if self.asked.at_most is not None and hours > self.asked.at_most and missing:
             raise StudyError(
-                f"--at-most {self.asked.at_most:g}: {_replicas(study)} take {hours:.3g} {self._pace.worker}-hours "
-                f"({missing:.3g} remain); allow more, or ask for a larger half-width"
+                f"--at-most {self.asked.at_most:g}: {_replicas(study)} take {_few(hours)} {self._pace.worker}-hours "
+                f"({_few(missing)} remain); allow more, or ask for a larger half-width"
             )
 
     # --- a round ----------------------------------------------------------------------------------------------
@@ -241,13 +246,13 @@ class Rounds:
         """Say what a round costs, and run it."""
         self._require_cheap(chosen)
         hours, missing = self._hours(chosen)
+        seconds = 3600 * missing / self.machine.workers
+        time = f"about {duration(seconds)}" if seconds >= SHORT else "under a minute"
         workers = f"{self.machine.workers} {self._pace.worker}{'s' * (self.machine.workers > 1)}"
-        time = duration(3600 * missing / self.machine.workers)
-        self._say(
-            f"round {number} of at most {ROUNDS}: {_replicas(chosen)}, {hours:.3g} {self._pace.worker}-hours, of which "
-            f"{missing:.3g} remain ({time} on {workers}){self._expected}"
-        )
-        self.machine.execute(chosen, self.layout.resolved_yaml)
+        cost = f"{_few(hours)} {self._pace.worker}-hours, of which {_few(missing)} remain ({time} on {workers})"
+        self._say(f"round {number} of at most {ROUNDS}: {_replicas(chosen)}; {cost}{self._expected}")
+        self.machine.execute(chosen, self.layout.resolved_yaml, told=self._told_before)
+        self._told_before = True
 
     def _measure(self, chosen: Study) -> list[Measured]:
         """The half-widths of the ladders, by the rows of rates.h5. Raises StudyError if it is of another study."""
@@ -297,6 +302,11 @@ def _replicas(study: Study) -> str:
     """The replicas of the main product in words."""
     product = study.training.products()[0]
     return f"replicas {_listed(product.replicas)} at N = {_listed(product.width)}"
+
+
+def _few(hours: float) -> str:
+    """Hours in three digits, but no meaningless ones."""
+    return f"{hours:.3g}" if hours >= 0.001 or hours == 0 else "under 0.001"
 
 
 def _listed(numbers: Sequence[int]) -> str:

@@ -42,10 +42,11 @@ def run(
     further: Sequence[str],
     backend: str = "auto",
     targets: Sequence[str] = (),
+    told: bool = False,
 ) -> int:
     """Run every stage that is not up to date; returns the exit code: 0, 1 for a defect, 2 if a stage refused its input.
 
-    targets: names of rules, if not every stage is to be run.
+    targets: names of rules, if not every stage is to be run. told: the user knows already that files are made again.
     Raises StudyError before anything starts: a study that fails its checks, no mpiexec, results folder in use; and
     KernelError: unknown back end, no GPU for "cuda".
     """
@@ -64,7 +65,7 @@ def run(
     with exclusive(layout.locks, "run") as lock, cache_for_all():
         if not further:  # which may send jobs to other machines
             require_backend(experiment, backend)
-        return _guarded([*command, *further], lock, experiment, environment.of_jobs())
+        return _guarded([*command, *further], lock, experiment, environment.of_jobs(), told)
 
 
 def require_backend(experiment: Experiment, backend: str) -> None:
@@ -112,7 +113,9 @@ def say(line: str) -> None:
     print(f"rnnlimits: {line}", file=sys.stderr)
 
 
-def _guarded(command: Sequence[str], lock: int, experiment: Experiment, variables: Mapping[str, str]) -> int:
+def _guarded(
+    command: Sequence[str], lock: int, experiment: Experiment, variables: Mapping[str, str], told: bool = False
+) -> int:
     """Run Snakemake under our own lock, which unlike Snakemake's is released when a process is killed."""
     require_working_folder()
     require_no_dangling_links(experiment)
@@ -124,7 +127,8 @@ def _guarded(command: Sequence[str], lock: int, experiment: Experiment, variable
             stale.unlink()
     # In the results folder, as jobs on other nodes see it too.
     with tempfile.NamedTemporaryFile("r", dir=locks, prefix="refusals-", encoding="utf-8") as refusals:
-        announce(experiment)
+        if not told:
+            announce(experiment)
         files = [] if is_dry(command) else list(sharing.outputs(experiment, Path(RECORDS)))
         sharing.adopt(files)
         code = supervise([*command, *guard], lock, {**variables, REFUSALS: str(Path(refusals.name).resolve())})
