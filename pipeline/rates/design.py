@@ -12,6 +12,7 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -251,10 +252,16 @@ def existing(study: Study, layout: Layout, cell: Cell) -> int:
     """
     path = layout.ensemble(cell)
     try:
-        seen = carried(path)
+        now = path.stat()
     except (FileNotFoundError, NotADirectoryError):
         return 0
-    identity = plan.cell_id(study, cell)
+    return _counted(path, plan.cell_id(study, cell), (now.st_ino, now.st_mtime_ns, now.st_size))
+
+
+@lru_cache(maxsize=4096)
+def _counted(path: Path, identity: str, _: tuple[int, ...]) -> int:
+    """The rows of an ensemble; asked for many times while a study is resolved."""
+    seen = carried(path)
     if not seen.damage and identity not in seen.identities.values():
         return 0
     with open_ensemble(path, cell_id=identity) as file:
