@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rnnlimits.kernels.interface import Backend
 
 DEFAULT_RESULTS = Path("results")
+QUANTITY = "output_fluctuation"  # whose exponents --resolve resolves
 RESULTS_OPTION = f"folder of all results (default: {DEFAULT_RESULTS})"
 STUDY_ARGUMENT = "study file (YAML), or the name of one that ships"
 

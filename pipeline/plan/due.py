@@ -232,7 +232,15 @@ def require(experiment: Experiment, *paths: Path) -> None:
     """Raises StudyError if one of these files of a study exists and is of another study."""
     wrong = faults_of(experiment, paths)
     if fault := next((fault for fault in wrong if fault.foreign), None):
-        raise StudyError(f"{fault}; {RUN}")
+        raise StudyError(f"{fault}; {_advice(experiment)}")
+
+
+def _advice(experiment: Experiment) -> str:
+    """What to do about a file of another study."""
+    chosen = experiment.layout.resolved_yaml
+    if not chosen.is_file() or chosen.resolve() == Path(experiment.study.source).resolve():
+        return RUN
+    return f"run --resolve has chosen other replicas: give {chosen} as the study, or {RUN}"
 
 
 def faults_of(experiment: Experiment, paths: Sequence[Path]) -> list[Fault]:

@@ -38,10 +38,18 @@ WITHOUT_HOME = ("--shared-fs-usage", *SHARED)
 
 
 def run(
-    study: AnyStudy, path: Path, results: Path, cores: int | None, further: Sequence[str], backend: str = "auto"
+    study: AnyStudy,
+    path: Path,
+    results: Path,
+    cores: int | None,
+    further: Sequence[str],
+    backend: str = "auto",
+    targets: Sequence[str] = (),
+    told: bool = False,
 ) -> int:
     """Run every stage that is not up to date; returns the exit code: 0, 1 for a defect, 2 if a stage refused its input.
 
+    targets: names of rules, if not every stage is to be run. told: the user knows already that files are made again.
     Raises StudyError before anything starts: a study that fails its checks, no mpiexec, results folder in use; and
     KernelError: unknown back end, no GPU for "cuda".
     """
@@ -52,7 +60,7 @@ def run(
     layout = experiment.layout
     words.require_readable(path, results)
     relative_results(results)
-    command = [*SNAKEMAKE, "--snakefile", str(shipped.SNAKEFILE), "--configfile", words.as_file(path)]
+    command = [*SNAKEMAKE, *targets, "--snakefile", str(shipped.SNAKEFILE), "--configfile", words.as_file(path)]
     command += ["--cores", str(cores) if cores else "all", "--config", f"results={words.encoded(results)}"]
     command += [f"backend={backend}", "--quiet", "all", *WITHOUT_HOME]
     segments.require_room(cores or len(os.sched_getaffinity(0)))
@@ -60,8 +68,10 @@ def run(
     with exclusive(layout.locks, "run") as lock, cache_for_all():
         if not further:  # which may send jobs to other machines, or ask for one part
             require_backend(experiment, backend)
-            command.insert(command.index("--quiet"), f"together={words.encoded(rules.parts_of_one_start(experiment))}")
-        return _guarded([*command, *further], lock, experiment, environment.of_jobs())
+            if not targets:
+                together = words.encoded(rules.parts_of_one_start(experiment))
+                command.insert(command.index("--quiet"), f"together={together}")
+        return _guarded([*command, *further], lock, experiment, environment.of_jobs(), told)
 
 
 def require_backend(experiment: Experiment, backend: str) -> None:
@@ -109,7 +119,9 @@ def say(line: str) -> None:
     print(f"rnnlimits: {line}", file=sys.stderr)
 
 
-def _guarded(command: Sequence[str], lock: int, experiment: Experiment, variables: Mapping[str, str]) -> int:
+def _guarded(
+    command: Sequence[str], lock: int, experiment: Experiment, variables: Mapping[str, str], told: bool = False
+) -> int:
     """Run Snakemake under our own lock, which unlike Snakemake's is released when a process is killed."""
     require_working_folder()
     require_no_dangling_links(experiment)
@@ -122,7 +134,8 @@ def _guarded(command: Sequence[str], lock: int, experiment: Experiment, variable
             stale.unlink()
     # In the results folder, as jobs on other nodes see it too.
     with tempfile.NamedTemporaryFile("r", dir=locks, prefix="refusals-", encoding="utf-8") as refusals:
-        announce(experiment)
+        if not told:
+            announce(experiment)
         files = [] if is_dry(command) else list(sharing.outputs(experiment, Path(RECORDS)))
         sharing.adopt(files)
         variables = {**variables, REFUSALS: str(Path(refusals.name).resolve())}
