@@ -13,7 +13,7 @@ from rnnlimits.kernels.interface import KernelError
 
 @dataclass(frozen=True)
 class Layout:
-    """Numbers of words in struct Unit, ReplicaState and Sums of src/, and where a unit's weights begin (src/layout.h)."""
+    """Numbers of words in struct Unit, ReplicaState and Sums of src/, and where a unit's weights lie (src/layout.h)."""
 
     unit: int
     state: int

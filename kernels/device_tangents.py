@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -104,12 +104,12 @@ class CudaTangents:
     def square_drifts(self) -> Array:
         """See interface.Tangents.square_drifts."""
         squares = self._results(3)
-        self._start("square_tangent_drifts", self._groups.rows, *self._units, *self._sizes, squares)
+        self._start("square_tangents", self._groups.rows, *self._units, *self._sizes, squares)
         return self._shown(squares)
 
 
 def put(units: Any, at: Layout, w: Any, b: Any, c: Any, weight: Any) -> None:
-    """Set the initial weights and the masses of units (row, word, unit): w (..., unit, d), b, c and weight (..., unit)."""
+    """Set initial weights and masses of units (row, word, unit): w (..., unit, d), b, c and weight (..., unit)."""
     for j in range(w.shape[-1]):
         units[:, at.w_start + j] = w[..., j]
     for word, values in ((at.b_start, b), (at.c_start, c), (at.weight, weight)):
@@ -117,9 +117,9 @@ def put(units: Any, at: Layout, w: Any, b: Any, c: Any, weight: Any) -> None:
 
 
 def weights_of(units: Array, at: Layout, dimension: int, numbers: int) -> Array:
-    """Weights w, b, c (row, unit, d + 2, numbers) of units (row, word, unit), of whose jets each has so many numbers."""
+    """Weights w, b, c (row, unit, d + 2, numbers) of units (row, word, unit), whose jets have so many numbers."""
     places = [(at.w_start + j, at.w_drift + j * numbers) for j in range(dimension)]
     places += [(at.b_start, at.b_drift), (at.c_start, at.c_drift)]
     found = np.stack([units[:, drift : drift + numbers] for _, drift in places], axis=1)
     found[:, :, 0] += np.stack([units[:, start] for start, _ in places], axis=1)
-    return cast(Array, np.moveaxis(found, 3, 1))
+    return np.moveaxis(found, 3, 1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import cast
 
 import numpy as np
 
@@ -12,7 +11,7 @@ from rnnlimits.kernels.interface import Array, Weighted
 
 @dataclass(frozen=True)
 class DirectionGroups:
-    """`directions` of each of `replicas` paths by groups of `width`; a row is a path and a group of it, in this order."""
+    """`directions` of each of `replicas` paths by groups of `width`; a row is a group of a path, path by path."""
 
     replicas: int
     directions: int
@@ -36,7 +35,7 @@ class DirectionGroups:
         return [column.reshape(self.per_path, self.width, *column.shape[1:]) for column in columns]
 
     def joined(self, results: Array) -> Array:
-        """Results (row, ..., width + 2) of groups, arrays of any back end, as those of paths (R, ..., directions + 2)."""
+        """Results (row, ..., width + 2), arrays of any back end, as those of paths (R, ..., directions + 2)."""
         parts = results.reshape(self.replicas, self.per_path, *results.shape[1:])
         first = np.moveaxis(parts[..., 1:-1], 1, -2).reshape(self.replicas, *results.shape[1:-1], -1)
         values, seconds = parts[:, 0, ..., :1], parts[..., -1:].sum(axis=1)
@@ -44,4 +43,4 @@ class DirectionGroups:
 
     def of_ends(self, results: Array) -> Array:
         """Results (row, width, ...) of the ends as those of paths (R, directions, ...)."""
-        return cast(Array, results.reshape(self.replicas, -1, *results.shape[2:])[:, : self.directions])
+        return results.reshape(self.replicas, -1, *results.shape[2:])[:, : self.directions]

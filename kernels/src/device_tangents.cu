@@ -190,8 +190,7 @@ probe_tangents(double* nodes, double* ends, const double* roots, long count, lon
 
 // Mean squares of the settled drifts of W, B and C: (rows, 3).
 DEVICE_PROGRAM AT_MOST_THREADS(256)
-square_tangent_drifts(double* nodes, double* ends, const double* roots, long count, long rows,
-                      Squares<Uniform>* out) {
+square_tangents(double* nodes, double* ends, const double* roots, long count, long rows, Squares<Uniform>* out) {
     const Rows all = {nodes, ends, roots, count};
     TangentTeam team = {};
     for (long r = block_in_grid(); r < rows; r += blocks_in_grid()) {

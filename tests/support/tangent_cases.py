@@ -79,7 +79,7 @@ class Case:
         return replace(self, x=self.x[rows], y=self.y[rows])
 
     def of(self, be: Backend, tangents: Tangents, lengths: Sequence[int], often: bool) -> dict[str, Array]:
-        """Everything that tangents show after segments; often: the update is applied after each, else after the last."""
+        """Everything that tangents show after segments; often: the update is applied after each of them."""
         x, y, errors, done = be.array(self.x), be.array(self.y), [], 0
         for length in lengths:
             part = slice(done, done + length)
