@@ -104,15 +104,13 @@ struct TangentTeam {
                    [&](Unit<AtEnds>& unit, int e) { apply(unit, at_ends(pending, e)); });
     }
 
-    KERNEL Read<Uniform> answer(const Input<Uniform>& input) {
-        Read<Uniform> part = {};
-        each<false>([&](Unit<Uniform>& unit) { read(unit, input, part); },
+    KERNEL Uniform answer(const Input<Uniform>& input, bool output) {
+        Answer<Uniform> part = {};
+        each<false>([&](Unit<Uniform>& unit) { part.mean += read(unit, input, output); },
                     [&](Unit<AtEnds>& unit, int e) {
-                        Read<AtEnds> own = {};
-                        read(unit, at_ends(input, e), own);
-                        sums_of_ends<Read>()[e] = own;
+                        sums_of_ends<Answer>()[e] = {read(unit, at_ends(input, e), output)};
                     });
-        return total<Read>(part);
+        return total<Answer>(part).mean;
     }
 
     KERNEL Squares<Uniform> squares() {
@@ -178,12 +176,11 @@ probe_tangents(double* nodes, double* ends, const double* roots, long count, lon
         input.memory = Uniform{};
         for (long k = 0; k < length; ++k, x += DIMENSION) {
             for (int j = 0; j < DIMENSION; ++j) input.x[j] = x[j];
-            const Read<Uniform> sums = team.answer(input);
-            if (team.leads()) {
-                memory[task * length + k] = input.memory;
-                output[task] = output_scale * sums.output;
-            }
-            input.memory = sums.memory;
+            const bool last = k + 1 == length;
+            const Uniform mean = team.answer(input, last);
+            if (team.leads()) memory[task * length + k] = input.memory;
+            if (team.leads() && last) output[task] = output_scale * mean;
+            input.memory = mean;
         }
     }
 }

@@ -38,6 +38,46 @@ struct TangentTeam {
     }
 };
 
+// The activation at the values of `lanes` arguments at a time, with its derivatives: those of a jet along its argument.
+KERNEL AtEnds activated(const DoubleLanes& values) {
+    AtEnds argument = {};
+    argument.value = values;
+    argument.first[0] = splat<DoubleLanes>(1.0);
+    return activate(argument).value;
+}
+
+// A frozen unit: what it hands to the memory, or to the output, of networks that feel these arguments.
+struct Frozen {
+    Uniform w[DIMENSION], part;
+};
+
+KERNEL Frozen frozen(const Unit<Uniform>& unit, bool output) {
+    Frozen now;
+    for (int j = 0; j < DIMENSION; ++j) now.w[j] = unit.w_start[j] + unit.w_drift[j];
+    now.part = weighed(unit, Uniform(output ? unit.c_start + unit.c_drift : unit.b_start + unit.b_drift));
+    return now;
+}
+
+KERNEL Uniform argument(const Frozen& unit, const Input<Uniform>& input) {
+    Uniform a = input.memory;
+    for (int j = 0; j < DIMENSION; ++j) a += unit.w[j] * input.x[j];
+    return a;
+}
+
+KERNEL void read(const Frozen& unit, const Input<Uniform>* input, long count, Uniform* sums) {
+    DoubleLanes values = {};
+    for (long p = 0; p < count; ++p) {
+        double a = input[p].memory.value;
+        for (int j = 0; j < DIMENSION; ++j) a += unit.w[j].value * input[p].x[j];
+        values[p] = a;
+    }
+    const AtEnds hidden = activated(values);
+    for (long p = 0; p < count; ++p) {
+        const double value = hidden.value[p], slope = hidden.first[0][p], curvature = hidden.second[p];
+        sums[p] += unit.part * composed(argument(unit, input[p]), value, slope, curvature);
+    }
+}
+
 // One number as DIRECTIONS + 2 doubles: value, first derivatives, the sum of the second ones.
 static void write(const Uniform& a, double* out) {
     out[0] = a.value;
@@ -150,25 +190,26 @@ void probe_nodes(char* memory, long count, const Training* training, const doubl
                  double* output, double* memories) {
     const Nodes nodes = nodes_at(memory, count);
     Input<Uniform> input[probes];
-    Read<Uniform> sums[probes];
+    Uniform sums[probes];
     for (long p = 0; p < probes; ++p) input[p].memory = Uniform{};
     for (long k = 0; k < length; ++k) {
+        const bool last = k + 1 == length;
         for (long p = 0; p < probes; ++p) {
             for (int j = 0; j < DIMENSION; ++j) input[p].x[j] = histories[(p * length + k) * DIMENSION + j];
-            sums[p] = Read<Uniform>{};
+            sums[p] = Uniform{};
             write(input[p].memory, memories + (p * length + k) * written);
         }
-        for (long i = 0; i < count; ++i)
-            for (long p = 0; p < probes; ++p) read(nodes.node[i], input[p], sums[p]);
+        for (long i = 0; i < count; ++i) {
+            const Frozen unit = frozen(nodes.node[i], last);
+            for (long p = 0; p < probes; p += lanes)
+                read(unit, input + p, probes - p < lanes ? probes - p : lanes, sums + p);
+        }
         for (long p = 0; p < probes; ++p) {
-            for (int g = 0; g < groups; ++g) {
-                Read<AtEnds> own = {};
-                read(nodes.end[g], at_ends(input[p], g), own);
-                move(sums[p], own, nodes.root[g], g);
-            }
-            if (k + 1 < length) input[p].memory = sums[p].memory;
+            for (int g = 0; g < groups; ++g)
+                move(sums[p], read(nodes.end[g], at_ends(input[p], g), last), nodes.root[g], g);
+            if (!last) input[p].memory = sums[p];
         }
     }
-    for (long p = 0; p < probes; ++p) write(training->output_scale * sums[p].output, output + p * written);
+    for (long p = 0; p < probes; ++p) write(training->output_scale * sums[p], output + p * written);
 }
 }

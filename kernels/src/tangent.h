@@ -47,18 +47,17 @@ template <class V> KERNEL void step(Unit<V>& unit, const Pending<V>& pending, co
     remember(unit, hidden);
 }
 
-// What the end of a history needs of a frozen network.
-template <class V> struct Read { V output, memory; };
-
-template <class V> KERNEL void read(const Unit<V>& unit, const Input<V>& input, Read<V>& sums) {
-    const V value = weighed(unit, activate(argument(unit, input)).value);
-    sums.output += (unit.c_start + unit.c_drift) * value;
-    sums.memory += (unit.b_start + unit.b_drift) * value;
+// What a frozen unit hands to the output, or to the memory.
+template <class V> KERNEL V read(const Unit<V>& unit, const Input<V>& input, bool output) {
+    const V part = output ? unit.c_start + unit.c_drift : unit.b_start + unit.b_drift;
+    return part * weighed(unit, activate(argument(unit, input)).value);
 }
 
-KERNEL void move(Read<Uniform>& mean, const Read<AtEnds>& own, Along root, int group) {
-    move(mean.output, own.output, root, group);
-    move(mean.memory, own.memory, root, group);
+// Its mean over units.
+template <class V> struct Answer { V mean; };
+
+KERNEL void move(Answer<Uniform>& mean, const Answer<AtEnds>& own, Along root, int group) {
+    move(mean.mean, own.mean, root, group);
 }
 
 // Mean squares of drifts.

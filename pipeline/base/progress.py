@@ -20,6 +20,8 @@ LOG_SECONDS = 10.0
 QUIET = "RNNLIMITS_QUIET_SECONDS"
 QUIET_SECONDS = 18.0  # without a line, after which one says what is being done
 
+SIGN = ": at work for "  # within every line that is only a sign of life
+
 _log = logging.getLogger("rnnlimits")
 
 
@@ -96,7 +98,7 @@ class SignsOfLife(logging.Handler):
             self._heard = now
             last = f"; last file: {self.file}" if self.file else ""
             with suppress(OSError, ValueError):  # nobody reads stderr any more
-                say(f"{self._what}: at work for {readable_time(now - self._since)}{last}")
+                say(f"{self._what}{SIGN}{readable_time(now - self._since)}{last}")
 
 
 _signs: SignsOfLife | None = None

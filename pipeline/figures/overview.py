@@ -20,10 +20,10 @@ from rnnlimits.statistics.bootstrap import Array
 from rnnlimits.statistics.ratefile import Rate, RatePoint
 
 MARKERS = ("o", "s", "^", "D", "<", "P", "X", "*")
-COLLAPSED = ("output_bias", "twin")  # the quantity that depends on N and beta through the richness alone, but for 1/N
+BIASES = (("output_bias", "less unit noise"), ("output_bias", "twin"))  # functions of the richness alone, but for 1/N
 AGAINST_BETA = {  # quantities whose exponents are drawn against beta
     ("output_fluctuation", "half-difference"): "fluctuation",
-    ("output_bias", "twin"): "bias",
+    **dict.fromkeys(BIASES, "bias"),
     ("output_even_in_n", "twin"): "even part",
 }
 SHORTEST_BAR = 0.5  # ratios with longer bars say nothing, and are not drawn
@@ -32,7 +32,7 @@ MOST_COLUMNS = 4
 
 def overview(rates: Sequence[Rate]) -> Iterator[tuple[str, Figure]]:
     """The names and figures that a study's rates allow, most telling first."""
-    biases = [rate for rate in rates if (rate.quantity, rate.estimator) == COLLAPSED and _foreseen(rate)]
+    biases = [rate for rate in rates if (rate.quantity, rate.estimator) in BIASES and _foreseen(rate)]
     if any(rate.variable == "N" and "beta" in rate.where for rate in biases):
         yield "collapse", collapse_figure(biases, [rate for rate in rates if rate.quantity == "richness_bias"])
     compared = [rate for rate in rates if rate.law == "power" and rate.variable == "N" and _told(rate)]

@@ -22,6 +22,8 @@ matplotlib.use("Agg")
 
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, ScalarFormatter
 
@@ -166,11 +168,20 @@ def write(figure: Figure, paths: Mapping[str, Path], identifier: str | None = No
     for suffix, path in paths.items():
         image = io.BytesIO()
         named = {"Identifier": identifier} if identifier else {}
-        figure.savefig(image, format=suffix, metadata={**METADATA[suffix], **named})
+        _print(figure, suffix, image, {**METADATA[suffix], **named})
         durable.require_folder(path)
         durable.write_bytes(path, image.getvalue())
     plt.close(figure)
     return list(paths.values())
+
+
+def _print(figure: Figure, suffix: str, image: io.BytesIO, metadata: Mapping[str, Any]) -> None:
+    """Draw once: `savefig` draws a figure that has, or had, a layout engine once more before, to lay it out again."""
+    if suffix == "svg":
+        FigureCanvasSVG(figure).print_svg(image, metadata=dict(metadata))  # type: ignore[no-untyped-call]
+    else:
+        figure.set_dpi(STYLE["savefig.dpi"])
+        FigureCanvasAgg(figure).print_png(image, metadata=dict(metadata))  # type: ignore[no-untyped-call]
 
 
 # --- rates -----------------------------------------------------------------------------------------------------

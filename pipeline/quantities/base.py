@@ -15,7 +15,7 @@ from rnnlimits.statistics.verdicts import ExpectedKind
 
 Law = Literal["power", "geometric", "ratio"]
 View = Literal["power", "geometric", "ratio", "surface"]
-Source = Literal["train", "depths", "twin", "rich", "draw", "poisson", "kernel", "descent", "start"]
+Source = Literal["train", "depths", "twin", "rich", "tangents", "draw", "poisson", "kernel", "descent", "start"]
 """Files behind a point: the ensembles of its cell, or of its cell at every depth; the twins of its K; the rich
 twins of its cell; draw.h5; poisson.h5; kernels or descents of Elman networks of its width; kernels.h5 and the start of
 the widest descent."""

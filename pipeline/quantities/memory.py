@@ -6,6 +6,7 @@ from rnnlimits.quantities.base import N, register
 from rnnlimits.quantities.prediction import bias_of, rms_of, spread_of
 from rnnlimits.quantities.trained import (
     TrainedQuantity,
+    bias_less_unit_noise,
     even_bias_corrections,
     even_bias_order,
     mean_corrections,
@@ -15,6 +16,8 @@ from rnnlimits.quantities.trained import (
     of_half,
     square_root_order,
     with_pair_means,
+    with_unit_noise,
+    without_unit_noise,
 )
 from rnnlimits.statistics.samples import bias, of_pairs, rms, spread
 
@@ -55,7 +58,22 @@ register(
         predicted=bias_of("memory", pairs=True),
         expected=even_bias_order,
         corrections=even_bias_corrections,
-        applies=with_pair_means,
+        applies=without_unit_noise(with_pair_means),
+        slack=memory_slack,
+    )
+)
+register(
+    TrainedQuantity(
+        name="memory_bias",
+        estimator="less unit noise",
+        variable=N,
+        title="Bias of the memory",
+        sources=("train", "tangents"),
+        sample=lambda t: bias_less_unit_noise(t.memory, "memory", t),
+        predicted=bias_of("memory"),
+        expected=even_bias_order,
+        corrections=even_bias_corrections,
+        applies=with_unit_noise,
         slack=memory_slack,
     )
 )

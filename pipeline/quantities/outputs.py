@@ -16,6 +16,7 @@ from rnnlimits.quantities.trained import (
     TrainedQuantity,
     Trainings,
     bias_corrections,
+    bias_less_unit_noise,
     bias_order,
     first_order,
     fluctuation_corrections,
@@ -30,6 +31,8 @@ from rnnlimits.quantities.trained import (
     square_root_order,
     with_pair_means,
     with_pairs,
+    with_unit_noise,
+    without_unit_noise,
 )
 from rnnlimits.statistics.bootstrap import Array, Sample
 from rnnlimits.statistics.samples import bias, of_pairs, rms, spread
@@ -74,10 +77,8 @@ def _bias_with_twins(design: Design) -> Availability:
 def mean_beyond_rich(trainings: Trainings) -> Sample:
     """Mean less the rich twin on the same path: what the finite number of units alone does to the mean."""
     assert trainings.rich is not None
-    rich = trainings.rich.mean(1)
-    if trainings.antithetic:
-        return of_pairs(bias(trainings.output.mean(1) - rich))
-    return bias(trainings.output[:, 0] - rich)
+    error = trainings.output - trainings.rich - trainings.unit_noise.get("output", 0.0)
+    return of_pairs(bias(error.mean(1))) if trainings.antithetic else bias(error[:, 0])
 
 
 def _with_rich(design: Design) -> Availability:
@@ -139,7 +140,7 @@ register(
         predicted=bias_of("output"),
         expected=bias_order,
         corrections=bias_corrections,
-        applies=_from_first,
+        applies=without_unit_noise(_from_first),
         slack=output_slack,
     )
 )
@@ -153,7 +154,7 @@ register(
         predicted=bias_of("output", pairs=True),
         expected=bias_order,
         corrections=bias_corrections,
-        applies=with_pair_means,
+        applies=without_unit_noise(with_pair_means),
         slack=output_slack,
     )
 )
@@ -168,9 +169,24 @@ register(
         predicted=bias_of("output", twin=True),
         expected=bias_order,
         corrections=bias_corrections,
-        applies=_bias_with_twins,
+        applies=without_unit_noise(_bias_with_twins),
         slack=node_slack,
         report=variance_ratios,
+    )
+)
+register(
+    TrainedQuantity(
+        name="output_bias",
+        estimator="less unit noise",
+        variable=N,
+        title="Bias of the output compared with its infinite-width twin",
+        sources=("train", "twin", "tangents"),
+        sample=lambda t: bias_less_unit_noise(t.minus_twin, "output", t),
+        predicted=bias_of("output", twin=True),
+        expected=bias_order,
+        corrections=bias_corrections,
+        applies=with_unit_noise,
+        slack=node_slack,
     )
 )
 register(

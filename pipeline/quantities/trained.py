@@ -15,7 +15,7 @@ from rnnlimits.quantities.base import Absent, Applies, Availability, N, NoLaw, Q
 from rnnlimits.quantities.prediction import Foresight
 from rnnlimits.statistics.bootstrap import Array, Sample
 from rnnlimits.statistics.corrections import USUAL
-from rnnlimits.statistics.samples import rms
+from rnnlimits.statistics.samples import bias, of_pairs, rms
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +31,8 @@ class Trainings:
     twin, twin_loss: error and loss of the infinite-width twin of each unit's path (unit, probe), (unit, bin); None
     without twins.
     symmetric: C and -C have one law, so that every member is a training of the study's law; otherwise the first is.
+    unit_noise: deviations of "output" and "memory" that the units of each network explain to first order, of mean zero
+    (unit, member, probe); empty without tangents.
     initial, final: variables of theory/observe.py at time 0 (empty if time 0 is not a checkpoint) and at the end, each
     (unit, member, ...). shallow: output of the same cell at depth 1, of the same shape; None if no such cell exists.
     """
@@ -52,6 +54,7 @@ class Trainings:
     drift_rms: Array = field(default_factory=lambda: np.zeros((0, 1)))
     drift_b: Array = field(default_factory=lambda: np.zeros((0, 1)))
     rich: Array | None = None
+    unit_noise: Mapping[str, Array] = field(default_factory=dict)
 
     @property
     def minus_twin(self) -> Array:
@@ -75,6 +78,7 @@ class Design:
 
     symmetric: C and -C have one law. antithetic: trainings come in pairs (C, -C). twins, rich: paths are followed by
     twins, by rich twins. trains_b: B moves.
+    unit_noise: the deviation that the units of each network explain is known.
     kernel: the empirical kernel is measured. initial: time 0 is a checkpoint. shallow: for every cell of the ladder the
     same cell exists at depth 1. fixed_richness: networks of all widths of the ladder have one richness, not one beta.
     """
@@ -83,6 +87,7 @@ class Design:
     antithetic: bool
     twins: bool = False
     rich: bool = False
+    unit_noise: bool = False
     trains_b: bool = True
     kernel: bool = False
     initial: bool = False
@@ -257,6 +262,16 @@ def half_with_twins(design: Design) -> Availability:
     return of_half(design) if design.twins else Absent()
 
 
+def without_unit_noise(applies: Callable[[Design], Availability]) -> Callable[[Design], Availability]:
+    """Available where the noise of the units is not known: else a better estimate of the same number exists."""
+    return lambda design: Absent() if design.unit_noise else applies(design)
+
+
+def with_unit_noise(design: Design) -> Availability:
+    """Available where the noise of the units is known; estimated from the members that have the study's law."""
+    return of_half(design) if design.unit_noise else Absent()
+
+
 # --- errors of the limit ---------------------------------------------------------------------------------------
 
 
@@ -278,6 +293,16 @@ def node_slack(trainings: Trainings) -> float:
 def mean_share(error: Array) -> float:
     """The mean error relative to the rms error: only the mean responds, to first order, to a shifted limit."""
     return float(np.sqrt(np.square(error.mean((0, 1))).mean() / np.square(error).mean()))
+
+
+# --- biases ----------------------------------------------------------------------------------------------------
+
+
+def bias_less_unit_noise(error: Array, name: str, trainings: Trainings) -> Sample:
+    """Bias of error (unit, member, probe), from members of the study's law; their units' noise is subtracted."""
+    values = trainings.of_law(error - trainings.unit_noise[name])
+    sample = bias(values.mean(1))
+    return of_pairs(sample) if values.shape[1] == 2 else sample
 
 
 # --- samples of observed variables -----------------------------------------------------------------------------

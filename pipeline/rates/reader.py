@@ -21,6 +21,8 @@ from rnnlimits.statistics.bootstrap import Array
 from rnnlimits.theory import observe
 from rnnlimits.theory.laws import ParameterLaw
 from rnnlimits.theory.observe import AtProbes, SobolevDistance
+from rnnlimits.theory.shares import UNITS_AT_ONCE, NodeShares
+from rnnlimits.theory.units import UnitNodes
 from rnnlimits.theory.untrained import Untrained
 from rnnlimits.training import plan, rich
 from rnnlimits.training.plan import Cell, RichTwin, Twin
@@ -35,6 +37,11 @@ RICH_VARIABLES = ("output", "memory", "loss", "drift_c_rms", "drift_b_rms")
 OBSERVED_VARIABLES = (*observe.MEMORY, *observe.KERNEL)
 
 
+def has_tangents(study: Study) -> bool:
+    """Whether rich twins of the trainings' paths have tangents."""
+    return study.rich.follow and study.rich.tangents > 0
+
+
 def design_of(study: Study) -> Design:
     """The design of a study's trainings, on any of its ladders."""
     section = study.training
@@ -43,6 +50,7 @@ def design_of(study: Study) -> Design:
         antithetic=section.antithetic,
         twins=study.twin.follow,
         rich=study.rich.follow,
+        unit_noise=study.twin.follow and has_tangents(study) and not ParameterLaw.of(study).degenerate,
         trains_b=section.update_b,
         kernel=section.kernel,
         initial=section.checkpoints[0] == 0,
@@ -58,7 +66,9 @@ class Reader:
         self._cache: dict[Cell, Trainings] = {}
         self._predictions: dict[Cell, CellPrediction] = {}
         self._rich: dict[RichTwin, dict[str, Array]] = {}
+        self._tangents: dict[RichTwin, dict[str, Array]] = {}
         self._starts: dict[int, Untrained] = {}
+        self._shares: dict[tuple[int, int], Array] = {}
         with store.open_complete(layout.limit, "limit", limit_id=plan.limit_id(study)) as file:
             if not np.array_equal(file["time"][()], study.training.checkpoints):
                 raise StudyError(f"{layout.limit}: has other checkpoints than the study; run the limit stage again")
@@ -80,7 +90,7 @@ class Reader:
 
     def prediction(self, cell: Cell) -> CellPrediction | None:
         """What rich twins and their tangents predict of a cell at its own N, beta and K; None without them."""
-        if not self.study.rich.follow or not self.study.rich.tangents:
+        if not has_tangents(self.study):
             return None
         if cell not in self._predictions:
             units = cell.replicas // (2 if self.design.antithetic else 1)
@@ -114,7 +124,7 @@ class Reader:
         """Networks of the study before training, whose kernel is that of a depth."""
         if depth not in self._starts:
             law, update_b = ParameterLaw.of(self.study), self.study.training.update_b
-            nodes, history = directions(self.study, law), self._probes.history
+            nodes, history = self._directions, self._probes.history
             self._starts[depth] = Untrained.of(law, nodes, reference.backend(), history, depth, update_b)
         return self._starts[depth]
 
@@ -145,6 +155,11 @@ class Reader:
     def _read_tangents(self, cell: Cell) -> dict[str, Array]:
         """Tangents of a cell at the final time."""
         twin = plan.tangent_twin(self.study, cell)
+        if twin not in self._tangents:
+            self._tangents[twin] = self._tangents_file(twin)
+        return self._tangents[twin]
+
+    def _tangents_file(self, twin: RichTwin) -> dict[str, Array]:
         path, identity = self.layout.tangents(twin), plan.tangents_id(self.study, twin)
         with open_ensemble(path, "tangents-ensemble", tangents_id=identity) as file:
             file.load(list(file))
@@ -180,9 +195,39 @@ class Reader:
             if self.design.initial
             else {},
             rich=self._read_rich(cell)["output"][: len(order) // members] if self.study.rich.follow else None,
+            unit_noise=self._unit_noise(cell, len(order) // members) if self.design.unit_noise else {},
             shallow=self._shallow(cell, len(order) // members),
             **self._twins_of(cell, len(order) // members),
         )
+
+    def _unit_noise(self, cell: Cell, units: int) -> dict[str, Array]:
+        """Deviations (unit, member, probe) of output and memory that the units of each network explain."""
+        tangents, shares = self._read_tangents(cell), self._shares_of(cell.width, units)
+        opposite = self._directions.opposite
+        noise = {}
+        for name in ("output", "memory"):
+            response = tangents[f"{name}_response"].mean(0)
+            of_members = [shares @ one for one in response]
+            if self.design.antithetic and self.design.symmetric:  # one program for both: -C is the opposite node
+                of_members.append(shares[:, opposite] @ response[0])
+            noise[name] = np.stack(of_members, axis=1)
+        return noise
+
+    @cached_property
+    def _directions(self) -> UnitNodes:
+        return directions(self.study, ParameterLaw.of(self.study))
+
+    def _shares_of(self, width: int, units: int) -> Array:
+        """Shares (unit, direction), less expected ones, of the first networks of pairs, or of networks, of a width."""
+        if (width, units) not in self._shares:
+            law, section, of_rich = ParameterLaw.of(self.study), self.study.training, self.study.rich
+            shares = NodeShares.of(law, self._directions, of_rich.c_nodes, of_rich.b_nodes)
+            replicas = np.arange(units, dtype=np.uint32) * (2 if section.antithetic else 1)
+            at_once = max(1, UNITS_AT_ONCE // width)
+            pieces = (replicas[first : first + at_once] for first in range(0, units, at_once))
+            draws = (law.draw(reference.backend(), self.study.seed, one, width, section.antithetic) for one in pieces)
+            self._shares[width, units] = np.concatenate([shares(*draw) for draw in draws])
+        return self._shares[width, units]
 
     def _shallow(self, cell: Cell, units: int) -> Array | None:
         """Errors of the same trainings at depth 1, None if they do not exist."""

@@ -44,10 +44,12 @@ def _ensembles(study: Study, layout: Layout, rate: Rate, values: Mapping[str, fl
     cells = [layout.ensemble(cell) for cell in found]
     twins = [layout.twin(twin) for twin in plan.twins(study) if _follows(twin, point)]
     rich = [layout.rich(plan.rich_twin(study, cell)) for cell in found] if study.rich.follow else []
+    tangents = [layout.tangents(plan.tangent_twin(study, cell)) for cell in found] if "tangents" in sources else []
     if "1/eps" in values:
         ladder = (twin for twin in plan.rich_ladder(study) if abs(twin.richness * values["1/eps"] - 1) < SAME)
         return [layout.rich(twin) for twin in ladder]
-    return cells * bool({"train", "depths"} & {*sources}) + twins * ("twin" in sources) + rich * ("rich" in sources)
+    twins, rich = twins * ("twin" in sources), rich * ("rich" in sources)
+    return cells * bool({"train", "depths"} & {*sources}) + twins + rich + tangents
 
 
 def _of_cell(cell: Cell) -> dict[str, float]:

@@ -37,7 +37,7 @@ PANELS = (
     ),
     Panel(
         "Bias of the output",
-        (("output_bias", "twin"), ("output_bias", "pair-mean"), ("output_bias", "plain")),
+        tuple(("output_bias", name) for name in ("less unit noise", "twin", "pair-mean", "plain")),
         {"2(1 - β)": lambda beta: 2 * (1 - beta), "1 - β": lambda beta: 1 - beta},
     ),
     Panel("Largest drift of an output weight", (("drift", "plain"),), {"1 - β": lambda beta: 1 - beta}),

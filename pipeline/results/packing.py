@@ -11,11 +11,12 @@ import h5py
 
 from rnnlimits.base.errors import StudyError
 from rnnlimits.base.textfiles import read_utf8
+from rnnlimits.files.attributes import set_attributes
 from rnnlimits.files.provenance import provenance, software
 from rnnlimits.files.reading import AGAIN, attribute_of, open_complete
 from rnnlimits.files.shards import TABLE
 from rnnlimits.files.store import atomic_h5
-from rnnlimits.files.variables import put, set_attributes
+from rnnlimits.files.variables import put
 from rnnlimits.plan.files import RATES_H5, STUDY_YAML
 from rnnlimits.results import standing
 from rnnlimits.results.inspection import hdf5_files, validate

@@ -1,8 +1,24 @@
-"""What the rule of a part runs, and its params."""
+"""What the rule of a part runs, and its params; and which parts share one rule."""
 
 from __future__ import annotations
 
-from rnnlimits.plan.parts import Part
+from collections.abc import Sequence
+
+from rnnlimits.plan import due
+from rnnlimits.plan.parts import Experiment, Part
+
+SEPARATOR = ","  # of the names of parts, none of which has one
+
+
+def parts_of_one_start(experiment: Experiment) -> str:
+    """The names of the parts that are due, which one start of the ranks computes: it takes as long as a small part."""
+    return SEPARATOR.join(due.due(experiment).parts)
+
+
+def named(parts: Sequence[Part], names: str) -> list[Part]:
+    """The parts of these names; a single one keeps its own rule."""
+    found = [part for part in parts if part.name in set(names.split(SEPARATOR))]
+    return found if len(found) > 1 else []
 
 
 def part_command(part: Part) -> str:

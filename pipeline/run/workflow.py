@@ -8,9 +8,11 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from itertools import pairwise
 from pathlib import Path
+
+from rich.console import Console
 
 from rnnlimits import experiments
 from rnnlimits.base import segments
@@ -21,8 +23,9 @@ from rnnlimits.kernels import cache, gpu_count, preferred, processor, require_kn
 from rnnlimits.kernels.interface import KernelError
 from rnnlimits.plan import due
 from rnnlimits.plan.parts import Experiment
-from rnnlimits.run import environment, mpiexec, sharing, shipped, words
+from rnnlimits.run import environment, mpiexec, rules, sharing, shipped, words
 from rnnlimits.run.continuing import require_same_backend
+from rnnlimits.run.live import shown
 from rnnlimits.study import AnyStudy
 
 LOG_LINES = 12
@@ -55,8 +58,9 @@ def run(
     segments.require_room(cores or len(os.sched_getaffinity(0)))
     mpiexec.require(environment.of_jobs())
     with exclusive(layout.locks, "run") as lock, cache_for_all():
-        if not further:  # which may send jobs to other machines
+        if not further:  # which may send jobs to other machines, or ask for one part
             require_backend(experiment, backend)
+            command.insert(command.index("--quiet"), f"together={words.encoded(rules.parts_of_one_start(experiment))}")
         return _guarded([*command, *further], lock, experiment, environment.of_jobs())
 
 
@@ -112,6 +116,7 @@ def _guarded(command: Sequence[str], lock: int, experiment: Experiment, variable
     locks = experiment.layout.locks
     # A workflow profile would only repeat these options, and is announced on every run.
     guard = [*colours(), "--nolock", "--rerun-incomplete", "--keep-going", "--workflow-profile", "none"]
+    guard.append("--keep-incomplete")  # files of ours are complete or absent
     for stale in locks.glob("refusals-*"):  # of a run that was killed; the lock is ours
         with suppress(OSError):  # another user's, in a sticky folder
             stale.unlink()
@@ -120,7 +125,8 @@ def _guarded(command: Sequence[str], lock: int, experiment: Experiment, variable
         announce(experiment)
         files = [] if is_dry(command) else list(sharing.outputs(experiment, Path(RECORDS)))
         sharing.adopt(files)
-        code = supervise([*command, *guard], lock, {**variables, REFUSALS: str(Path(refusals.name).resolve())})
+        variables = {**variables, REFUSALS: str(Path(refusals.name).resolve())}
+        code = supervise([*command, *guard], lock, variables, None if is_dry(command) else experiment)
         if code != 0 and refusals.read():
             return 2
     if code > 0 and (fixed := sharing.protected(files)):
@@ -207,14 +213,17 @@ def announce(experiment: Experiment) -> None:
         say(f"{wrong[0]}{more}; what differs from {experiment.study.source} is made again")
 
 
-def supervise(command: Sequence[str], lock: int, variables: Mapping[str, str]) -> int:
+def supervise(command: Sequence[str], lock: int, variables: Mapping[str, str], of: Experiment | None = None) -> int:
     """Run a command that keeps `lock` open, and interrupt it and all its jobs if this process is asked to end.
 
-    variables: the command's environment.
+    variables: the command's environment. of: the study of which a live line is shown on a terminal.
     Raises KeyboardInterrupt, once the command has ended, after an interrupt, a SIGTERM or the terminal's end.
     """
     # A separate process group, so that the signal reaches the jobs too, exactly once, whoever sent it.
-    child = subprocess.Popen(command, env=variables, pass_fds=[lock], process_group=0)
+    console = Console(stderr=True, highlight=False)
+    live = of is not None and console.is_terminal and not console.is_dumb_terminal
+    stderr = subprocess.PIPE if live else None
+    child = subprocess.Popen(command, env=variables, pass_fds=[lock], process_group=0, stderr=stderr)
     sign(lock, child.pid)
     received: list[int] = []
 
@@ -227,7 +236,8 @@ def supervise(command: Sequence[str], lock: int, variables: Mapping[str, str]) -
 
     handlers = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     try:
-        code = child.wait()
+        with shown(child.stderr, of, console) if live and of and child.stderr else nullcontext():
+            code = child.wait()
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from scipy.special import fdtrc, stdtr
 
+from rnnlimits.base.arrays import special
 from rnnlimits.statistics.bootstrap import Array, Bootstrap, Sample, degrees_of_freedom
 from rnnlimits.statistics.powerlaw import MINIMUM_UNITS, RESOLUTION, Line, Point, Slope, measure
 
@@ -232,7 +232,7 @@ def joint_test(x: Array, gap: Array, covariance: Array, dof: float) -> Joint:
     combined, spread = smooth.T @ gap, smooth.T @ covariance @ smooth
     statistic = float(combined @ np.linalg.lstsq(spread, combined, rcond=None)[0])
     rest = dof - count + 1
-    return Joint(statistic, count, float(fdtrc(count, rest, statistic * rest / (dof * count))))
+    return Joint(statistic, count, float(special().fdtrc(count, rest, statistic * rest / (dof * count))))
 
 
 def _smooth(x: Array, variance: Array) -> Array:
@@ -244,4 +244,4 @@ def _smooth(x: Array, variance: Array) -> Array:
 
 def p_value(difference: float, stderr: float, dof: float) -> float:
     """Two-sided p-value of a difference by Student's law."""
-    return float(min(1.0, 2 * stdtr(dof, -abs(difference) / max(stderr, 1e-300))))
+    return float(min(1.0, 2 * special().stdtr(dof, -abs(difference) / max(stderr, 1e-300))))

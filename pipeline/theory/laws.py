@@ -171,6 +171,15 @@ class ParameterLaw:
         """Whether C and -C have one law, which makes the mean of an antithetic pair unbiased."""
         return self.third_moment_c == 0.0
 
+    @property
+    def degenerate(self) -> bool:
+        """Whether W lies in fewer dimensions than it has components."""
+        return bool(np.linalg.matrix_rank(self.factor) < self.dimension)
+
+    def standardised(self, w: Array) -> Array:
+        """The independent components zeta (..., d) of w (..., d) = mean + factor zeta, unless the law is degenerate."""
+        return np.asarray((w - self.mean) @ np.linalg.inv(self.factor).T)
+
     # --- draws ---------------------------------------------------------------------------------------------
 
     def draw(

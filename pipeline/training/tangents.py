@@ -74,6 +74,7 @@ class Response:
     second: dict[str, Array]
     half: dict[str, Array]
     mean: dict[str, Array]
+    at_ends: dict[str, Array]  # response to a unit at each direction at the end of training: (member, direction, ...)
     error: Array  # of the value of the output, from the number of nodes: (member, time, probe)
     ends: dict[str, Array]  # of ENDS, each (member, ...)
 
@@ -230,7 +231,7 @@ def summed(members: list[dict[str, Array]], ends: UnitNodes) -> Response:
 
     members: everything observed for each, (..., direction + 2).
     """
-    response, root = Response({}, {}, {}, {}, {}, np.zeros(0), {}), np.sqrt(ends.weight)
+    response, root = Response({}, {}, {}, {}, {}, {}, np.zeros(0), {}), np.sqrt(ends.weight)
     for name in OBSERVED:
         jets = [member[name] for member in members]
         response.value[name] = np.stack([jet[..., VALUE] for jet in jets])
@@ -240,6 +241,7 @@ def summed(members: list[dict[str, Array]], ends: UnitNodes) -> Response:
             plus, minus = _pair([jet[..., FIRST] for jet in jets], ends.opposite)
             response.half[name] = _variance(0.5 * (plus - minus), root)
             response.mean[name] = _variance(0.5 * (plus + minus), root)
+            response.at_ends[name] = np.stack([np.moveaxis(jet[-1][..., FIRST] / root, -1, 0) for jet in jets])
     return response
 
 
@@ -283,3 +285,6 @@ def _put(shard: h5py.File, study: Study, block: RichBlock, responses: list[Respo
             of_pairs = np.stack([getattr(response, suffix)[name] for response in responses])
             long_name = f"N times the variance over {words} of antithetic pairs: {what}"
             put(shard, f"{name}_{suffix}_variance", of_pairs, ("path", *dims), "1", long_name)
+        responses_at = np.stack([response.at_ends[name] for response in responses])
+        long_name = f"N times what one more unit at the direction adds at the end, in place of the mean unit: {what}"
+        put(shard, f"{name}_response", responses_at, ("path", "member", "direction", *dims[1:]), "1", long_name)

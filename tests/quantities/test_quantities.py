@@ -215,11 +215,11 @@ def test_readers_are_told_what_they_see(entry: Quantity) -> None:
 
 
 @pytest.mark.parametrize("entry", ENTRIES, ids=named)
-def test_every_quantity_stands_in_the_theory_and_in_the_readme(entry: Quantity) -> None:
+def test_every_quantity_stands_in_the_theory_and_in_the_list(entry: Quantity) -> None:
     of_elman = entry.variable in (base.ELMAN_WIDTH, base.DESCENT_STEPS)
     page = "rntk.md" if of_elman else "model.md"
     assert f"`{entry.name}`" in (ROOT / "docs" / page).read_text(encoding="utf-8")
-    assert f"`{entry.name}`" in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert f"`{entry.name}`" in (ROOT / "docs" / "quantities.md").read_text(encoding="utf-8")
 
 
 def expected_of(entry: TrainedQuantity) -> Iterator[float]:

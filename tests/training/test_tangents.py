@@ -21,6 +21,7 @@ from rnnlimits.study import Study
 from rnnlimits.study.grid import RichTwin, tangent_twin
 from rnnlimits.theory import observe
 from rnnlimits.theory.laws import Nodes, ParameterLaw
+from rnnlimits.theory.shares import NodeShares
 from rnnlimits.training import kernel_tangents, memory_tangents, plan, rich, tangents
 from rnnlimits.training.layout import Layout
 from rnnlimits.training.plan import Cell, RichBlock
@@ -46,9 +47,10 @@ def small(folder: Path, **changes: Any) -> Study:
 
 @dataclass(frozen=True)
 class Measured:
-    """Outputs of antithetic pairs (pair, member, probe) on one path at the end."""
+    """Outputs of antithetic pairs (pair, member, probe) on one path at the end; w, b, c of the units of their first."""
 
     output: Array
+    units: tuple[Array, Array, Array]
 
     @property
     def half(self) -> Array:
@@ -73,7 +75,7 @@ def measured(study: Study, path: int, skewed: bool = False) -> Measured:
         trainer.run(*(np.broadcast_to(a, (PAIRS, *a.shape[1:])) for a in (x, y)))
         trainer.settle()
         outputs.append(trainer.probe(histories)[0])
-    return Measured(np.stack(outputs, axis=1))
+    return Measured(np.stack(outputs, axis=1), (w, b, c))
 
 
 def predicted(study: Study, path: int, richness: float | None = None) -> Response:
@@ -159,6 +161,46 @@ def test_both_members_of_pairs_of_a_skewed_law(tmp_path: Path) -> None:
     wanted = response.value["output"][:, -1] + response.second["output"][:, -1] / WIDTH
     assert max(deviations(output[:, member], wanted[member]).max() for member in (0, 1)) < 4
     assert min(deviations(output[:, member], wanted[1 - member]).max() for member in (0, 1)) > 8
+
+
+def explained(study: Study, seen: Measured, response: Response) -> Array:
+    """What the units of each network explain of its output (pair, member, probe)."""
+    law = ParameterLaw.of(study)
+    ends = tangents.directions(study, law)
+    shares = NodeShares.of(law, ends, study.rich.c_nodes, study.rich.b_nodes)(*seen.units)
+    of_output = response.at_ends["output"]
+    if len(of_output) == 2:
+        return np.stack([shares @ of_output[0], shares @ of_output[1]], axis=1)
+    return np.stack([shares @ of_output[0], shares[:, ends.opposite] @ of_output[0]], axis=1)
+
+
+def left(values: Array, noise: Array) -> float:
+    """The part of the standard deviation that is left, after the mean was found to be 0 within 4.5 errors (1e-4)."""
+    assert deviations(noise, np.zeros(noise.shape[1])).max() < 4.5
+    return float(np.sqrt((values - noise).var(0).mean() / values.var(0).mean()))
+
+
+def test_the_units_of_a_network_explain_its_deviation(study: Study, seen: list[Measured]) -> None:
+    """All but products of two deviations, of a relative N^-1/2 = 0.125; those of another path explain less."""
+    first, second = (explained(study, seen[0], _foreseen(study, path)) for path in range(PATHS))
+    assert left(seen[0].half, 0.5 * (first[:, 0] - first[:, 1])) < 0.25
+    assert left(seen[0].mean, first.mean(1)) < 0.25
+    assert left(seen[0].mean, first.mean(1)) < left(seen[0].mean, second.mean(1)) < 0.5
+
+
+def test_the_units_of_both_members_of_a_skewed_law(tmp_path: Path) -> None:
+    study = small(tmp_path, network={"c": {"kind": "two-point", "probability": 0.1}})
+    seen = measured(study, 0, skewed=True)
+    noise = explained(study, seen, predicted(study, 0))
+    assert max(left(seen.output[:, member], noise[:, member]) for member in (0, 1)) < 0.25
+
+
+def test_the_responses_have_the_predicted_variance(study: Study) -> None:
+    response, weight = _foreseen(study, 0), tangents.directions(study, ParameterLaw.of(study)).weight
+    for name in ("output", "memory"):
+        at_ends = response.at_ends[name][0]
+        variance = weight @ at_ends**2 - (weight @ at_ends) ** 2
+        np.testing.assert_allclose(variance, response.variance[name][0, -1], rtol=1e-10)
 
 
 # --- against rich twins ----------------------------------------------------------------------------------------

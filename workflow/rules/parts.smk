@@ -6,6 +6,8 @@
 COMMANDS = {part.lock: commands.part_command(part) for part in PARTS}
 
 for PART in PARTS:
+    if PART in TOGETHER:
+        continue
 
     log = LAYOUT.logs / f"{PART.lock}.log"
 
@@ -30,3 +32,25 @@ for PART in PARTS:
             "{resources.mpi} -n {resources.tasks} python -m rnnlimits "
             + COMMANDS[Path(str(log)).stem]
             + " --results {params.results:q} --log {log:q}"
+
+
+if TOGETHER:
+
+    rule parts:
+        output:
+            [path for part in TOGETHER for path in part.outputs],
+        log:
+            LAYOUT.logs / "parts.log",
+        conda:
+            ENVIRONMENT
+        threads: 1024
+        resources:
+            mpi="mpiexec",
+            tasks=lambda wildcards, threads: threads,
+        params:
+            study=lambda wildcards: STUDY_FILE,
+            results=lambda wildcards: RESULTS,
+            parts=[part.name for part in TOGETHER],
+        shell:
+            "{resources.mpi} -n {resources.tasks} python -m rnnlimits work {params.study:q} {params.parts:q}"
+            " --results {params.results:q} --log {log:q}"
