@@ -1,12 +1,6 @@
 // The host team of tangents: one member owns the nodes of a rich twin and those that mass moves to, a group of directions
-// at a time.
-//
-// The nodes carry the mass 1 - s and the ends of the directions the mass s, at s = 0: an end follows the twin, is felt by
-// none of its numbers, and only by their derivatives. A direction q moves the mass s = root_q r, with r its variable, so
-// that second derivatives summed over directions are weighted by root_q^2.
-#define WEIGHTED 1
-#define TANGENTS 1
-#include "team.h"
+// at a time (tangent.h).
+#include "tangent.h"
 
 static const int lanes = Lane<DoubleLanes>::count;
 
@@ -25,45 +19,6 @@ KERNEL constexpr long bytes_of(long count) {
 static Nodes nodes_at(char* memory, long count) {
     Unit<AtEnds>* end = reinterpret_cast<Unit<AtEnds>*>(memory + count * sizeof(Unit<Uniform>));
     return {reinterpret_cast<Unit<Uniform>*>(memory), count, end, reinterpret_cast<DoubleLanes*>(end + groups)};
-}
-
-// (1 - s) mean + s own for the directions of a group, with s = root r: its derivatives at r = 0.
-KERNEL void move(Uniform& mean, const AtEnds& own, DoubleLanes root, int group) {
-    mean.second += 2.0 * root * (own.first[0] - mean.first[group]);
-    mean.first[group] += root * (own.value - mean.value);
-}
-
-KERNEL void move(Sums<Uniform>& mean, const Sums<AtEnds>& own, DoubleLanes root, int group) {
-    move(mean.output, own.output, root, group);
-    move(mean.memory, own.memory, root, group);
-    move(mean.gain, own.gain, root, group);
-    if (UPDATE_B)
-        for (int l = 0; l < DEPTH; ++l) move(mean.overlap[l], own.overlap[l], root, group);
-    for (int l = 0; l < BACK; ++l) move(mean.back[l], own.back[l], root, group);
-}
-
-KERNEL Input<AtEnds> at_ends(const Input<Uniform>& input, int group) {
-    Input<AtEnds> own;
-    for (int j = 0; j < DIMENSION; ++j) own.x[j] = input.x[j];
-    own.memory = at_ends(input.memory, group);
-    return own;
-}
-
-KERNEL Pending<AtEnds> at_ends(const Pending<Uniform>& pending, int group) {
-    Pending<AtEnds> own;
-    own.c = at_ends(pending.c, group);
-    for (int j = 0; j < DIMENSION; ++j) own.w[j] = at_ends(pending.w[j], group);
-    for (int l = 0; l < BACK; ++l)
-        for (int j = 0; j < DIMENSION; ++j) own.w_back[l][j] = at_ends(pending.w_back[l][j], group);
-    for (int l = 0; l < DEPTH; ++l) own.b[l] = at_ends(pending.b[l], group);
-    return own;
-}
-
-template <class V> KERNEL void step(Unit<V>& unit, const Pending<V>& pending, const Input<V>& input, Sums<V>& sums) {
-    apply(unit, pending);
-    const Hidden<V> hidden = activate(argument(unit, input));
-    accumulate(unit, hidden, sums);
-    remember(unit, hidden);
 }
 
 struct TangentTeam {
@@ -121,19 +76,6 @@ KERNEL void read(const Frozen& unit, const Input<Uniform>* input, long count, Un
         const double value = hidden.value[p], slope = hidden.first[0][p], curvature = hidden.second[p];
         sums[p] += unit.part * composed(argument(unit, input[p]), value, slope, curvature);
     }
-}
-
-KERNEL AtEnds read(const Unit<AtEnds>& unit, const Input<AtEnds>& input, bool output) {
-    const AtEnds part = output ? unit.c_start + unit.c_drift : unit.b_start + unit.b_drift;
-    return part * weighed(unit, activate(argument(unit, input)).value);
-}
-
-template <class V> struct Squares { V w, b, c; };
-
-template <class V> KERNEL void square(const Unit<V>& unit, Squares<V>& sums) {
-    for (int j = 0; j < DIMENSION; ++j) sums.w += weighed(unit, V(unit.w_drift[j] * unit.w_drift[j]));
-    sums.b += weighed(unit, V(unit.b_drift * unit.b_drift));
-    sums.c += weighed(unit, V(unit.c_drift * unit.c_drift));
 }
 
 // One number as DIRECTIONS + 2 doubles: value, first derivatives, the sum of the second ones.
@@ -234,9 +176,7 @@ void square_drifts(char* memory, long count, double* out) {
     for (int g = 0; g < groups; ++g) {
         Squares<AtEnds> own = {};
         square(nodes.end[g], own);
-        move(sums.w, own.w, nodes.root[g], g);
-        move(sums.b, own.b, nodes.root[g], g);
-        move(sums.c, own.c, nodes.root[g], g);
+        move(sums, own, nodes.root[g], g);
     }
     write(sums.w, out);
     write(sums.b, out + written);
