@@ -156,10 +156,10 @@ def _job(job: Job, site: Site, using: submission.Profile) -> Document:
 # --- results -----------------------------------------------------------------------------------------------
 
 
-def of_summary(results: Path) -> Document:
+def of_summary(results: Path, study: Path | None = None) -> Document:
     """The rates of a study, including those of single probes, and the paths of its files. Raises as rates_of does."""
     with unpacking.folder_of(results, unpacking.RATES) as root:
-        rates, stale = rates_of(root), [str(fault) for fault in standing.stale(root)]
+        rates, stale = rates_of(root, study), [str(fault) for fault in standing.stale(root)]
     return {
         "results": results,
         "stale": stale,

@@ -98,7 +98,7 @@ def _otherwise(line: str) -> str:
 
 
 def _members(pack: Path, file: File) -> Mapping[str, Group]:
-    """The groups that are results, by the path of their file without its ending. Raises StudyError for a strange one."""
+    """The groups that are results, by the path of their file without its ending. Raises StudyError for others."""
     found = {group.name.strip("/"): group for group in file.groups() if len(group) or "kind" in group.attrs}
     found.pop("", None)
     for name, group in found.items():

@@ -76,7 +76,7 @@ def _written_by(rates: Path) -> tuple[str | None, str | None]:
         return None, None
     with open_complete(rates, "rates") as file:
         version, commit = (attribute_of(file, name) for name in ("software_version", "git_commit"))
-    return version and str(version), None if commit in (None, "unknown") else str(commit)
+    return str(version) if version else None, None if commit in (None, "unknown") else str(commit)
 
 
 def _software(cff: Mapping[str, Any], subject: Subject) -> Entry:
