@@ -43,10 +43,11 @@ def unpack(pack: Path, results: Path) -> Path:
     """
     with _opened(pack) as file:
         root = results / _word(pack, "study", str(attribute_of(file, "study")))
+        members = _members(pack, file)
         with durable.whole_folder(root) as folder:
             if faults := validate(pack):
                 raise StudyError(_otherwise(faults[0]))
-            _restore(pack, file, _members(pack, file), folder)
+            _restore(pack, file, members, folder)
     return root
 
 
