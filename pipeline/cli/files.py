@@ -85,5 +85,5 @@ UNPACK = Verb(
     "rnnlimits unpack demo.h5 --results elsewhere",
     _unpack,
     _unpack_arguments,
-    more="Prints the folder, which must not exist yet. rnnlimits run then adds figures and report.",
+    more="Prints the folder, which must not exist yet.\nrnnlimits run then adds figures and report.",
 )

@@ -16,7 +16,7 @@ from rnnlimits.plan.layout import StudyFolder
 from rnnlimits.report.citation import entry
 from rnnlimits.results import standing, unpacking
 from rnnlimits.run import shipped
-from rnnlimits.study import load_any
+from rnnlimits.study import load_any, loads_any
 
 # The papers that a kind of study is about, by the value of the key `experiment`; a kind without a line needs all.
 OF_KIND: Mapping[str, tuple[str, ...]] = {"training": ("arXiv:2308.14555",), "rntk": ("arXiv:2006.10246",)}
@@ -63,20 +63,22 @@ def _subject(given: Path) -> Subject:
     if not given.is_dir() and not unpacking.is_packed(given):
         return Subject(load_any(shipped.study(given)).experiment)
     with unpacking.folder_of(given, unpacking.RATES) as root:
-        study = standing.study_of(root)
-        if study is None:
-            raise StudyError(f"{given}: has no study.yaml; give results/STUDY, a packed file or a study file")
-        version, commit = _written_by(StudyFolder(root).rates_h5)
-    return Subject(study.experiment, version, commit)
+        study, origin = standing.study_of(root), _origin(StudyFolder(root).rates_h5)
+    if study is None and "study_yaml" in origin:  # of stages that were run by hand
+        study = loads_any(origin["study_yaml"], given)
+    if study is None:
+        raise StudyError(f"{given}: has no study.yaml; give results/STUDY, a packed file or a study file")
+    commit = origin.get("git_commit")
+    return Subject(study.experiment, origin.get("software_version"), None if commit == "unknown" else commit)
 
 
-def _written_by(rates: Path) -> tuple[str | None, str | None]:
-    """The version and the commit that wrote the rates; None where there are none, or they do not say."""
+def _origin(rates: Path) -> dict[str, str]:
+    """What the rates say of the software and of the study that made them; empty where there are none."""
     if not rates.exists():
-        return None, None
+        return {}
     with open_complete(rates, "rates") as file:
-        version, commit = (attribute_of(file, name) for name in ("software_version", "git_commit"))
-    return str(version) if version else None, None if commit in (None, "unknown") else str(commit)
+        said = {name: attribute_of(file, name) for name in ("software_version", "git_commit", "study_yaml")}
+    return {name: str(value) for name, value in said.items() if value}
 
 
 def _software(cff: Mapping[str, Any], subject: Subject) -> Entry:

