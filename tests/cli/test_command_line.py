@@ -334,6 +334,9 @@ def test_json_is_one_strict_document(name: str, finished: Path, ask: Ask) -> Non
         assert f"`{key}`" in GUIDE, f"neither docs/command-line.md nor docs/watch-and-compare.md says what {key} is"
 
 
+FOREIGN = ("files", "digests", "dimensions", "attributes", "half_widths", "fields")
+
+
 def keys(document: object) -> Iterator[str]:
     """Every key that is a name of ours: not those that are files, dimensions or attributes."""
     if isinstance(document, list):
@@ -342,7 +345,7 @@ def keys(document: object) -> Iterator[str]:
     if isinstance(document, dict):
         for key, value in document.items():
             yield key
-            if key not in ("files", "digests", "dimensions", "attributes", "half_widths", "fields") or isinstance(value, list):
+            if key not in FOREIGN or isinstance(value, list):
                 yield from keys(value)
 
 
