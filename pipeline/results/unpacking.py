@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from rnnlimits.base.errors import StudyError
 from rnnlimits.files import durable
-from rnnlimits.files.checks import SIGNATURE
+from rnnlimits.files.checks import SIGNATURE, translated
 from rnnlimits.files.reading import AGAIN, File, Group, Unreadable, attribute_of, open_complete, shown
 from rnnlimits.files.store import atomic_h5
 from rnnlimits.plan.layout import StudyFolder
@@ -121,6 +121,11 @@ def _word(pack: Path, what: str, word: str) -> str:
 
 def _restore(pack: Path, file: File, members: Mapping[str, Group], folder: Path) -> None:
     """Write the results, study.yaml and rates.csv to the folder."""
+    with translated(pack):  # attributes, units and dimensions may be forged
+        _write(pack, file, members, folder)
+
+
+def _write(pack: Path, file: File, members: Mapping[str, Group], folder: Path) -> None:
     layout = StudyFolder(folder)
     if text := str(attribute_of(file, "study_yaml") or ""):
         durable.write_bytes(layout.study_yaml, text.encode())

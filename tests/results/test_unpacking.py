@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import h5py
+import numpy as np
 import pytest
 import stand_ins
 from every_key import BASES, at
@@ -188,6 +189,14 @@ FORGED: dict[str, tuple[Callable[[h5py.File], object], str]] = {
     ),
     "another kind": (of_kind("limit"), "its group rates is of kind limit, no result"),
     "an unknown kind": (of_kind("script"), "its group rates is of kind script, no result"),
+    "a table as attribute": (
+        lambda file: file["rates"].attrs.__setitem__("x", np.zeros((2, 2))),
+        "is damaged (its bytes are not the ones that were written)",
+    ),
+    "no units": (
+        lambda file: file["rates/exponent"].attrs.__delitem__("units"),
+        "variable /rates/exponent has no units",
+    ),
     "other values": (
         lambda file: file["rates/exponent"].__setitem__(0, 0.5),
         "variable /rates/exponent is damaged",
