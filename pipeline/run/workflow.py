@@ -23,12 +23,13 @@ from rnnlimits.kernels import cache, gpu_count, preferred, processor, require_kn
 from rnnlimits.kernels.interface import KernelError
 from rnnlimits.plan import due
 from rnnlimits.plan.parts import Experiment
-from rnnlimits.run import environment, mpiexec, rules, sharing, shipped, words
+from rnnlimits.run import environment, launched, mpiexec, rules, sharing, shipped, words
 from rnnlimits.run.continuing import require_same_backend
 from rnnlimits.run.live import shown
 from rnnlimits.study import AnyStudy
 
 LOG_LINES = 12
+REST_SECONDS = 5.0  # for the last output of jobs; those of a Snakemake that was killed may go on for hours
 DRY = {"-n", "--dry-run", "--dryrun"}
 RECORDS = ".snakemake"
 SNAKEMAKE = (sys.executable, "-P", "-m", "snakemake")  # -P: not a snakemake.py of the working folder
@@ -220,10 +221,19 @@ def gpu_ranks(backend: str, elsewhere: bool = False) -> int | None:
 
 
 def announce(experiment: Experiment) -> None:
-    """Say in one line which existing files are not those of the study, and are made again."""
-    if wrong := due.stale(experiment):
-        more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
-        say(f"{wrong[0]}{more}; what differs from {experiment.study.source} is made again")
+    """Say in one line which existing files are not those of the study: made again, or only completed."""
+    wrong = due.stale(experiment)
+    derived = {path for step in experiment.steps() for path in step.paths} | {experiment.layout.study_yaml}
+    if grown := [fault for fault in wrong if fault.grown]:
+        grown.sort(key=lambda fault: "replicas" not in fault.words)  # before the twins that go with them
+        say(f"{_first(grown)}; those that are finished are kept, and what is computed from all of them is made again")
+        wrong = [fault for fault in wrong if not fault.grown and fault.path not in derived]
+    if wrong:
+        say(f"{_first(wrong)}; what differs from {experiment.study.source} is made again")
+
+
+def _first(wrong: Sequence[due.Fault]) -> str:
+    return f"{wrong[0]}" + (f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else "")
 
 
 def supervise(command: Sequence[str], lock: int, variables: Mapping[str, str], of: Experiment | None = None) -> int:
@@ -236,13 +246,15 @@ def supervise(command: Sequence[str], lock: int, variables: Mapping[str, str], o
     console = Console(stderr=True, highlight=False)
     live = of is not None and console.is_terminal and not console.is_dumb_terminal
     stderr = subprocess.PIPE if live else None
-    child = subprocess.Popen(command, env=variables, pass_fds=[lock], process_group=0, stderr=stderr)
+    output = None if is_dry(command) else subprocess.PIPE  # what a dry run prints may have colours
+    child = subprocess.Popen(command, env=variables, pass_fds=[lock], process_group=0, stdout=output, stderr=stderr)
     sign(lock, child.pid)
     received: list[int] = []
+    forward = launched.forwarded(child.stdout.fileno(), lambda: bool(received)) if child.stdout else None
 
     def pass_on(number: int, _: object) -> None:
         if not received:
-            print("rnnlimits: stopping; MPI may call it a bad termination, which it is not", file=sys.stderr)
+            say("stopping")
         received.append(number)
         with suppress(ProcessLookupError):
             os.killpg(child.pid, signal.SIGINT)
@@ -254,6 +266,10 @@ def supervise(command: Sequence[str], lock: int, variables: Mapping[str, str], o
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
+        if forward is not None and child.stdout is not None:
+            forward.join(REST_SECONDS)
+            if not forward.is_alive():
+                child.stdout.close()
     if received:
         raise KeyboardInterrupt
     return code
