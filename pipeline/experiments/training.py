@@ -40,8 +40,8 @@ class Trainings(BaseExperiment[Study, Layout]):
         """The study with the results folder `root`."""
         return cls(study, Layout(root))
 
-    def checks(self) -> list[str]:
-        """Findings of all numerical checks. Raises StudyError or KernelError for a bad study."""
+    def numerical_checks(self) -> list[str]:
+        """Findings of the numerical checks. Raises StudyError or KernelError for a bad study."""
         return checks.check(self.study)
 
     def remarks(self) -> list[str]:

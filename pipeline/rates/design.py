@@ -21,6 +21,7 @@ from scipy.optimize import isotonic_regression
 from rnnlimits.base.errors import StudyError
 from rnnlimits.base.streams import Stream
 from rnnlimits.quantities.base import Applies, N, registered
+from rnnlimits.quantities.own import quantities_of
 from rnnlimits.quantities.trained import Design, TrainedQuantity, Trainings
 from rnnlimits.rates import foretold
 from rnnlimits.rates.ladders import ladders
@@ -363,7 +364,11 @@ def resolve(study: Study, layout: Layout, be: Backend, half_width: float, name: 
     Ladders of the study (training.ladders) keep their replicas. Raises StudyError without a pilot, for a quantity that
     has no rate in N, and for a half-width out of reach.
     """
-    quantity = quantity_of(study, name)
+    with quantities_of(study):
+        return _resolved(study, layout, be, half_width, quantity_of(study, name))
+
+
+def _resolved(study: Study, layout: Layout, be: Backend, half_width: float, quantity: TrainedQuantity) -> Resolved:
     cells = _main_cells(study)
     pilot = _pilot(study, layout, quantity, be)
     scatters = list(pilot.scatters(cells))

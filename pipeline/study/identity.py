@@ -87,7 +87,7 @@ def study_id(study: Study) -> str:
         alone["rich"] = [asdict(twin) for twin in rich_twins(study)]
         alone["tangents"] = [asdict(twin) for twin in tangent_twins(study)]
         alone["rich_nodes"] = [study.rich.c_nodes, study.rich.b_nodes, study.rich.directions, METHOD]
-    return identity({**_world(study), **_training(study), **_draws(study), "cells": grid, **alone})
+    return identity({**_world(study), **_training(study), **_draws(study), "cells": grid, **alone, **study.own_digests})
 
 
 def _world(study: Study) -> dict[str, Any]:

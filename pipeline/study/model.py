@@ -14,7 +14,7 @@ from rnnlimits.base.fields import Count, Found, Section, Several, Switch, neares
 from rnnlimits.base.textfiles import read_utf8
 from rnnlimits.chains.base import AnyChain, after_registration
 from rnnlimits.chains.targets import Target
-from rnnlimits.study.base import AnyStudy
+from rnnlimits.study.base import QUANTITIES, AnyStudy, OwnFiles
 from rnnlimits.study.elman import RntkStudy, Seed, StudyName
 from rnnlimits.study.errors import one_line
 from rnnlimits.study.identity import study_id
@@ -87,6 +87,7 @@ class Study(AnyStudy):
     limit: Limit = Field(default=Limit(), description="Quadrature of the limit")
     twin: TwinSection = Field(default=TwinSection(), description="Infinite-width twins")
     rich: RichSection = Field(default=RichSection(), description="Rich twins and tangents, which predict every point")
+    quantities: OwnFiles = Field(default=(), description=QUANTITIES)
     experiment: Literal["training"] = Field(default="training", description="Which kind of study this is")
 
     @model_validator(mode="after")
@@ -135,11 +136,14 @@ class Study(AnyStudy):
         """12 hexadecimal digits of what changes any result of the study."""
         return study_id(self)
 
-    def values(self, folder: Path | None = None) -> dict[str, Any]:
-        """See `AnyStudy.values`; files of the chain are relative to `folder`."""
-        if folder is None:
-            return super().values()
-        return self.model_copy(update={"chain": self.chain.moved(self.source.parent, folder)}).values()
+    @property
+    def names_files(self) -> bool:
+        """See `AnyStudy.names_files`."""
+        return super().names_files or self.chain.reads_file
+
+    def moved(self, folder: Path) -> Self:
+        """See `AnyStudy.moved`; the chain may name a file as well."""
+        return super().moved(folder).model_copy(update={"chain": self.chain.moved(self.source.parent, folder)})
 
     @property
     def dimension(self) -> int:
