@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
@@ -78,6 +79,16 @@ class AnyStudy(Section):
     def identity(self) -> str:
         """12 hexadecimal digits of what changes any result of the study."""
         raise NotImplementedError
+
+    def backend_for(self, name: str, say: Callable[[str], None] = lambda _: None) -> str:
+        """The back end that `name` means for this study; `say` gets a line if the study decides it.
+
+        Raises StudyError for one that cannot compute the study.
+        """
+        return name
+
+    def prepare(self) -> None:
+        """Make what the study brings along known in this process. Raises StudyError for code that is refused."""
 
     def values(self, folder: Path | None = None) -> dict[str, Any]:
         """Every key with its value, defaults included, in the types that YAML has.

@@ -93,6 +93,8 @@ def study_id(study: Study) -> str:
 def _world(study: Study) -> dict[str, Any]:
     """The values that every stage depends on."""
     values = _dump(study, "seed", "target", "network", "probes")
+    if (file := study.own_activation) is not None:
+        values["network"]["activation"] = {"digest": file.digest}
     return {**values, "chain": study.chain.identity(study.source), "randomness": RANDOMNESS_VERSION}
 
 
