@@ -9,15 +9,19 @@ import example_results as made_up
 import numpy as np
 import pytest
 import yaml
+from runs import TINY_RNTK
 
 from rnnlimits import experiments, kernels
 from rnnlimits import study as studies
 from rnnlimits.base.errors import StudyError
+from rnnlimits.elman import plan as elman
+from rnnlimits.quantities import own
 from rnnlimits.quantities.base import Quantity, registered
+from rnnlimits.quantities.elman import ElmanQuantity
 from rnnlimits.rates import design, stage
 from rnnlimits.rates.stage import Rate
 from rnnlimits.statistics.ratefile import to_csv
-from rnnlimits.study import Study
+from rnnlimits.study import RntkStudy, Study
 from rnnlimits.training import plan
 
 FILE = """
@@ -163,3 +167,42 @@ def test_two_files_with_one_name_are_refused(tmp_path: Path) -> None:
 def test_the_key_takes_names_of_files(names: object, tmp_path: Path) -> None:
     with pytest.raises(StudyError, match=r"quantities is .*; allowed: the name of a Python file, or a list of them"):
         loaded(tmp_path, names=names)
+
+
+RNTK_FILE = """
+from rnnlimits.quantities import register
+from rnnlimits.quantities.base import ELMAN_WIDTH
+from rnnlimits.quantities.elman import ElmanQuantity
+from rnnlimits.statistics.samples import spread
+
+register(
+    ElmanQuantity(
+        name="spread",
+        estimator="own",
+        variable=ELMAN_WIDTH,
+        title="",
+        kind="kernel",
+        ladder="fluctuation",
+        sample=lambda values: spread(values["ntk"]),
+        expected=lambda activation: 0.5,
+    )
+)
+"""
+
+
+def test_a_study_of_the_recurrent_ntk_has_its_own(tmp_path: Path) -> None:
+    (tmp_path / "my.py").write_text(RNTK_FILE)
+    values = {**TINY_RNTK, "quantities": "my.py"}
+    study = studies.loads_any(yaml.safe_dump(values), tmp_path / "study.yaml")
+    assert isinstance(study, RntkStudy)
+    assert experiments.check(study)[-1].endswith("my.py: registers spread (own)")
+    with own.quantities_of(study):
+        assert [entry.name for entry in registered(ElmanQuantity)][-1] == "spread"
+    before, (cell, *_) = study.identity, elman.cells(study)
+    (tmp_path / "my.py").write_text(FILE)
+    edited = studies.loads_any(yaml.safe_dump(values), tmp_path / "study.yaml")
+    assert isinstance(edited, RntkStudy)
+    assert edited.identity != before
+    assert elman.cell_id(edited, cell) == elman.cell_id(study, cell)
+    with pytest.raises(StudyError, match=r"output_square is a TrainedQuantity, which no study of rntk can have"):
+        experiments.check(edited)
