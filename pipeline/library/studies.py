@@ -28,7 +28,8 @@ class Study(files.Study):
     Keyword arguments are the sections of a study file (docs/howto/own-study.md,
     config/schema.json): chain, target, network, training, probes, draws, limit, twin, rich,
     quantities, seed, precision, name. Files are relative to the working folder. Mappings, lists,
-    NumPy scalars and arrays are accepted; name may be left out. Raises StudyError, one line, for anything that would be refused in a study file.
+    NumPy scalars and arrays are accepted; name may be left out.
+    Raises StudyError, one line, for anything that would be refused in a study file.
 
     >>> study = Study(
     ...     chain={"kind": "coupled-tanh"},
