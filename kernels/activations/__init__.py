@@ -33,7 +33,7 @@ def register(activation: Activation) -> None:
 
 def source_digest() -> str:
     """Twelve hexadecimal digits over all files of src/ and the C++ of all activations."""
-    texts = (compiler.source_digest(), *(activation.source for activation in ACTIVATIONS.values()))
+    texts = (compiler.source_digest(), *(one.source for one in ACTIVATIONS.values() if one.source))
     return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:12]
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnnlimits.kernels import cache
+from rnnlimits.kernels.interface import KernelError
 
 Array = NDArray[np.float64]
 Function = Callable[[Array], Array]  # on arrays of any shape: NumPy in double precision, or those of a device
@@ -37,12 +38,14 @@ class Activation:
     slope_bound: float  # sup |sigma'|
     odd: bool  # sigma(-a) = -sigma(a)
     single_error: float  # largest error of the C++ value in single precision
-    source: str
+    source: str  # empty: defined in NumPy alone
     autodiff: Callable[[Any], Callable[[Any], Any]]  # from the module jax: sigma, independent of the definition here
 
     @property
     def macros(self) -> dict[str, object]:
-        """The macros for compiling src/sigma.h."""
+        """The macros for compiling src/sigma.h. Raises KernelError for an activation without C++."""
+        if not self.source:
+            raise KernelError(f"activation {self.name}: is defined in NumPy alone; give the back end numpy")
         return {"ACTIVATION_HEADER": f'"{self.header()}"', "STORES_SLOPE": int(self.slope_of_value is None)}
 
     def header(self) -> Path:

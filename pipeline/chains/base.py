@@ -123,6 +123,7 @@ class Chain(Section):
 
     exact: ClassVar[bool] = False  # the stationary law is a sum over points, from `finite` or `series`
     noisy: ClassVar[bool] = True  # steps are random; False if only the start is random
+    reads_file: ClassVar[bool] = False  # its values depend on a file that the study only names
     own_target: ClassVar[str] = ""  # which keys define the target, if the study's `target` does not
     equation: ClassVar[str] = ""  # its step in Markdown, for the table of docs/model.md
     tag: ClassVar[str] = ""  # the number of that equation there

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from pathlib import Path as File
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,35 @@ from rnnlimits.kernels import on_processor
 from rnnlimits.kernels.interface import Backend, Replicas
 
 ROWS = 32  # replicas that are stepped together: replica r is row r mod ROWS
+
+
+class Stepped(Protocol):
+    """What the paths of such a chain need of it; see OwnStep."""
+
+    @property
+    def kind(self) -> str:
+        """The kind of chain."""
+
+    @property
+    def dimension(self) -> int:
+        """Number of components of X."""
+
+    @property
+    def hidden(self) -> int:
+        """Number of components of Z."""
+
+    @property
+    def normals(self) -> int:
+        """Number of standard normals in a step."""
+
+    def start(self) -> Array:
+        """The state in which the burn-in starts."""
+
+    def step(self, h: Array, xi: Array) -> Array:
+        """The next states."""
+
+    def lipschitz(self) -> float:
+        """Factor by which a step multiplies distances, which decides the length of the burn-in."""
 
 
 class OwnStep(Chain):
@@ -62,17 +92,22 @@ class OwnStep(Chain):
 
     def sample_inputs(self, source: File = base.UNSAVED) -> Array:
         """See Chain.sample_inputs."""
-        rng, h = np.random.default_rng(base.SAMPLE_SEED), np.tile(self.start(), (base.SAMPLES, 1))
-        with np.errstate(over="ignore", invalid="ignore"):
-            for _ in range(base.SAMPLE_STEPS):
-                h = self.step(h, rng.standard_normal((base.SAMPLES, self.normals)))
-        return base.bounded(h[:, : self.dimension])
+        return base.bounded(sample_states(self)[:, : self.dimension])
+
+
+def sample_states(chain: Stepped) -> Array:
+    """About 256 states (n, d + dz) some steps after the start, the same at every call."""
+    rng, h = np.random.default_rng(base.SAMPLE_SEED), np.tile(chain.start(), (base.SAMPLES, 1))
+    with np.errstate(over="ignore", invalid="ignore"):
+        for _ in range(base.SAMPLE_STEPS):
+            h = chain.step(h, rng.standard_normal((base.SAMPLES, chain.normals)))
+    return h
 
 
 class OwnStepProcess:
     """See Process."""
 
-    def __init__(self, chain: OwnStep, target: Target) -> None:
+    def __init__(self, chain: Stepped, target: Target) -> None:
         self.dimension, self.hidden = chain.dimension, chain.hidden
         self.chain, self.target, self.burn_in = chain, target, base.burn_in(chain.lipschitz())
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path as File
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
@@ -10,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
+from rnnlimits.base import ownfiles
 from rnnlimits.base.fields import Array, Count, Name, Switch, refusal
 from rnnlimits.base.streams import Stream
 from rnnlimits.chains.base import SAMPLES, UNSAVED, Chain, Stretch, Verdict, register
@@ -26,6 +26,7 @@ class Recorded(Chain):
 
     exact: ClassVar[bool] = True
     noisy: ClassVar[bool] = False
+    reads_file: ClassVar[bool] = True
     own_target: ClassVar[str] = "chain.target_column and chain.lead define it"
     equation: ClassVar[str] = (
         "a series from a file, read circularly from a random offset; its law is the empirical one, and `Y_k` is a"
@@ -98,10 +99,7 @@ class Recorded(Chain):
 
     def moved(self, old: File, new: File) -> Recorded:
         """See Chain.moved: the series stays where it is."""
-        # Of real folders: from a folder that is reached through a link, `..` leads to the parent of the link's target.
-        place = old / self.file
-        real = place.parent.resolve() / place.name
-        return self.model_copy(update={"file": os.path.relpath(real, new.resolve())})
+        return self.model_copy(update={"file": ownfiles.moved(self.file, old, new)})
 
 
 class RecordedProcess:

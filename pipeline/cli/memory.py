@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from rnnlimits.cli.words import Verb, backend_option, results_option, study_argument
+from rnnlimits.cli.words import Verb, backend_option, results_option, say, study_argument
 
 
 def _memory(options: argparse.Namespace) -> None:
@@ -15,7 +15,7 @@ def _memory(options: argparse.Namespace) -> None:
 
     study = studies.load(options.study)
     layout = Layout.of(study, options.results)
-    print(memory_table.run(study, layout, processor(options.backend)))
+    print(memory_table.run(study, layout, processor(study.backend_for(options.backend, say))))
     print(f"\nwhere to look:\n  {layout.memory_csv}")
 
 

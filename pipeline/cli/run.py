@@ -81,7 +81,7 @@ def _run_adaptively(study: AnyStudy, options: argparse.Namespace) -> Path:
     from rnnlimits.run import adaptive, workflow
 
     training, results = experiments.require_training(study, "replicas to resolve"), options.results or DEFAULT_RESULTS
-    backend = functools.cache(lambda: chosen_backend(options))
+    backend = functools.cache(lambda: chosen_backend(options, training))
     workers = options.cores or workflow.gpu_ranks(options.backend) or len(os.sched_getaffinity(0))
 
     def execute(study: AnyStudy, path: Path, targets: Sequence[str] = (), told: bool = False) -> None:

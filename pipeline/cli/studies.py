@@ -73,7 +73,7 @@ def _planned(options: argparse.Namespace) -> str:
     if options.resolve is not None:
         return _resolved_plan(experiments.require_training(study, "replicas to resolve"), options)
     experiment = experiments.of(study, options.results)
-    pace = experiment.pace(lambda: chosen_backend(options))
+    pace = experiment.pace(lambda: chosen_backend(options, study))
     return documents.text(documents.of_plan(experiment, pace)) if options.json else experiment.summary(pace)
 
 
@@ -82,7 +82,7 @@ def _resolved_plan(study: Study, options: argparse.Namespace) -> str:
     from rnnlimits import experiments
     from rnnlimits.cli import documents
 
-    be = chosen_backend(options)
+    be = chosen_backend(options, study)
     resolved = _resolved(study, options, be)
     pace = experiments.of(study, options.results).pace(lambda: be)
     if options.json:

@@ -16,6 +16,7 @@ from rnnlimits.base.variables import BACKEND
 # The stages, MPI and plotting are imported by the verbs that need them, so that `--help` and `check` start at once.
 if TYPE_CHECKING:
     from rnnlimits.kernels.interface import Backend
+    from rnnlimits.study import AnyStudy
 
 DEFAULT_RESULTS = Path("results")
 QUANTITY = "output_fluctuation"  # whose exponents --resolve resolves
@@ -80,11 +81,14 @@ def say(line: str, every_rank: bool = False) -> None:
         print(line, file=sys.stderr, flush=True)
 
 
-def chosen_backend(options: argparse.Namespace) -> Backend:
-    """The back end that --backend selects. Raises KernelError if it is unknown or not available here."""
+def chosen_backend(options: argparse.Namespace, study: AnyStudy) -> Backend:
+    """The back end that --backend selects.
+
+    Raises KernelError if it is unknown or not available here, StudyError if it cannot compute the study.
+    """
     from rnnlimits.kernels import backend
 
-    return backend(options.backend)
+    return backend(study.backend_for(options.backend, say))
 
 
 # --- arguments and options ---------------------------------------------------------------------------------

@@ -51,7 +51,16 @@ class BaseExperiment(ABC, Generic[S, L]):
         return self.study.identity
 
     def checks(self) -> list[str]:
-        """Findings of all numerical checks, one readable line each (here: no findings)."""
+        """Findings of all checks, one readable line each: numerical ones, and the quantities of the study's own files.
+
+        Raises StudyError for a study that is refused.
+        """
+        from rnnlimits.quantities import own
+
+        return [*self.numerical_checks(), *(own.findings(self.study) if self.study.quantity_files else ())]
+
+    def numerical_checks(self) -> list[str]:
+        """Findings of the numerical checks (here: no findings)."""
         return []
 
     def remarks(self) -> list[str]:

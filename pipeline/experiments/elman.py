@@ -36,8 +36,8 @@ class Elmans(BaseExperiment[RntkStudy, RntkLayout]):
         """The study with the results folder `root`."""
         return cls(study, RntkLayout(root))
 
-    def checks(self) -> list[str]:
-        """Findings of all numerical checks. Raises StudyError or KernelError for a bad study."""
+    def numerical_checks(self) -> list[str]:
+        """Findings of the numerical checks. Raises StudyError or KernelError for a bad study."""
         return checks.check(self.study)
 
     def parts(self) -> tuple[Part, ...]:

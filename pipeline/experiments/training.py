@@ -40,13 +40,15 @@ class Trainings(BaseExperiment[Study, Layout]):
         """The study with the results folder `root`."""
         return cls(study, Layout(root))
 
-    def checks(self) -> list[str]:
-        """Findings of all numerical checks. Raises StudyError or KernelError for a bad study."""
+    def numerical_checks(self) -> list[str]:
+        """Findings of the numerical checks. Raises StudyError or KernelError for a bad study."""
         return checks.check(self.study)
 
     def remarks(self) -> list[str]:
-        """What was read of a recorded series, and what looks like a mistake there."""
-        return self.study.chain.findings(self.study.source)
+        """What was read of a recorded series, and what looks like a mistake there; what is slow."""
+        lines: list[str] = []
+        self.study.backend_for("auto", lambda line: lines.append(line.removeprefix("rnnlimits: ")))
+        return [*self.study.chain.findings(self.study.source), *lines]
 
     def parts(self) -> tuple[Part, ...]:
         """The draws, twins by K, packs by width."""

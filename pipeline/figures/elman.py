@@ -15,6 +15,7 @@ from rnnlimits.elman.layout import RntkLayout
 from rnnlimits.elman.weights import KERNELS, Curve
 from rnnlimits.figures import rates as figures
 from rnnlimits.kernels.interface import Backend
+from rnnlimits.quantities.own import quantities_of
 from rnnlimits.statistics.ratefile import read
 from rnnlimits.study.elman import RntkStudy
 
@@ -26,7 +27,7 @@ def run(study: RntkStudy, layout: RntkLayout, be: Backend) -> list[str]:
 
     Raises StudyError for a file that is missing, damaged or from another study.
     """
-    with figures.style():
+    with quantities_of(study), figures.style():
         names = figures.save_all(layout, plan.study_id(study), _figures(study, layout, be))
     if study.weights is None:
         layout.weights_csv.unlink(missing_ok=True)  # of an earlier study

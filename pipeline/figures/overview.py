@@ -22,9 +22,9 @@ from rnnlimits.statistics.ratefile import Rate, RatePoint
 MARKERS = ("o", "s", "^", "D", "<", "P", "X", "*")
 BIASES = (("output_bias", "less unit noise"), ("output_bias", "twin"))  # functions of the richness alone, but for 1/N
 AGAINST_BETA = {  # quantities whose exponents are drawn against beta
-    ("output_fluctuation", "half-difference"): "fluctuation",
-    **dict.fromkeys(BIASES, "bias"),
-    ("output_even_in_n", "twin"): "even part",
+    "fluctuation": (("output_fluctuation", "half-difference"),),
+    "bias": BIASES,
+    "even part": (("output_even_in_n", "twin"),),
 }
 SHORTEST_BAR = 0.5  # ratios with longer bars say nothing, and are not drawn
 MOST_COLUMNS = 4
@@ -39,7 +39,7 @@ def overview(rates: Sequence[Rate]) -> Iterator[tuple[str, Figure]]:
     if compared:
         yield "measured_over_predicted", ratio_page(compared)
     of_beta = [rate for rate in rates if rate.variable == "N" and "beta" in rate.where]
-    against = [rate for rate in of_beta if (rate.quantity, rate.estimator) in AGAINST_BETA]
+    against = [rate for rate in of_beta if (rate.quantity, rate.estimator) in itertools.chain(*AGAINST_BETA.values())]
     if len({rate.at for rate in against if _foreseen(rate)}) > 1:
         yield "exponents", exponent_figure(against)
 
@@ -135,9 +135,9 @@ def exponent_figure(rates: Sequence[Rate]) -> Figure:
     slowest = np.minimum.reduce(list(orders.values()))
     ax.fill_between(beta, 0, slowest, color=GREY, alpha=0.12, linewidth=0)
     looks = zip(AGAINST_BETA.items(), COLOURS, MARKERS, strict=False)
-    for (key, name), colour, marker in looks:
+    for (name, keys), colour, marker in looks:
         ax.plot(beta, orders[name], color=colour, ls=(0, (1, 2)))
-        members = [rate for rate in rates if (rate.quantity, rate.estimator) == key]
+        members = [rate for rate in rates if (rate.quantity, rate.estimator) in keys]
         x = np.array([float(rate.where["beta"]) for rate in members])
         error = np.array([0.5 * (rate.ci_high - rate.ci_low) for rate in members])
         y = np.array([rate.exponent for rate in members])

@@ -58,6 +58,7 @@ from rnnlimits.figures.overview import overview
 from rnnlimits.files import durable
 from rnnlimits.files.identities import mark
 from rnnlimits.quantities.base import about, variable_of, view_of
+from rnnlimits.quantities.own import quantities_of
 from rnnlimits.statistics.bootstrap import Array
 from rnnlimits.statistics.ratefile import Rate, RatePoint, read
 from rnnlimits.training import plan
@@ -106,7 +107,7 @@ def run(study: Study, layout: Layout) -> list[str]:
 
     Raises StudyError for a file that is missing, damaged or from another study.
     """
-    with style():
+    with quantities_of(study), style():
         names = save_all(layout, plan.study_id(study), _figures(study, layout))
     progress.note(f"{layout.figures}: {', '.join(names)}")
     return names

@@ -33,7 +33,7 @@ def paths(
     checked = training_study(study, "paths")
     count, length = arguments.whole("replicas", replicas), arguments.whole("steps", steps)
     start = arguments.whole("first", first, least=0, most=MOST_INDEX - count)
-    be = arguments.backend(backend)
+    be = arguments.backend(checked.backend_for(backend))
     with arguments.computing():
         index = np.arange(start, start + count, dtype=np.uint32)
         x, z, y = training_paths(checked, be, index).take(length)

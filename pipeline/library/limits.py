@@ -219,7 +219,7 @@ def limit(study: files.AnyStudy | Source, *, cores: int | None = None, backend: 
     StudyError for bad arguments, and for a chain or memory that does not contract.
     """
     checked = training_study(study, "limit")
-    be = arguments.backend(backend)
+    be = arguments.backend(checked.backend_for(backend))
     threads = count(be, cores)
     with arguments.computing():
         return Limit(checked, drawn(checked, be, threads), be)

@@ -51,7 +51,7 @@ def rich_twin(
     twin = _twin(checked, richness, steps_per_time, depth, paths)
     start = arguments.whole("first", first, least=0, most=MOST_PATHS)
     probes = None if histories is None else arguments.histories(histories, checked.dimension)
-    be = arguments.backend(backend)
+    be = arguments.backend(checked.backend_for(backend))
     threads = count(be, cores)
     with arguments.computing():
         at = chains.probe_histories(checked, on_processor(be)) if probes is None else probes
@@ -97,7 +97,7 @@ def predict(
     cell = cell_of(checked, width, (beta, richness), steps_per_time, depth, None)
     number = arguments.whole("paths", paths, least=FEWEST_PATHS)
     probes = None if histories is None else arguments.histories(histories, checked.dimension)
-    be = arguments.backend("host")
+    be = arguments.backend(checked.backend_for("host"))
     with arguments.computing():
         at = chains.probe_histories(checked, be) if probes is None else probes
         block = RichBlock(plan.rich_twin(checked, cell), 0, number)

@@ -132,7 +132,7 @@ class Results:
         """The limit from the draws in the folder: like `limit(study)`, without drawing again."""
         study = self._training("limit")
         with arguments.computing():
-            return Limit(study, read_draws(study, self._layout), processor())
+            return Limit(study, read_draws(study, self._layout), processor(study.backend_for("auto")))
 
     def __repr__(self) -> str:
         return f"<Results of {self.study.name} in {self._opened}: {len(self._ensembles)} cells>"

@@ -26,8 +26,9 @@ class Study(files.Study):
     """A study of `experiment: training`, built in Python with the keys, defaults and checks of a study file.
 
     Keyword arguments are the sections of a study file (docs/howto/own-study.md,
-    config/schema.json): chain, target, network, training, probes, draws, limit, twin, seed,
-    precision, name. Mappings, lists, NumPy scalars and arrays are accepted; name may be left out.
+    config/schema.json): chain, target, network, training, probes, draws, limit, twin, rich,
+    quantities, seed, precision, name. Files are relative to the working folder. Mappings, lists,
+    NumPy scalars and arrays are accepted; name may be left out.
     Raises StudyError, one line, for anything that would be refused in a study file.
 
     >>> study = Study(

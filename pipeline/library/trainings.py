@@ -66,7 +66,7 @@ def train(
     cell = cell_of(checked, width, (beta, richness), steps_per_time, depth, replicas)
     start = arguments.whole("first", first, least=0, most=MOST_REPLICAS)
     probes = None if histories is None else arguments.histories(histories, checked.dimension)
-    be = arguments.backend(backend)
+    be = arguments.backend(checked.backend_for(backend))
     threads = count(be, cores)
     with arguments.computing():
         at = AtProbes.of(checked, on_processor(be)) if probes is None else _at_probes(checked, on_processor(be), probes)
@@ -102,7 +102,7 @@ def twin(
     number = arguments.whole("paths", checked.training.paths_per_block if paths is None else paths)
     start = arguments.whole("first", first, least=0, most=MOST_REPLICAS)
     probe_histories = None if histories is None else arguments.histories(histories, checked.dimension)
-    be = arguments.backend(backend)
+    be = arguments.backend(checked.backend_for(backend))
     threads = count(be, cores)
     with arguments.computing():
         near, law = on_processor(be), ParameterLaw.of(checked)

@@ -6,7 +6,8 @@ else: tables, figures, the report and the documentation look them up by the name
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
@@ -131,11 +132,43 @@ _entries: dict[tuple[str, str], Quantity] = {}
 
 
 def register(entry: AnyQuantity) -> AnyQuantity:
-    """Add an entry to the registry and return it. Raises ValueError if its name and estimator are taken."""
+    """Add an entry to the registry and return it.
+
+    Raises ValueError for what is not a Quantity, and if its name and estimator are taken.
+    """
+    if not isinstance(entry, Quantity):
+        raise ValueError(f"{entry!r} is not a Quantity; give one, such as a rnnlimits.quantities.TrainedQuantity")
     if entry.key in _entries:
         raise ValueError(f"quantity {entry.name} ({entry.estimator}) is registered already; give yours another name")
     _entries[entry.key] = entry
     return entry
+
+
+def registered_by(run: Callable[[], object]) -> list[Quantity]:
+    """The entries that `run` registers; the registry is then as it was before."""
+    before = dict(_entries)
+    try:
+        run()
+        return [entry for key, entry in _entries.items() if key not in before]
+    finally:
+        _restore(before)
+
+
+@contextmanager
+def extended(entries: Iterable[Quantity]) -> Iterator[None]:
+    """The registry with further entries until the end of the block. Raises ValueError as `register` does."""
+    before = dict(_entries)
+    try:
+        for entry in entries:
+            register(entry)
+        yield
+    finally:
+        _restore(before)
+
+
+def _restore(entries: Mapping[tuple[str, str], Quantity]) -> None:
+    _entries.clear()
+    _entries.update(entries)
 
 
 def registered(kind: type[AnyQuantity]) -> Iterator[AnyQuantity]:

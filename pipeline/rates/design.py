@@ -24,6 +24,7 @@ from rnnlimits.base.streams import Stream
 from rnnlimits.files.ensembles import open_ensemble
 from rnnlimits.files.identities import carried
 from rnnlimits.quantities.base import Applies, N, registered
+from rnnlimits.quantities.own import quantities_of
 from rnnlimits.quantities.trained import Design, TrainedQuantity, Trainings
 from rnnlimits.rates import foretold
 from rnnlimits.rates.ladders import ladders
@@ -401,7 +402,11 @@ def resolve(study: Study, layout: Layout, be: Backend, half_width: float, name: 
     Ladders of the study (training.ladders) keep their replicas. Raises StudyError without a pilot, for a quantity that
     has no rate in N, and for a half-width out of reach.
     """
-    quantity = quantity_of(study, name)
+    with quantities_of(study):
+        return _resolved(study, layout, be, half_width, quantity_of(study, name))
+
+
+def _resolved(study: Study, layout: Layout, be: Backend, half_width: float, quantity: TrainedQuantity) -> Resolved:
     cells = main_cells(study)
     if not any(ladder.cells for ladder in ladders(N, cells)):
         raise StudyError(f"{study.source}: training has no ladder K = N to resolve; set steps_per_time: [width]")

@@ -25,6 +25,7 @@ from rnnlimits.kernels import rntk
 from rnnlimits.kernels.interface import Array, Backend, KernelError
 from rnnlimits.quantities.base import in_order, registered
 from rnnlimits.quantities.elman import STEP_GAP, ElmanQuantity, Limits, Values, units
+from rnnlimits.quantities.own import quantities_of
 from rnnlimits.statistics import powerlaw
 from rnnlimits.statistics.bootstrap import Bootstrap
 from rnnlimits.statistics.families import settled
@@ -47,7 +48,7 @@ def run(study: RntkStudy, layout: RntkLayout, be: Backend) -> list[Rate]:
     attrs = {**store.provenance(study), "backend": be.name, "device": be.device}
     write_kernels(study, layout, shared, limits, attrs)
     read = Reader(study, layout, shared, limits)
-    with np.errstate(all="ignore"):  # points say themselves where a number is not finite
+    with quantities_of(study), np.errstate(all="ignore"):  # points say themselves where a number is not finite
         found = in_order([*network_rates(study, read, bootstrap), *step_rates(study, read, bootstrap)])
     rates = [replace(rate, study_id=study.identity) for rate in settled(found)]
     write_h5(layout.rates_h5, attrs, rates)

@@ -15,6 +15,7 @@ from rnnlimits.base import progress
 from rnnlimits.base.streams import Stream
 from rnnlimits.files import store
 from rnnlimits.quantities.base import in_order, registered
+from rnnlimits.quantities.own import quantities_of
 from rnnlimits.quantities.whole import StudyQuantity
 from rnnlimits.rates.contraction import contraction_rates
 from rnnlimits.rates.laws import law_rates
@@ -42,7 +43,7 @@ def run(study: Study, layout: Layout, be: Backend) -> list[Rate]:
     bootstrap = Bootstrap(
         lambda units, count: be.uniforms(study.seed, Stream.BOOTSTRAP, units.astype(np.uint32), count)
     )
-    with np.errstate(all="ignore"):  # points say themselves where a number is not finite
+    with quantities_of(study), np.errstate(all="ignore"):  # points say themselves where a number is not finite
         found = in_order(list(_rates(study, layout, bootstrap, be)))
     rates = [replace(rate, study_id=study.identity) for rate in settled(found)]
     attrs = {**store.provenance(study), "draw_id": plan.draw_id(study), "backend": be.name, "device": be.device}

@@ -21,6 +21,7 @@ from rnnlimits.base.errors import StudyError
 from rnnlimits.files import durable
 from rnnlimits.plan.copies import page_mark
 from rnnlimits.plan.layout import StudyFolder
+from rnnlimits.quantities.own import quantities_of
 from rnnlimits.report import citation, places
 from rnnlimits.report.cost import costs
 from rnnlimits.report.cost_table import cost_rows
@@ -55,7 +56,8 @@ def run(subject: Subject) -> Path:
 
     Equal results give equal bytes. Raises StudyError for a file that is missing, damaged or of another study.
     """
-    text, path = page(subject), subject.layout.report
+    with quantities_of(subject.study):
+        text, path = page(subject), subject.layout.report
     durable.require_folder(path)
     durable.write_bytes(path, text.encode())
     progress.note(str(path))

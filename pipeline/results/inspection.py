@@ -20,7 +20,7 @@ from rnnlimits.plan.due import RUN, Fault
 from rnnlimits.plan.layout import STATES
 from rnnlimits.plan.parts import Output
 from rnnlimits.results import standing
-from rnnlimits.study import AnyStudy, loads_any
+from rnnlimits.study import loads_any
 
 _KINDS = [kind for kind in experiments.file_kinds() if kind.kind]
 OF_NO_STUDY = {kind.kind for kind in _KINDS if not kind.is_of_study}  # such as a matrix that belongs to a user
@@ -163,9 +163,9 @@ def _group_faults(path: Path, file: File) -> Iterator[str]:
     try:
         study = loads_any(str(attribute_of(file, "study_yaml")), path)
         found = study.identity
-    except StudyError:  # of a recorded series, whose file is somewhere else
+    except StudyError:  # it names a file that is somewhere else, such as a recorded series
         found = None
-    if found not in (study_id, None) and not _reads_a_file(study):
+    if found not in (study_id, None) and not study.names_files:
         yield f"is a pack of study {study_id}, but its study_yaml is of study {found}"
     if found == study_id:
         outputs = due.identified(experiments.at(study, Path()))
@@ -176,10 +176,6 @@ def _group_faults(path: Path, file: File) -> Iterator[str]:
         name = f"/{output.path.with_suffix('').as_posix()}"
         if name in groups and (fault := _group_fault(groups[name], output, identity)):
             yield f"group {fault}"
-
-
-def _reads_a_file(study: AnyStudy) -> bool:
-    return bool(getattr(getattr(study, "chain", None), "own_target", ""))
 
 
 def _group_fault(group: Group, output: Output, identity: str) -> Fault | None:

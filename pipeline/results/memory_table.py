@@ -43,7 +43,7 @@ def law_distance(study: Study, be: Backend, width: int) -> tuple[float, float]:
     """Mean Wasserstein-1 distance of stationary memory laws, N against infinity, and its standard error."""
     law, history = ParameterLaw.of(study), chains.probe_histories(study, be)
     limit = law.memory_path(be, history, np.zeros(len(history)))[:, :-1]
-    trainer = be.trainer(Training(width, study.dimension, 0.75, 1, study.network.activation), NETWORKS)
+    trainer = be.trainer(Training(width, study.dimension, 0.75, 1, study.activation), NETWORKS)
     trainer.fill_from(0, *law.draw(be, study.seed, np.arange(NETWORKS, dtype=np.uint32), width))
     distances: Array = memory_law_distances(limit, trainer.probe(history)[1])
     return float(distances.mean()), float(distances.std(ddof=1) / np.sqrt(NETWORKS))

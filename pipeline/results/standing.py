@@ -1,7 +1,8 @@
 """Which files of a results folder are not those of its study: what every reader of the folder says first.
 
 The study of a folder is that of its study.yaml. If that cannot be identified, for instance because the file of a
-recorded series is not here, the identity that study.yaml carries is compared with those that other files carry.
+recorded series, or one of the user's own, is not here, the identity that study.yaml carries is compared with those
+that other files carry.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ def experiment_of(root: Path) -> Experiment | None:
     """The study of a folder with the folder; None without study.yaml, or where the study cannot be identified."""
     try:
         study = study_of(root)
-        # Computed from the file of a recorded series, which may be missing.
+        # Computed from the files that the study names, which may be missing.
         known = study is not None and study.identity
     except StudyError:
         return None
@@ -52,7 +53,8 @@ def stale(root: Path) -> list[Fault]:
 
 def _edited(fault: Fault, identity: str) -> Fault:
     """What to say of a study.yaml whose keys are not those of the study that it names."""
-    words = f"was edited, or its series has changed: its keys are of study {identity}, its first line names another"
+    why = "was edited, or a file that it names has changed"
+    words = f"{why}: its keys are of study {identity}, its first line names another"
     return Fault(fault.path, words, foreign=True)
 
 

@@ -23,6 +23,7 @@ from rnnlimits.base.tables import duration
 from rnnlimits.files import durable
 from rnnlimits.kernels import on_processor
 from rnnlimits.quantities.base import N
+from rnnlimits.quantities.own import quantities_of
 from rnnlimits.rates import design, foretold
 from rnnlimits.rates.ladders import Ladder, ladders
 from rnnlimits.statistics import ratefile
@@ -107,7 +108,8 @@ class Rounds:
     def __init__(self, study: Study, results: Path, asked: Asked, machine: Machine) -> None:
         self.study, self.results, self.asked, self.machine = study, results, asked, machine
         self.layout = Layout.of(study, results)
-        self.quantity = design.quantity_of(study, asked.quantity)
+        with quantities_of(study):
+            self.quantity = design.quantity_of(study, asked.quantity)
         self.ladders = ladders_of(study)
         self._expected, self._told_before = "", False
 

@@ -10,7 +10,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +72,8 @@ def distributed(order: Order) -> None:
 def _distributed(comm: MPI.Intracomm, order: Order) -> None:
     study = parallel.on_root(comm, lambda: _checked(order.study))
     parallel.on_root(comm, lambda: _begin_log(comm, order))
-    be = _same_backend(comm, order)
+    be = _same_backend(comm, replace(order, backend=study.backend_for(order.backend, order.say)))
+    parallel.together(comm, study.prepare)
     experiment = experiments.of(study, order.results)
     if order.backend == "auto":
         parallel.on_root(comm, lambda: require_same_backend(experiment, be.name))
@@ -171,4 +172,5 @@ def serial(order: Order) -> None:
         raise experiments.has_no(experiment.study, f"stage {order.stage}")
     with exclusive(experiment.layout.locks, order.stage):
         due.require_inputs(experiment, step)
-        step.run(lambda: processor(order.backend))
+        backend = experiment.study.backend_for(order.backend, order.say)
+        step.run(lambda: processor(backend))

@@ -55,6 +55,7 @@ def run(
     KernelError: unknown back end, no GPU for "cuda".
     """
     require_known(backend)
+    backend = study.backend_for(backend, lambda line: print(line, file=sys.stderr))
     cores = cores or gpu_ranks(backend, elsewhere=bool(further))
     experiment = experiments.of(study, results)
     experiment.checks()
@@ -95,6 +96,7 @@ def submit(
     """
     submission.require_plain(path, results, profile)
     words.require_readable(path, results)
+    backend = study.backend_for(backend, lambda line: print(line, file=sys.stderr))
     require_home()
     experiment = experiments.of(study, results)
     experiment.checks()

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from rnnlimits.base.fields import FINITE, WHOLE, Allowed, Count, Found, Positive, Section, refusal
 from rnnlimits.kernels.rntk.network import MOST_LAYERS, Elman
-from rnnlimits.study.base import AnyStudy
+from rnnlimits.study.base import QUANTITIES, AnyStudy, OwnFiles
 from rnnlimits.study.identity import RANDOMNESS_VERSION, identity
 
 Seed = Annotated[int, Field(strict=True, ge=0, le=2**32 - 1), WHOLE, Allowed("a whole number from 0 to 4294967295")]
@@ -165,6 +165,7 @@ class RntkStudy(AnyStudy):
     bias: WidthLadder | None = Field(default=None, description="The same for the mean: many, where it is large")
     training: Descent | None = Field(default=None, description="Networks trained on a few of the sequences")
     weights: TimeWeights | None = Field(default=None, description="Weight of time steps in the limit's kernels")
+    quantities: OwnFiles = Field(default=(), description=QUANTITIES)
 
     @model_validator(mode="after")
     def _coherent(self) -> Self:
@@ -180,8 +181,8 @@ class RntkStudy(AnyStudy):
     @property
     def identity(self) -> str:
         """12 hexadecimal digits of what changes any result of the study."""
-        every = self.model_dump(mode="json", exclude={"name"})
-        return identity({**every, "randomness": RANDOMNESS_VERSION})
+        every = self.model_dump(mode="json", exclude={"name", "quantities"})
+        return identity({**every, "randomness": RANDOMNESS_VERSION, **self.own_digests})
 
     @property
     def elmans(self) -> tuple[Named, ...]:

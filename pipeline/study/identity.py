@@ -88,12 +88,14 @@ def study_id(study: Study) -> str:
         alone["tangents"] = [asdict(twin) for twin in tangent_twins(study)]
         methods = [METHOD, TANGENTS_METHOD]
         alone["rich_nodes"] = [study.rich.c_nodes, study.rich.b_nodes, study.rich.directions, *methods]
-    return identity({**_world(study), **_training(study), **_draws(study), "cells": grid, **alone})
+    return identity({**_world(study), **_training(study), **_draws(study), "cells": grid, **alone, **study.own_digests})
 
 
 def _world(study: Study) -> dict[str, Any]:
     """The values that every stage depends on."""
     values = _dump(study, "seed", "target", "network", "probes")
+    if (file := study.own_activation) is not None:
+        values["network"]["activation"] = {"digest": file.digest}
     return {**values, "chain": study.chain.identity(study.source), "randomness": RANDOMNESS_VERSION}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -9,12 +10,15 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 from pydantic.json_schema import models_json_schema
 
+from rnnlimits.base import ownfiles
 from rnnlimits.base.errors import StudyError
 from rnnlimits.base.fields import Count, Found, Section, Several, Switch, nearest, refusal, show
+from rnnlimits.base.ownfiles import OwnFile
 from rnnlimits.base.textfiles import read_utf8
 from rnnlimits.chains.base import AnyChain, after_registration
 from rnnlimits.chains.targets import Target
-from rnnlimits.study.base import AnyStudy
+from rnnlimits.study import own_activation
+from rnnlimits.study.base import QUANTITIES, AnyStudy, OwnFiles
 from rnnlimits.study.elman import RntkStudy, Seed, StudyName
 from rnnlimits.study.errors import one_line
 from rnnlimits.study.identity import study_id
@@ -87,6 +91,7 @@ class Study(AnyStudy):
     limit: Limit = Field(default=Limit(), description="Quadrature of the limit")
     twin: TwinSection = Field(default=TwinSection(), description="Infinite-width twins")
     rich: RichSection = Field(default=RichSection(), description="Rich twins and tangents, which predict every point")
+    quantities: OwnFiles = Field(default=(), description=QUANTITIES)
     experiment: Literal["training"] = Field(default="training", description="Which kind of study this is")
 
     @model_validator(mode="after")
@@ -135,11 +140,55 @@ class Study(AnyStudy):
         """12 hexadecimal digits of what changes any result of the study."""
         return study_id(self)
 
-    def values(self, folder: Path | None = None) -> dict[str, Any]:
-        """See `AnyStudy.values`; files of the chain are relative to `folder`."""
-        if folder is None:
-            return super().values()
-        return self.model_copy(update={"chain": self.chain.moved(self.source.parent, folder)}).values()
+    @property
+    def names_files(self) -> bool:
+        """See `AnyStudy.names_files`."""
+        return super().names_files or self.chain.reads_file or self.network.activation_file is not None
+
+    def moved(self, folder: Path) -> Self:
+        """See `AnyStudy.moved`; the chain may name a file as well."""
+        old = self.source.parent
+        update = {"chain": self.chain.moved(old, folder), "network": self.network.moved(old, folder)}
+        return super().moved(folder).model_copy(update=update)
+
+    @property
+    def own_activation(self) -> OwnFile | None:
+        """The file of the activation, as it was when the study first needed it; None for one known by name.
+
+        Raises StudyError if it cannot be read.
+        """
+        name = self.network.activation_file
+        if name is None:
+            return None
+        if "_own_activation" not in self.__dict__:  # see own_quantities
+            path = self.source.parent / name
+            self.__dict__["_own_activation"] = ownfiles.read(path, "network.activation")
+        file: OwnFile = self.__dict__["_own_activation"]
+        return file
+
+    @property
+    def activation(self) -> str:
+        """The name of its activation in the registry of the kernels.
+
+        Raises StudyError for a file that cannot be run, or does not define an activation.
+        """
+        file = self.own_activation
+        return self.network.activation if file is None else own_activation.name_of(file)
+
+    def prepare(self) -> None:
+        """See `AnyStudy.prepare`."""
+        if (file := self.own_activation) is not None:
+            own_activation.name_of(file)
+
+    def backend_for(self, name: str, say: Callable[[str], None] = lambda _: None) -> str:
+        """See `AnyStudy.backend_for`: an activation from a file is computed in NumPy alone."""
+        if self.network.activation_file is None or name == "numpy":
+            return name
+        if name != "auto":
+            what = f"network.activation is {self.network.activation}, which runs in NumPy alone"
+            raise StudyError(f"{self.source}: {what}; --backend is {name}, allowed: numpy (what auto means here)")
+        say(f"rnnlimits: --backend numpy: {self.network.activation} runs in NumPy alone, 10 to 100 times slower")
+        return "numpy"
 
     @property
     def dimension(self) -> int:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import AfterValidator, Field, WithJsonSchema
 
+from rnnlimits.base import ownfiles
 from rnnlimits.base.fields import (
     FINITE,
     Allowed,
@@ -27,6 +29,7 @@ from rnnlimits.base.fields import (
     refusal,
 )
 from rnnlimits.kernels.activations import ACTIVATIONS
+from rnnlimits.study.own_activation import SUFFIX
 
 Probability = Annotated[float, FINITE, Field(gt=0, lt=1), Allowed("strictly between 0 and 1")]
 
@@ -132,19 +135,44 @@ LawW = Annotated[GaussianW | UniformW, Field(discriminator="kind")]
 LawC = Annotated[SymmetricC | TwoPointC, Field(discriminator="kind")]
 
 
-if TYPE_CHECKING:
-    ActivationName = str
-else:
-    ActivationName = Literal[tuple(ACTIVATIONS)]
+def _known_activation(value: str) -> str:
+    *others, last = names = [name for name, one in ACTIVATIONS.items() if one.source]  # not those from files
+    if value in names or value.endswith(SUFFIX):
+        return value
+    allowed = f"allowed: {', '.join(others)} or {last}, or a Python file (my.py)"
+    raise refusal("", value, allowed)
+
+
+def _activation_schema() -> dict[str, Any]:
+    return {"anyOf": [{"enum": list(ACTIVATIONS)}, {"type": "string", "pattern": r"\.py$"}]}
+
+
+ActivationName = Annotated[
+    str,
+    Field(strict=True),
+    Allowed("the name of an activation, or a Python file (my.py)"),
+    AfterValidator(_known_activation),
+    WithJsonSchema(_activation_schema()),
+]
 
 
 class Network(Section):
     """Activation and initial laws; B given W is drawn after W."""
 
-    activation: ActivationName = Field(default="tanh", description="sigma")
+    activation: ActivationName = Field(default="tanh", description="sigma: a name, or a Python file (my.py)")
     w: LawW = Field(default=GaussianW(kind="gaussian"), description="Law of the input weights W in R^d")
     b: LawB = Field(default=LawB(), description="Law of the memory weight B given W")
     c: LawC = Field(default=SymmetricC(kind="uniform"), description="Law of the output weight C")
+
+    @property
+    def activation_file(self) -> str | None:
+        """The name of the file that defines the activation, None for one that is known by name."""
+        return self.activation if self.activation.endswith(SUFFIX) else None
+
+    def moved(self, old: Path, new: Path) -> Network:
+        """The same network for a study file in folder `new` instead of `old`."""
+        file = self.activation_file
+        return self if file is None else self.model_copy(update={"activation": ownfiles.moved(file, old, new)})
 
     def check(self, dimension: int) -> None:
         """Refuse laws whose shapes do not match the chain's dimension."""

@@ -101,7 +101,7 @@ class ParameterLaw:
         w, b, c = study.network.w, study.network.b, study.network.c
         size = study.dimension
         return cls(
-            activation=study.network.activation,
+            activation=study.activation,
             seed=study.seed,
             w_kind=w.kind,
             mean=w.mean_vector(size),

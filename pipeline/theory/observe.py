@@ -383,7 +383,7 @@ def settling_table(
     index = np.arange(replicas, dtype=np.uint32)
     rows = []
     for width in widths:
-        trainer = be.trainer(Training(width, study.dimension, 0.75, 1, study.network.activation), replicas)
+        trainer = be.trainer(Training(width, study.dimension, 0.75, 1, study.activation), replicas)
         trainer.fill_from(0, *law.draw(be, study.seed, index, width))
         square = np.square(trainer.probe(history[:, start:])[1] - limit).mean(axis=1)  # (R, steps)
         for k in updates:

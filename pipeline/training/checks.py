@@ -94,7 +94,7 @@ def check_some_memory(study: Study, law: ParameterLaw, inputs: Array) -> None:
             f"{study.source}: chain: its inputs are at most {size:.3g}, so that the limit memory is 0; give {what}"
         )
     why = "the limit memory is 0 for every input"
-    if ACTIVATIONS[study.network.activation].odd:
+    if ACTIVATIONS[study.activation].odd:
         why += f": {study.network.activation} is odd, and B does not depend on W nor has W a mean"
     raise StudyError(f"{study.source}: network: {why}; give network.b.slope (with std > 0) or network.w.mean")
 

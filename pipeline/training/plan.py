@@ -144,7 +144,7 @@ def kernel_training(study: Study, cell: Cell) -> Training:
         dimension=study.dimension,
         beta=cell.beta,
         steps_per_time=cell.steps_per_time,
-        activation=study.network.activation,
+        activation=study.activation,
         alpha=section.alpha,
         depth=cell.depth,
         clip=section.clip,

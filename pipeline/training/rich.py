@@ -162,7 +162,7 @@ def kernel_training(study: Study, twin: RichTwin, sign: float, nodes: int) -> Tr
         dimension=study.dimension,
         beta=1.0,
         steps_per_time=twin.steps_per_time,
-        activation=study.network.activation,
+        activation=study.activation,
         alpha=section.alpha,
         depth=twin.depth,
         update_b=section.update_b,

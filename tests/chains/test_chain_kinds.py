@@ -63,6 +63,7 @@ CASES = {
         "chain.transition: the chain does not mix",
     ),
     "recorded": Case("{kind: recorded, file: series.csv, columns: [level]}"),
+    "python": Case("{kind: python, file: step.py, dimension: 2, hidden: 1}"),
 }
 EACH = pytest.mark.parametrize("kind", CASES)
 ON_EACH = pytest.mark.parametrize("name", [pytest.param("host", marks=pytest.mark.needs_compiler), "numpy"])

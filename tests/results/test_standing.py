@@ -175,7 +175,7 @@ def test_a_summary_marks_what_is_not_of_the_study(root: Path) -> None:
 def test_a_copy_of_the_study_that_was_edited_is_told(root: Path) -> None:
     path = root / "study.yaml"
     path.write_text(path.read_text().replace("seed: 7", "seed: 9"))
-    assert "was edited, or its series has changed" in inspection.of_others(root)[0]
+    assert "was edited, or a file that it names has changed" in inspection.of_others(root)[0]
     with pytest.raises(StudyError, match=r"rates.h5: is from another study"):
         summary(root)
 
@@ -239,4 +239,4 @@ def test_the_series_itself_is_part_of_the_study(tmp_path: Path) -> None:
     stamp = path.stat().st_mtime_ns
     path.write_text(every_key.SERIES.replace("3,2", "2,3", 1))
     os.utime(path, ns=(stamp, stamp))
-    assert "its series has changed" in inspection.of_others(folder / "tiny")[0]
+    assert "a file that it names has changed" in inspection.of_others(folder / "tiny")[0]

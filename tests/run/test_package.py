@@ -19,7 +19,19 @@ pytestmark = [pytest.mark.workflow, pytest.mark.needs_mpi]
 
 SHARE = "rnnlimits/share/"
 OWN = {"rnnlimits"}  # the packages that come with the wheel
-STUDY = {"draws": {**TINY["draws"], "blocks": 2}}
+STUDY = {"draws": {**TINY["draws"], "blocks": 2}, "quantities": "own.py"}
+QUANTITY = """
+from rnnlimits.quantities import TrainedQuantity, register
+from rnnlimits.quantities.base import N
+from rnnlimits.statistics.samples import average
+
+
+def sample(trainings):
+    return average((trainings.output**2).mean(-1))
+
+
+register(TrainedQuantity(name="square", estimator="own", variable=N, title="", sample=sample, expected=lambda *_: 0.5))
+"""
 
 
 @pytest.fixture(scope="module")
@@ -122,10 +134,12 @@ def test_a_study_runs_from_the_wheel_to_the_same_digests(python: Path, tmp_path:
     for folder in (clone, empty):
         folder.mkdir()
         write_recorded(folder, **STUDY)
+        (folder / "own.py").write_text(QUANTITY)
     done = of_wheel(python, empty, "run", "tiny.yaml", "--cores", "2", PYTHONPATH=str(tmp_path / "others"))
     assert done.returncode == 0, done.stderr
     assert "where to look:" in done.stdout
-    assert {path.name for path in empty.iterdir()} == {"tiny.yaml", "series.csv", "results", ".snakemake"}
+    assert "square in N (own)" in done.stdout
+    assert {path.name for path in empty.iterdir()} == {"tiny.yaml", "series.csv", "own.py", "results", ".snakemake"}
     run("train", "tiny.yaml", cwd=clone)
     run("draw", "tiny.yaml", cwd=clone)
     for part in ("train", "draw.h5"):

@@ -124,6 +124,7 @@ TRAINING: dict[str, Change] = {
     "twin.follow": ({"twin": {"follow": False}, "rich": {"follow": False}}, {"poisson", *RATES}),
     "twin.steps_per_time": ({"twin": {"steps_per_time": [64, 128]}}, TWIN),
     "twin.paths": ({"twin": {"paths": 8}}, TWIN),
+    "quantities": ({"quantities": "quantity.py"}, RATES),
     "rich.follow": ({"rich": {"follow": False}}, RATES),
     "rich.tangents": ({"rich": {"tangents": 6}}, {"tangents", *RATES}),
     "rich.tangent_steps": ({"rich": {"tangent_steps": 16}}, {"tangents", *RATES}),
@@ -149,6 +150,12 @@ CHAIN: dict[str, dict[str, Change]] = {  # by kind; `base` is the chain before t
         "lead": ({"lead": 2}, ALL),
         "target_column": ({"target_column": "other"}, ALL),
     },
+    "python": {
+        "file": ({"file": "copy.py"}, SHOWN),  # the same step by another name
+        "dimension": ({"dimension": 2, "hidden": 0}, ALL),
+        "hidden": ({"hidden": 0}, ALL),
+        "normals": ({"normals": 3}, ALL),
+    },
 }
 CHAIN["coupled-tanh"]["dimension"] = ({"dimension": 2}, ALL)
 CHAIN["linear-gaussian"]["dimension"] = (
@@ -160,6 +167,7 @@ CHAIN_BASES: dict[str, Values] = {
     "linear-gaussian": {"kind": "linear-gaussian", "a": 0.5, "q": 1.0},
     "finite-state": {"kind": "finite-state", "transition": [[0.6, 0.4], [0.3, 0.7]], "x": [-1, 1.2], "z": [0.5, -0.2]},
     "recorded": {"kind": "recorded", "file": "series.csv", "columns": ["level"]},
+    "python": {"kind": "python", "file": "step.py", "hidden": 1},
 }
 NETWORK = TINY_RNTK["networks"][0]
 RNTK: dict[str, Change] = {
@@ -183,6 +191,7 @@ RNTK: dict[str, Change] = {
     "training.steps": ({"training": {"steps": 7}}, SOME),
     "training.rate": ({"training": {"rate": 0.1}}, SOME),
     "training.step_ladder": ({"training": {"step_ladder": [16, 32, 64, 256]}}, RATES),
+    "quantities": ({"quantities": ["quantity.py"]}, RATES),
     "weights.length": ({"weights": {"length": 9}}, RATES),
     "weights.sigma_w": ({"weights": {"sigma_w": [1.0, 1.6]}}, RATES),
     "weights.sequences": ({"weights": {"sequences": 4}}, RATES),
@@ -263,6 +272,8 @@ def table(folder: Path) -> Iterator[tuple[str, Experiment, Experiment, set[str]]
     """For each key the study before, whose files are all there, the study after, and what is made again by hand."""
     for name in ("series.csv", "copy.csv"):
         (folder / name).write_text(SERIES)
+    for name in ("step.py", "copy.py", "quantity.py"):  # nothing is run to say what is due
+        (folder / name).write_text("raise SystemExit(1)\n")
     finished: dict[str, Path] = {}
     for key, before, after, again in rows():
         text = yaml.safe_dump(before)
