@@ -131,8 +131,10 @@ def exponent_figure(rates: Sequence[Rate]) -> Figure:
     ax.fill_between(beta, 0, slowest, color=GREY, alpha=0.12, linewidth=0)
     looks = zip(AGAINST_BETA.items(), COLOURS, MARKERS, strict=False)
     for (key, name), colour, marker in looks:
-        ax.plot(beta, orders[name], color=colour, ls=(0, (1, 2)))
         members = [rate for rate in rates if (rate.quantity, rate.estimator) == key]
+        if not members and key[0] == "output_bias":  # the other estimator has the name
+            continue
+        ax.plot(beta, orders[name], color=colour, ls=(0, (1, 2)))
         x = np.array([float(rate.where["beta"]) for rate in members])
         error = np.array([0.5 * (rate.ci_high - rate.ci_low) for rate in members])
         y = np.array([rate.exponent for rate in members])
