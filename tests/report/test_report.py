@@ -386,6 +386,11 @@ class TestInABrowser:
         with browser.open_page(chromium, finished[1].report, width, scheme, bypass_csp=True) as visit:
             page = visit.page
             assert page.evaluate("document.documentElement.scrollWidth") == width
+            table = page.locator("#rates .scroll")
+            if width < 400:
+                assert table.evaluate("one => one.scrollWidth - one.clientWidth") == 0
+                for cell in table.locator("tbody tr").first.locator("th, td:nth-child(3), td:nth-child(5)").all():
+                    assert cell.is_visible()
             page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true; })")
             assert page.evaluate("document.documentElement.scrollWidth") == width
             assert browser.axe(page) == []
