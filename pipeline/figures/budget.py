@@ -9,6 +9,7 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
@@ -130,7 +131,13 @@ def _panel(ax: Axes, parts: dict[str, list[Square]]) -> None:
         x, y = [one.width for one in clear], [one.value for one in clear]
         ax.errorbar(x, y, half, fmt=part.marker, color=part.colour, elinewidth=0.8, markersize=4, zorder=3)
         below = [one for one in squares if not one.clear]
-        arrow = {"marker": r"$\downarrow$", "color": part.colour, "ls": "", "alpha": 0.6, "markersize": 6}
+        arrow: dict[str, Any] = {
+            "marker": r"$\downarrow$",
+            "color": part.colour,
+            "ls": "",
+            "alpha": 0.6,
+            "markersize": 6,
+        }
         ax.plot([one.width for one in below], [one.value for one in below], **arrow)
         foretold = [one for one in squares if one.predicted > 0]
         ax.plot([one.width for one in foretold], [one.predicted for one in foretold], color=part.colour, zorder=2)
