@@ -6,7 +6,6 @@ results of a trainer that are written to files come back as NumPy arrays.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
 from functools import cache
 from typing import Any, cast
 
@@ -19,7 +18,6 @@ from rnnlimits.kernels.cuda_driver import available, visible
 from rnnlimits.kernels.cuda_runtime import (
     MOST_BLOCKS,
     THREADS,
-    USABLE,
     CupyRuntime,
     Runtime,
     failure,
@@ -27,17 +25,17 @@ from rnnlimits.kernels.cuda_runtime import (
     name_of,
     report,
 )
+from rnnlimits.kernels.device_memory import Layout, layouts, require_room
+from rnnlimits.kernels.device_tangents import CudaTangents
 from rnnlimits.kernels.interface import (
     Array,
     FeatureMap,
     GaussianChain,
-    KernelError,
     MemoryInputs,
     MemoryMap,
     RandomKey,
     Replicas,
     State,
-    Tangents,
     Training,
     Weighted,
 )
@@ -167,9 +165,9 @@ class CudaBackend:
         """See interface.Backend.trainer. Raises KernelError if it does not fit into the device's free memory."""
         return CudaTrainer(self._runtime, training, replicas)
 
-    def tangents(self, training: Training, nodes: Weighted, ends: Weighted, replicas: int) -> Tangents:
-        """See interface.Backend.tangents. Raises KernelError."""
-        raise KernelError("tangents are computed on the processor: use the back end host for them")
+    def tangents(self, training: Training, nodes: Weighted, ends: Weighted, replicas: int) -> CudaTangents:
+        """See interface.Backend.tangents. Raises KernelError if they do not fit into the device's free memory."""
+        return CudaTangents(self._runtime, training, nodes, ends, replicas)
 
     def _each(self, name: str, count: int, *arguments: Any) -> None:
         """Launch a program of device_paths.cu whose threads share `count` pieces of work."""
@@ -183,28 +181,10 @@ class CudaBackend:
         return self._runtime.xp.ascontiguousarray(self._runtime.xp.asarray(values, dtype=np.float64))
 
 
-@dataclass(frozen=True)
-class Layout:
-    """Numbers of values in struct Unit, ReplicaState and Sums of src/, and the indices of a unit's fields."""
-
-    unit: int
-    state: int
-    sums: int
-    w_start: int
-    w_drift: int
-    c_start: int
-    c_drift: int
-    b_start: int
-    b_drift: int
-    weight: int  # -1 for networks
-
-
 @cache
 def layout_of(runtime: Runtime, macros: tuple[tuple[str, object], ...]) -> Layout:
     """The layout reported by the compiled source: program `layout` of src/device_probe.cu."""
-    out = runtime.xp.zeros(len(fields(Layout)), dtype=np.int64)
-    runtime.program("device_probe.cu", "layout", dict(macros))((1,), (1,), (out,))
-    return Layout(*(int(value) for value in runtime.to_host(out)))
+    return layouts(runtime, "device_probe.cu", "layout", dict(macros))[0]
 
 
 class CudaTrainer:
@@ -223,15 +203,8 @@ class CudaTrainer:
     def _refuse_what_does_not_fit(self) -> None:
         path = SEGMENT_STEPS * (self.training.dimension + 1) * 3 * 8  # the chain, inputs and targets, their copies
         one = self._layout.unit * self.training.width * self._real.itemsize + path
-        usable = int(USABLE * self._runtime.free_bytes())
-        if one * self._replicas <= usable:
-            return
-        fit = usable // one
-        advice = f"{fit} would fit: lower training.replicas_per_block" if fit else "not even one fits: use another GPU"
-        raise KernelError(
-            f"width {self.training.width}: {self._replicas} replicas need {one * self._replicas / 2**30:.3g} GiB of "
-            f"GPU memory, {usable / 2**30:.3g} GiB are available; {advice}"
-        )
+        what, advice = f"width {self.training.width}", ("lower training.replicas_per_block", "use another GPU")
+        require_room(self._runtime, one, self._replicas, what, "replicas", advice)
 
     def fill(self, replica: int, w: Array, b: Array, c: Array) -> None:
         """See interface.Trainer.fill."""

@@ -214,7 +214,8 @@ class Tangents(Protocol):
     """Rich twins along `replicas` paths, with the response of every number to mass that moves to one of D ends.
 
     Direction q takes the mass s_q from all nodes in proportion and gives it to the end q. Results have a last axis
-    (D + 2,): the value, sqrt(weight_q) d/ds_q for each direction, sum_q weight_q d^2/ds_q^2, at s = 0.
+    (D + 2,): the value, sqrt(weight_q) d/ds_q for each direction, sum_q weight_q d^2/ds_q^2, at s = 0. In float64.
+    They are NumPy arrays, but those of `run`, which are arrays of the back end.
     """
 
     def run(self, x: Array, y: Array) -> Array:
@@ -314,4 +315,4 @@ class Backend(Protocol):
         """An ensemble with all weights zero."""
 
     def tangents(self, training: Training, nodes: Weighted, ends: Weighted, replicas: int) -> Tangents:
-        """The tangents of a rich twin, all replicas at these nodes. Raises KernelError where there are none."""
+        """The tangents of a rich twin, all replicas at these nodes, NumPy arrays."""

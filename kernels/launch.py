@@ -19,6 +19,7 @@ BLOCK_THREADS = 256  # so that one block with 255 registers per thread always fi
 TEAMS_PER_BLOCK = 4  # warps that share a block, each with its own replica
 CLUSTERS = (2, 4, 8, 16)  # blocks; 16 exceeds CUDA's portable size, but Hopper and Blackwell allow it
 STREAMING_BLOCKS = 1  # blocks per multiprocessor if units are streamed: some programs need all its registers
+DIRECTIONS = 4  # along which one number carries derivatives: more, and a step of a narrow unit leaves the registers
 TEAMS = ("warp", "block", "cluster", "grid")  # in the order of TEAM_... in src/device_train.cu
 
 
@@ -139,3 +140,15 @@ def of_unit(training: Training) -> dict[str, object]:
         **ACTIVATIONS[training.activation].macros,
         "UPDATE_B": int(training.update_b),
     }
+
+
+def of_tangents(training: Training) -> dict[str, object]:
+    """Macros of src/device_tangents.cu for a training."""
+    return {**of_unit(training), "DIRECTIONS": DIRECTIONS}
+
+
+def tangent_threads(nodes: int) -> int:
+    """Threads of a block that follows so many nodes, and with its last warp the ends of a group of directions."""
+    most = BLOCK_THREADS - WARP
+    each = -(-nodes // most)
+    return WARP * -(-nodes // (WARP * each)) + WARP

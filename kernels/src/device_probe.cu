@@ -1,20 +1,7 @@
 // A trained ensemble on a device, looked at: pending updates applied, frozen networks probed, drifts measured.
-#include "groups.h"
-#include "team.h"
+#include "layout.h"
 
-// What the host must know of the structs in device memory, in the order of Layout of cuda_backend.py: numbers of values, and
-// where in a unit its weights lie.
-DEVICE_PROGRAM layout(i64* out) {
-    const long all[] = {fields, long(sizeof(ReplicaState) / sizeof(double)), padded_sums,
-                        FIELD(Real, w_start), FIELD(Real, w_drift), FIELD(Real, c_start), FIELD(Real, c_drift),
-                        FIELD(Real, b_start), FIELD(Real, b_drift),
-#if WEIGHTED
-                        FIELD(Real, weight)};
-#else
-                        -1};
-#endif
-    for (unsigned i = 0; i < sizeof all / sizeof all[0]; ++i) out[i] = all[i];
-}
+DEVICE_PROGRAM layout(i64* out) { write_layout<Real>(out); }
 
 // The pending update of the last step, for every unit of every replica.
 DEVICE_PROGRAM settle_units(Real* units, const ReplicaState* states, long width, long replicas) {

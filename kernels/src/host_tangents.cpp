@@ -1,12 +1,6 @@
 // The host team of tangents: one member owns the nodes of a rich twin and those that mass moves to, a group of directions
-// at a time.
-//
-// The nodes carry the mass 1 - s and the ends of the directions the mass s, at s = 0: an end follows the twin, is felt by
-// none of its numbers, and only by their derivatives. A direction q moves the mass s = root_q r, with r its variable, so
-// that second derivatives summed over directions are weighted by root_q^2.
-#define WEIGHTED 1
-#define TANGENTS 1
-#include "team.h"
+// at a time (tangent.h).
+#include "tangent.h"
 
 static const int lanes = Lane<DoubleLanes>::count;
 
@@ -27,45 +21,6 @@ static Nodes nodes_at(char* memory, long count) {
     return {reinterpret_cast<Unit<Uniform>*>(memory), count, end, reinterpret_cast<DoubleLanes*>(end + groups)};
 }
 
-// (1 - s) mean + s own for the directions of a group, with s = root r: its derivatives at r = 0.
-KERNEL void move(Uniform& mean, const AtEnds& own, DoubleLanes root, int group) {
-    mean.second += 2.0 * root * (own.first[0] - mean.first[group]);
-    mean.first[group] += root * (own.value - mean.value);
-}
-
-KERNEL void move(Sums<Uniform>& mean, const Sums<AtEnds>& own, DoubleLanes root, int group) {
-    move(mean.output, own.output, root, group);
-    move(mean.memory, own.memory, root, group);
-    move(mean.gain, own.gain, root, group);
-    if (UPDATE_B)
-        for (int l = 0; l < DEPTH; ++l) move(mean.overlap[l], own.overlap[l], root, group);
-    for (int l = 0; l < BACK; ++l) move(mean.back[l], own.back[l], root, group);
-}
-
-KERNEL Input<AtEnds> at_ends(const Input<Uniform>& input, int group) {
-    Input<AtEnds> own;
-    for (int j = 0; j < DIMENSION; ++j) own.x[j] = input.x[j];
-    own.memory = at_ends(input.memory, group);
-    return own;
-}
-
-KERNEL Pending<AtEnds> at_ends(const Pending<Uniform>& pending, int group) {
-    Pending<AtEnds> own;
-    own.c = at_ends(pending.c, group);
-    for (int j = 0; j < DIMENSION; ++j) own.w[j] = at_ends(pending.w[j], group);
-    for (int l = 0; l < BACK; ++l)
-        for (int j = 0; j < DIMENSION; ++j) own.w_back[l][j] = at_ends(pending.w_back[l][j], group);
-    for (int l = 0; l < DEPTH; ++l) own.b[l] = at_ends(pending.b[l], group);
-    return own;
-}
-
-template <class V> KERNEL void step(Unit<V>& unit, const Pending<V>& pending, const Input<V>& input, Sums<V>& sums) {
-    apply(unit, pending);
-    const Hidden<V> hidden = activate(argument(unit, input));
-    accumulate(unit, hidden, sums);
-    remember(unit, hidden);
-}
-
 struct TangentTeam {
     Nodes nodes;
 
@@ -83,21 +38,44 @@ struct TangentTeam {
     }
 };
 
-// What the end of a history needs of a frozen network.
-template <class V> struct Read { V output, memory; };
-
-template <class V> KERNEL void read(const Unit<V>& unit, const Input<V>& input, Read<V>& sums) {
-    const V value = weighed(unit, activate(argument(unit, input)).value);
-    sums.output += (unit.c_start + unit.c_drift) * value;
-    sums.memory += (unit.b_start + unit.b_drift) * value;
+// The activation at the values of `lanes` arguments at a time, with its derivatives: those of a jet along its argument.
+KERNEL AtEnds activated(const DoubleLanes& values) {
+    AtEnds argument = {};
+    argument.value = values;
+    argument.first[0] = splat<DoubleLanes>(1.0);
+    return activate(argument).value;
 }
 
-template <class V> struct Squares { V w, b, c; };
+// A frozen unit: what it hands to the memory, or to the output, of networks that feel these arguments.
+struct Frozen {
+    Uniform w[DIMENSION], part;
+};
 
-template <class V> KERNEL void square(const Unit<V>& unit, Squares<V>& sums) {
-    for (int j = 0; j < DIMENSION; ++j) sums.w += weighed(unit, V(unit.w_drift[j] * unit.w_drift[j]));
-    sums.b += weighed(unit, V(unit.b_drift * unit.b_drift));
-    sums.c += weighed(unit, V(unit.c_drift * unit.c_drift));
+KERNEL Frozen frozen(const Unit<Uniform>& unit, bool output) {
+    Frozen now;
+    for (int j = 0; j < DIMENSION; ++j) now.w[j] = unit.w_start[j] + unit.w_drift[j];
+    now.part = weighed(unit, Uniform(output ? unit.c_start + unit.c_drift : unit.b_start + unit.b_drift));
+    return now;
+}
+
+KERNEL Uniform argument(const Frozen& unit, const Input<Uniform>& input) {
+    Uniform a = input.memory;
+    for (int j = 0; j < DIMENSION; ++j) a += unit.w[j] * input.x[j];
+    return a;
+}
+
+KERNEL void read(const Frozen& unit, const Input<Uniform>* input, long count, Uniform* sums) {
+    DoubleLanes values = {};
+    for (long p = 0; p < count; ++p) {
+        double a = input[p].memory.value;
+        for (int j = 0; j < DIMENSION; ++j) a += unit.w[j].value * input[p].x[j];
+        values[p] = a;
+    }
+    const AtEnds hidden = activated(values);
+    for (long p = 0; p < count; ++p) {
+        const double value = hidden.value[p], slope = hidden.first[0][p], curvature = hidden.second[p];
+        sums[p] += unit.part * composed(argument(unit, input[p]), value, slope, curvature);
+    }
 }
 
 // One number as DIRECTIONS + 2 doubles: value, first derivatives, the sum of the second ones.
@@ -198,9 +176,7 @@ void square_drifts(char* memory, long count, double* out) {
     for (int g = 0; g < groups; ++g) {
         Squares<AtEnds> own = {};
         square(nodes.end[g], own);
-        move(sums.w, own.w, nodes.root[g], g);
-        move(sums.b, own.b, nodes.root[g], g);
-        move(sums.c, own.c, nodes.root[g], g);
+        move(sums, own, nodes.root[g], g);
     }
     write(sums.w, out);
     write(sums.b, out + written);
@@ -214,26 +190,26 @@ void probe_nodes(char* memory, long count, const Training* training, const doubl
                  double* output, double* memories) {
     const Nodes nodes = nodes_at(memory, count);
     Input<Uniform> input[probes];
-    Read<Uniform> sums[probes];
+    Uniform sums[probes];
     for (long p = 0; p < probes; ++p) input[p].memory = Uniform{};
     for (long k = 0; k < length; ++k) {
+        const bool last = k + 1 == length;
         for (long p = 0; p < probes; ++p) {
             for (int j = 0; j < DIMENSION; ++j) input[p].x[j] = histories[(p * length + k) * DIMENSION + j];
-            sums[p] = Read<Uniform>{};
+            sums[p] = Uniform{};
             write(input[p].memory, memories + (p * length + k) * written);
         }
-        for (long i = 0; i < count; ++i)
-            for (long p = 0; p < probes; ++p) read(nodes.node[i], input[p], sums[p]);
+        for (long i = 0; i < count; ++i) {
+            const Frozen unit = frozen(nodes.node[i], last);
+            for (long p = 0; p < probes; p += lanes)
+                read(unit, input + p, probes - p < lanes ? probes - p : lanes, sums + p);
+        }
         for (long p = 0; p < probes; ++p) {
-            for (int g = 0; g < groups; ++g) {
-                Read<AtEnds> own = {};
-                read(nodes.end[g], at_ends(input[p], g), own);
-                move(sums[p].output, own.output, nodes.root[g], g);
-                move(sums[p].memory, own.memory, nodes.root[g], g);
-            }
-            if (k + 1 < length) input[p].memory = sums[p].memory;
+            for (int g = 0; g < groups; ++g)
+                move(sums[p], read(nodes.end[g], at_ends(input[p], g), last), nodes.root[g], g);
+            if (!last) input[p].memory = sums[p];
         }
     }
-    for (long p = 0; p < probes; ++p) write(training->output_scale * sums[p].output, output + p * written);
+    for (long p = 0; p < probes; ++p) write(training->output_scale * sums[p], output + p * written);
 }
 }

@@ -4,21 +4,28 @@
 // own source (docs/model.md, "Finite width"). Only the elementary functions need their derivatives written out. The value is
 // computed once for all directions, and of second derivatives only the sum over directions is kept: they obey one linear
 // equation, whatever the direction, so that their sum is carried forward without its terms.
+//
+// Compile-time parameters: DIRECTIONS of one jet, which train together, and ALONG, a lane type: the directions of a group.
 #pragma once
-#include <type_traits>
 #include "functions.h"
 
-#define DIRECTIONS 32  // of one jet; a group of them trains together
-static const int groups = DIRECTIONS / Lane<DoubleLanes>::count;
+#ifndef DIRECTIONS
+#define DIRECTIONS 32
+#endif
+#ifndef ALONG
+#define ALONG DoubleLanes
+#endif
+typedef ALONG Along;
+static const int groups = DIRECTIONS / Lane<Along>::count;
 
 // first: a lane for each direction. second: sums over the directions of one lane.
-// V is double, or DoubleLanes of the nodes at the ends of a group of directions, each of which has its own one direction.
+// V is double, or Along of the nodes at the ends of a group of directions, each of which has its own one direction.
 template <class V, int n> struct Jet {
     V value;
-    DoubleLanes first[n], second;
+    Along first[n], second;
 };
 typedef Jet<double, groups> Uniform;    // of a sum over units, and of a unit
-typedef Jet<DoubleLanes, 1> AtEnds;
+typedef Jet<Along, 1> AtEnds;
 
 template <class V, int n> struct Lane<Jet<V, n>> {
     typedef double Scalar;
@@ -30,16 +37,33 @@ template <class V, int n> struct Lift<Jet<V, n>, Jet<V, n>> {
     KERNEL static Jet<V, n> of(const Jet<V, n>& a) { return a; }
 };
 
+#if defined(__CUDACC__)
+#define UNROLLED _Pragma("unroll")
+#else
+#define UNROLLED _Pragma("GCC unroll 16")
+#endif
+
 // The part of a jet that concerns the ends of a group of directions. Their own second derivatives play no part.
 KERNEL AtEnds at_ends(const Uniform& a, int group) {
     AtEnds own = {};
-    own.value = splat<DoubleLanes>(a.value);
-    own.first[0] = a.first[group];
+    own.value = splat<Along>(a.value);
+    if (Lane<Along>::count > 1) {
+        own.first[0] = a.first[group];
+    } else {
+        UNROLLED for (int g = 0; g < groups; ++g)  // the registers of a thread have no index
+            if (g == group) own.first[0] = a.first[g];
+    }
     return own;
 }
 
-template <class S> using IfNumber = std::enable_if_t<std::is_same<S, double>::value || std::is_same<S, DoubleLanes>::value>;
-#define EACH_GROUP _Pragma("GCC unroll 16") for (int g = 0; g < n; ++g)
+// Defined for numbers that carry no derivatives.
+template <class S> struct Plain;
+template <> struct Plain<double> { typedef void Type; };
+#if !defined(__CUDACC__)
+template <> struct Plain<DoubleLanes> { typedef void Type; };
+#endif
+template <class S> using IfNumber = typename Plain<S>::Type;
+#define EACH_GROUP UNROLLED for (int g = 0; g < n; ++g)
 #define JET template <class V, int n> KERNEL
 #define WITH_NUMBER template <class V, int n, class S, class = IfNumber<S>> KERNEL
 
@@ -66,7 +90,7 @@ JET Jet<V, n> operator-(const Jet<V, n>& a, const Jet<V, n>& b) {
 }
 JET Jet<V, n> operator*(const Jet<V, n>& a, const Jet<V, n>& b) {
     Jet<V, n> product;
-    DoubleLanes crossed = a.first[0] * b.first[0];
+    Along crossed = a.first[0] * b.first[0];
     for (int g = 1; g < n; ++g) crossed += a.first[g] * b.first[g];
     product.value = a.value * b.value;
     EACH_GROUP product.first[g] = a.first[g] * b.value + b.first[g] * a.value;
@@ -100,7 +124,7 @@ template <class V, int n, class B> KERNEL Jet<V, n>& operator-=(Jet<V, n>& a, co
 // f(x) for a function with these value and derivatives at x.
 JET Jet<V, n> composed(const Jet<V, n>& x, V value, V slope, V curvature) {
     Jet<V, n> result;
-    DoubleLanes square = x.first[0] * x.first[0];
+    Along square = x.first[0] * x.first[0];
     for (int g = 1; g < n; ++g) square += x.first[g] * x.first[g];
     result.value = value;
     EACH_GROUP result.first[g] = x.first[g] * slope;
@@ -144,4 +168,4 @@ template <class Choice> KERNEL AtEnds chosen(Choice where, const AtEnds& a, cons
 }
 KERNEL AtEnds smaller(AtEnds a, AtEnds b) { return chosen(a.value < b.value, a, b); }
 KERNEL AtEnds larger(AtEnds a, AtEnds b) { return chosen(a.value > b.value, a, b); }
-KERNEL AtEnds magnitude(AtEnds a) { return chosen(a.value < DoubleLanes{}, AtEnds(-a), a); }
+KERNEL AtEnds magnitude(AtEnds a) { return chosen(a.value < Along{}, AtEnds(-a), a); }

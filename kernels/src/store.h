@@ -1,38 +1,48 @@
-// The units of an ensemble in device memory: (replicas, fields, width), so that neighbouring threads read neighbouring
-// numbers. The fields are those of struct Unit, in its order.
+// The units of an ensemble in device memory: (replicas, words, width), so that neighbouring threads read neighbouring
+// numbers. The words are the numbers of struct Unit, in its order.
 #pragma once
 #include "unit.h"
 
 typedef REAL Real;
-static const int fields = int(fields_of<Real>());
 
-// Fields that training never changes: w_start, c_start, b_start, weight.
-KERNEL constexpr bool is_start(int f) {
-    const bool of_w = f >= FIELD(Real, w_start) && f < FIELD(Real, w_start) + DIMENSION;
+template <class V> KERNEL constexpr int words_of() { return int(sizeof(Unit<V>) / sizeof(typename Lane<V>::Scalar)); }
+// The index among them of the first of a name.
+#define WORD(V, name) long(__builtin_offsetof(Unit<V>, name) / sizeof(typename Lane<V>::Scalar))
+
+// Words that training never changes: w_start, c_start, b_start, weight.
+template <class V> KERNEL constexpr bool is_start(int f) {
+    const bool of_w = f >= WORD(V, w_start) && f < WORD(V, w_start) + DIMENSION;
 #if WEIGHTED
-    if (f == FIELD(Real, weight)) return true;
+    if (f == WORD(V, weight)) return true;
 #endif
-    return of_w || f == FIELD(Real, c_start) || f == FIELD(Real, b_start);
+    return of_w || f == WORD(V, c_start) || f == WORD(V, b_start);
 }
 
-struct Store {
-    Real* unit;
+template <class V> struct StoreOf {
+    typedef typename Lane<V>::Scalar Word;
+    static const int words = words_of<V>();
+    Word* unit;
     long width;
 
-    KERNEL Unit<Real> load(long i) const {
-        Real field[fields];
+    KERNEL Unit<V> load(long i) const {
+        Word word[words];
 #pragma unroll
-        for (int f = 0; f < fields; ++f) field[f] = unit[f * width + i];
-        return same_bits<Unit<Real>>(field);
+        for (int f = 0; f < words; ++f) word[f] = unit[f * width + i];
+        return same_bits<Unit<V>>(word);
     }
 
-    KERNEL void save(long i, const Unit<Real>& what) const {
-        struct Fields { Real at[fields]; };
-        const Fields field = same_bits<Fields>(what);
+    KERNEL void save(long i, const Unit<V>& what) const {
+        struct Words { Word at[words]; };
+        const Words word = same_bits<Words>(what);
 #pragma unroll
-        for (int f = 0; f < fields; ++f)
-            if (!is_start(f)) unit[f * width + i] = field.at[f];
+        for (int f = 0; f < words; ++f)
+            if (!is_start<V>(f)) unit[f * width + i] = word.at[f];
     }
 };
 
-KERNEL Store store_of(Real* units, long width, long replica) { return {units + replica * fields * width, width}; }
+template <class V> KERNEL StoreOf<V> store_of(typename Lane<V>::Scalar* units, long width, long replica) {
+    return {units + replica * words_of<V>() * width, width};
+}
+
+typedef StoreOf<Real> Store;
+KERNEL Store store_of(Real* units, long width, long replica) { return store_of<Real>(units, width, replica); }

@@ -65,9 +65,8 @@ template <class V> struct Unit {
 #endif
 };
 
-// A unit as an array of its fields, each of type V: how many there are, and the index of the first of a name.
+// A unit as an array of its fields, each of type V.
 template <class V> KERNEL constexpr long fields_of() { return sizeof(Unit<V>) / sizeof(V); }
-#define FIELD(V, name) long(__builtin_offsetof(Unit<V>, name) / sizeof(V))
 
 // A unit's part in the mean over units; the sums of a network count every unit once, and divide by N at the end.
 template <class V> KERNEL V weighed(const Unit<V>& unit, const V& value) {

@@ -15,7 +15,7 @@ def _compare(options: argparse.Namespace) -> None:
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
-    about = "results folder of a study: results/STUDY"
+    about = "results folder of a study: results/STUDY; or a packed file"
     argument = parser.add_argument("results_folders", type=Path, nargs="+", metavar="RESULTS", help=about)
     completed(argument, RESULTS)
     file_option(parser, "--csv", "also write the table to this file")

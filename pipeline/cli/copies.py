@@ -10,6 +10,8 @@ from rnnlimits.files import durable
 from rnnlimits.run import shipped
 from rnnlimits.study.text import parse
 
+FOR_EDITORS = "# yaml-language-server: $schema=schema.json"
+
 
 def make(name: str, place: Path) -> list[Path]:
     """Write a copy of the shipped `name` to `place`; returns every file that was written.
@@ -35,7 +37,8 @@ def make(name: str, place: Path) -> list[Path]:
 
 def _study(source: Path, place: Path) -> dict[Path, str]:
     text = source.read_text(encoding="utf-8")
-    text = text.replace("$schema=schema.json", f"$schema={shipped.SCHEMA}", 1)
+    # By its name alone, as a path would be that of this machine.
+    text = text.replace(FOR_EDITORS, f"{FOR_EDITORS}\n# (rnnlimits schema > schema.json writes that file)", 1)
     name = re.sub(r"[^A-Za-z0-9._-]", "-", place.stem)
     return {place: re.sub(r"^name: .*$", f"name: {name}", text, count=1, flags=re.MULTILINE)}
 

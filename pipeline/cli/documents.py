@@ -19,10 +19,11 @@ from rnnlimits.experiments.base import pack_cost
 from rnnlimits.files.reading import Group, Variable, attribute_of, open_complete
 from rnnlimits.plan.parts import Experiment, Pace, Part, Step, ensembles
 from rnnlimits.rates.design import Resolved
-from rnnlimits.results import standing
+from rnnlimits.results import standing, unpacking
 from rnnlimits.results.inspection import digest, hdf5_files, of_others
 from rnnlimits.results.summary import places, rates_of
 from rnnlimits.run import shipped
+from rnnlimits.run.citing import Entry
 from rnnlimits.run.findings import Finding
 from rnnlimits.statistics import ratefile
 from rnnlimits.statistics.verdicts import VERDICTS
@@ -155,15 +156,16 @@ def _job(job: Job, site: Site, using: submission.Profile) -> Document:
 # --- results -----------------------------------------------------------------------------------------------
 
 
-def of_summary(root: Path) -> Document:
+def of_summary(results: Path, study: Path | None = None) -> Document:
     """The rates of a study, including those of single probes, and the paths of its files. Raises as rates_of does."""
-    rates = rates_of(root)
+    with unpacking.folder_of(results, unpacking.RATES) as root:
+        rates, stale = rates_of(root, study), [str(fault) for fault in standing.stale(root)]
     return {
-        "results": root,
-        "stale": [str(fault) for fault in standing.stale(root)],
+        "results": results,
+        "stale": stale,
         "verdicts": {verdict: sum(rate.verdict == verdict for rate in rates) for verdict in VERDICTS},
         "rates": [{name: getattr(rate, name) for name in ratefile.COLUMNS} for rate in rates],
-        "files": {path.name: path for path, _ in places(root)},
+        "files": {path.name: path for path, _ in places(results)},
     }
 
 
@@ -217,6 +219,11 @@ def _variable(dataset: Variable) -> Document:
         "units": dataset.attrs.get("units"),
         "long_name": dataset.attrs.get("long_name"),
     }
+
+
+def of_citation(found: Sequence[Entry]) -> Document:
+    """The entries of `rnnlimits cite`."""
+    return {"entries": [{"key": one.key, "type": one.type, "fields": one.fields} for one in found]}
 
 
 # --- the machine -------------------------------------------------------------------------------------------

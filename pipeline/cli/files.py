@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from rnnlimits.base.errors import StudyError
-from rnnlimits.cli.words import FILES, RESULTS, Verb, completed, json_option, results_argument, say
+from rnnlimits.cli.words import FILES, RESULTS, Verb, completed, json_option, results_argument, results_option, say
 
 
 def _inspect(options: argparse.Namespace) -> None:
@@ -56,6 +56,18 @@ def _pack_arguments(parser: argparse.ArgumentParser) -> None:
     completed(parser.add_argument("output", type=Path, metavar="OUTPUT", help="HDF5 file to write"), FILES)
 
 
+def _unpack(options: argparse.Namespace) -> None:
+    from rnnlimits.results.unpacking import unpack
+
+    print(unpack(options.packed, options.results))
+
+
+def _unpack_arguments(parser: argparse.ArgumentParser) -> None:
+    about = "file that `rnnlimits pack` wrote"
+    completed(parser.add_argument("packed", type=Path, metavar="FILE", help=about), FILES)
+    results_option(parser, about="folder in which STUDY is restored (default: results)")
+
+
 INSPECT = Verb("inspect", "show the contents of HDF5 files", "rnnlimits inspect results/demo/rates.h5", _inspect, _path)
 VALIDATE = Verb(
     "validate",
@@ -67,3 +79,11 @@ VALIDATE = Verb(
 )
 DIGEST = Verb("digest", "digests of contents, without time stamps", "rnnlimits digest results/demo", _digest, _path)
 PACK = Verb("pack", "one self-contained file of a study", "rnnlimits pack results/demo demo.h5", _pack, _pack_arguments)
+UNPACK = Verb(
+    "unpack",
+    "restore the results folder of a packed file",
+    "rnnlimits unpack demo.h5 --results elsewhere",
+    _unpack,
+    _unpack_arguments,
+    more="Prints the folder, which must not exist yet.\nrnnlimits run then adds figures and report.",
+)

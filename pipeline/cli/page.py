@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from rnnlimits import __version__
 from rnnlimits.cli import (
     atlas,
+    cite,
     compare,
     completion,
     doctor,
@@ -67,11 +68,11 @@ GROUPS: dict[str, tuple[Row, ...]] = {
         _row(files.INSPECT),
         _row(files.VALIDATE),
         _row(files.DIGEST),
-        _row(files.PACK),
+        _row(files.PACK, files.UNPACK, words="one self-contained file of a study, and back"),
     ),
     "more": (
         _row(rntk.RNTK),
-        _row(studies.SCHEMA, completion.COMPLETION, words="JSON schema of study files; words for a shell"),
+        _row(cite.CITE, studies.SCHEMA, completion.COMPLETION, words="BibTeX; JSON schema of studies; for a shell"),
     ),
 }
 

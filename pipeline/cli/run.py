@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,9 +14,12 @@ from rnnlimits.base.errors import StudyError
 from rnnlimits.cli.words import (
     DEFAULT_RESULTS,
     PROFILES,
+    QUANTITY,
     Verb,
     backend_option,
+    chosen_backend,
     completed,
+    positive,
     results_option,
     say,
     study_argument,
@@ -33,7 +38,12 @@ def _run(options: argparse.Namespace) -> None:
     from rnnlimits.study import load_any
 
     launchers.require_alone("run", os.environ)
+    _require_resolve(options)
     study = load_any(options.study)
+    if options.resolve is not None:
+        results = _run_adaptively(study, options)
+        print(summary(experiments.of(study, results).layout.root))
+        return
     if options.profile is not None:
         results, code = _run_on_cluster(study, options)
     else:
@@ -44,6 +54,45 @@ def _run(options: argparse.Namespace) -> None:
     experiment = experiments.of(study, results)
     due.require(experiment, experiment.layout.rates_h5)  # not so if Snakemake was given options, such as --until
     print(summary(experiment.layout.root))
+
+
+def _require_resolve(options: argparse.Namespace) -> None:
+    """Raises StudyError for options that need --resolve, or cannot be had with it."""
+    if options.resolve is None:
+        for name in ("quantity", "at_most"):
+            if getattr(options, name) is not None:
+                raise StudyError(f"--{name.replace('_', '-')}: needs --resolve, which chooses the replicas")
+        return
+    if options.profile is not None:
+        raise StudyError(
+            "--resolve: trains on this machine; for jobs of a cluster: rnnlimits plan STUDY --resolve HALF --write "
+            "FILE, then rnnlimits run FILE --profile PROFILE"
+        )
+    if options.further:
+        raise StudyError(
+            f"--resolve: takes no arguments for Snakemake (found {' '.join(options.further)}); rnnlimits plan STUDY "
+            "--resolve HALF says what it would train"
+        )
+
+
+def _run_adaptively(study: AnyStudy, options: argparse.Namespace) -> Path:
+    """Train until the half-width of --resolve is reached; returns the results folder. Raises as adaptive.reach does."""
+    from rnnlimits import experiments
+    from rnnlimits.run import adaptive, workflow
+
+    training, results = experiments.require_training(study, "replicas to resolve"), options.results or DEFAULT_RESULTS
+    backend = functools.cache(lambda: chosen_backend(options))
+    workers = options.cores or workflow.gpu_ranks(options.backend) or len(os.sched_getaffinity(0))
+
+    def execute(study: AnyStudy, path: Path, targets: Sequence[str] = (), told: bool = False) -> None:
+        code = workflow.run(study, path, results, options.cores, (), options.backend, targets, told)
+        if code != 0:
+            raise SystemExit(code)
+
+    asked = adaptive.Asked(options.resolve, options.quantity or QUANTITY, options.at_most)
+    machine = adaptive.Machine(execute, backend, workers, workflow.say)
+    adaptive.reach(training, results, asked, machine)
+    return results
 
 
 def _run_on_cluster(study: AnyStudy, options: argparse.Namespace) -> tuple[Path, int]:
@@ -66,6 +115,12 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     results_option(parser, None, f"folder of all results (default: {DEFAULT_RESULTS}, or the site's)")
     about = "submit jobs to Slurm with this profile: a folder, or one that ships (slurm, slurm-gpu)"
     completed(parser.add_argument("--profile", type=Path, metavar="PROFILE", help=about), PROFILES)
+    resolve = parser.add_argument_group("until an exponent is known")
+    about = "train as many replicas as give exponents this half-width"
+    resolve.add_argument("--resolve", type=positive, metavar="HALF", help=about)
+    resolve.add_argument("--quantity", metavar="NAME", help=f"whose exponents (default: {QUANTITY})")
+    about = "hours of one core or GPU that all trainings may take"
+    resolve.add_argument("--at-most", type=positive, metavar="HOURS", help=about)
 
 
 RUN = Verb(

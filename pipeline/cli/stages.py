@@ -31,9 +31,24 @@ def _in_one_process(options: argparse.Namespace) -> None:
     launchers.require_alone(options.name, os.environ)
     surroundings.leave_mpi()
     segments.require_room(1)
+    if options.name == "report" and _reported_pack(options):
+        return
     from rnnlimits.run import stages
 
     stages.serial(_order(options))
+
+
+def _reported_pack(options: argparse.Namespace) -> bool:
+    """Whether STUDY is a packed file, whose report has then been written."""
+    from rnnlimits.results.unpacking import is_packed
+
+    if not is_packed(options.study):
+        return False
+    from rnnlimits.kernels import processor
+    from rnnlimits.results import packed_report
+
+    print(packed_report.report(options.study, lambda: processor(options.backend)))
+    return True
 
 
 def _order(options: argparse.Namespace) -> Order:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from rnnlimits.base.errors import StudyError
 from rnnlimits.cli.words import (
     PROFILES,
+    QUANTITY,
     Verb,
     backend_option,
     chosen_backend,
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from rnnlimits.rates.design import Resolved
     from rnnlimits.study import AnyStudy, Study
 
-QUANTITY = "output_fluctuation"
 PROFILE = Path("slurm")
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rnnlimits.kernels.interface import Backend
 
 DEFAULT_RESULTS = Path("results")
+QUANTITY = "output_fluctuation"  # whose exponents --resolve resolves
 RESULTS_OPTION = f"folder of all results (default: {DEFAULT_RESULTS})"
 STUDY_ARGUMENT = "study file (YAML), or the name of one that ships"
 
@@ -104,9 +105,9 @@ def study_argument(parser: Options) -> None:
     completed(parser.add_argument("study", type=Path, metavar="STUDY", help=STUDY_ARGUMENT), STUDIES)
 
 
-def results_argument(parser: Options) -> None:
-    """Add RESULTS, the folder of one study."""
-    about = "results folder of a study: results/STUDY"
+def results_argument(parser: Options, further: str = "") -> None:
+    """Add RESULTS, the folder of one study, or what `further` says."""
+    about = f"results folder of a study: results/STUDY{further}"
     completed(parser.add_argument("results_folder", type=Path, metavar="RESULTS", help=about), RESULTS)
 
 

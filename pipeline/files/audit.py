@@ -15,6 +15,8 @@ from typing import Any, Protocol
 
 import h5py
 
+from rnnlimits.files.attributes import text_in
+
 MAX_DEPTH = 16
 MAX_OBJECTS = 100_000
 MAX_ATTRIBUTE_BYTES = 1 << 20
@@ -52,6 +54,8 @@ def scalar(group: Attributed, name: str) -> str | int | float | None:
     attribute = group.attrs.get_id(name)
     if attribute.shape != () or attribute.get_storage_size() > MAX_ATTRIBUTE_BYTES:
         raise Unsafe(f"attribute {name} is not a scalar")
+    if (text := text_in(attribute)) is not None:
+        return text
     value = group.attrs[name]
     value = value.item() if hasattr(value, "item") else value
     if not isinstance(value, str | int | float):
@@ -138,13 +142,15 @@ def _datasets(file: h5py.File) -> Iterator[h5py.Dataset]:
 
 def _member(group: h5py.Group, name: str) -> h5py.Group | h5py.Dataset:
     """A member reached by a hard link; the kind of link is checked first, so nothing outside the file is opened."""
-    where = f"{group.name.rstrip('/')}/{name}"
-    if not isinstance(group.get(name, getlink=True), h5py.HardLink):
-        raise Unsafe(f"{where} is a soft or external link")
-    member = group[name]
-    if not isinstance(member, h5py.Group | h5py.Dataset):
-        raise Unsafe(f"{where} is neither a group nor a variable")
-    return member
+    place = name.encode("utf-8", "surrogateescape")
+    if group.id.links.get_info(place).type != h5py.h5l.TYPE_HARD:
+        raise Unsafe(f"{group.name.rstrip('/')}/{name} is a soft or external link")
+    member = h5py.h5o.open(group.id, place)
+    if isinstance(member, h5py.h5d.DatasetID):
+        return h5py.Dataset(member, readonly=True)
+    if not isinstance(member, h5py.h5g.GroupID):
+        raise Unsafe(f"{group.name.rstrip('/')}/{name} is neither a group nor a variable")
+    return h5py.Group(member)
 
 
 def _require_known_type(dataset: h5py.Dataset) -> None:
@@ -165,13 +171,13 @@ def _require_stored(dataset: h5py.Dataset, file_size: int) -> bool:
         return False
     if any(properties.get_filter(i)[0] not in FILTERS for i in range(properties.get_nfilters())):
         raise Unsafe(f"{dataset.name} is stored through a filter other than gzip, shuffle and fletcher32")
-    stored = dataset.id.get_storage_size()
-    if dataset.chunks is None:
+    stored, declared = dataset.id.get_storage_size(), _declared_bytes(dataset)
+    if properties.get_layout() != h5py.h5d.CHUNKED:
         # Text takes more space on disk (a length and an address) than the pointer that its type declares.
-        whole = stored >= _declared_bytes(dataset) and stored + (dataset.id.get_offset() or 0) <= file_size
+        whole = stored >= declared and stored + (dataset.id.get_offset() or 0) <= file_size
     else:
         whole = dataset.id.get_num_chunks() == _chunk_count(dataset) and stored <= file_size
-    if not whole or _declared_bytes(dataset) > MAX_RATIO * stored:
+    if not whole or declared > MAX_RATIO * stored:
         shape = " x ".join(map(str, dataset.shape))
         raise Unsafe(f"{dataset.name} declares {shape} values but {stored} bytes are stored")
     return True

@@ -61,6 +61,9 @@ def slabs(dataset: h5py.Dataset) -> Iterator[NDArray[np.generic]]:
         return
     row_bytes = dataset.dtype.itemsize * int(np.prod(dataset.shape[1:], dtype=np.int64))
     rows = max(1, SLAB_BYTES // max(1, row_bytes))
+    if 0 < dataset.shape[0] <= rows:
+        yield np.asarray(dataset[()], dtype=dataset.dtype)
+        return
     for first in range(0, dataset.shape[0], rows):
         yield dataset[first : first + rows]
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterable
-from contextlib import suppress
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -44,6 +45,32 @@ def write_bytes(path: Path, *pieces: bytes) -> None:
         with suppress(OSError):
             temporary.unlink()
     _sync_folder(path.parent)
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """Yield a new folder next to `path` that becomes `path` when the block ends, and vanishes if it raises.
+
+    Raises StudyError with path and reason if `path` exists or cannot be written; nothing is ever replaced.
+    """
+    _require_absent(path)
+    require_folder(path)
+    temporary = path.with_name(f".{path.name}.part-{uuid4().hex[:12]}")
+    try:
+        temporary.mkdir()
+        yield temporary
+        _require_absent(path)
+        os.rename(temporary, path)
+    except OSError as error:
+        raise refusal(path, error) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    _sync_folder(path.parent)
+
+
+def _require_absent(path: Path) -> None:
+    if os.path.lexists(path):
+        raise StudyError(f"{path}: exists already, and nothing is overwritten; move it away, or choose another folder")
 
 
 def refusal(path: Path, error: OSError) -> StudyError:

@@ -11,17 +11,20 @@ from typing import Any
 
 import h5py
 import numpy as np
+from h5py import h5d, h5p, h5s, h5t
 from numpy.typing import NDArray
 
 from rnnlimits.base.errors import StudyError
-from rnnlimits.files import checks
+from rnnlimits.files import checks, scales, snapshot
 from rnnlimits.files.reading import AGAIN, File, Variable, attribute_of, open_complete
+from rnnlimits.files.seal import digest_in, is_whole
 from rnnlimits.files.shards import DIGEST, FILE, FIRST, SEAL, Part, Shards, digest_of_values
 from rnnlimits.files.store import atomic_h5
 from rnnlimits.files.variables import describe, put
 
 # Provenance that may differ between the shards of one ensemble; it lists what occurs, as shard_<name>.
 SHARD_PROVENANCE = ("backend", "device", "software_version", "git_commit")
+MOST_COPIED = 1 << 16  # bytes of a shard that are kept for its ensemble from the time when it was written
 
 
 @dataclass(frozen=True)
@@ -60,13 +63,15 @@ def build_ensemble(
     attrs: Mapping[str, object],
     expected: Mapping[str, object],
     dimension: str = "replica",
+    known: Mapping[Path, Shard] | None = None,
 ) -> None:
     """Write the ensemble of `shards` to `path`, completely or not at all, replacing an older one.
 
     root: the study's results folder, which holds all of them, so that it can be moved; shards: in the order of
     `dimension` (first axis of the variables that are joined), whose coordinate must count 0, 1, 2, ... through them;
     kind: "train-ensemble" needs shards of kind "train-shard", "draw" needs "draw-shard"; attrs: root attributes of
-    the ensemble; expected: root attributes that every shard must have (cell_id). Values are read twice: to compare them
+    the ensemble; expected: root attributes that every shard must have (cell_id); known: what their writers `noted` of
+    shards, which are then only compared with their seals. Values are read twice: to compare them
     with the shards' digests, and to compute the ensemble's.
     Raises StudyError naming the shard that is missing, not complete, from another study, out of order or damaged.
     """
@@ -74,7 +79,7 @@ def build_ensemble(
         raise StudyError(f"{path}: is an ensemble without shards; run the command that makes the shards first")
     required = {"kind": f"{kind.removesuffix('-ensemble')}-shard", **expected}
     links = _links(root, path, shards)
-    parts = _examined_all(path, shards, required, dimension)
+    parts = _examined_all(path, shards, required, dimension, known or {})
     joined = _joined_variables(parts, dimension)
     joined_digests = _digests(Shards(path, [shard.part for shard in parts], required), joined)
     copied = _copied(parts, dimension)
@@ -96,12 +101,51 @@ def open_ensemble(path: Path, kind: str = "train-ensemble", **expected: object) 
     return open_complete(path, kind, **expected)
 
 
-def _examined_all(path: Path, paths: Sequence[Path], required: Mapping[str, object], dimension: str) -> list[Shard]:
+def noted(file: h5py.File, path: Path, dimension: str) -> Shard | None:
+    """What an ensemble needs of a shard that is being written; its seal is known only later (`sealed`).
+
+    None for a shard that is better read again: with text, with much that is copied, or with rows that are not numbered.
+    """
+    named = scales.named_in(file)
+    described = {
+        name: Description(name, one.dims, one.units, one.long_name, one.id.dtype, one.id.shape, one.digest)
+        for name, one in named.items()
+    }
+    rows = file[dimension][()] if dimension in named else np.empty(0)
+    copied = [one for name, one in named.items() if not _joined(described[name], dimension)]
+    texts = [one for one in described.values() if one.dtype.kind == "O"]
+    if texts or not len(rows) or not np.array_equal(rows, int(rows[0]) + np.arange(len(rows))):
+        return None
+    if sum(one.id.get_storage_size() for one in copied) > MOST_COPIED:
+        return None
+    values = {name: file[name][()] for name, one in described.items() if not _joined(one, dimension)}
+    digest = digest_of_values({name: one.digest for name, one in described.items() if one.digest is not None})
+    provenance = {name: str(attribute_of(file, name) or "") for name in SHARD_PROVENANCE}
+    return Shard(Part(path, int(rows[0]), len(rows), "", digest), described, values, provenance)
+
+
+def sealed(shard: Shard) -> Shard:
+    """A shard that was `noted`, with the seal of its file, now written."""
+    return replace(shard, part=replace(shard.part, seal=digest_in(snapshot.end_of(shard.path))))
+
+
+def _is_the_one(shard: Shard) -> bool:
+    """Whether the file of a shard is the one that was noted, bit for bit. Raises StudyError if it cannot be read."""
+    data = snapshot.bytes_of(shard.path)
+    return is_whole(data) and digest_in(data) == shard.part.seal
+
+
+def _examined_all(
+    path: Path, paths: Sequence[Path], required: Mapping[str, object], dimension: str, known: Mapping[Path, Shard]
+) -> list[Shard]:
     """Examine shards in order, and require that they fit each other."""
     shards: list[Shard] = []
     next_row = 0
     for place in paths:
-        shards.append(shard := _examined(Path(place), required, dimension))
+        shard = known.get(Path(place))
+        if shard is None or not _is_the_one(shard):
+            shard = _examined(Path(place), required, dimension)
+        shards.append(shard)
         if shard.part.first != next_row:
             # A virtual dataset would fill the gap silently.
             raise StudyError(
@@ -138,8 +182,8 @@ def _examined(path: Path, required: Mapping[str, object], dimension: str) -> Sha
 
 
 def _described(name: str, one: Variable) -> Description:
-    about = one.attrs
-    return Description(name, one.dims, about["units"], about["long_name"], one.dtype, one.shape, about.get("digest"))
+    units, long_name = one.text("units") or "", one.text("long_name") or ""
+    return Description(name, one.dims, units, long_name, one.dtype, one.shape, one.text("digest"))
 
 
 def _require_digests(path: Path, computed: Mapping[str, str], described: Mapping[str, Description]) -> None:
@@ -227,12 +271,16 @@ def _copied(shards: Sequence[Shard], dimension: str) -> dict[str, NDArray[Any]]:
 
 def _link(file: h5py.File, variable: Description, linked: Sequence[tuple[str, Shard]], digest: str | None) -> None:
     """A virtual dataset over the shards' variables of the same name, for other software."""
-    layout = h5py.VirtualLayout(variable.shape, variable.dtype)
+    properties, name, rest = h5p.create(h5p.DATASET_CREATE), variable.name.encode(), variable.shape[1:]
+    properties.set_obj_track_times(False)
+    properties.set_fill_value(np.array(_fill_value(variable.dtype), dtype=variable.dtype))
     for source, shard in linked:
-        part, shape = shard.part, (shard.part.count, *variable.shape[1:])
-        layout[part.first : part.first + part.count] = h5py.VirtualSource(source, variable.name, shape, variable.dtype)
-    dataset = file.create_virtual_dataset(variable.name, layout, fillvalue=_fill_value(variable.dtype))
-    describe(dataset, variable.dims, variable.units, variable.long_name, digest)
+        rows, shape = h5s.create_simple(variable.shape), (shard.part.count, *rest)
+        rows.select_hyperslab((shard.part.first, *(0 for _ in rest)), shape)
+        properties.set_virtual(rows, os.fsencode(source), name, h5s.create_simple(shape))
+    kind = h5t.py_create(variable.dtype, logical=True)
+    created = h5d.create(file.id, name, kind, h5s.create_simple(variable.shape), properties)
+    describe(h5py.Dataset(created), variable.dims, variable.units, variable.long_name, digest)
 
 
 def _put_table(file: h5py.File, links: Sequence[str], shards: Sequence[Shard], dimension: str) -> None:

@@ -6,7 +6,7 @@ value is stored, reading.py how it is read, checks.py what is refused, durable.p
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
@@ -14,11 +14,12 @@ from uuid import uuid4
 import h5py
 
 from rnnlimits.base.errors import StudyError
-from rnnlimits.files import durable
+from rnnlimits.files import durable, scales
+from rnnlimits.files.attributes import set_attributes
 from rnnlimits.files.provenance import provenance
 from rnnlimits.files.reading import FORMAT, FORMAT_VERSION, File, Variable, attribute_of, digest_of, open_complete
 from rnnlimits.files.seal import seal
-from rnnlimits.files.variables import attach_scales, put, set_attributes
+from rnnlimits.files.variables import attach_scales, put
 
 __all__ = [
     "FORMAT",
@@ -40,12 +41,15 @@ FAILURES = ("Can't", "Unable")  # how h5py begins what went wrong within HDF5
 
 
 @contextmanager
-def atomic_h5(path: Path, kind: str, attrs: Mapping[str, object]) -> Iterator[h5py.File]:
+def atomic_h5(
+    path: Path, kind: str, attrs: Mapping[str, object], note: Callable[[h5py.File], None] | None = None
+) -> Iterator[h5py.File]:
     """Yield a new HDF5 file that appears at `path`, complete, when the block ends, and not at all if it raises.
 
     kind: what the file holds ("train-shard", ...); attrs: further root attributes (text, numbers, lists of numbers;
-    mappings become JSON). Variables are added with `put`. Raises StudyError with path and reason if the folder
-    is not writable (before the block runs), the disk is full, or HDF5 fails.
+    mappings become JSON); note: called once all variables are in the file. Variables are added with `put`.
+    Raises StudyError with path and reason if the folder is not writable (before the block runs), the disk is full, or
+    HDF5 fails.
     """
     path = Path(path)
     durable.require_folder(path)
@@ -55,8 +59,13 @@ def atomic_h5(path: Path, kind: str, attrs: Mapping[str, object]) -> Iterator[h5
     try:
         with h5py.File(uuid4().hex, "w", driver="core", backing_store=False, libver=LIBVER, track_order=True) as file:
             set_attributes(file, {"format": FORMAT, "format_version": FORMAT_VERSION, "kind": kind, **attrs})
-            yield file
-            attach_scales(file)
+            try:
+                yield file
+                attach_scales(file)
+                if note is not None:
+                    note(file)
+            finally:
+                scales.forget(file)
             set_attributes(file, {"complete": True})
             file.flush()
             image = file.id.get_file_image()

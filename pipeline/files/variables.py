@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import h5py
 import numpy as np
+from h5py import h5a, h5d, h5o, h5p, h5s, h5t
 from numpy.typing import ArrayLike, NDArray
 
-from rnnlimits.files import digests
+from rnnlimits.files import digests, scales
+from rnnlimits.files.attributes import TEXT, set_attributes
+from rnnlimits.files.scales import Named
 
-LABELS = "DIMENSION_LABELS"
 CHUNK_BYTES = 256 << 10
 COMPRESS_ABOVE = 64 << 10
 PAYS = 0.8
 # xarray turns a variable with one of these units into dates or durations; "s" stays a number.
 TIME_UNITS = {"days", "hours", "minutes", "seconds", "milliseconds", "microseconds", "nanoseconds"}
-TEXT = h5py.string_dtype()
+PLAIN = h5p.create(h5p.DATASET_CREATE)
+PLAIN.set_obj_track_times(False)
 
 
 def put(
@@ -42,44 +43,30 @@ def put(
     """
     values = _storable(data)
     _check_dims(name, values.shape, dims)
-    text = {"dtype": TEXT} if values.dtype.kind == "O" else {}
-    dataset = file.create_dataset(name, data=values, **text, **(_storage(values) if compress else {}))
+    dataset = _created(file, name, values, _storage(values) if compress else {})
     describe(dataset, dims, units, long_name, None if volatile else digests.of_array(values))
     return dataset
+
+
+def _created(file: h5py.Group, name: str, values: NDArray[Any], storage: Mapping[str, Any]) -> h5py.Dataset:
+    if values.dtype.kind == "O":
+        return file.create_dataset(name, data=values, dtype=TEXT, **storage)
+    if storage:
+        return file.create_dataset(name, data=values, **storage)
+    kind = h5t.py_create(values.dtype, logical=True)
+    created = h5d.create(file.id, name.encode(), kind, h5s.create_simple(values.shape), PLAIN)
+    if values.size:
+        created.write(h5s.ALL, h5s.ALL, np.asarray(values, order="C"))
+    return h5py.Dataset(created)
 
 
 def describe(dataset: h5py.Dataset, dims: tuple[str, ...], units: str, long_name: str, digest: str | None) -> None:
     """Name a dataset's dimensions and attach its attributes; digest None marks it volatile."""
     if units in TIME_UNITS or not units or not long_name:
         raise ValueError(f"{dataset.name}: units {units!r} (write s, or 1), long_name {long_name!r}")
-    for axis, dim in zip(dataset.dims, dims, strict=True):
-        axis.label = dim
+    scales.name_dimensions(dataset, dims, units, long_name, digest)
     attributes = {"units": units, "long_name": long_name}
     set_attributes(dataset, attributes | ({"volatile": True} if digest is None else {"digest": digest}))
-
-
-def set_attributes(target: h5py.Group | h5py.Dataset, attrs: Mapping[str, object]) -> None:
-    """Write attributes in the types that HDF5, netCDF and xarray all read: text, int64, float64, uint8, 1-d."""
-    for name, value in attrs.items():
-        target.attrs[name] = _attribute(name, value)
-
-
-def _attribute(name: str, value: object) -> Any:
-    if isinstance(value, bool | np.bool_):
-        return np.uint8(value)
-    if isinstance(value, int | np.integer):
-        return np.int64(value)
-    if isinstance(value, float | np.floating):
-        return np.float64(value)
-    if isinstance(value, str | Path):
-        # A command line may contain bytes that are not UTF-8.
-        return str(value).encode("utf-8", "replace").decode()
-    if isinstance(value, Mapping):
-        return json.dumps(value, sort_keys=True)
-    array = np.asarray(value)
-    if array.dtype.kind not in "iuf" or array.ndim != 1:
-        raise TypeError(f"attribute {name}: {value!r} is neither text, a number nor a list of numbers")
-    return array
 
 
 def _storable(data: ArrayLike) -> NDArray[Any]:
@@ -119,74 +106,66 @@ def _compresses(values: NDArray[Any]) -> bool:
     return len(zlib.compress(shuffled, 4)) < PAYS * len(shuffled)
 
 
-def dims_of(dataset: h5py.Dataset) -> tuple[str, ...]:
-    """The names of a variable's dimensions ("" for an axis without one)."""
-    if dataset.is_scale:
-        return (dataset.name.rsplit("/", 1)[-1],)
-    return tuple(axis.label or (axis[0].name.rsplit("/", 1)[-1] if len(axis) else "") for axis in dataset.dims)
-
-
 def datasets(group: h5py.Group) -> dict[str, h5py.Dataset]:
-    """The datasets directly in a group, in the order in which they were written."""
-    return {name: item for name, item in group.items() if isinstance(item, h5py.Dataset)}
+    """The datasets directly in a group of a finished file, in the order in which they were written."""
+    members = {name: h5o.open(group.id, name.encode("utf-8", "surrogateescape")) for name in group}
+    found = {name: member for name, member in members.items() if isinstance(member, h5d.DatasetID)}
+    return {name: h5py.Dataset(member, readonly=True) for name, member in found.items()}
 
 
 def digests_of(group: h5py.Group) -> dict[str, str]:
     """The digest of each variable of a group that is not volatile nor virtual, computed from its values."""
-    found = {}
-    for dataset in datasets(group).values():
-        if "volatile" not in dataset.attrs and not dataset.is_virtual:
+    return digests_of_each(datasets(group).values())
+
+
+def digests_of_each(found: Iterable[h5py.Dataset]) -> dict[str, str]:
+    """Like `digests_of`, of these datasets of a finished file."""
+    computed = {}
+    for dataset in found:
+        if not h5a.exists(dataset.id, b"volatile") and not dataset.is_virtual:
             running = digests.RunningDigest(dataset.dtype, dataset.shape)
             for piece in digests.slabs(dataset):
                 running.update(piece)
-            found[dataset.name] = running.hexdigest()
-    return found
+            computed[dataset.name] = running.hexdigest()
+    return computed
 
 
 def groups(group: h5py.Group) -> Iterator[h5py.Group]:
     """This group and every group below it."""
     yield group
-    for item in group.values():
-        if isinstance(item, h5py.Group):
-            yield from groups(item)
+    for name in group:
+        if h5o.get_info(group.id, name.encode()).type == h5o.TYPE_GROUP:
+            yield from groups(group[name])
 
 
-def _lengths(written: Mapping[h5py.Dataset, tuple[str, ...]]) -> dict[str, int]:
-    """Length of each dimension of datasets with these dimensions, in which they have to agree."""
+def _lengths(written: Mapping[str, Named]) -> dict[str, int]:
+    """Length of each dimension of variables with these dimensions, in which they have to agree."""
     lengths: dict[str, int] = {}
-    for dataset, dims in written.items():
-        for dim, length in zip(dims, dataset.shape, strict=True):
+    for name, variable in written.items():
+        for dim, length in zip(variable.dims, variable.id.shape, strict=True):
             if lengths.setdefault(dim, length) != length:
-                raise ValueError(f"{dataset.name}: dimension {dim} has length {length} here, {lengths[dim]} elsewhere")
+                raise ValueError(f"{name}: dimension {dim} has length {length} here, {lengths[dim]} elsewhere")
     return lengths
 
 
 def attach_scales(file: h5py.File) -> None:
-    """Turn the dimension names into HDF5 dimension scales, which is where netCDF and xarray look for them.
+    """Write the names of all dimensions, with an index for each dimension that has no coordinate.
 
     This is done last, because variables may be written before the coordinates of their dimensions. Raises ValueError
     for a mistake in the calling code, such as variables that disagree on the length of a dimension.
     """
     for group in groups(file):
-        written = {dataset: dims_of(dataset) for dataset in datasets(group).values()}
-        scales = {}
+        written = scales.named_in(group)
+        _require_named(group, written)
         for dim, length in _lengths(written).items():
-            scale = scales[dim] = group.get(dim)
-            if scale is None:
-                scale = scales[dim] = put(group, dim, np.arange(length), (dim,), "1", f"index of {dim}")
-                written[scale] = (dim,)
-            if dims_of(scale) != (dim,):
-                raise ValueError(f"{scale.name}: has the name of a dimension and other dimensions")
-            scale.make_scale(dim)
-        for dataset, dims in written.items():
-            _attach(dataset, [scales[dim] for dim in dims])
+            if dim not in written:
+                put(group, dim, np.arange(length), (dim,), "1", f"index of {dim}")
+            elif written[dim].dims != (dim,):
+                raise ValueError(f"{dim}: has the name of a dimension and other dimensions")
+        scales.connect(group, scales.named_in(group))
 
 
-def _attach(dataset: h5py.Dataset, scales: Sequence[h5py.Dataset]) -> None:
-    if "digest" not in dataset.attrs and "volatile" not in dataset.attrs:
-        raise ValueError(f"{dataset.name}: was not written with put")
-    if not dataset.is_scale:
-        for axis, scale in zip(dataset.dims, scales, strict=True):
-            axis.attach_scale(scale)
-    if LABELS in dataset.attrs:  # netCDF does not know this attribute and would show it to users
-        del dataset.attrs[LABELS]
+def _require_named(group: h5py.Group, written: Mapping[str, Named]) -> None:
+    for name in group:
+        if name not in written and not isinstance(group[name], h5py.Group):
+            raise ValueError(f"{name}: was not written with put")

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnnlimits.base.errors import StudyError
-from rnnlimits.files import checks, digests, variables
+from rnnlimits.files import checks, digests, scales, variables
+from rnnlimits.files.attributes import text_attribute
 from rnnlimits.files.shards import Shards
 from rnnlimits.files.snapshot import AGAIN
 
@@ -31,7 +32,7 @@ class Variable:
     def __repr__(self) -> str:
         return f"<variable {self.name} {self.dims} {self.shape} {self.dtype} of {self.path}>"
 
-    @property
+    @cached_property
     def name(self) -> str:
         """Path within the file, such as /output."""
         return str(self._dataset.name)
@@ -55,12 +56,16 @@ class Variable:
     @cached_property
     def dims(self) -> tuple[str, ...]:
         """Name of each axis ("" for one without)."""
-        return variables.dims_of(self._dataset)
+        return scales.dims_of(self._dataset)
 
     @property
     def attrs(self) -> Any:
         """HDF5 attributes, read-only."""
         return self._dataset.attrs
+
+    def text(self, name: str) -> str | None:
+        """An attribute that is text; None if it does not exist."""
+        return text_attribute(self._dataset, name)
 
     @property
     def is_scale(self) -> bool:
@@ -141,7 +146,7 @@ class Variable:
         return shards.read(self, chosen[0], chosen[1:])
 
     def _require_digest(self, values: NDArray[Any]) -> None:
-        written = self.attrs.get("digest")
+        written = self.text("digest")
         if written is not None and digests.of_array(values) != written:
             raise StudyError(f"{self.path}: its variable {self.name.strip('/')} is damaged (digest differs); {AGAIN}")
 
@@ -151,9 +156,10 @@ class Group:
 
     def __init__(self, path: Path, group: h5py.Group, shards: Shards | None = None) -> None:
         self.path, self._group, self._shards = path, group, shards
+        self._datasets = variables.datasets(group)
         self._variables = {
             name: Variable(path, item, shards if shards and item.is_virtual else None)
-            for name, item in variables.datasets(group).items()
+            for name, item in self._datasets.items()
         }
 
     @property
@@ -218,7 +224,7 @@ class Group:
     def digests(self) -> dict[str, str]:
         """The digest of each variable that is not volatile, computed from its values; shards are read once."""
         with checks.reading_values(self.path):
-            stored = variables.digests_of(self._group)
+            stored = variables.digests_of_each(self._datasets.values())
         joined = [one for one in self._variables.values() if one.is_virtual and not one.is_volatile]
         return {**stored, **self._shards.digests(joined)} if self._shards else stored
 

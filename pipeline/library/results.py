@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import shutil
+import tempfile
+import weakref
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import cached_property
@@ -23,7 +26,7 @@ from rnnlimits.library.limits import Limit
 from rnnlimits.library.studies import AnyStudy, Source, Study, adopted
 from rnnlimits.plan.layout import StudyFolder
 from rnnlimits.plan.parts import Ensemble
-from rnnlimits.results import standing
+from rnnlimits.results import standing, unpacking
 from rnnlimits.statistics import ratefile
 from rnnlimits.training import plan
 from rnnlimits.training.drawn import read_draws
@@ -32,7 +35,7 @@ from rnnlimits.training.layout import Layout
 RATE_COLUMNS = (*ratefile.COLUMNS, "law", "line_p")
 RATE_OF_POINT = ("quantity", "estimator", "variable", "at")
 POINT_COLUMNS = ("rate", *RATE_OF_POINT, "value", *[name for name in ratefile.POINT_VARIABLES if name != "variable"])
-GIVE = "give results/STUDY of a study that has run (rnnlimits run STUDY)"
+GIVE = "give results/STUDY of a study that has run (rnnlimits run STUDY), or a packed file"
 
 
 class Results:
@@ -41,11 +44,12 @@ class Results:
     Files are opened when they are needed, and only if they are complete, of this format version and
     of this study: otherwise StudyError, one line.
 
-    folder: the results folder. study: the study with every default, as it was run.
+    folder: the results folder; of a packed file a temporary one, which lasts as long as this
+    object. study: the study with every default, as it was run.
     """
 
-    def __init__(self, folder: Path, study: AnyStudy) -> None:
-        self.folder, self.study = folder, study
+    def __init__(self, folder: Path, study: AnyStudy, pack: Path | None = None) -> None:
+        self.folder, self.study, self._opened = folder, study, pack or folder
         self._experiment = experiments.at(study, folder)
 
     # --- rates ---------------------------------------------------------------------------------------------
@@ -131,7 +135,7 @@ class Results:
             return Limit(study, read_draws(study, self._layout), processor())
 
     def __repr__(self) -> str:
-        return f"<Results of {self.study.name} in {self.folder}: {len(self._ensembles)} cells>"
+        return f"<Results of {self.study.name} in {self._opened}: {len(self._ensembles)} cells>"
 
     # --- inside --------------------------------------------------------------------------------------------
 
@@ -169,12 +173,15 @@ class Results:
 
 
 def open(folder: Source) -> Results:
-    """The results of a study, from its folder: results/STUDY.
+    """The results of a study, from its folder, results/STUDY, or from a file that `rnnlimits pack` wrote.
 
-    Only the study and the header of one file are read. Raises StudyError for: no such folder
-    (with the nearest one), an empty one, results of another format version, a damaged study.
+    Of a folder, only the study and the header of one file are read; a packed file is restored to a
+    temporary folder. Raises StudyError for: no such folder (with the nearest one), an empty one,
+    results of another format version, a damaged study or packed file.
     """
     path = Path(folder)
+    if path.is_file():
+        return _of_pack(path)
     _require_results(path)
     study = _study_in(path)
     if first := next((file for file in _files(study, path) if file.exists()), None):
@@ -183,11 +190,21 @@ def open(folder: Source) -> Results:
     return Results(path, adopted(study))
 
 
+def _of_pack(pack: Path) -> Results:
+    place = tempfile.mkdtemp(prefix="rnnlimits-")
+    try:
+        root = unpacking.restored(pack, Path(place))
+        found = Results(root, adopted(_study_in(root)), pack)
+    except BaseException:
+        shutil.rmtree(place, ignore_errors=True)
+        raise
+    weakref.finalize(found, shutil.rmtree, place, ignore_errors=True)
+    return found
+
+
 def _require_results(path: Path) -> None:
     if path.is_dir():
         return
-    if path.exists():
-        raise StudyError(f"{path}: is a file; {GIVE}")
     siblings = [one.name for one in path.parent.iterdir() if one.is_dir()] if path.parent.is_dir() else []
     close = difflib.get_close_matches(path.name, siblings, n=1)
     advice = f"did you mean {path.parent / close[0]}?" if close else GIVE

@@ -23,12 +23,16 @@ RUN = "rnnlimits run STUDY brings the folder up to date"
 
 @dataclass(frozen=True)
 class Fault:
-    """Why a file is not that of its study: a clause without a subject; foreign: it is that of another one."""
+    """Why a file is not that of its study: a clause without a subject.
+
+    foreign: it is that of another one; grown: it is right as far as it goes, but the study has more replicas by now.
+    """
 
     path: Path
     words: str
     is_missing: bool = False
     foreign: bool = False
+    grown: bool = False
 
     def __str__(self) -> str:
         return f"{self.path}: {self.words}"
@@ -93,12 +97,20 @@ def ensemble_fault(ensemble: Ensemble) -> Fault | None:
     if fault := identity_fault(ensemble.output, seen, ensemble.identity):
         return fault
     if ensemble.rows and seen.rows is not None and seen.rows != ensemble.rows:
-        return Fault(path, f"has {seen.rows} rows, expected {ensemble.rows}", foreign=True)
+        return _of_another_size(ensemble, seen.rows)
     if ensemble.is_virtual and seen.lost is not None:
         return Fault(path, f"lacks a shard, {seen.lost}")
     if ensemble.is_virtual and seen.exchanged is not None:
         return Fault(path, f"is not joined from the shard that is there now, {seen.exchanged}")
     return None
+
+
+def _of_another_size(ensemble: Ensemble, rows: int) -> Fault:
+    """What to say of an ensemble that was joined from fewer replicas than the study has now, or from more."""
+    path, unit = ensemble.output.path, "replicas" if ensemble.replicas else "rows"
+    if rows > ensemble.rows:
+        return Fault(path, f"has {rows} {unit}, of which the study has only {ensemble.rows} now", foreign=True)
+    return Fault(path, f"has {rows} of now {ensemble.rows} {unit}", foreign=True, grown=True)
 
 
 def step_faults(experiment: Experiment, step: Step) -> Iterator[Fault]:
@@ -232,7 +244,15 @@ def require(experiment: Experiment, *paths: Path) -> None:
     """Raises StudyError if one of these files of a study exists and is of another study."""
     wrong = faults_of(experiment, paths)
     if fault := next((fault for fault in wrong if fault.foreign), None):
-        raise StudyError(f"{fault}; {RUN}")
+        raise StudyError(f"{fault}; {_advice(experiment)}")
+
+
+def _advice(experiment: Experiment) -> str:
+    """What to do about a file of another study."""
+    chosen = experiment.layout.resolved_yaml
+    if not chosen.is_file() or chosen.resolve() == Path(experiment.study.source).resolve():
+        return RUN
+    return f"run --resolve has chosen other replicas: give {chosen} as the study, or {RUN}"
 
 
 def faults_of(experiment: Experiment, paths: Sequence[Path]) -> list[Fault]:

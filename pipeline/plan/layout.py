@@ -62,6 +62,11 @@ class StudyFolder:
         return self.root / "study.yaml"
 
     @property
+    def resolved_yaml(self) -> Path:
+        """The study with the replicas that `run --resolve` has chosen."""
+        return self.root / "resolved.yaml"
+
+    @property
     def logs(self) -> Path:
         """The folder of logs."""
         return self.root / "logs"

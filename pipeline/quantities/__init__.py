@@ -13,8 +13,8 @@ from rnnlimits.quantities.trained import TrainedQuantity, Trainings
 __all__ = ["TrainedQuantity", "Trainings", "register"]
 
 FAMILIES = (  # in the order of their rows in rates.csv
-    *("outputs", "loss", "skewed", "memory", "parameters", "noise", "histories", "kernel", "depth", "twins"),
-    "rich",
+    *("outputs", "output_law", "loss", "skewed", "memory", "parameters", "noise", "histories", "kernel", "depth"),
+    *("twins", "rich"),
     *("surface", "contraction", "loss_decay", "constants", "elman"),
 )
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import h5py
 
 from rnnlimits.base import progress
-from rnnlimits.files.ensembles import build_ensemble
+from rnnlimits.files.ensembles import Shard, build_ensemble, noted, sealed
 from rnnlimits.files.store import File, atomic_h5, open_complete
 from rnnlimits.kernels.interface import Backend
 from rnnlimits.ranks import checkpoints
@@ -47,6 +47,7 @@ class Ensemble(Generic[Block]):
     where: makes the root attributes that tell a shard from the others.
     state: where the state of a block under way is saved (None: nowhere).
     steps: of a whole block; a state says how many of them are done.
+    written: of shards that this run wrote, what joining them needs; others are read again.
     """
 
     kind: str
@@ -59,6 +60,7 @@ class Ensemble(Generic[Block]):
     state: Callable[[Block], Path] | None = None
     steps: int = 0
     dimension: str = "replica"
+    written: Mapping[Path, Shard] = field(default_factory=dict)
 
     def open_shard(self, block: Block) -> AbstractContextManager[File]:
         """The shard of a block, opened read-only. Raises StudyError if it is damaged or belongs to something else."""
@@ -82,7 +84,9 @@ def linked_below(root: Path) -> Callable[[Ensemble[Any]], None]:
     def join(ensemble: Ensemble[Any]) -> None:
         kind, attributes = f"{ensemble.kind}-ensemble", ensemble.attributes()
         shards = [ensemble.shard(block) for block in ensemble.blocks]
-        build_ensemble(root, shards, ensemble.path, kind, attributes, ensemble.identity, ensemble.dimension)
+        build_ensemble(
+            root, shards, ensemble.path, kind, attributes, ensemble.identity, ensemble.dimension, ensemble.written
+        )
 
     return join
 
@@ -151,24 +155,36 @@ def run(comm: MPI.Intracomm, stage: Stage[Block, Shared, Result]) -> None:
     on_root(comm, lambda: checkpoints.announce(_states(owners, missing)))
     groups = stage.groups(missing)
 
+    written: dict[Path, Shard] = {}
+
     def work(index: int, tick: Ticker) -> None:
         whole, blocks = groups[index]
         result = stage.compute(whole, shared, tick, _keeper(stage, owners[blocks[0]], whole, pace, tick))
         for block in blocks:
-            write_shard(stage, owners[block], block, stage.part(result, block, whole))
+            if shard := write_shard(stage, owners[block], block, stage.part(result, block, whole)):
+                written[shard.path] = shard
             owners[block].forget(block)
         if not stage.ticks:
             tick(stage.size(whole))
 
     progress.now(f"{stage.label}: computing {len(missing)} blocks")
     each_block(comm, [stage.size(whole) for whole, _ in groups], work, stage.label, stage.unit)
-    on_root(comm, lambda: _join(stage, ensembles))
+    of_ranks = comm.gather(written) or []
+    on_root(comm, lambda: _join(stage, ensembles, {path: one for found in of_ranks for path, one in found.items()}))
 
 
-def write_shard(stage: Stage[Block, Shared, Result], ensemble: Ensemble[Block], block: Block, result: Result) -> None:
-    """Write a block's shard, complete or not at all."""
-    with atomic_h5(ensemble.shard(block), f"{ensemble.kind}-shard", _attributes(stage, ensemble, block)) as shard:
+def write_shard(
+    stage: Stage[Block, Shared, Result], ensemble: Ensemble[Block], block: Block, result: Result
+) -> Shard | None:
+    """Write a block's shard, complete or not at all; returns what joining it needs, None where it is read again."""
+    path, about, known = ensemble.shard(block), _attributes(stage, ensemble, block), list[Shard | None]()
+
+    def note(file: h5py.File) -> None:
+        known.append(noted(file, path, ensemble.dimension))
+
+    with atomic_h5(path, f"{ensemble.kind}-shard", about, note) as shard:
         stage.write(shard, block, result)
+    return sealed(known[0]) if known[0] else None
 
 
 def state_place(stage: Stage[Block, Shared, Result], ensemble: Ensemble[Block], block: Block) -> checkpoints.Place:
@@ -217,8 +233,10 @@ def _keeper(
     return Saver(state_place(stage, ensemble, block), pace, tick) if ensemble.state else Forgetful(tick)
 
 
-def _join(stage: Stage[Block, Shared, Result], ensembles: Sequence[Ensemble[Block]]) -> None:
+def _join(
+    stage: Stage[Block, Shared, Result], ensembles: Sequence[Ensemble[Block]], written: Mapping[Path, Shard]
+) -> None:
     for ensemble in ensembles:
         progress.now(f"joining {len(ensemble.blocks)} shards into {ensemble.path}")
-        stage.join(ensemble)
+        stage.join(replace(ensemble, written=written))
         ensemble.forget_all()

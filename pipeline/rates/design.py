@@ -12,6 +12,7 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -20,6 +21,8 @@ from scipy.optimize import isotonic_regression
 
 from rnnlimits.base.errors import StudyError
 from rnnlimits.base.streams import Stream
+from rnnlimits.files.ensembles import open_ensemble
+from rnnlimits.files.identities import carried
 from rnnlimits.quantities.base import Applies, N, registered
 from rnnlimits.quantities.trained import Design, TrainedQuantity, Trainings
 from rnnlimits.rates import foretold
@@ -27,7 +30,7 @@ from rnnlimits.rates.ladders import ladders
 from rnnlimits.rates.reader import Reader
 from rnnlimits.statistics import powerlaw
 from rnnlimits.statistics.bootstrap import Array, Bootstrap, degrees_of_freedom, quantile
-from rnnlimits.statistics.powerlaw import MINIMUM_POINTS, MINIMUM_UNITS, RESOLUTION, SIGNIFICANCE, Point
+from rnnlimits.statistics.powerlaw import HINT, MINIMUM_POINTS, MINIMUM_UNITS, RESOLUTION, SIGNIFICANCE, Point
 from rnnlimits.study import to_yaml
 from rnnlimits.study.training import Ladder, Training
 from rnnlimits.theory.laws import ParameterLaw
@@ -45,7 +48,6 @@ LEAST_UNITS = 32  # per width, whatever its weight: the law is checked there too
 LARGER = 4.0  # the exponent over the larger half of the widths is resolved to this many times the half-width
 AIM = 0.95  # fraction of the half-width to aim at: estimates of it have errors, which are larger if it is too wide
 MARGIN = 1.2  # a debiased square is planned to exceed its noise by this factor more than it must
-HINT = 0.5  # a pilot's debiased square below this many standard errors does not show its size
 MOST = 2.0**29  # units: a study may have 2^30 replicas
 REPLICATES = 400  # of the bootstrap, which only decides whether a pilot's estimate exceeds its noise
 ROUNDS = 60  # of the iteration; it converges in about 20
@@ -147,7 +149,7 @@ def _scaled(goals: Sequence[Goal], units: Array, least: Array) -> Array:
     high = MOST / float(units.max())
     low = 1e-9 * high
     if not reached(high):
-        raise StudyError(_unreachable(goals, np.maximum(least, high * units)))
+        raise Unresolvable(_unreachable(goals, np.maximum(least, high * units)))
     for _ in range(40):
         middle = float(np.sqrt(low * high))
         low, high = (low, middle) if reached(middle) else (middle, high)
@@ -235,6 +237,46 @@ def _least_units(point: Point) -> float:
     return max(LEAST_UNITS, point.units * (MARGIN * SIGNIFICANCE / point.significance) ** 2)
 
 
+class Unresolvable(StudyError):
+    """No number of replicas gives the half-width."""
+
+
+class TooWeak(StudyError):
+    """A pilot that does not show how much trainings scatter."""
+
+
+def existing(study: Study, layout: Layout, cell: Cell) -> int:
+    """The number of existing trainings of a cell; those of another study do not count.
+
+    Raises StudyError for a file that is damaged.
+    """
+    path = layout.ensemble(cell)
+    try:
+        now = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return 0
+    return _counted(path, plan.cell_id(study, cell), (now.st_ino, now.st_mtime_ns, now.st_size))
+
+
+@lru_cache(maxsize=4096)
+def _counted(path: Path, identity: str, _: tuple[int, ...]) -> int:
+    """The rows of an ensemble; asked for many times while a study is resolved."""
+    seen = carried(path)
+    if not seen.damage and identity not in seen.identities.values():
+        return 0
+    with open_ensemble(path, cell_id=identity) as file:
+        return len(file["replica"])
+
+
+def as_trained(study: Study, layout: Layout) -> Study:
+    """The study with the replicas that exist, without ladders; widths without trainings keep a block."""
+    block, cells = study.training.replicas_per_block, main_cells(study)
+    found = [[existing(study, layout, cell) for cell in cells if cell.width == n] for n in study.training.width]
+    replicas = tuple(max(block, *counts) for counts in found)
+    training = study.training.model_copy(update={"replicas": replicas, "ladders": ()})
+    return study.model_copy(update={"training": training})
+
+
 class Pilot:
     """The existing trainings of a study, whatever their number, as points of one quantity in N."""
 
@@ -265,7 +307,7 @@ class Pilot:
 
     def has(self, cell: Cell) -> bool:
         """Whether there is something to learn the scatter of a cell from."""
-        return self.layout.ensemble(cell).exists()
+        return existing(self.study, self.layout, cell) > 0
 
     def trainings(self, cell: Cell) -> Trainings:
         """The trainings of a cell, whatever their number."""
@@ -274,18 +316,14 @@ class Pilot:
     def _good(self, point: Point, at: str) -> Point:
         where = f"{self.layout.root}: the pilot's {self.quantity.name} at {at} N={point.variable:g}"
         if point.units < MINIMUM_UNITS:
-            raise StudyError(f"{where} has {point.units} independent replicas; run a pilot of at least {MINIMUM_UNITS}")
+            raise TooWeak(f"{where} has {point.units} independent replicas; run a pilot of at least {MINIMUM_UNITS}")
         if not (point.estimate > 0 and point.significance > HINT):
-            raise StudyError(
-                f"{where} does not stand out of its noise; run a pilot with more replicas or smaller widths"
-            )
+            raise TooWeak(f"{where} does not stand out of its noise; run a pilot with more replicas or smaller widths")
         return point
 
     def replicas(self, cell: Cell) -> int:
         """The number of existing trainings of a cell."""
-        if not self.layout.ensemble(cell).exists():
-            return 0
-        return int(np.prod(self.read(replace(cell, replicas=1)).output.shape[:2]))
+        return existing(self.study, self.layout, cell)
 
 
 class PredictedPilot(Pilot):
@@ -337,7 +375,7 @@ class Resolved:
 
     def report(self, ns_per_unit_step: float, worker: str = "core") -> str:
         """The plan's table for the chosen replicas, then the predicted half-widths, and the line to paste."""
-        cells = _main_cells(self.study)
+        cells = main_cells(self.study)
         steps = sum(plan.unit_steps(cell, self.study) for cell in cells)
         existing = dict(zip(self.study.training.width, self.done, strict=True))
         old = sum(plan.unit_steps(replace(c, replicas=min(c.replicas, existing[c.width])), self.study) for c in cells)
@@ -364,18 +402,17 @@ def resolve(study: Study, layout: Layout, be: Backend, half_width: float, name: 
     has no rate in N, and for a half-width out of reach.
     """
     quantity = quantity_of(study, name)
-    cells = _main_cells(study)
-    pilot = _pilot(study, layout, quantity, be)
-    scatters = list(pilot.scatters(cells))
-    if not scatters:
+    cells = main_cells(study)
+    if not any(ladder.cells for ladder in ladders(N, cells)):
         raise StudyError(f"{study.source}: training has no ladder K = N to resolve; set steps_per_time: [width]")
+    pilot, scatters = _learned(study, layout, quantity, be)
     members = 2 if study.training.antithetic else 1
     widths = study.training.width
     done = [max(pilot.replicas(cell) for cell in cells if cell.width == width) for width in widths]
     cost = [sum(plan.unit_steps(replace(c, replicas=members), study) for c in cells if c.width == n) for n in widths]
     units = _chosen(study, scatters, half_width, np.array(cost, dtype=np.float64), np.array(done) / members)
     replicas = tuple(round(members * one) for one in units)
-    update = {"replicas": replicas, "ladders": _with_their_own(study.training)}
+    update = {"replicas": replicas, "ladders": with_their_own(study.training)}
     training = study.training.model_copy(update=update)
     by_ladder = _order(scatters[0], widths)
     half = {one.at: one.half_width(units[by_ladder]) for one in scatters}
@@ -387,29 +424,60 @@ def resolve(study: Study, layout: Layout, be: Backend, half_width: float, name: 
 
 
 def needs_predictions(study: Study, layout: Layout) -> bool:
-    """Whether a study without trainings can be resolved from what is predicted of it (foretold.prepare)."""
-    trained = any(layout.ensemble(cell).exists() for cell in _main_cells(study))
-    return not trained and study.rich.follow and bool(study.rich.tangents) and study.twin.follow
+    """Whether the study has to be resolved from what is predicted of it (foretold.prepare): too little is trained."""
+    return is_predicted(study) and not _is_trained(study, layout)
 
 
-def _pilot(study: Study, layout: Layout, quantity: TrainedQuantity, be: Backend) -> Pilot:
-    if needs_predictions(study, layout):
-        if quantity.predicted is None:
-            raise StudyError(
-                f"--quantity {quantity.name}: has no predicted values, and {layout.root} no trainings; run a pilot "
-                f"first: rnnlimits run {study.source} with training.replicas: 64 or so (they will count)"
-            )
-        return PredictedPilot(study, layout, quantity, be)
-    if not any(layout.ensemble(cell).exists() for cell in _main_cells(study)):
+def is_predicted(study: Study) -> bool:
+    """Whether rich twins and their tangents predict the trainings of a study."""
+    return study.rich.follow and bool(study.rich.tangents) and study.twin.follow
+
+
+def _is_trained(study: Study, layout: Layout) -> bool:
+    """Whether every ladder has trainings at two widths, from which the scatter of others follows."""
+    found = [ladder.cells for ladder in ladders(N, main_cells(study)) if ladder.cells]
+    return all(sum(existing(study, layout, cell) > 0 for cell in cells) >= 2 for cells in found)
+
+
+def _learned(study: Study, layout: Layout, quantity: TrainedQuantity, be: Backend) -> tuple[Pilot, list[Scatter]]:
+    """The pilot, and the scatter of each ladder: of trainings, or of predicted values where these do not show it."""
+    cells = main_cells(study)
+    if not needs_predictions(study, layout):
+        pilot = _trained_pilot(study, layout, quantity, be)
+        try:
+            return pilot, list(pilot.scatters(cells))
+        except TooWeak:
+            if not is_predicted(study) or quantity.predicted is None:
+                raise
+    pilot = _predicted_pilot(study, layout, quantity, be)
+    return pilot, list(pilot.scatters(cells))
+
+
+def _predicted_pilot(study: Study, layout: Layout, quantity: TrainedQuantity, be: Backend) -> Pilot:
+    require_predicted(study, layout, quantity)
+    return PredictedPilot(study, layout, quantity, be)
+
+
+def require_predicted(study: Study, layout: Layout, quantity: TrainedQuantity) -> None:
+    """Raises StudyError for a quantity that has no predicted values."""
+    if quantity.predicted is None:
+        raise StudyError(
+            f"--quantity {quantity.name}: has no predicted values, and {layout.root} too few trainings; run a pilot "
+            f"first: rnnlimits run {study.source} with training.replicas: 64 or so (they will count)"
+        )
+
+
+def _trained_pilot(study: Study, layout: Layout, quantity: TrainedQuantity, be: Backend) -> Pilot:
+    if not any(existing(study, layout, cell) for cell in main_cells(study)):
         raise StudyError(
             f"{layout.root}: has no trainings to learn the scatter from; run a pilot first: "
             f"rnnlimits run {study.source} with training.replicas: 64 or so (they will count), or set rich.follow and "
             "twin.follow: true, for predicted values"
         )
-    return Pilot(study, layout, quantity, be)
+    return Pilot(as_trained(study, layout), layout, quantity, be)
 
 
-def _with_their_own(training: Training) -> tuple[Ladder, ...]:
+def with_their_own(training: Training) -> tuple[Ladder, ...]:
     """The ladders with the replicas that they have, also where these are those of the main product."""
     return tuple(
         ladder.model_copy(update={"replicas": product.replicas})
@@ -433,7 +501,7 @@ def _order(scatter: Scatter, widths: Sequence[int]) -> NDArray[np.int64]:
     return np.array([list(widths).index(round(width)) for width in np.exp(scatter.x)], dtype=np.int64)
 
 
-def _main_cells(study: Study) -> list[Cell]:
+def main_cells(study: Study) -> list[Cell]:
     """The cells of the main product, without ladders."""
     main = study.training.model_copy(update={"ladders": ()})
     return list(plan.cells(study.model_copy(update={"training": main})))

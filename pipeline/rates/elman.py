@@ -132,7 +132,7 @@ class Reader:
         with open_ensemble(path, f"{cell.kind}-ensemble", cell_id=identity) as file:
             if len(file["replica"]) < cell.replicas:
                 count = len(file["replica"])
-                raise StudyError(f"{path}: has {count} replicas, expected {cell.replicas}; run the train stage again")
+                raise StudyError(f"{path}: has {count} replicas, the study {cell.replicas}; run the train stage again")
             file.load(list(VARIABLES[cell.kind]))
             return {name: file[name][()] for name in VARIABLES[cell.kind]}
 

@@ -18,13 +18,10 @@ from rnnlimits.base.streams import Stream
 from rnnlimits.kernels import on_processor
 from rnnlimits.quantities.prediction import CellPrediction
 from rnnlimits.quantities.trained import Trainings
+from rnnlimits.rates.field import initial_field
 from rnnlimits.rates.reader import Reader
 from rnnlimits.statistics.bootstrap import Array
-from rnnlimits.theory.flow import Flow, probes_of
-from rnnlimits.theory.laws import ParameterLaw
-from rnnlimits.theory.moments import pooled
 from rnnlimits.training import draw, limit, rich, tangents, twin
-from rnnlimits.training.drawn import read_draws
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -72,7 +69,7 @@ class Foretold:
         self._study, self._be = study, be
         self._read = Reader(small(study), layout)
         self._few = {_place(cell): cell for cell in self._read.cells}
-        self._root = initial_field(study, layout, on_processor(be))
+        self._root = initial_field(study, layout, on_processor(be)).root
 
     def __call__(self, cell: Cell) -> Trainings:
         """The trainings of a cell. Raises StudyError where a file of the predictions is missing."""
@@ -130,22 +127,6 @@ class Foretold:
         squares = np.square(_of_members(prediction.rich[f"{name}_rms"], members))[own] + prediction.second(name)
         scatter = np.sqrt(prediction.variance(name)) * normal
         return np.asarray(np.sqrt(np.maximum(squares + scatter, 0.0)))
-
-
-def initial_field(study: Study, layout: Layout, be: Backend) -> Array:
-    """A root (probe, probe) of the correlations of the initial field at the horizon, at infinite width.
-
-    At t = 0 the field is a combination of the features sigma(w.x + m) with independent normal coefficients; the flow
-    (29) carries it along. Raises StudyError if draw.h5 is missing or of another study.
-    """
-    law, probes, draws = ParameterLaw.of(study), probes_of(study, ParameterLaw.of(study), be), read_draws(study, layout)
-    flow = Flow.of(pooled(draws.blocks), study.training.alpha)
-    left = np.exp(-flow.alpha * flow.eigenvalue * study.training.horizon)
-    phi = law.features(draws.nodes, probes.last, probes.memory)
-    carried = ((phi @ flow.vector * left) @ flow.vector.T)[:, : len(draws.nodes.weight)]
-    carried = carried / np.sqrt(np.square(carried).sum(1, keepdims=True))
-    value, vector = np.linalg.eigh(carried @ carried.T)
-    return np.asarray(vector * np.sqrt(np.maximum(value, 0.0)))
 
 
 def _place(cell: Cell) -> Cell:

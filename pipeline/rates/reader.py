@@ -148,7 +148,7 @@ class Reader:
         path, identity = self.layout.rich(twin), plan.rich_id(self.study, twin)
         with open_ensemble(path, "rich-ensemble", rich_id=identity) as file:
             if len(file["path"]) < twin.paths:
-                raise StudyError(f"{path}: has {len(file['path'])} paths, expected {twin.paths}; run the study again")
+                raise StudyError(f"{path}: has {len(file['path'])} paths, the study {twin.paths}; run the study again")
             file.load(list(names))
             return {name: file[name][()] if name == "loss" else file[name][:, :, -1] for name in names}
 
@@ -173,7 +173,7 @@ class Reader:
         order = np.lexsort((-file["sign"][()], file["pair"][()]))
         members = 2 if self.design.antithetic else 1
         if len(order) < cell.replicas or len(order) % members:
-            raise StudyError(f"{path}: has {len(order)} replicas, expected {cell.replicas}; run the train stage again")
+            raise StudyError(f"{path}: has {len(order)} replicas, the study {cell.replicas}; run the train stage again")
 
         def arranged(values: Array) -> Array:
             return np.asarray(values[order].reshape(-1, members, *values.shape[1:]), dtype=np.float64)
@@ -271,7 +271,7 @@ class Reader:
             with open_ensemble(path, "twin-ensemble", twin_id=identity) as file:
                 if len(file["path"]) < twin.paths:
                     raise StudyError(
-                        f"{path}: has {len(file['path'])} paths, expected {twin.paths}; run the twin stage"
+                        f"{path}: has {len(file['path'])} paths, the study {twin.paths}; run the twin stage"
                     )
                 file.load(["output", "loss"])
                 self._twins[twin] = (file["output"][:, -1] - self.output, file["loss"][()])

@@ -17,6 +17,7 @@ from rnnlimits.files import store
 from rnnlimits.quantities.base import in_order, registered
 from rnnlimits.quantities.whole import StudyQuantity
 from rnnlimits.rates.contraction import contraction_rates
+from rnnlimits.rates.laws import law_rates
 from rnnlimits.rates.reader import Reader
 from rnnlimits.rates.trained import richness_rates, training_rates, twin_rates
 from rnnlimits.statistics.bootstrap import Bootstrap
@@ -35,14 +36,14 @@ __all__ = ["Rate", "read", "run", "table"]
 def run(study: Study, layout: Layout, be: Backend) -> list[Rate]:
     """Estimate every rate that the study's files allow; write rates.h5 and rates.csv. For one process.
 
-    be: back end, used for the bootstrap's uniforms only. Raises StudyError for a file that is missing, damaged or from
-    another study.
+    be: back end, for the bootstrap's uniforms and the predicted kurtosis. Raises StudyError for a file that is missing,
+    damaged or from another study.
     """
     bootstrap = Bootstrap(
         lambda units, count: be.uniforms(study.seed, Stream.BOOTSTRAP, units.astype(np.uint32), count)
     )
     with np.errstate(all="ignore"):  # points say themselves where a number is not finite
-        found = in_order(list(_rates(study, layout, bootstrap)))
+        found = in_order(list(_rates(study, layout, bootstrap, be)))
     rates = [replace(rate, study_id=study.identity) for rate in settled(found)]
     attrs = {**store.provenance(study), "draw_id": plan.draw_id(study), "backend": be.name, "device": be.device}
     write_h5(layout.rates_h5, attrs, rates)
@@ -51,9 +52,10 @@ def run(study: Study, layout: Layout, be: Backend) -> list[Rate]:
     return rates
 
 
-def _rates(study: Study, layout: Layout, bootstrap: Bootstrap) -> Iterator[Rate]:
+def _rates(study: Study, layout: Layout, bootstrap: Bootstrap, be: Backend) -> Iterator[Rate]:
     results = Reader(study, layout)
     yield from training_rates(results, bootstrap)
+    yield from law_rates(results, bootstrap, be)
     yield from twin_rates(results, bootstrap)
     yield from richness_rates(results, bootstrap)
     with store.open_complete(layout.draw, "draw", draw_id=plan.draw_id(study)) as file:

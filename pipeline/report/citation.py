@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 AUTHORS = "The rnnlimits authors"
@@ -44,5 +45,11 @@ def bibtex() -> str:
         "year": RELEASED[:4],
         "license": "BSD-3-Clause",
     }
-    lines = (f"  {name:<7} = {{{value}}}," for name, value in fields.items())
-    return "\n".join(["@software{rnnlimits,", *lines, "}"])
+    return entry("software", "rnnlimits", fields)
+
+
+def entry(kind: str, key: str, fields: Mapping[str, str]) -> str:
+    """An entry of BibTeX, one line for each field."""
+    longest = max(map(len, fields))
+    lines = (f"  {name.ljust(longest)} = {{{value}}}," for name, value in fields.items())
+    return "\n".join([f"@{kind}{{{key},", *lines, "}"])

@@ -70,12 +70,14 @@ def _of_ensemble(path: Path) -> Cost:
         count = len(file["replica"] if "replica" in file else file["path"])
         backends, devices = (_occurring(file, name) for name in ("shard_backend", "shard_device"))
         seconds = float(file[TIMED][()].sum()) if timed else 0.0
+        # Of an ensemble restored from a packed file, which has its values in place of shards.
+        joined, size = len(shards) or int(attribute_of(file, "shard_count") or 0), _bytes(shards or [path])
     if not timed:
-        return Cost(path, count, len(shards), _bytes(shards), None, None, backends, devices)
+        return Cost(path, count, joined, size, None, None, backends, devices)
     gpu = 0.0
     if DEVICES & backends:
         gpu = seconds if backends <= DEVICES else sum(map(_on_gpu, shards))
-    return Cost(path, count, len(shards), _bytes(shards), seconds - gpu, gpu, backends, devices)
+    return Cost(path, count, joined, size, seconds - gpu, gpu, backends, devices)
 
 
 def _occurring(file: File, attribute: str) -> frozenset[str]:

@@ -29,7 +29,7 @@ from rnnlimits.report.headline import headline
 from rnnlimits.report.origins import provenance
 from rnnlimits.report.pictures import Picture, pictures
 from rnnlimits.report.plots import Plot
-from rnnlimits.report.rate_plots import Files, rate_plot
+from rnnlimits.report.rate_plots import Files, ToLink, rate_plot
 from rnnlimits.report.rate_table import rows
 from rnnlimits.report.subject import Subject
 from rnnlimits.statistics import older_rates
@@ -63,17 +63,18 @@ def run(subject: Subject) -> Path:
     return path
 
 
-def page(subject: Subject) -> str:
-    """The page as text; see `run`."""
+def page(subject: Subject, link: ToLink | None = None) -> str:
+    """The page as text; see `run`. link: makes links to files (None: by their paths relative to the results folder)."""
+    link = link or partial(places.linked, subject.layout)
     rates = read(subject.layout.rates_h5, study_id=subject.identity)
-    plots, shown = _plots(subject, rates), pictures(subject.layout)
+    plots, shown = _plots(subject, rates, link), pictures(subject.layout)
     environment = Environment(
         loader=PackageLoader("rnnlimits.report", "page"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     environment.filters["verdict_glyph"] = GLYPHS.__getitem__
     environment.filters["css_class"] = css_class
     return environment.get_template("report.html.j2").render(
-        **_words(subject, rates),
+        **_words(subject, rates, link),
         **_scripts(),
         plots=plots,
         pictures=shown,
@@ -87,16 +88,15 @@ def css_class(verdict: Verdict) -> str:
     return verdict.replace(" ", "-")
 
 
-def _plots(subject: Subject, rates: Sequence[Rate]) -> list[Plot]:
+def _plots(subject: Subject, rates: Sequence[Rate], link: ToLink) -> list[Plot]:
     """The figures, in the order of the figures stage."""
-    link = partial(places.linked, subject.layout)
     found = Files(subject.behind, link)
     groups = (list(group) for _, group in itertools.groupby(rates, key=lambda rate: rate.quantity))
     plots = [rate_plot(members, found) for group in groups if (members := [rate for rate in group if rate.cloud])]
     return [*plots, *subject.plots(link)]
 
 
-def _words(subject: Subject, rates: Sequence[Rate]) -> Mapping[str, Any]:
+def _words(subject: Subject, rates: Sequence[Rate], link: ToLink) -> Mapping[str, Any]:
     """What the template says in words and tables."""
     listed = [rate for rate in rates if not rate.single]
     spent, layout = costs(subject.parts()), subject.layout
@@ -116,7 +116,7 @@ def _words(subject: Subject, rates: Sequence[Rate]) -> Mapping[str, Any]:
         "total": overall,
         "spent": sentence,
         "provenance": provenance(layout, spent),
-        "places": places.places(subject),
+        "places": places.places(subject, link),
         "mark": page_mark(subject.study, layout.root),
         "study_yaml": to_yaml(subject.study, layout.root),
         "citation": citation,

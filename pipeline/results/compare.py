@@ -18,7 +18,7 @@ import numpy as np
 
 from rnnlimits.base.errors import StudyError
 from rnnlimits.files import durable, store
-from rnnlimits.results import standing
+from rnnlimits.results import standing, unpacking
 from rnnlimits.statistics import older_rates, ratefile
 from rnnlimits.statistics.bootstrap import quantile
 from rnnlimits.statistics.equality import degrees_of_freedom, holm, welch
@@ -111,15 +111,20 @@ def run(folders: Sequence[Path], csv_file: Path | None, figure: Path | None, as_
 
 
 def load(folders: Sequence[Path]) -> list[Source]:
-    """The rates of each results folder, labelled by study, or by folder if two studies have the same name."""
+    """The rates of each results folder, or packed file, labelled by study, or by folder if studies share a name."""
     if len(folders) < 2:
         raise StudyError(f"{folders[0]}: is the only folder given; give two or more results folders to compare")
     for one, other in combinations(folders, 2):
         if one.resolve() == other.resolve():
             raise StudyError(f"{other}: is given twice; give each results folder once")
-    sources = [_source(folder) for folder in folders]
+    sources = [_of_results(folder) for folder in folders]
     names = [source.label for source in sources]
     return [source if names.count(source.label) == 1 else replace(source, label=source.folder) for source in sources]
+
+
+def _of_results(results: Path) -> Source:
+    with unpacking.folder_of(results, unpacking.RATES) as folder:
+        return replace(_source(folder), folder=str(results))
 
 
 def _source(folder: Path) -> Source:

@@ -11,11 +11,12 @@ import h5py
 
 from rnnlimits.base.errors import StudyError
 from rnnlimits.base.textfiles import read_utf8
+from rnnlimits.files.attributes import set_attributes
 from rnnlimits.files.provenance import provenance, software
-from rnnlimits.files.reading import AGAIN, attribute_of, open_complete
+from rnnlimits.files.reading import AGAIN, Variable, attribute_of, open_complete
 from rnnlimits.files.shards import TABLE
 from rnnlimits.files.store import atomic_h5
-from rnnlimits.files.variables import put, set_attributes
+from rnnlimits.files.variables import put
 from rnnlimits.plan.files import RATES_H5, STUDY_YAML
 from rnnlimits.results import standing
 from rnnlimits.results.inspection import hdf5_files, validate
@@ -110,8 +111,13 @@ def _pack_one(path: Path, group: h5py.Group) -> None:
         for name, variable in file.variables.items():
             if name in TABLE:  # a pack has no shards
                 continue
-            volatile, about = variable.is_volatile, variable.attrs
-            copy = put(group, name, variable.values(), variable.dims, about["units"], about["long_name"], volatile)
-            set_attributes(copy, {k: v for k, v in about.items() if k not in RESERVED})
-            if not volatile and copy.attrs["digest"] != about["digest"]:
-                raise StudyError(f"{path}: its variable {name} is damaged (digest differs); {AGAIN}")
+            copy_variable(path, variable, group)
+
+
+def copy_variable(path: Path, variable: Variable, group: h5py.Group) -> None:
+    """Write a variable of the file `path` to a group, with its attributes. Raises StudyError if its digest differs."""
+    name, about, volatile = variable.name.rsplit("/", 1)[-1], variable.attrs, variable.is_volatile
+    copy = put(group, name, variable.values(), variable.dims, about["units"], about["long_name"], volatile)
+    set_attributes(copy, {key: value for key, value in about.items() if key not in RESERVED})
+    if not volatile and copy.attrs["digest"] != about["digest"]:
+        raise StudyError(f"{path}: its variable {name} is damaged (digest differs); {AGAIN}")

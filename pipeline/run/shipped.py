@@ -21,7 +21,6 @@ CONFIG = (SHARE / "config").resolve()
 CLUSTER = (SHARE / "cluster").resolve()
 SNAKEFILE = WORKFLOW / "Snakefile"
 CLASSIFY = WORKFLOW / "classify.smk"
-SCHEMA = CONFIG / "schema.json"
 ENVIRONMENT = SHARE / "environment.yml"
 CITATION = SHARE / "CITATION.cff"
 

@@ -23,12 +23,13 @@ from rnnlimits.kernels import cache, gpu_count, preferred, processor, require_kn
 from rnnlimits.kernels.interface import KernelError
 from rnnlimits.plan import due
 from rnnlimits.plan.parts import Experiment
-from rnnlimits.run import environment, mpiexec, rules, sharing, shipped, words
+from rnnlimits.run import environment, launched, mpiexec, rules, sharing, shipped, words
 from rnnlimits.run.continuing import require_same_backend
 from rnnlimits.run.live import shown
 from rnnlimits.study import AnyStudy
 
 LOG_LINES = 12
+REST_SECONDS = 5.0  # for the last output of jobs; those of a Snakemake that was killed may go on for hours
 DRY = {"-n", "--dry-run", "--dryrun"}
 RECORDS = ".snakemake"
 SNAKEMAKE = (sys.executable, "-P", "-m", "snakemake")  # -P: not a snakemake.py of the working folder
@@ -38,10 +39,18 @@ WITHOUT_HOME = ("--shared-fs-usage", *SHARED)
 
 
 def run(
-    study: AnyStudy, path: Path, results: Path, cores: int | None, further: Sequence[str], backend: str = "auto"
+    study: AnyStudy,
+    path: Path,
+    results: Path,
+    cores: int | None,
+    further: Sequence[str],
+    backend: str = "auto",
+    targets: Sequence[str] = (),
+    told: bool = False,
 ) -> int:
     """Run every stage that is not up to date; returns the exit code: 0, 1 for a defect, 2 if a stage refused its input.
 
+    targets: names of rules, if not every stage is to be run. told: the user knows already that files are made again.
     Raises StudyError before anything starts: a study that fails its checks, no mpiexec, results folder in use; and
     KernelError: unknown back end, no GPU for "cuda".
     """
@@ -52,7 +61,7 @@ def run(
     layout = experiment.layout
     words.require_readable(path, results)
     relative_results(results)
-    command = [*SNAKEMAKE, "--snakefile", str(shipped.SNAKEFILE), "--configfile", words.as_file(path)]
+    command = [*SNAKEMAKE, *targets, "--snakefile", str(shipped.SNAKEFILE), "--configfile", words.as_file(path)]
     command += ["--cores", str(cores) if cores else "all", "--config", f"results={words.encoded(results)}"]
     command += [f"backend={backend}", "--quiet", "all", *WITHOUT_HOME]
     segments.require_room(cores or len(os.sched_getaffinity(0)))
@@ -60,8 +69,10 @@ def run(
     with exclusive(layout.locks, "run") as lock, cache_for_all():
         if not further:  # which may send jobs to other machines, or ask for one part
             require_backend(experiment, backend)
-            command.insert(command.index("--quiet"), f"together={words.encoded(rules.parts_of_one_start(experiment))}")
-        return _guarded([*command, *further], lock, experiment, environment.of_jobs())
+            if not targets:
+                together = words.encoded(rules.parts_of_one_start(experiment))
+                command.insert(command.index("--quiet"), f"together={together}")
+        return _guarded([*command, *further], lock, experiment, environment.of_jobs(), told)
 
 
 def require_backend(experiment: Experiment, backend: str) -> None:
@@ -109,7 +120,9 @@ def say(line: str) -> None:
     print(f"rnnlimits: {line}", file=sys.stderr)
 
 
-def _guarded(command: Sequence[str], lock: int, experiment: Experiment, variables: Mapping[str, str]) -> int:
+def _guarded(
+    command: Sequence[str], lock: int, experiment: Experiment, variables: Mapping[str, str], told: bool = False
+) -> int:
     """Run Snakemake under our own lock, which unlike Snakemake's is released when a process is killed."""
     require_working_folder()
     require_no_dangling_links(experiment)
@@ -122,7 +135,8 @@ def _guarded(command: Sequence[str], lock: int, experiment: Experiment, variable
             stale.unlink()
     # In the results folder, as jobs on other nodes see it too.
     with tempfile.NamedTemporaryFile("r", dir=locks, prefix="refusals-", encoding="utf-8") as refusals:
-        announce(experiment)
+        if not told:
+            announce(experiment)
         files = [] if is_dry(command) else list(sharing.outputs(experiment, Path(RECORDS)))
         sharing.adopt(files)
         variables = {**variables, REFUSALS: str(Path(refusals.name).resolve())}
@@ -207,10 +221,19 @@ def gpu_ranks(backend: str, elsewhere: bool = False) -> int | None:
 
 
 def announce(experiment: Experiment) -> None:
-    """Say in one line which existing files are not those of the study, and are made again."""
-    if wrong := due.stale(experiment):
-        more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
-        say(f"{wrong[0]}{more}; what differs from {experiment.study.source} is made again")
+    """Say in one line which existing files are not those of the study: made again, or only completed."""
+    wrong = due.stale(experiment)
+    derived = {path for step in experiment.steps() for path in step.paths} | {experiment.layout.study_yaml}
+    if grown := [fault for fault in wrong if fault.grown]:
+        grown.sort(key=lambda fault: "replicas" not in fault.words)  # before the twins that go with them
+        say(f"{_first(grown)}; those that are finished are kept, and what is computed from all of them is made again")
+        wrong = [fault for fault in wrong if not fault.grown and fault.path not in derived]
+    if wrong:
+        say(f"{_first(wrong)}; what differs from {experiment.study.source} is made again")
+
+
+def _first(wrong: Sequence[due.Fault]) -> str:
+    return f"{wrong[0]}" + (f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else "")
 
 
 def supervise(command: Sequence[str], lock: int, variables: Mapping[str, str], of: Experiment | None = None) -> int:
@@ -223,13 +246,15 @@ def supervise(command: Sequence[str], lock: int, variables: Mapping[str, str], o
     console = Console(stderr=True, highlight=False)
     live = of is not None and console.is_terminal and not console.is_dumb_terminal
     stderr = subprocess.PIPE if live else None
-    child = subprocess.Popen(command, env=variables, pass_fds=[lock], process_group=0, stderr=stderr)
+    output = None if is_dry(command) else subprocess.PIPE  # what a dry run prints may have colours
+    child = subprocess.Popen(command, env=variables, pass_fds=[lock], process_group=0, stdout=output, stderr=stderr)
     sign(lock, child.pid)
     received: list[int] = []
+    forward = launched.forwarded(child.stdout.fileno(), lambda: bool(received)) if child.stdout else None
 
     def pass_on(number: int, _: object) -> None:
         if not received:
-            print("rnnlimits: stopping; MPI may call it a bad termination, which it is not", file=sys.stderr)
+            say("stopping")
         received.append(number)
         with suppress(ProcessLookupError):
             os.killpg(child.pid, signal.SIGINT)
@@ -241,6 +266,10 @@ def supervise(command: Sequence[str], lock: int, variables: Mapping[str, str], o
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
+        if forward is not None and child.stdout is not None:
+            forward.join(REST_SECONDS)
+            if not forward.is_alive():
+                child.stdout.close()
     if received:
         raise KeyboardInterrupt
     return code

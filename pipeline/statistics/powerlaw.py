@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +37,8 @@ SPOILED = "the limit's own error is over a third of the estimate (more draws or 
 MISFIT = 0.01  # below this p-value the points do not lie on one line
 BEYOND = "beyond the first value that is left out, where only upward fluctuations stand out"
 NOT_FINITE = "values that are not finite (infinity or NaN), as of networks that diverge"
+HINT = 0.5  # standard errors: a value below says nothing of how many replicas would make it stand out
+WEAK = 26.0  # y / sqrt(2) where y^2 = SIGNIFICANCE^2 (4 y + 2): the square of one component, over its mean's variance
 RESOLUTION = 1e-6  # smallest relative error assumed for an estimate (rounding, float32 trainings)
 
 
@@ -220,16 +223,21 @@ class RateRefused(StudyError):
         self.points = points
 
 
-def fit(points: Sequence[Point], geometric: bool = False) -> Fit:
+NONE: Mapping[float, float] = MappingProxyType({})
+
+
+def fit(points: Sequence[Point], geometric: bool = False, foreseen: Mapping[float, float] = NONE) -> Fit:
     """Weighted fit of log estimate against log variable (geometric: against the variable itself).
 
+    foreseen: by variable, the significance that points should have by what is predicted of them; a refusal says by it
+    how many replicas are missing, whatever the measured values are.
     Raises RateRefused, carrying the estimate, when fewer than 4 points are usable.
     """
     ordered = _contiguous(sorted(points, key=lambda point: point.variable))
     used = np.array([not point.reason for point in ordered], dtype=bool)
     estimate = _fit(ordered, used, geometric) if used.sum() >= 2 else None
     if estimate is None or used.sum() < MINIMUM_POINTS:
-        raise RateRefused(_missing(ordered), estimate, ordered)
+        raise RateRefused(_missing(ordered, foreseen), estimate, ordered)
     return estimate
 
 
@@ -375,7 +383,7 @@ def _dropped(points: Sequence[Point]) -> list[str]:
     return [f"left out at {', '.join(where)}: {reason}" for reason, where in reasons.items()]
 
 
-def _missing(points: tuple[Point, ...]) -> str:
+def _missing(points: tuple[Point, ...], foreseen: Mapping[float, float]) -> str:
     """The requirements of a rate: the number of usable points, why others were left out, how many replicas to add."""
     usable = sum(not point.reason for point in points)
     parts = [f"{usable} usable points, {MINIMUM_POINTS} are needed", *_dropped(points)]
@@ -385,14 +393,31 @@ def _missing(points: tuple[Point, ...]) -> str:
     weak.sort(key=lambda point: 0.0 if point.signed else -point.significance)  # a run grows in order, see _contiguous
     short = MINIMUM_POINTS - usable
     if 0 < short <= len(weak):
-        parts.append(_more_replicas(min(weak[:short], key=lambda point: point.significance)))
+        parts.append(_more_replicas(weak[:short], foreseen))
     return "; ".join(parts)
 
 
-def _more_replicas(point: Point) -> str:
-    if point.units < MINIMUM_UNITS:
+def _more_replicas(weak: Sequence[Point], foreseen: Mapping[float, float]) -> str:
+    """How many more replicas these points need, by their predicted significance, or else by that of the weakest."""
+    if any(point.units < MINIMUM_UNITS for point in weak):
         return f"run at least {MINIMUM_UNITS} replicas (or pairs)"
-    if not point.significance > 0.5:
+    if all(point.variable in foreseen for point in weak):
+        factor = max(_times(foreseen[point.variable], point.signed) for point in weak)
+        ends = sorted({weak[0].variable, weak[-1].variable})
+        return f"about {factor} times the replicas at {' to '.join(f'{end:g}' for end in ends)} would do, by prediction"
+    weakest = min(weak, key=lambda point: point.significance)
+    if not weakest.significance > HINT:
         return "far more replicas are needed: too few estimates stand out of their noise"
-    factor = int(np.ceil((SIGNIFICANCE / point.significance) ** 2))
-    return f"about {factor} times the replicas at {point.variable:g} would do"
+    return f"about {_times(weakest.significance)} times the replicas at {weakest.variable:g} would do"
+
+
+def _times(significance: float, squared: bool = False) -> int:
+    """With how many times the replicas a value of this significance would stand out, in two digits.
+
+    squared: a debiased square, known by prediction. Its noise falls as 1/R where it exceeds the square, so that weak
+    ones need in proportion to 1/significance; the factor is that of a single component, and less of several.
+    """
+    factor = (SIGNIFICANCE / significance) ** 2
+    if squared:
+        factor = min(factor, WEAK / significance)
+    return max(2, int(float(f"{np.ceil(factor):.2g}")))

@@ -11,11 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from scipy.special import fdtrc, stdtr
 
+from rnnlimits.base.arrays import special
 from rnnlimits.statistics.bootstrap import Array, Bootstrap, Sample, degrees_of_freedom
 from rnnlimits.statistics.powerlaw import MINIMUM_UNITS, RESOLUTION, Line, Point, Slope, measure
 
+KNOWN = 2.0  # standard errors above which a prediction says how many replicas its value needs
 PER_COMBINATION = 4.0  # degrees of freedom that each tested combination of points needs, for its covariance
 
 
@@ -177,6 +178,29 @@ def _natural_gap(point: Point, predicted: Predicted, measured: Array) -> Gap | N
     return Gap(point.variable, (point.value - natural) / unit, replicates / unit, apart / unit, dof)
 
 
+def significances(points: Sequence[Point], predicted: Sequence[Predicted]) -> dict[float, float]:
+    """By variable, the significance that points should have: their predicted value in units of the measured error.
+
+    Points whose prediction is not above its own error, and those whose error is not known, are left out.
+    """
+    by_variable = {one.variable: one for one in predicted}
+    both = [(point, by_variable[point.variable]) for point in points if point.variable in by_variable]
+    found = {point.variable: _significance(point, one) for point, one in both}
+    return {variable: value for variable, value in found.items() if value > 0}
+
+
+def _significance(point: Point, predicted: Predicted) -> float:
+    if point.value_replicates is None or not np.isfinite(point.value_replicates).all():
+        return math.nan
+    value = predicted.natural
+    if predicted.natural_replicates is None:
+        value = predicted.value ** (1 / point.power) if predicted.value > 0 else math.nan
+    elif not value > KNOWN * float(np.std(predicted.natural_replicates)):
+        return math.nan
+    error = float(np.std(point.value_replicates))
+    return value / max(error, 1e-300) / (1.0 if point.signed else point.power)
+
+
 def _exponents(both: list[tuple[Point, Predicted]], geometric: bool) -> tuple[float, float, Slope]:
     """The predicted exponent over points, its standard error, and the measured one minus it."""
     points = [point for point, _ in both]
@@ -232,7 +256,7 @@ def joint_test(x: Array, gap: Array, covariance: Array, dof: float) -> Joint:
     combined, spread = smooth.T @ gap, smooth.T @ covariance @ smooth
     statistic = float(combined @ np.linalg.lstsq(spread, combined, rcond=None)[0])
     rest = dof - count + 1
-    return Joint(statistic, count, float(fdtrc(count, rest, statistic * rest / (dof * count))))
+    return Joint(statistic, count, float(special().fdtrc(count, rest, statistic * rest / (dof * count))))
 
 
 def _smooth(x: Array, variance: Array) -> Array:
@@ -244,4 +268,4 @@ def _smooth(x: Array, variance: Array) -> Array:
 
 def p_value(difference: float, stderr: float, dof: float) -> float:
     """Two-sided p-value of a difference by Student's law."""
-    return float(min(1.0, 2 * stdtr(dof, -abs(difference) / max(stderr, 1e-300))))
+    return float(min(1.0, 2 * special().stdtr(dof, -abs(difference) / max(stderr, 1e-300))))

@@ -53,7 +53,8 @@ def judged(
     """
     row = replace(blank, expected=expected.value, expected_kind=expected.kind)
     try:
-        fit = powerlaw.fit(points, geometric=blank.law == "geometric")
+        foreseen = predictions.significances(points, predicted)
+        fit = powerlaw.fit(points, blank.law == "geometric", foreseen)
     except RateRefused as short:
         return _refused(row, short, expected, remark, predicted)
     row = replace(fitted(row, fit, fit.points, predicted), note="; ".join(filter(None, (*fit.notes, remark))))

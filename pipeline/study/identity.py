@@ -12,8 +12,8 @@ from rnnlimits.study.grid import Cell, RichTwin, Twin, cells, rich_twins, tangen
 if TYPE_CHECKING:
     from rnnlimits.study.model import Study
 
-METHOD = 2  # of rich twins and tangents; raise it when their last digits change
-TANGENTS = 3  # of tangents alone; raise it when their files get further variables
+METHOD = 2  # of rich twins; raise it when their last digits change
+TANGENTS_METHOD = 3  # of their tangents, likewise, and when their files get further variables
 RANDOMNESS_VERSION = 1  # raise it when the same seed gives other random numbers than before
 ID_DIGITS = 12
 
@@ -64,7 +64,7 @@ def rich_id(study: Study, twin: RichTwin) -> str:
 
 def tangents_id(study: Study, twin: RichTwin) -> str:
     """12 hexadecimal digits of what changes the tangents of one rich twin."""
-    return identity({"rich": rich_id(study, twin), "directions": study.rich.directions, "method": TANGENTS})
+    return identity({"rich": rich_id(study, twin), "directions": study.rich.directions, "method": TANGENTS_METHOD})
 
 
 def limit_id(study: Study) -> str:
@@ -86,7 +86,8 @@ def study_id(study: Study) -> str:
     if rich_twins(study):  # without them, identities are those from before the section existed
         alone["rich"] = [asdict(twin) for twin in rich_twins(study)]
         alone["tangents"] = [asdict(twin) for twin in tangent_twins(study)]
-        alone["rich_nodes"] = [study.rich.c_nodes, study.rich.b_nodes, study.rich.directions, METHOD]
+        methods = [METHOD, TANGENTS_METHOD]
+        alone["rich_nodes"] = [study.rich.c_nodes, study.rich.b_nodes, study.rich.directions, *methods]
     return identity({**_world(study), **_training(study), **_draws(study), "cells": grid, **alone})
 
 

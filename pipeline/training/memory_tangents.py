@@ -28,8 +28,10 @@ def along_histories(memory: Array, root: Array) -> dict[str, Array]:
 
 def modes(responses: Array) -> Array:
     """The leading MODES (probe, mode, step) of responses (probe, direction, step): their products sum to theirs."""
-    _, size, vectors = np.linalg.svd(responses, full_matrices=False)
+    # Of the Gram matrix over steps: what it loses is below the rounding of the largest mode's variance.
+    square, vectors = np.linalg.eigh(responses.swapaxes(1, 2) @ responses)
+    count = min(MODES, *responses.shape[1:])
     found = np.zeros((len(responses), MODES, responses.shape[2]))
-    count = min(MODES, size.shape[1])
-    found[:, :count] = size[:, :count, None] * vectors[:, :count]
+    size = np.sqrt(np.maximum(square[:, ::-1][:, :count], 0.0))
+    found[:, :count] = size[..., None] * vectors[:, :, ::-1].swapaxes(1, 2)[:, :count]
     return found

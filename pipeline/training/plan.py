@@ -39,7 +39,7 @@ from rnnlimits.study.identity import twin_id as twin_id
 
 FILE_OVERHEAD = 40_000  # bytes of an HDF5 file in addition to its values: attributes, the study, dimension scales
 RICH_STEPS = 2**21  # steps of all paths in a block of rich twins, about
-TANGENT_PATHS = 8  # paths in a block of tangents
+TANGENT_PATHS = 16  # paths in a block of tangents
 TANGENTS_AT_ONCE = 2**18  # nodes times directions of its paths that are followed together, about
 TIME_SERIES = 6  # drift norms per replica and checkpoint
 
@@ -110,7 +110,7 @@ def rich_blocks(study: Study, twin: RichTwin) -> tuple[RichBlock, ...]:
 
 
 def tangent_blocks(study: Study, twin: RichTwin) -> tuple[RichBlock, ...]:
-    """The paths with tangents, cut into small blocks: a path takes as long as many trainings of its length."""
+    """The paths with tangents, cut into blocks: small ones, as a path takes as long as many trainings of its length."""
     count, size = twin.paths, TANGENT_PATHS
     return tuple(RichBlock(twin, first, min(size, count - first)) for first in range(0, count, size))
 

@@ -88,16 +88,18 @@ def run(study: Study, layout: Layout, comm: MPI.Intracomm, be: Backend) -> None:
 
 
 def stage(study: Study, layout: Layout, be: Backend) -> Stage[RichBlock, Array, list[Response]]:
-    """The stage that follows all tangents, with one ensemble for each rich twin. They are computed on the processor."""
-    host = on_processor(be)
+    """The stage that follows all tangents, with one ensemble for each rich twin.
+
+    Those of the kernel and sums over directions are computed on the processor.
+    """
     return Stage(
         label="tangents",
         unit="steps",
-        be=host,
+        be=be,
         ensembles=lambda: [_ensemble(study, layout, twin) for twin in plan.tangent_twins(study)],
         size=lambda block: plan.twin_steps(block, study),
-        prepare=lambda: recent(study, host, FORGOTTEN),
-        compute=lambda block, histories, tick, _: follow_block(study, host, block, histories, tick),
+        prepare=lambda: recent(study, on_processor(be), FORGOTTEN),
+        compute=lambda block, histories, tick, _: follow_block(study, be, block, histories, tick),
         write=lambda shard, block, responses: _put(shard, study, block, responses),
         join=sharded.linked_below(layout.root),
     )
@@ -150,7 +152,7 @@ def _follow(
             tick(steps * block.count)
         for member in members:
             member.look(histories)
-    whole = chains.probe_histories(study, be)
+    whole = chains.probe_histories(study, on_processor(be))
     jets, at_end = [member.jets() for member in members], [member.at_end(whole) for member in members]
     others = follow(study, be, block, histories, other_nodes(study, ParameterLaw.of(study))).observed["output"]
     found = [_response(jets, row, ends, others[row]) for row in range(block.count)]
@@ -178,18 +180,19 @@ class _Sweep:
         self._tangents = be.tangents(training, base, ends, block.count)
         self._start = be.tangents(training, base, ends, 1)
         steps = round(study.training.horizon * block.twin.steps_per_time)
-        self._loss = BinnedMean(be, block.count * self._numbers, steps, study.training.loss_bins)
+        self._be, near = be, on_processor(be)
+        self._loss = BinnedMean(near, block.count * self._numbers, steps, study.training.loss_bins)
         self._seen: list[dict[str, Array]] = []
         self._root = np.sqrt(ends.weight)
-        self._kernel = KernelTangents(study, be, block, sign, base, ends) if study.training.kernel else None
+        self._kernel = KernelTangents(study, near, block, sign, base, ends) if study.training.kernel else None
 
     def advance(self, x: Array, y: Array) -> None:
-        """All directions along a stretch of the paths: x (path, steps, d), y (path, steps)."""
-        miss = self._tangents.run(x, y)
+        """All directions along a stretch of the paths: x (path, steps, d), y (path, steps), arrays of the back end."""
+        miss = self._be.numpy(self._tangents.run(x, y))
         rows = np.ascontiguousarray(miss.swapaxes(1, 2)).reshape(-1, y.shape[1])
         self._loss.add(self.done, rows)
         if self._kernel:
-            self._kernel.advance(x, y)
+            self._kernel.advance(self._be.numpy(x), self._be.numpy(y))
         self.done += y.shape[1]
 
     def look(self, histories: Array) -> None:

@@ -25,7 +25,7 @@ from example_files import (
 
 from rnnlimits.base.errors import StudyError
 from rnnlimits.files import store
-from rnnlimits.files.ensembles import build_ensemble, open_ensemble
+from rnnlimits.files.ensembles import Shard, build_ensemble, noted, open_ensemble, sealed
 from rnnlimits.files.identities import carried
 
 
@@ -323,3 +323,54 @@ def test_a_look_at_damaged_texts_ends(ensemble: Path) -> None:
     content[heap : heap + 512] = bytes(512)
     ensemble.write_bytes(content)
     assert carried(ensemble).damage == "is damaged"
+
+
+def noted_shard(root: Path, first: int, shift: float = 0.0) -> Shard:
+    """A shard of two rows, and what its writer noted."""
+    path, found = shard_path(root, first, 2), list[Shard | None]()
+    rows = np.arange(first, first + 2)
+    attrs = {**PROVENANCE, **CELL, "first": first, "count": 2}
+    with store.atomic_h5(path, "train-shard", attrs, lambda file: found.append(noted(file, path, "replica"))) as file:
+        store.put(file, "replica", rows, ("replica",), "1", "replica")
+        store.put(file, "output", np.sin(rows[:, None] + np.arange(3) + shift), ("replica", "probe"), "1", "output")
+        store.put(file, "time", np.array([0.0, 1.0]), ("time",), "1", "time")
+        store.put(file, "seconds", 1.0 * rows, ("replica",), "s", "seconds", volatile=True)
+    assert found[0] is not None
+    return sealed(found[0])
+
+
+def joined(root: Path, shards: list[Shard], known: dict[Path, Shard]) -> dict[str, list[str]]:
+    """Everything in the ensemble of shards but when it was written."""
+    path, own = root / "train" / "cell.h5", {"cell_id": CELL["cell_id"]}
+    shards_of = [shard.path for shard in shards]
+    build_ensemble(root, shards_of, path, "train-ensemble", {**PROVENANCE, **CELL}, own, known=known)
+    with open_ensemble(path, **own) as file:
+        return {
+            name: [str(one.dims), str(one.dtype), str(sorted(one.attrs.items())), str(one.values().tolist())]
+            for name, one in file.variables.items()
+        } | {"root": [str(file.attrs[name]) for name in ("shard_count", "shard_backend", "joined_along")]}
+
+
+def test_shards_are_joined_as_their_writers_noted_them_or_as_they_are_read(root: Path) -> None:
+    shards = [noted_shard(root, 0), noted_shard(root, 2)]
+    by_note = joined(root, shards, {shard.path: shard for shard in shards})
+    assert by_note == joined(root, shards, {})
+
+
+def test_a_shard_that_was_replaced_since_it_was_noted_is_read_again(root: Path) -> None:
+    old = [noted_shard(root, 0), noted_shard(root, 2)]
+    new = [old[0], noted_shard(root, 2, shift=1.0)]
+    assert joined(root, old, {shard.path: shard for shard in old}) == joined(root, new, {})
+    bytes_before = new[1].path.read_bytes()
+    new[1].path.write_bytes(bytes_before[:3000] + b"!" + bytes_before[3001:])
+    assert "damaged" in refusal(lambda: joined(root, new, {shard.path: shard for shard in new}))
+
+
+def test_scales_are_attached_as_hdf5_attaches_them(root: Path) -> None:
+    with h5py.File(noted_shard(root, 0).path) as file:
+        for name, scales in (("output", ("replica", "probe")), ("seconds", ("replica",))):
+            assert [axis[0].name for axis in file[name].dims] == [f"/{scale}" for scale in scales]
+            assert all(h5py.h5ds.is_attached(file[name].id, file[at].id, i) for i, at in enumerate(scales))
+        uses = file["replica"].attrs["REFERENCE_LIST"]
+        assert [(file[use].name, axis) for use, axis in uses] == [("/output", 0), ("/seconds", 0)]
+        assert not h5py.h5ds.is_attached(file["output"].id, file["time"].id, 0)

@@ -26,7 +26,7 @@ from small_results import RESULTS, digests
 PROGRAM = [sys.executable, "-P", "-m", "rnnlimits"]
 TABLE_ONLY = ("--", "--until", "rates")  # no figures, no report: they take most of the time of so small a study
 # Lines on stderr of a run that goes well: progress, and what it says about what it does.
-PROGRESS = re.compile(r"(draw|train|twin)\b.*(unit-steps|draws).* in .*|.*; what differs from .* is made again$")
+PROGRESS = re.compile(r"(draw|train|twin)\b.*(unit-steps|draws).* in .*|.*; .* is made again$")
 
 
 def write_study(folder: Path, **changes: Any) -> Path:

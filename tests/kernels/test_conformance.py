@@ -15,6 +15,7 @@ from device_cases import DRIFT_TOLERANCE, TOLERANCE, difference, drift_differenc
 from emulation import emulated
 from path_cases import TRANSITION, chain, indices, memory_along, memory_case, starts
 from processors import reference
+from tangent_cases import Case, distance, equal, rich
 from training_cases import Data
 from twin_cases import features, paths
 
@@ -140,3 +141,11 @@ def test_a_trainer_resumes_from_its_state(be: Backend) -> None:
 
     for ours, uninterrupted in zip(outcome(True), outcome(False), strict=True):
         np.testing.assert_array_equal(ours, uninterrupted)
+
+
+def test_its_tangents(be: Backend) -> None:
+    """To the errors of the definition's differences."""
+    case = Case.draw(rich("tanh", 2, 1, True, 0.0), 3, steps=6)
+    whole, defined = case.cut(be, [6]), case.cut(reference, [6])
+    assert distance(whole, defined) < 1e-8
+    assert equal(case.cut(be, [1, 3, 2]), whole), "segments change no bit"

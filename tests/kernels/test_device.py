@@ -381,7 +381,7 @@ MUTATIONS = {
     "an empty slot counts": ("device_train.cu", "if (s >= live)", "if (s > live)", BLOCK),
     "units of the wrong member": ("device_train.cu", "i = first + s * stride;", "i = first + s + stride;", BLOCK),
     "another replica's state": ("device_train.cu", "states + r, training", "states + 0, training", GRID),
-    "the drift of b is not saved": ("store.h", "f == FIELD(Real, b_start);", "f == FIELD(Real, b_drift);", BLOCK),
+    "the drift of b is not saved": ("store.h", "f == WORD(V, b_start);", "f == WORD(V, b_drift);", BLOCK),
     "a lane counts twice": ("groups.h", "int distance = 16;", "int distance = 8;", BLOCK),
     "rows are left out": ("groups.h", "&& distance < count;", "&& distance > count;", BLOCK),
     "a block is left out": ("groups.h", "sum_of_rows(CLUSTER,", "sum_of_rows(CLUSTER - 1,", CLUSTER),

@@ -37,6 +37,8 @@ from device_studies import trained as trained_by
 from emulation import emulated
 from processors import host, reference
 from runs import HANG, ROOT
+from tangent_cases import SHAPES as TANGENT_SHAPES
+from tangent_cases import Case, distance, equal, rich
 from training_cases import Data
 
 from rnnlimits.kernels import cuda_backend, launch
@@ -122,6 +124,21 @@ def test_many_steps_and_many_replicas(be: CudaBackend, device: str, precision: s
     bound = TOLERANCE[precision] * max(1.0, steps**0.5)
     picked = {name: array[some] for name, array in ours.items()}
     assert difference(picked, compiled) < bound
+
+
+@pytest.mark.parametrize(("device", "shape"), on_either(TANGENT_SHAPES, TANGENT_SHAPES[:1]))
+def test_tangents_are_the_hosts_and_repeat_themselves(
+    be: CudaBackend, device: str, shape: tuple[str, int, int, bool, float]
+) -> None:
+    """On a GPU as many blocks as keep it busy: a barrier too few shows sooner or later."""
+    directions, paths, steps, nodes = (128, 8, 200, 256) if device == "gpu" else (6, 2, 12, 40)
+    case = Case.draw(rich(*shape), directions, paths, steps, nodes)
+    ours = case.cut(be, [steps])
+    assert distance(ours, case.cut(host, [steps])) < 1e-14 * steps
+    assert equal(case.cut(be, [steps]), ours), "the same run twice"
+    assert equal(case.cut(be, [1, steps - 4, 3]), ours), "cut elsewhere"
+    alone = slice(1, 2)
+    assert equal(case.paths(alone).cut(be, [steps]), ours, alone), "a path without the others"
 
 
 # --- stages ------------------------------------------------------------------------------------------------

@@ -3,93 +3,21 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pytest
-from emulation import emulated
 from processors import host, reference
 from runs import ROOT
+from tangent_cases import NODES, Case, rich
 from unrolled import double_jax
 
 from rnnlimits.kernels.activations import ACTIVATIONS, Activation
-from rnnlimits.kernels.interface import Array, Backend, KernelError, Tangents, Training
-from rnnlimits.kernels.reference import ReferenceTrainer
-from rnnlimits.kernels.reference_tangents import SPACING, DifferenceTangents
+from rnnlimits.kernels.reference_tangents import SPACING
 
 needs_compiler = pytest.mark.needs_compiler
 
-NODES, PATHS, STEPS, HISTORY = 21, 2, 30, (3, 5)
 SHAPE = (3, 2, True, 0.1)  # depth, d, update_b, level of the clip
-
-
-def rich(activation: str, depth: int, dimension: int, update_b: bool, level: float) -> Training:
-    """A rate of eps^2 / 20 a step, so that a few steps change much."""
-    return Training(
-        NODES, dimension, 1.0, 20, activation, 1.5, depth, update_b=update_b, richness=0.35, level=level
-    )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Points:
-    """Nodes with weights of sum 1 (interface.Weighted)."""
-
-    w: Array
-    b: Array
-    c: Array
-    weight: Array
-
-    @classmethod
-    def draw(cls, count: int, dimension: int, seed: int) -> Points:
-        rng = np.random.default_rng(seed)
-        w, weight = rng.normal(size=(count, dimension)), rng.uniform(0.2, 3.0, count)
-        b, c = 0.2 + 0.6 * w[:, 0], rng.uniform(-1.7, 1.7, count)
-        return cls(w, b + 0.1 * rng.normal(size=count), c, weight / weight.sum())
-
-
-@dataclass(frozen=True)
-class Case:
-    """A rich twin, the ends of its directions, paths (R, steps, d) and (R, steps), and histories."""
-
-    training: Training
-    nodes: Points
-    ends: Points
-    x: Array
-    y: Array
-    histories: Array
-
-    @classmethod
-    def draw(cls, training: Training, directions: int, paths: int = PATHS, steps: int = STEPS) -> Case:
-        rng, d = np.random.default_rng(directions), training.dimension
-        x = 0.7 * rng.normal(size=(paths, steps, d))
-        y = np.sin(x).sum(axis=2) + rng.normal(size=(paths, steps))
-        ends = Points.draw(NODES, d, 1), Points.draw(directions, d, 2)
-        return cls(training, *ends, x, y, 0.7 * rng.normal(size=(*HISTORY, d)))
-
-    def shown(self, be: Backend, first: int = 9) -> dict[str, Array]:
-        return self.of(be.tangents(self.training, self.nodes, self.ends, len(self.x)), first)
-
-    def defined(self, spacing: float) -> dict[str, Array]:
-        """By differences of this spacing."""
-        of_twins = ReferenceTrainer(*DifferenceTangents.rows(self.training, self.nodes, self.ends, len(self.x)))
-        return self.of(DifferenceTangents(of_twins, self.nodes, self.ends, len(self.x), spacing))
-
-    def of(self, tangents: Tangents, first: int = 9) -> dict[str, Array]:
-        """Everything that the tangents show, trained in two segments with the update applied between them."""
-        errors = [tangents.run(self.x[:, :first], self.y[:, :first])]
-        tangents.settle()
-        if first < self.y.shape[1]:
-            errors.append(tangents.run(self.x[:, first:], self.y[:, first:]))
-        tangents.settle()
-        output, memory = tangents.probe(self.histories)
-        squares = tangents.square_drifts()
-        of_nodes, of_ends = tangents.weights()
-        return {
-            "squared error": np.concatenate(errors, axis=1), "output": output, "memory": memory[:, :, 1:],
-            "weights": of_nodes, "weights of ends": np.concatenate([of_ends, of_ends[..., 1:]], axis=-1),
-            "drift of w": squares[:, 0], "drift of b": squares[:, 1], "drift of c": squares[:, 2],
-        }  # fmt: skip
 
 
 def check(case: Case, spacing: float = SPACING, tolerances: tuple[float, float] = (1e-9, 1e-8)) -> None:
@@ -213,9 +141,3 @@ def stepped(jax: Any, case: Case, end: Any, weight: Any) -> Any:
         hidden = tanh(w * x[:, None] + m)
         m = (hidden @ (weight * b))[:, None]
     return hidden @ (weight * c) / eps
-
-
-def test_a_device_says_that_it_has_none() -> None:
-    case = Case.draw(rich("tanh", *SHAPE), 2)
-    with pytest.raises(KernelError, match=r"^tangents are computed on the processor: use the back end host for them$"):
-        case.shown(emulated())

@@ -155,10 +155,11 @@ def test_words_of_a_unit_are_what_the_compiler_counts(activation: str, update_b:
         ]
         macros = {key: value for key, value in launch.specialisation(trainings[0]).items() if key != "REAL"}
         single, double = map(launch.words_per_unit, trainings)
-        source = f"""#include "unit.h"
+        source = f"""#define REAL float
+            #include "store.h"
             static_assert(sizeof(Unit<float>) == 4 * {single}, "float32");
             static_assert(sizeof(Unit<double>) == 4 * {double}, "float64");
-            static_assert(FIELD(float, b_drift) == FIELD(float, value) - 1, "fields are counted in order");"""
+            static_assert(WORD(float, b_drift) == WORD(float, value) - 1, "words are counted in order");"""
         options = ["-std=c++17", "-fsyntax-only", f"-I{compiler.SOURCE}", *(f"-D{n}={v}" for n, v in macros.items())]
         command = [*toolchain.find_compiler(), *options, "-x", "c++", "-"]
         done = subprocess.run(command, input=source, capture_output=True, text=True, check=False)

@@ -29,6 +29,7 @@ HOPPER = DEVICES[1]
 RESIDENT_SPILLS = {80: 32, 90: 32, 100: 64}  # d <= 3, tau <= 3
 STREAMED_SPILLS = 256  # the same with units in device memory, whose traffic is larger
 WIDE_SPILLS = {"resident": 512, "streamed": 1024}  # d = 10
+TANGENT_SPILLS = {1: 256, 6: 4096}  # by d times tau: the numbers of a step with derivatives are several times as many
 
 
 def training_programs() -> list[Specialisation]:
@@ -66,10 +67,22 @@ def other_tasks() -> list[Task]:
     return [*probes, *paths, *twins]
 
 
+def tangent_tasks() -> list[tuple[int, Task]]:
+    """Tangents of small units on all architectures and of a larger one on one: d times tau, and the task."""
+    asked = [(device, "tanh", 1, 1) for device in DEVICES] + [(HOPPER, name, 1, 1) for name in ("erf", "logistic")]
+    asked += [(HOPPER, "erf", 2, 3)]
+    trainings = [specialisations.training(1, "float64", name, d, depth, True) for _, name, d, depth in asked]
+    return [
+        (d * depth, Task("device_tangents.cu", tuple(sorted(launch.of_tangents(what).items())), device.architecture))
+        for (device, _, d, depth), what in zip(asked, trainings, strict=True)
+    ]
+
+
 @pytest.fixture(scope="module")
 def compiled() -> dict[Task, Programs | str]:
     """About a minute on two cores."""
-    return specialisations.compile_all([*(one.task for one in training_programs()), *other_tasks()])
+    tangents = [task for _, task in tangent_tasks()]
+    return specialisations.compile_all([*(one.task for one in training_programs()), *other_tasks(), *tangents])
 
 
 def usages(compiled: dict[Task, Programs | str]) -> Iterator[tuple[Specialisation, Usage]]:
@@ -144,9 +157,25 @@ def test_the_other_programs_work_in_registers(compiled: dict[Task, Programs | st
             assert max(usage.stack, usage.spill_stores, usage.spill_loads) == 0, f"{name} {task}: {usage}"
             most = 255 if name == "twin_path" else 128  # a twin's blocks may have a multiprocessor to themselves
             assert usage.registers <= most, f"{name} {task}: {usage}"
-    files = ("device_probe.cu", "device_paths.cu", "device_twin.cu")
+    assert seen == programs_of("device_probe.cu", "device_paths.cu", "device_twin.cu")
+
+
+def programs_of(*files: str) -> set[str]:
+    """The names of the device programs of files of src/."""
     text = "".join((compiler.SOURCE / name).read_text() for name in files)
-    assert seen == set(re.findall(r"^DEVICE_PROGRAM (?:AT_MOST_THREADS\(\d+\)\s+)?(\w+)\(", text, re.MULTILINE))
+    return set(re.findall(r"^DEVICE_PROGRAM (?:AT_MOST_THREADS\(\d+\)\s+)?(\w+)\(", text, re.MULTILINE))
+
+
+def test_tangents_fit_and_few_numbers_leave_the_registers(compiled: dict[Task, Programs | str]) -> None:
+    for size, task in tangent_tasks():
+        programs = compiled[task]
+        assert not isinstance(programs, str)
+        assert {*programs} == programs_of("device_tangents.cu")
+        for name, usage in programs.items():
+            assert allocated(usage.registers) * launch.BLOCK_THREADS <= specialisations.REGISTERS, f"{name} {task}"
+            assert usage.shared <= specialisations.SHARED_BYTES, f"{name} {task}: {usage}"
+            spilled = max(usage.stack, usage.spill_stores, usage.spill_loads)
+            assert spilled <= TANGENT_SPILLS[size], f"{name} {task}: {usage}"
 
 
 def test_the_table_is_up_to_date(compiled: dict[Task, Programs | str]) -> None:

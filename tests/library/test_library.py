@@ -633,7 +633,7 @@ def test_a_folder_without_results_is_refused(tmp_path: Path) -> None:
         "demo": "demo: has no results; give results/STUDY of a study that has run",
         "demoo": f"demoo: is not a folder; did you mean {tmp_path / 'demo'}?",
         "elsewhere/deep": "deep: is not a folder; give results/STUDY",
-        "file": "file: is a file; give results/STUDY",
+        "file": "file: is empty (0 bytes); give another packed file, or a results folder",
     }.items():
         with pytest.raises(StudyError) as refused:
             rnnlimits.open(tmp_path / name)

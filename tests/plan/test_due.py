@@ -23,6 +23,7 @@ from rnnlimits.files.variables import describe
 from rnnlimits.plan import due
 from rnnlimits.plan.copies import copy_of
 from rnnlimits.plan.parts import Experiment, ensembles
+from rnnlimits.run import workflow
 from rnnlimits.statistics import ratefile
 from rnnlimits.statistics.ratefile import Rate
 from rnnlimits.study import RntkStudy, Study, load_any
@@ -269,3 +270,38 @@ def test_a_mark_ends_where_it_ends(tmp_path: Path) -> None:
     )
     assert carried(path).names == {"study_id": "0123", "figures": "a,b"}
     assert carried(path).identities == {"study_id": "0123"}
+
+
+# --- more replicas -----------------------------------------------------------------------------------------------
+
+
+def test_new_replicas_are_not_called_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is finished is kept, and one line says how much of the study there is; not that it is of another study."""
+    before = trainings(tmp_path, training={"replicas": 8})
+    stand_ins.finish(before)
+    after = trainings(tmp_path, training={"replicas": 16})
+    cells = [ensemble for part in after.packs() for ensemble in part.ensembles]
+    for fault in map(due.ensemble_fault, cells):
+        assert fault is not None
+        assert (fault.words, fault.grown, fault.is_missing) == ("has 8 of now 16 replicas", True, False)
+    workflow.announce(after)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"rnnlimits: {cells[0].output.path}: has 8 of now 16 replicas (and ")
+    assert line.endswith("; those that are finished are kept, and what is computed from all of them is made again")
+
+
+def test_fewer_replicas_are_said_to_be_fewer(tmp_path: Path) -> None:
+    stand_ins.finish(trainings(tmp_path, training={"replicas": 16}))
+    cells = [one for part in trainings(tmp_path, training={"replicas": 8}).packs() for one in part.ensembles]
+    assert {due.ensemble_fault(cell).words for cell in cells} == {  # type: ignore[union-attr]
+        "has 16 replicas, of which the study has only 8 now"
+    }
+
+
+def test_what_else_was_changed_is_announced_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    stand_ins.finish(trainings(tmp_path, training={"replicas": 8}))
+    workflow.announce(trainings(tmp_path, training={"replicas": 16}, limit={"nodes": 24}))
+    first, second = capsys.readouterr().err.splitlines()
+    assert "of now 16 replicas" in first
+    assert second.endswith("is made again")
+    assert "is from another study (draw_id " in second or "is from another study (twin_id " in second

@@ -30,7 +30,7 @@ from rnnlimits.rates.contraction import contraction_rate
 from rnnlimits.statistics import powerlaw, surface
 from rnnlimits.statistics.bootstrap import Bootstrap, Sample
 from rnnlimits.statistics.ratefile import Rate
-from rnnlimits.statistics.samples import rms
+from rnnlimits.statistics.samples import bias, rms
 from rnnlimits.statistics.verdicts import Expected
 from rnnlimits.theory import observe
 
@@ -40,6 +40,7 @@ Sampling = Callable[[int, float], Sample]  # (seed, scale of all errors) -> the 
 UNITS, PROBES, BINS = 512, 6, 12
 SIZES = (64, 128, 256, 512, 1024)
 EXPONENT = 0.35
+NOISY = ("output", "memory")  # what the units of a network explain the noise of
 TABLE = np.random.default_rng(3).random((UNITS, 400))
 BOOTSTRAP = Bootstrap(lambda units, count: np.asarray(TABLE[units % UNITS, :count]), 400)
 DESIGNS = [
@@ -94,6 +95,7 @@ def trainings(seed: int, scale: float) -> Trainings:
         final=seen,
         shallow=0.3 * scale * rng.normal(size=(UNITS, 2, PROBES)),
         rich=0.3 * scale * rng.normal(size=(UNITS, 1, PROBES)),
+        unit_noise={name: 0.3 * scale * rng.normal(size=(UNITS, 2, PROBES)) for name in NOISY},
     )
 
 
@@ -155,6 +157,23 @@ def test_data_in_other_units_have_the_same_exponent(entry: Quantity) -> None:
     for fit in fits:
         assert fit.slope.value == pytest.approx(EXPONENT, abs=1e-6)
     assert fits[1].prefactor == pytest.approx(3 * fits[0].prefactor, rel=1e-6)
+
+
+@pytest.mark.parametrize("name", ["output_bias", "memory_bias"])
+def test_a_bias_below_its_noise_is_seen_once_the_noise_of_the_units_is_subtracted(name: str) -> None:
+    """Of a skewed law from the first member alone; elsewhere from both, whose biases have one sign."""
+    entry = next(one for one in ENTRIES if one.key == (name, "less unit noise"))
+    rng = np.random.default_rng(4)
+    noise, left = (size * rng.normal(size=(UNITS, 2, PROBES)) for size in (10.0, 0.01))
+    cell = trainings(0, 1.0)
+    assert cell.twin is not None
+    error = 0.1 + np.array([0.0, 0.1])[:, None] + noise + left
+    made_up = {"output": error + cell.twin[:, None], "memory": error, "unit_noise": dict.fromkeys(NOISY, noise)}
+    for symmetric, wanted in ((True, 0.15), (False, 0.1)):
+        one = replace(cell, **made_up, symmetric=symmetric)
+        assert powerlaw.measure(1, entry.sample(one), BOOTSTRAP).estimate == pytest.approx(wanted, rel=0.02)
+        lone = powerlaw.measure(1, bias(one.memory[:, 0]), BOOTSTRAP)
+        assert lone.significance < 2
 
 
 @every(Contraction)

@@ -27,7 +27,7 @@ from rnnlimits import kernels
 from rnnlimits import study as studies
 from rnnlimits.base import signals
 from rnnlimits.base.errors import StudyError
-from rnnlimits.files import durable, snapshot, store, variables
+from rnnlimits.files import durable, scales, snapshot, store
 from rnnlimits.kernels.interface import Backend, State, Training
 from rnnlimits.ranks import checkpoints, parallel
 from rnnlimits.ranks.checkpoints import Pace
@@ -267,7 +267,7 @@ def rewrite(path: Path, change: Callable[[h5py.File], object]) -> None:
     with h5py.File(path) as old:
         attrs = dict(old.attrs)
         kept = [name for name in old if old[name].attrs["long_name"] != f"index of {name}"]
-        arrays = {name: (old[name][()], variables.dims_of(old[name])) for name in kept}
+        arrays = {name: (old[name][()], scales.dims_of(old[name])) for name in kept}
     kind = attrs.pop("kind")
     own = {name: value for name, value in attrs.items() if name not in ("format", "format_version", "complete")}
     with store.atomic_h5(path, kind, own) as new:

@@ -42,7 +42,7 @@ def scatters(pilot: type[design.Pilot], study: Study, layout: Layout) -> dict[st
     found = {}
     for name in LADDERS:
         made = pilot(study, layout, design.quantity_of(study, name), kernels.backend("host"))
-        (found[name],) = made.scatters(design._main_cells(study))
+        (found[name],) = made.scatters(design.main_cells(study))
     return found
 
 

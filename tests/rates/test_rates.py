@@ -390,7 +390,7 @@ def test_fewer_replicas_than_the_study_has_are_refused(tmp_path: Path) -> None:
     layout = made_up.write_results(study, tmp_path)
     cell = plan.cells(study)[0]
     made_up.write_ensemble(study, layout, dataclasses.replace(cell, replicas=32))
-    with pytest.raises(StudyError, match="has 32 replicas, expected 64"):
+    with pytest.raises(StudyError, match="has 32 replicas, the study 64"):
         run(study, layout)
 
 

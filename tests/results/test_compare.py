@@ -211,7 +211,7 @@ def test_bad_input(folders: list[Path], tmp_path: Path) -> None:
     assert "is the only folder given; give two or more" in refused("compare", one)
     assert "is given twice" in refused("compare", one, tmp_path / "b" / ".." / "a")
     assert "is not a results folder" in refused("compare", one, tmp_path / "none")
-    assert "is not a results folder" in refused("compare", one, two / "rates.h5")
+    assert "is not the right file (kind rates, expected pack)" in refused("compare", one, two / "rates.h5")
     assert "has no rates" in refused("compare", one, tmp_path)
     assert "allowed: .svg, .png, .pdf" in refused("compare", one, two, "--figure", tmp_path / "c.doc")
     whole = (two / "rates.h5").read_bytes()

@@ -23,6 +23,7 @@ from rnnlimits.results.packing import pack
 from rnnlimits.results.summary import summary
 from rnnlimits.statistics import ratefile
 from rnnlimits.statistics.ratefile import Rate
+from rnnlimits.study import to_yaml
 from rnnlimits.watch import live
 
 
@@ -67,6 +68,19 @@ def test_a_folder_of_one_study_is_shown_as_it_is(root: Path, tmp_path: Path) -> 
     assert pack(root, tmp_path / "pack.h5") == []
     assert inspection.validate(tmp_path / "pack.h5") == []
     assert list(rnnlimits.open(root).rates["study_id"]) == [study_of(root).identity]
+
+
+def test_a_summary_is_held_against_the_study_file_that_is_given(root: Path, tmp_path: Path) -> None:
+    """The file was changed, and not run since: the folder is whole in itself."""
+    same, other = tmp_path / "same.yaml", tmp_path / "other.yaml"
+    same.write_text(to_yaml(study_of(root).study))
+    other.write_text(to_yaml(study_of(root, training={"replicas": 24}).study))
+    pack(root, tmp_path / "pack.h5")
+    for results in (root, tmp_path / "pack.h5"):
+        assert summary(results, same) == summary(results)
+        for reader in (summary, documents.of_summary):
+            with pytest.raises(StudyError, match=r"rates\.h5: is from another study .*; rnnlimits run STUDY brings"):
+                reader(results, other)
 
 
 READERS: dict[str, Callable[[Path], object]] = {

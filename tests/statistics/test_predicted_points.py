@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -256,3 +257,54 @@ def test_terms_that_are_left_out_only_raise(
     found = compare(points, [replace(one, above=above) for one in predicted])
     assert found is not None
     assert (found.joint.p > 0.01) == agrees
+
+
+# --- how many replicas -----------------------------------------------------------------------------------------
+
+
+def biases(rng: np.random.Generator, size: Array, units: int) -> list[Point]:
+    """Debiased squares of means that have these sizes (width,), in unit noise of one probe."""
+    table = rng.random((units, COUNT))
+    drawn = Bootstrap(lambda index, count: table[index % units, :count], COUNT)
+    values = (bias(one + rng.normal(size=(units, 1))) for one in size)
+    return [powerlaw.measure(n, value, drawn) for n, value in zip(WIDTH, values, strict=False)]
+
+
+def note_of(points: list[Point], predicted: list[Predicted]) -> str:
+    return rows.judged(BLANK, points, Expected(0.5, "theorem"), predicted=predicted).note
+
+
+def test_a_prediction_says_how_many_replicas_a_weak_value_needs() -> None:
+    """The fourth of five sizes is .17 of the noise: with the number that the note names, its square is 3 errors.
+
+    Whatever 48 replicas showed by chance, which often is a square below zero. The factor follows from the bootstrap's
+    error, known to a third; as the significance of the largest sample scatters by 1, a median of 9 is known to .4.
+    """
+    rng, size = np.random.default_rng(21), np.array([3.0, 2.0, 1.5, 0.17, 0.12])
+    predicted = [Predicted(n, one, 0.0) for n, one in zip(WIDTH, size, strict=False)]
+    said = [note_of(biases(rng, size, 48), predicted) for _ in range(9)]
+    factors = [int(found[1]) for note in said if (found := re.search(r"about (\d+) times the replicas at 512 ", note))]
+    assert len(factors) == len(said)
+    assert all(note.endswith("would do, by prediction") for note in said)
+    median = int(np.median(factors))
+    assert 2.0 < np.median([biases(rng, size, 48 * median)[3].significance for _ in range(9)]) < 5.0
+
+
+def test_without_a_prediction_only_a_measured_value_says_it() -> None:
+    """A square far below its noise tells nothing; nor does a prediction that is known no better."""
+    rng, size = np.random.default_rng(22), np.array([3.0, 2.0, 1.5, 0.0])
+    points = biases(rng, size, 48)
+    points[3] = replace(points[3], significance=0.1)
+    assert "far more replicas are needed" in note_of(points, [])
+    vague = predicted_point(WIDTH[3], bias(np.random.default_rng(23).normal(size=(UNITS, 1))), BOOTSTRAP)
+    assert vague.natural_replicates is not None
+    vague = replace(vague, natural=1.5 * float(np.std(vague.natural_replicates)))
+    assert "far more replicas are needed" in note_of(points, [vague])
+
+
+def test_the_note_names_all_widths_that_need_more() -> None:
+    rng, size = np.random.default_rng(24), np.array([3.0, 2.0, 0.2, 0.15, 0.1])
+    predicted = [Predicted(n, one, 0.0) for n, one in zip(WIDTH, size, strict=False)]
+    assert re.search(
+        r"about \d+ times the replicas at 256 to 512 would do, by prediction", note_of(biases(rng, size, 48), predicted)
+    )

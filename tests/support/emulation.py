@@ -30,6 +30,7 @@ FLAGS = ["-std=c++17", "-O1", "-march=native", "-ffp-contract=fast", "-fno-math-
 FLAGS += ["-Wall", "-Wextra", "-Wno-unused", "-Wno-unknown-pragmas", "-Wno-psabi", "-shared", "-fPIC"]
 PROGRAMS = {
     "device_twin.cu": ["twin_path"],
+    "device_tangents.cu": ["tangent_layouts"] + [f"{word}_tangents" for word in ("train", "settle", "probe", "square")],
     "device_train.cu": ["train_segment"],
     "device_probe.cu": ["layout", "settle_units", "settle_states", "probe"],
     "device_paths.cu": ["philox_words", "fill", "finite_path"],

@@ -118,7 +118,7 @@ def write_ensemble(study: Study, layout: Layout, cell: Cell) -> None:
 def normals(cell: Cell, unit: NDArray[np.int64], stream: int) -> Array:
     """(replica, 2), a function of the unit index but for a part that belongs to the cell."""
     most = int(unit.max()) + 1
-    common = np.random.default_rng([stream, 11]).normal(size=(4096, 2))[:most]
+    common = np.random.default_rng([stream, 11]).normal(size=(max(4096, most), 2))[:most]
     own = np.random.default_rng([stream, cell.width, cell.steps_per_time]).normal(size=(most, 2))
     return np.asarray((np.sqrt(0.7) * common + np.sqrt(0.3) * own)[unit])
 

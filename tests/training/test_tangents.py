@@ -10,17 +10,20 @@ from typing import Any
 import numpy as np
 import pytest
 import runs
+from emulation import conversions_refused, emulated
 from processors import host, reference
 
 from rnnlimits import study as studies
 from rnnlimits.chains import paths as chains
-from rnnlimits.kernels.interface import Array
+from rnnlimits.kernels.interface import Array, Backend
+from rnnlimits.ranks import checkpoints
 from rnnlimits.study import Study
 from rnnlimits.study.grid import RichTwin, tangent_twin
 from rnnlimits.theory import observe
 from rnnlimits.theory.laws import Nodes, ParameterLaw
 from rnnlimits.theory.shares import NodeShares
 from rnnlimits.training import kernel_tangents, memory_tangents, plan, rich, tangents
+from rnnlimits.training.layout import Layout
 from rnnlimits.training.plan import Cell, RichBlock
 from rnnlimits.training.tangents import Response
 
@@ -284,6 +287,32 @@ def test_the_definition_agrees_on_a_whole_block(skewed: bool, tmp_path: Path) ->
             np.testing.assert_allclose(one.ends[name], other.ends[name], rtol=0, atol=1e-5 * scale, err_msg=name)
     assert found[0].value["output"].shape[0] == 1 + skewed
     assert {*found[0].ends} == {*tangents.ENDS}
+
+
+def of_stage(study: Study, be: Backend, block: RichBlock, folder: Path) -> list[Response]:
+    """What the stage computes for a block."""
+    stage = tangents.stage(study, Layout.of(study, folder), be)
+    return stage.compute(block, stage.prepare(), lambda _: None, checkpoints.Forgetful(lambda _: None))
+
+
+def test_the_stage_uses_the_device(tmp_path: Path) -> None:
+    """To rounding, which differences of kernels magnify."""
+    few = {"rich": {"follow": True, "directions": 3, "c_nodes": 2}, "limit": {"nodes": 4}}
+    study = small(tmp_path, **few, training={"antithetic": True, "alpha": 3.0, "kernel": True})
+    block, device = RichBlock(RichTwin(0.5, 8, 1, 0.0, 2), 0, 2), emulated()
+    with conversions_refused():
+        found = of_stage(study, device, block, tmp_path)
+    wanted = of_stage(study, host, block, tmp_path)
+    assert {"train_tangents", "probe_tangents"} <= {*device._runtime.launched}  # type: ignore[attr-defined]
+    for one, other in zip(found, wanted, strict=True):
+        for kind in ("value", "variance", "second", "half", "mean", "at_ends", "ends"):
+            for name, values in getattr(other, kind).items():
+                of_device, tolerance = getattr(one, kind)[name], 1e-9 if name in kernel_tangents.CHANGE else 1e-12
+                if name == "memory_along_modes":  # only their products are determined
+                    of_device, values = (a.swapaxes(-1, -2) @ a for a in (of_device, values))
+                scale = max(1e-12, float(np.abs(values).max()))
+                np.testing.assert_allclose(of_device, values, rtol=0, atol=tolerance * scale, err_msg=name)
+        np.testing.assert_allclose(one.error, other.error, rtol=0, atol=1e-12)
 
 
 # --- at the end: memories along histories ------------------------------------------------------------------------
