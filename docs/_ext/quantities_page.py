@@ -19,6 +19,7 @@ FILES = {
     "depths": "ensembles of the cell at both depths",
     "twin": "twins of its K",
     "rich": "rich twins of its cell",
+    "tangents": "tangents of its cell",
     "draw": "draw.h5",
     "poisson": "poisson.h5",
     "kernel": "kernels of networks of its width",

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from rnnlimits.base.arrays import deviation
-from rnnlimits.figures.labels import SYMBOLS
+from rnnlimits.figures.labels import SYMBOLS, spaced
 from rnnlimits.files import store
 from rnnlimits.files.ensembles import open_ensemble
 from rnnlimits.statistics.bootstrap import Array
@@ -42,12 +42,6 @@ def read_limit(study: Study, layout: Layout) -> Curves:
     names = ("output", "fine_time", "output_fine", "loss")
     with store.open_complete(layout.limit, "limit", limit_id=plan.limit_id(study)) as file:
         return Curves(**{name: file[name].finite() for name in names}, loss_floor=float(file["loss_floor"].finite()))
-
-
-def spaced(items: Sequence[Any], most: int) -> list[Any]:
-    """At most `most` items, evenly spaced, with the first and the last."""
-    picked = np.unique(np.linspace(0, len(items) - 1, min(most, len(items))).round().astype(int))
-    return [items[index] for index in picked]
 
 
 def spread_axes(cells: Sequence[Cell]) -> list[Axis]:

@@ -8,6 +8,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
+
+import numpy as np
 
 from rnnlimits.quantities.trained import CONSTANT
 from rnnlimits.statistics.ratefile import Rate, RatePoint
@@ -15,19 +18,14 @@ from rnnlimits.statistics.ratefile import Rate, RatePoint
 BLACK, GREY = "#000000", "#7f7f7f"
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 BAR = 1.96  # standard errors in an error bar: 95%, like the intervals
+TEX = {"beta": r"\beta", "eps": r"\varepsilon"}
 SYMBOLS = {"beta": "β", "eps": "ε", "depth": "τ", "phi": "φ", "N": "N"}
 
 
-def exponent_range(rates: Sequence[Rate]) -> str:
-    """The range of exponents of a quantity, such as 0.09 to 0.39, from its most informative estimator; else ""."""
-    determined = [rate for rate in rates if not without_exponent(rate)]
-    if not determined:
-        return ""
-    names = dict.fromkeys(rate.estimator for rate in determined)
-    groups = [[rate for rate in determined if rate.estimator == name] for name in names]
-    determined = min(groups, key=lambda group: (-len(group), sum(rate.stderr for rate in group)))
-    low, high = min(rate.exponent for rate in determined), max(rate.exponent for rate in determined)
-    return f"{low:.2f}" if high - low < 0.01 else f"{low:.2f} to {high:.2f}"
+def spaced(items: Sequence[Any], most: int) -> list[Any]:
+    """At most `most` items, evenly spaced, with the first and the last."""
+    picked = np.unique(np.linspace(0, len(items) - 1, min(most, len(items))).round().astype(int))
+    return [items[index] for index in picked]
 
 
 def without_exponent(rate: Rate) -> bool:
@@ -40,8 +38,16 @@ def is_constant(rate: Rate) -> bool:
     return rate.refused and rate.reason.startswith(CONSTANT)
 
 
+def axis_of(at: str) -> str:
+    """Fixed coordinates as TeX where they are one number: the axis of a series."""
+    name, _, value = at.partition("=")
+    return rf"${TEX[name]}$ = {value}" if name in TEX and " " not in value else at
+
+
 def without_rate(rates: Sequence[Rate]) -> str:
-    """What a title says where no series has an exponent."""
+    """What a title says where no series has an exponent; "" if any has one."""
+    if not all(map(without_exponent, rates)):
+        return ""
     return "a constant, no rate" if all(map(is_constant, rates)) else "no rate can be determined yet"
 
 

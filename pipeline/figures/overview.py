@@ -1,4 +1,4 @@
-"""The figures that compare a whole study with its predictions: collapse, exponents against beta, every point's ratio.
+"""The figures that compare a whole study with its predictions: collapse, exponents, every point's ratio, the budget.
 
 Source: docs/model.md, "Finite width".
 """
@@ -14,7 +14,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from rnnlimits.figures.labels import BAR, COLOURS, GREY
+from rnnlimits.figures.budget import MOST_PANELS, budget_figure, budgets
+from rnnlimits.figures.labels import BAR, COLOURS, GREY, axis_of, spaced
 from rnnlimits.quantities.base import about
 from rnnlimits.statistics.bootstrap import Array
 from rnnlimits.statistics.ratefile import Rate, RatePoint
@@ -42,6 +43,8 @@ def overview(rates: Sequence[Rate]) -> Iterator[tuple[str, Figure]]:
     against = [rate for rate in of_beta if (rate.quantity, rate.estimator) in itertools.chain(*AGAINST_BETA.values())]
     if len({rate.at for rate in against if _foreseen(rate)}) > 1:
         yield "exponents", exponent_figure(against)
+    if found := budgets(rates):
+        yield "error_budget", budget_figure(dict(spaced(list(found.items()), MOST_PANELS)))
 
 
 def _told(rate: Rate) -> list[RatePoint]:
@@ -58,14 +61,6 @@ def richness(rate: Rate, width: float) -> float:
     if "eps" in rate.where:
         return float(rate.where["eps"])
     return float(width ** -(1 - float(rate.where["beta"])))
-
-
-def _label(rate: Rate) -> str:
-    """The axis of a series, in TeX."""
-    where = rate.where
-    if "eps" in where:
-        return rf"$\varepsilon$ = {where['eps']}"
-    return rf"$\beta$ = {where['beta']}" if "beta" in where else rate.at
 
 
 # --- collapse ----------------------------------------------------------------------------------------------------
@@ -109,7 +104,7 @@ def _measured(ax: Axes, rate: Rate, colour: str, marker: str) -> None:
     """Points with bars; those whose bar reaches zero as upper limits."""
     clear = [p for p in rate.cloud if p.estimate > BAR * p.stderr]
     x, y, error = _columns(rate, clear)
-    ax.errorbar(x, y, BAR * error, fmt=marker, color=colour, elinewidth=0.8, label=_label(rate), zorder=3)
+    ax.errorbar(x, y, BAR * error, fmt=marker, color=colour, elinewidth=0.8, label=axis_of(rate.at), zorder=3)
     for point in rate.cloud:
         if point not in clear and np.isfinite(point.stderr):
             top = max(point.estimate, 0.0) + BAR * point.stderr
@@ -192,5 +187,7 @@ def _ratios(ax: Axes, rates: Sequence[Rate]) -> None:
         x = np.array([p.variable for p in told]) * 1.06 ** (index - (len(rates) - 1) / 2)
         ratio = np.array([p.estimate / p.predicted for p in told])
         error = np.array([p.stderr / p.predicted for p in told])
-        ax.errorbar(x, ratio, BAR * error, fmt=marker, color=colour, elinewidth=0.7, markersize=3, label=_label(rate))
+        ax.errorbar(
+            x, ratio, BAR * error, fmt=marker, color=colour, elinewidth=0.7, markersize=3, label=axis_of(rate.at)
+        )
     ax.set_title(f"{rates[0].quantity}\n({rates[0].estimator})", fontsize=7, loc="left")

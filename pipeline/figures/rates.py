@@ -37,16 +37,15 @@ from rnnlimits.figures.curves import (
     named,
     outputs,
     read_limit,
-    spaced,
     spread_axes,
     spread_probes,
 )
 from rnnlimits.figures.labels import (
     BAR,
-    exponent_range,
     predicted_exponents,
     predicted_law,
     series,
+    spaced,
     upper_limit,
     without_exponent,
     without_rate,
@@ -55,6 +54,7 @@ from rnnlimits.figures.labels import BLACK as BLACK
 from rnnlimits.figures.labels import COLOURS as COLOURS
 from rnnlimits.figures.labels import GREY as GREY
 from rnnlimits.figures.overview import overview
+from rnnlimits.figures.quantiles import quantile_figure
 from rnnlimits.files import durable
 from rnnlimits.files.identities import mark
 from rnnlimits.quantities.base import about, variable_of, view_of
@@ -131,6 +131,8 @@ def _figures(study: Study, layout: Layout) -> Iterator[tuple[str, Figure]]:
         limit = read_limit(study, layout)
         yield "outputs", output_figure(study, layout, cells, limit)
         yield "loss", loss_figure(study, layout, cells, limit)
+        if quantiles := quantile_figure(study, layout, cells, limit):
+            yield "quantiles", quantiles
 
 
 def _figure_of(members: Sequence[Rate]) -> Figure:
@@ -203,7 +205,7 @@ def rate_figure(rates: Sequence[Rate]) -> Figure:
     _local_view(panels[1, 0], rates)
     panels[0, 0].set_ylabel(about(rates[0]).ordinate)
     panels[1, 0].set_ylabel("rate per step" if rates[0].law == "geometric" else "local exponent")
-    figure.suptitle(headline(rates, "\n" if len(columns) == 1 else ": "))
+    figure.suptitle(headline(rates))
     limits = any(p.estimate <= 0 for rate in rates for p in rate.cloud)
     figure.supxlabel(CAPTION + ";  arrows: 95% upper limits" * limits, fontsize=7, color=GREY)
     return figure
@@ -222,11 +224,9 @@ def surface_figure(rates: Sequence[Rate]) -> Figure:
         ax.set_xscale("log", base=2)
         ax.set_yscale("log")
         ax.set_xlabel("width $N$")
-        ax.set_title(
-            f"{in_n.at}: $aN^{{-2p}} + bK^{{-2q}}$, p = {in_n.exponent:.3f}, q = {in_k.exponent:.3f}", loc="left"
-        )
+        ax.set_title(f"{in_n.at}:  p = {in_n.exponent:.3f}, q = {in_k.exponent:.3f}", loc="left")
         ax.legend()
-    figure.suptitle(about(rates[0]).title)
+    figure.suptitle(f"{about(rates[0]).title}: square $aN^{{-2p}} + bK^{{-2q}}$")
     return figure
 
 
@@ -244,17 +244,14 @@ def ratio_figure(rates: Sequence[Rate]) -> Figure:
     ax.set_xscale("log", base=2)
     ax.set_xlabel(variable_of(rates[0]).axis)
     ax.set_ylabel(about(rates[0]).ordinate)
-    figure.suptitle(f"{about(rates[0]).title}: {rates[0].exponent:.3f}", fontsize=9)
+    figure.suptitle(about(rates[0]).title, fontsize=9)
     figure.supxlabel("dashed: predicted;  grey: single probes;  bars: 95%", fontsize=7, color=GREY)
     return figure
 
 
-def headline(rates: Sequence[Rate], separator: str = ": ") -> str:
-    """The title of a figure: the quantity, and the exponents of its most informative estimator."""
-    title = about(rates[0]).title
-    if not (span := exponent_range(rates)):
-        return f"{title}{separator}{without_rate(rates)}"
-    return f"{title}{separator}${variable_of(rates[0]).law}$ with $p$ = {span}"
+def headline(rates: Sequence[Rate]) -> str:
+    """The title of a figure: the quantity and the law that is fitted, or why there is none."""
+    return f"{about(rates[0]).title}: {without_rate(rates) or f'${variable_of(rates[0]).law}$'}"
 
 
 @dataclass(frozen=True)

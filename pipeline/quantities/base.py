@@ -187,6 +187,12 @@ def about(rate: Rate) -> Quantity:
     return named or _foreign(rate)
 
 
+def title_of(rate: Rate) -> str:
+    """The title of a row's own entry, that of its estimator."""
+    entry = _entries.get((rate.quantity, rate.estimator))
+    return entry.title if entry else about(rate).title
+
+
 def view_of(rate: Rate) -> View:
     """How the rows of a quantity are drawn."""
     entry = about(rate)

@@ -23,11 +23,10 @@ from rnnlimits.figures.curves import (
     named,
     outputs,
     read_limit,
-    spaced,
     spread_axes,
     spread_probes,
 )
-from rnnlimits.figures.labels import BAR, BLACK, COLOURS, GREY
+from rnnlimits.figures.labels import BAR, BLACK, COLOURS, GREY, spaced
 from rnnlimits.report.numbers import short, span, whole
 from rnnlimits.report.plots import SYMBOLS, Panel, Plot, Table, axis, legend, logarithmic, panel, room
 from rnnlimits.report.rate_plots import ToLink

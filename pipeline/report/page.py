@@ -25,12 +25,13 @@ from rnnlimits.quantities.own import quantities_of
 from rnnlimits.report import citation, places
 from rnnlimits.report.cost import costs
 from rnnlimits.report.cost_table import cost_rows
+from rnnlimits.report.glossary import glossary
 from rnnlimits.report.headline import headline
 from rnnlimits.report.origins import provenance
+from rnnlimits.report.pictures import Picture, pictures
 from rnnlimits.report.plots import Plot
 from rnnlimits.report.rate_plots import Files, ToLink, rate_plot
-from rnnlimits.report.rate_table import notes, rows
-from rnnlimits.report.refusals import glossary, refusals
+from rnnlimits.report.rate_table import rows
 from rnnlimits.report.subject import Subject
 from rnnlimits.statistics import older_rates
 from rnnlimits.statistics.families import counted
@@ -39,10 +40,10 @@ from rnnlimits.statistics.verdicts import Verdict
 from rnnlimits.study import to_yaml
 
 COLUMNS = (
-    *("Quantity", "in", "at", "Estimator", "Measured", "Predicted", "At infinity", "Kind", "Verdict"),
-    *("Extrapolated", "Note"),
+    *("Quantity", "at", "Measured", "Predicted", "Verdict", "At infinity", "Estimator", "in", "Extrapolated"),
+    "Note",
 )
-NUMBERS = ("Measured", "Predicted", "At infinity", "Extrapolated", "Note")
+NUMBERS = ("Measured", "Predicted", "At infinity", "Extrapolated")
 GLYPHS: Mapping[Verdict, str] = {
     "as predicted": "●",
     "not as predicted": "▲",
@@ -68,14 +69,19 @@ def page(subject: Subject, link: ToLink | None = None) -> str:
     """The page as text; see `run`. link: makes links to files (None: by their paths relative to the results folder)."""
     link = link or partial(places.linked, subject.layout)
     rates = read(subject.layout.rates_h5, study_id=subject.identity)
-    plots = _plots(subject, rates, link)
+    plots, shown = _plots(subject, rates, link), pictures(subject.layout)
     environment = Environment(
         loader=PackageLoader("rnnlimits.report", "page"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     environment.filters["verdict_glyph"] = GLYPHS.__getitem__
     environment.filters["css_class"] = css_class
     return environment.get_template("report.html.j2").render(
-        **_words(subject, rates, link), **_scripts(), plots=plots, static=_static(subject.layout, plots)
+        **_words(subject, rates, link),
+        **_scripts(),
+        plots=plots,
+        pictures=shown,
+        shown={picture.name for picture in shown},
+        static=_static(subject.layout, [*shown, *plots]),
     )
 
 
@@ -107,8 +113,6 @@ def _words(subject: Subject, rates: Sequence[Rate], link: ToLink) -> Mapping[str
         "older": older_rates.REMEDY if any(rate.version < VERSION for rate in rates) else "",
         "rows": rows(listed),
         "single_probes": len(rates) - len(listed),
-        "notes": notes(listed),
-        "refusals": refusals(listed),
         "glossary": glossary(listed),
         "costs": lines,
         "total": overall,
@@ -144,7 +148,7 @@ def _digest(script: str) -> str:
     return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
 
 
-def _static(layout: StudyFolder, plots: Sequence[Plot]) -> dict[str, str]:
+def _static(layout: StudyFolder, plots: Sequence[Plot | Picture]) -> dict[str, str]:
     """The study's own SVG of each figure as a data address: for print, and for readers without scripts.
 
     An image cannot run scripts, and names inside it do not clash with those of other figures.

@@ -91,13 +91,11 @@ def rate_plot(rates: Sequence[Rate], files: Files) -> Plot:
 
 
 def title(rates: Sequence[Rate]) -> str:
-    """The title of a figure: the quantity, and the exponents of its most informative estimator."""
+    """The title of a figure: the quantity and the law that is fitted, or why there is none."""
     name = about(rates[0]).title
-    exponents = labels.exponent_range(rates)
     if rates[0].law == "ratio":
-        return f"{name}: {short(rates[0].exponent)}"
-    law = variable_of(rates[0]).law_text
-    return f"{name}: {law} with p = {exponents}" if exponents else f"{name}: {labels.without_rate(rates)}"
+        return name
+    return f"{name}: {labels.without_rate(rates) or variable_of(rates[0]).law_text}"
 
 
 def _looks(rates: Sequence[Rate]) -> dict[str, Look]:

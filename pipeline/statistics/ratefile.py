@@ -24,6 +24,10 @@ COLUMNS = (
     "estimator",
     "variable",
     "at",
+    "beta",
+    "eps",
+    "N",
+    "K",
     "exponent",
     "stderr",
     "ci_low",
@@ -48,6 +52,7 @@ COLUMNS = (
     "study_id",
     "version",
 )
+LARGEST_WHOLE = 1e15  # whole numbers below it are written with all their digits
 VERSION = 2  # of the rows: the column `version` of rates.csv, the attribute rates_version of rates.h5
 
 
@@ -120,6 +125,32 @@ class Rate:
         """The fixed coordinates: {"beta": "0.75", "N": "64"}; a word that is not a coordinate ("all") has value ""."""
         parts = (part.partition("=") for part in self.at.split())
         return {key: value for key, _, value in parts}
+
+    @property
+    def beta(self) -> float:
+        """The fixed beta; NaN if none is fixed."""
+        return self._fixed("beta")
+
+    @property
+    def eps(self) -> float:
+        """The fixed richness N^-(1 - beta); NaN if none is fixed."""
+        return self._fixed("eps")
+
+    @property
+    def N(self) -> float:
+        """The fixed width, perhaps infinite; NaN if none is fixed."""
+        return self._fixed("N")
+
+    @property
+    def K(self) -> float:
+        """The fixed number of steps for each unit of time; NaN if none is fixed."""
+        return self._fixed("K")
+
+    def _fixed(self, name: str) -> float:
+        try:
+            return float(self.where.get(name, "nan"))
+        except ValueError:  # a word of some other experiment
+            return math.nan
 
     @property
     def single(self) -> bool:
@@ -225,6 +256,8 @@ def cells(rate: Rate) -> list[object]:
 
 def _cell(value: object) -> object:
     if isinstance(value, float):
+        if value.is_integer() and abs(value) < LARGEST_WHOLE:
+            return str(int(value))
         return "" if math.isnan(value) else f"{value:.6g}"
     return value
 

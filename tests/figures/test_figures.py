@@ -28,6 +28,7 @@ from rnnlimits.training.layout import Layout
 
 K_LADDER = "[{beta: [0.75], width: [1024], steps_per_time: [16, 32, 64, 128, 256]}]"
 NAMES = [
+    "error_budget",
     "output_rms",
     "output_fluctuation",
     "output_bias",
@@ -45,6 +46,7 @@ NAMES = [
     "chain_contraction",
     "outputs",
     "loss",
+    "quantiles",
 ]
 
 

@@ -77,7 +77,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Study, Layout]:
             shard.parent.mkdir(parents=True, exist_ok=True)
             shard.write_bytes(bytes(SHARD))
     layout.figures.mkdir()
-    for name in {rate.quantity for rate in ratefile.read(layout.rates_h5)} | {"outputs", "loss"}:
+    for name in {rate.quantity for rate in ratefile.read(layout.rates_h5)} | {"outputs", "loss", "collapse"}:
         layout.figure(name, "svg").write_text(SVG)
     write_report(experiments.at(study, layout.root))
     return study, layout
@@ -116,31 +116,57 @@ def test_the_table_is_the_table_of_rates(finished: Finished, parsed: Page) -> No
     with layout.rates_csv.open() as file:
         wanted = [row for row in csv.DictReader(file) if " probe=" not in row["at"]]
     keys = [attrs["data-key"] for attrs, _ in parsed.all("td") if "data-key" in attrs]
-    width = 10  # columns after the heading of a row
+    width = 9  # columns after the heading of a row
     assert len(keys) == width * len(wanted) > 0
     rows = [keys[index : index + width] for index in range(0, len(keys), width)]
     for row, rate in zip(rows, wanted, strict=True):
-        assert row[2] == rate["estimator"]
-        numbers = [f"{float(key):.6g}" if key else "" for key in (row[3], row[4], row[5], row[8])]
+        numbers = [f"{float(key):.6g}" if key else "" for key in (row[1], row[2], row[4], row[7])]
         assert numbers == [rate[name] for name in ("exponent", "predicted", "expected", "corrected")]
-        assert row[6:8] == [rate["expected_kind"], rate["verdict"]]
+        assert (row[3], row[5], row[8]) == (rate["verdict"], rate["estimator"], rate["note"])
     said = next(words for attrs, words in parsed.all("p") if attrs.get("class") == "lead")
     judged = [rate["verdict"] for rate in wanted if rate["verdict"] != "no prediction"]
     assert f"of {len(judged)} rates" in said
     assert f"{judged.count('as predicted')} are as predicted" in said
 
 
-def test_notes_are_linked_and_refusals_explained(finished: Finished, parsed: Page, text: str) -> None:
-    found = ratefile.read(finished[1].rates_h5)
-    notes = {attrs["id"]: words for attrs, words in parsed.all("li") if attrs.get("id", "").startswith("note-")}
-    assert set(notes.values()) == {rate.note for rate in found if rate.note}
-    linked = [attrs["href"][1:] for attrs, _ in parsed.all("a") if attrs["href"].startswith("#note-")]
-    assert set(linked) == set(notes)
-    left = [rate for rate in found if rate.refused or rate.verdict in ("cannot tell", "no prediction")]
-    assert left
-    explained = [words for _, words in parsed.all("dt") if words.startswith(tuple(rate.quantity for rate in left))]
-    assert len(explained) == len(left)
-    assert "What cannot be determined, and why" in text
+def test_notes_are_said_once_beside_their_row(finished: Finished, parsed: Page) -> None:
+    listed = [rate for rate in ratefile.read(finished[1].rates_h5) if not rate.single]
+    notes = [words for attrs, words in parsed.all("td") if attrs.get("class") == "note"]
+    assert notes == [rate.note for rate in listed]
+    assert any(notes)
+    every = [words for tag, _, text in parsed.elements for words in text if tag != "td"]
+    assert not [note for note in notes if note and note in every]
+
+
+def test_a_strip_of_verdicts_leads_to_the_rows_in_their_order(finished: Finished, parsed: Page) -> None:
+    listed = [rate for rate in ratefile.read(finished[1].rates_h5) if not rate.single]
+    cells = [attrs for attrs, _ in parsed.all("a") if attrs.get("class", "").startswith("cell ")]
+    rows = [attrs["id"] for attrs, _ in parsed.all("tr") if "data-group" in attrs]
+    assert [cell["href"] for cell in cells] == [f"#{row}" for row in rows]
+    for cell, rate in zip(cells, listed, strict=True):
+        assert cell["class"] == f"cell {page.css_class(rate.verdict)}"
+        assert cell["aria-label"].startswith(f"{rate.quantity} in ")
+        assert cell["aria-label"].endswith(f"({rate.estimator}): {rate.verdict}")
+    glyphs = [words for attrs, words in parsed.all("span") if attrs == {"aria-hidden": "true"}]
+    assert glyphs[: len(listed)] == [page.GLYPHS[rate.verdict] for rate in listed]
+
+
+def test_pictures_are_those_that_the_study_has(finished: Finished, parsed: Page) -> None:
+    """A picture is embedded once: its figure below, if it has one, points to it."""
+    figures = [attrs["id"] for attrs, _ in parsed.all("figure") if "id" in attrs]
+    assert figures == ["picture-collapse", "picture-outputs"]
+    sources = [attrs["src"] for attrs, _ in parsed.all("img")]
+    assert len(sources) == len(list(finished[1].figures.glob("*.svg")))
+    assert [words for attrs, words in parsed.all("a") if attrs["href"] == "#picture-outputs"]
+
+
+def test_rows_of_one_estimate_are_one_group(finished: Finished, parsed: Page) -> None:
+    listed = [rate for rate in ratefile.read(finished[1].rates_h5) if not rate.single]
+    found = [attrs for attrs, _ in parsed.all("tr") if "data-group" in attrs]
+    keys = [(rate.quantity, rate.estimator, rate.variable) for rate in listed]
+    again = [False, *(one == other for one, other in itertools.pairwise(keys))]
+    assert [attrs.get("class") == "again" for attrs in found] == again
+    assert any(again)
 
 
 def test_figures_have_every_point_and_its_file(finished: Finished, parsed: Page) -> None:
@@ -251,7 +277,8 @@ def test_structure_for_readers_of_all_kinds(parsed: Page) -> None:
     assert {"header", "nav", "main", "footer"} <= set(tags)
     assert tags.count("caption") == tags.count("table")
     assert all(attrs.get("scope") in ("col", "row") for attrs, _ in parsed.all("th"))
-    assert tags.count("details") == tags.count("figure")
+    pictures = [attrs for attrs, _ in parsed.all("figure") if "id" in attrs]
+    assert tags.count("details") == tags.count("figure") - len(pictures)
     assert all(attrs["alt"] for attrs, _ in parsed.all("img"))
     assert parsed.all("html")[0][0]["lang"] == "en"
 
@@ -261,7 +288,7 @@ def test_hostile_words_are_only_words(finished: Finished, tmp_path: Path) -> Non
     found = Page(text)  # whatever is closed out of place raises
     assert "hacked" not in "".join(words for attrs, words in found.all("script") if "type" not in attrs)
     assert not [attrs for _, attrs, _ in found.elements if any(name.startswith("on") for name in attrs)]
-    assert HOSTILE in {words for _, words in found.all("li")}
+    assert HOSTILE in {words for attrs, words in found.all("td") if attrs.get("class") == "note"}
     assert len([attrs for attrs, _ in found.all("script") if "type" not in attrs]) == 2  # plotly's and ours
 
 
@@ -336,7 +363,7 @@ class TestInABrowser:
     def test_the_table_sorts_by_pointer_and_by_keyboard(self, finished: Finished, chromium: Any) -> None:
         with browser.open_page(chromium, finished[1].report) as visit:
             page = visit.page
-            column = "[...document.querySelectorAll('.sortable tbody tr')].map(row => row.cells[4].dataset.key)"
+            column = "[...document.querySelectorAll('.sortable tbody tr')].map(row => row.cells[2].dataset.key)"
             heading = page.get_by_role("columnheader", name="Measured")
             before = page.evaluate(column)
             heading.get_by_role("button").click()
@@ -359,6 +386,11 @@ class TestInABrowser:
         with browser.open_page(chromium, finished[1].report, width, scheme, bypass_csp=True) as visit:
             page = visit.page
             assert page.evaluate("document.documentElement.scrollWidth") == width
+            table = page.locator("#rates .scroll")
+            if width < 400:
+                assert table.evaluate("one => one.scrollWidth - one.clientWidth") == 0
+                for cell in table.locator("tbody tr").first.locator("th, td:nth-child(3), td:nth-child(5)").all():
+                    assert cell.is_visible()
             page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true; })")
             assert page.evaluate("document.documentElement.scrollWidth") == width
             assert browser.axe(page) == []

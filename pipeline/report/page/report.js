@@ -56,8 +56,8 @@
       const found = order(key(a), key(b));
       return key(a) === "" || key(b) === "" || !down ? found : -found;
     });
-    const name = (row) => row?.querySelector("code").textContent;
-    rows.forEach((row, at) => row.cells[0].classList.toggle("again", name(row) === name(rows[at - 1])));
+    const group = (row) => row?.dataset.group;
+    rows.forEach((row, at) => row.classList.toggle("again", group(row) === group(rows[at - 1])));
     table.tBodies[0].append(...rows);
   }
 
