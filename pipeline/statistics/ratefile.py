@@ -52,7 +52,7 @@ COLUMNS = (
     "study_id",
     "version",
 )
-LARGEST_WHOLE = 1e15  # whole numbers below it are written with all their digits
+LARGEST_WHOLE = 1e15  # whole numbers up to it, such as widths, are written with all their digits
 VERSION = 2  # of the rows: the column `version` of rates.csv, the attribute rates_version of rates.h5
 
 
@@ -256,7 +256,7 @@ def cells(rate: Rate) -> list[object]:
 
 def _cell(value: object) -> object:
     if isinstance(value, float):
-        if value.is_integer() and abs(value) < LARGEST_WHOLE:
+        if 1e6 <= abs(value) < LARGEST_WHOLE and value.is_integer():
             return str(int(value))
         return "" if math.isnan(value) else f"{value:.6g}"
     return value

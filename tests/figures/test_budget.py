@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import replace
 
 import matplotlib
@@ -11,11 +12,20 @@ import pytest
 
 matplotlib.use("Agg")
 
+from matplotlib import pyplot as plt
+
 from rnnlimits.figures.budget import budget_figure, budgets
 from rnnlimits.figures.overview import overview
 from rnnlimits.statistics.ratefile import Rate, RatePoint
 
 WIDTHS = (64.0, 256.0, 1024.0)
+
+
+@pytest.fixture(autouse=True)
+def closed() -> Iterator[None]:
+    """No figure stays open for other tests to see."""
+    yield
+    plt.close("all")
 
 
 def rate(

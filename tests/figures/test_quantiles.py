@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import example_results as made_up
 import numpy as np
 import pytest
+from matplotlib import pyplot as plt
 
 from rnnlimits.figures import quantiles
 from rnnlimits.figures.curves import read_limit
 from rnnlimits.training import plan
 
 MIXED = np.array([[1.0, 0.8, 0.0], [0.0, 0.6, 1.0]])  # probes share two normals
+
+
+@pytest.fixture(autouse=True)
+def closed() -> Iterator[None]:
+    """No figure stays open for other tests to see."""
+    yield
+    plt.close("all")
 
 
 def test_standardised_outputs_have_mean_0_and_deviation_1_at_each_probe() -> None:
