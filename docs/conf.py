@@ -43,8 +43,8 @@ toc_object_entries_show_parents = "hide"
 # Types of other projects, whose pages are not asked for: a build needs no network. Our own names have to resolve.
 _FOREIGN = (
     r"(argparse|array|collections|concurrent|contextlib|ctypes|datetime|enum|fractions|functools|io|logging|multiprocessing"
-    r"|np|numpy|npt|os|pathlib|subprocess|tempfile|types|typing|h5py|matplotlib|mpi4py|MPI|pydantic|pydantic_core|annotated_types"
-    r"|scipy|sklearn|snakemake|cupy|rich|pandas|plotly|xarray)(\.\w+)*"
+    r"|np|numpy|npt|os|pathlib|subprocess|tempfile|threading|types|typing|h5py|matplotlib|mpi4py|MPI|pydantic"
+    r"|pydantic_core|annotated_types|scipy|sklearn|snakemake|cupy|rich|pandas|plotly|xarray)(\.\w+)*"
 )
 nitpick_ignore_regex = [(r"py:.*", _FOREIGN)]
 
