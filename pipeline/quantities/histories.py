@@ -49,7 +49,7 @@ def memory_errors(cell: CellPrediction) -> Iterator[Array]:
     rng = np.random.default_rng([cell.seed, int(Stream.MEMORY_FIELD)])
     normal = rng.normal(size=(DRAWS, *modes.shape[2:4]))
     for of_path, along in zip(mean[:, 0], modes[:, 0], strict=True):
-        yield of_path - cell.probes.memory + np.einsum("rpm,pmk->rpk", normal, along)
+        yield of_path - cell.probes.memory - cell.node_error + np.einsum("rpm,pmk->rpk", normal, along)
 
 
 def _of_hidden_layer(cell: CellPrediction, errors: Array) -> Array:

@@ -228,6 +228,7 @@ register(
         sample=mean_beyond_rich,
         expected=first_order,
         applies=_with_rich,
+        slack=node_slack,  # the rich twin is on nodes
         predicted=beyond_rich,
     )
 )

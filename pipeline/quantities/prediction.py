@@ -7,7 +7,7 @@ term of the mean. Source: docs/model.md, "Finite width".
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -40,6 +40,14 @@ class CellPrediction:
     probes: AtProbes | None = None
     untrained: Untrained | None = None
     seed: int = 0
+    ladder: Sequence[tuple[int, Mapping[str, Array]]] = ()
+    node_error: Array | float = 0.0
+    directions_error: float = 0.0
+
+    @property
+    def left_out(self) -> float:
+        """Relative error of every predicted value: the next order in means over N units, and too few directions."""
+        return math.hypot(1 / self.width, 0.5 * self.directions_error)
 
     def members(self, name: str) -> Array:
         """Values of the rich twin of both members of a pair (unit, 2, ...)."""
@@ -68,11 +76,26 @@ class CellPrediction:
 
     def error(self, name: str, share: float = 1.0) -> float:
         """Relative standard error of a root of this variable, known on a few paths; share: its part of the square."""
-        values = self.tangents[name]
-        values = values[:, 0] if "_half" not in name and "_mean" not in name else values
-        of_paths = values.reshape(len(values), -1).mean(1)
-        mean = float(of_paths.mean())
-        return share * 0.5 * float(of_paths.std(ddof=1)) / len(of_paths) ** 0.5 / mean if mean > 0 else 0.0
+
+        def of_paths(tangents: Mapping[str, Array]) -> Array:
+            values = tangents[name]
+            values = values[:, 0] if "_half" not in name and "_mean" not in name else values
+            return np.asarray(values.reshape(len(values), -1).mean(1)[:, None])
+
+        return share * 0.5 * self.scatter_of_paths(of_paths)
+
+    def scatter_of_paths(self, of_paths: Callable[[Mapping[str, Array]], Array]) -> float:
+        """Relative standard error of the mean of of_paths(tangents) (path, ...) over this cell's paths.
+
+        The relative variance of one path falls like 1/K, and is pooled over the ladder: its largest K have two paths.
+        Cells whose tangents have one K share these paths, and their errors: each then counts as much as all of them.
+        """
+        found = [(steps, of_paths(tangents)) for steps, tangents in self.ladder or ((1, self.tangents),)]
+        freedom = sum(len(values) - 1 for _, values in found)
+        pooled = sum((len(values) - 1) * steps * _relative_variance(values) for steps, values in found) / freedom
+        own_steps, own = found[0]
+        sharing = sum(steps == own_steps for steps, _ in found)
+        return math.sqrt(sharing * pooled / (own_steps * len(own)))
 
     def truncation(self) -> float:
         """The relative size of what second order leaves out of products of two errors.
@@ -81,6 +104,12 @@ class CellPrediction:
         is smaller than the second only by their square, compared with that of the residual: the loss.
         """
         return float(self.variance("output").mean() / _late_bins(self.of_law("loss")).mean())
+
+
+def _relative_variance(values: Array) -> float:
+    """The variance over paths (path, ...) of one path relative to the squared mean, both averaged over the rest."""
+    square = float(np.square(values.mean(0)).mean())
+    return float(values.var(0, ddof=1).mean()) / square if square > 0 else 0.0
 
 
 def of_paths(squares: Array) -> tuple[float, float]:
@@ -193,10 +222,10 @@ def bias_of(name: str, twin: bool = False, pairs: bool = False) -> Foresight:
 
 def beyond_rich(cell: CellPrediction) -> Foreseen:
     """Root mean square over probes of the 1/N term alone."""
-    terms = cell.tangents["output_second"][:, :, :].mean(1) / cell.width
-    value = float(np.sqrt(np.square(terms.mean(0)).mean()))
-    error = float(np.sqrt((terms.var(0, ddof=1) / len(terms)).mean()))
-    return Foreseen(value, error / value if value > 0 else 0.0)
+    terms = cell.second_of_pairs("output")
+    return Foreseen(
+        float(np.sqrt(np.square(terms).mean())), cell.scatter_of_paths(lambda of: of["output_second"].mean(1))
+    )
 
 
 def drift_of(name: str) -> Foresight:
@@ -256,8 +285,8 @@ def _node_error(cell: CellPrediction, name: str, sample: Sample) -> float:
 
 def second_error(cell: CellPrediction, name: str, sample: Sample) -> float:
     """Relative standard error that the 1/N term, known on a few paths, leaves in an estimate."""
-    terms = cell.tangents[f"{name}_second"][:, 0] / cell.width
-    error = float(np.sqrt((terms.var(0, ddof=1) / len(terms)).mean()))
+    size = float(np.sqrt(np.square(cell.second(name)).mean()))
+    error = size * cell.scatter_of_paths(lambda of: of[f"{name}_second"][:, 0].reshape(len(of[f"{name}_second"]), -1))
     value = float(sample.combine(sample.statistics.mean(0), np.array(1 / len(sample))))
     if value <= 0:
         return 0.0

@@ -20,6 +20,7 @@ from rnnlimits.rates.ladders import shallow
 from rnnlimits.statistics.bootstrap import Array
 from rnnlimits.theory import observe
 from rnnlimits.theory.laws import ParameterLaw
+from rnnlimits.theory.node_errors import NodeErrors
 from rnnlimits.theory.observe import AtProbes, SobolevDistance
 from rnnlimits.theory.shares import UNITS_AT_ONCE, NodeShares
 from rnnlimits.theory.units import UnitNodes
@@ -106,8 +107,22 @@ class Reader:
                 self._probes,
                 self._untrained(cell.depth) if self.design.kernel else None,
                 self.study.seed,
+                self._ladder_of(cell),
+                self._nodes.memory_error,
+                self._nodes.variance_error,
             )
         return self._predictions[cell]
+
+    def _ladder_of(self, cell: Cell) -> list[tuple[int, dict[str, Array]]]:
+        """K and tangents of the cells that differ from this one in N or K, its own first."""
+        others = [one for one in self.cells if (one.axis, one.depth) == (cell.axis, cell.depth) and one != cell]
+        twins = dict.fromkeys(plan.tangent_twin(self.study, one) for one in (cell, *others))
+        return [(twin.steps_per_time, self._tangents_of(twin)) for twin in twins]
+
+    @cached_property
+    def _nodes(self) -> NodeErrors:
+        law = ParameterLaw.of(self.study)
+        return NodeErrors.of(law, rich.unit_nodes(self.study, law), self._directions, self._probes)
 
     @cached_property
     def _hidden(self) -> SobolevDistance:
@@ -141,7 +156,8 @@ class Reader:
             names = RICH_VARIABLES + (rich.KERNEL if self.design.kernel else ())
             self._rich[twin] = self._rich_file(twin, names)
         values = self._rich[twin]
-        return {**values, "output": values["output"] - self.output, "memory": values["memory"] - self.memory}
+        memory = values["memory"] - self.memory - self._nodes.memory_error[:, -1]
+        return {**values, "output": values["output"] - self.output, "memory": memory}
 
     def _rich_file(self, twin: RichTwin, names: Sequence[str]) -> dict[str, Array]:
         """Variables (path, member, ...) of rich twins at the final time, the loss in all its bins."""
@@ -154,7 +170,9 @@ class Reader:
 
     def _read_tangents(self, cell: Cell) -> dict[str, Array]:
         """Tangents of a cell at the final time."""
-        twin = plan.tangent_twin(self.study, cell)
+        return self._tangents_of(plan.tangent_twin(self.study, cell))
+
+    def _tangents_of(self, twin: RichTwin) -> dict[str, Array]:
         if twin not in self._tangents:
             self._tangents[twin] = self._tangents_file(twin)
         return self._tangents[twin]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 
 from rnnlimits.quantities.base import Absent, Applies, K, NoLaw, Refused, registered
+from rnnlimits.quantities.prediction import CellPrediction, Foresight
 from rnnlimits.quantities.rich import RichQuantity
 from rnnlimits.quantities.trained import Design, TrainedQuantity, Trainings
 from rnnlimits.quantities.twins import TwinQuantity
@@ -14,7 +16,7 @@ from rnnlimits.rates.reader import Reader
 from rnnlimits.statistics import powerlaw
 from rnnlimits.statistics.bootstrap import Bootstrap
 from rnnlimits.statistics.powerlaw import Point
-from rnnlimits.statistics.predictions import Predicted, predicted_point
+from rnnlimits.statistics.predictions import Foreseen, Predicted, predicted_point
 from rnnlimits.statistics.ratefile import Rate, refusal
 from rnnlimits.statistics.rows import judged, points_alone
 from rnnlimits.statistics.verdicts import Expected
@@ -99,8 +101,14 @@ def predictions_of(quantity: TrainedQuantity, ladder: Ladder, read: Reader, boot
     if quantity.predicted is None:
         return []
     found = ((cell, read.prediction(cell)) for cell in ladder.cells)
-    of_cells = [(cell, quantity.predicted(prediction)) for cell, prediction in found if prediction is not None]
+    of_cells = [(cell, _foreseen(quantity.predicted, one)) for cell, one in found if one is not None]
     return [predicted_point(variable_at(quantity, cell), value, bootstrap) for cell, value in of_cells]
+
+
+def _foreseen(predicted: Foresight, cell: CellPrediction) -> Foreseen:
+    """What is predicted of a cell, with the errors that every prediction has."""
+    foreseen = predicted(cell)
+    return replace(foreseen, apart=math.hypot(foreseen.apart, cell.left_out))
 
 
 def variable_at(quantity: TrainedQuantity, cell: Cell) -> int:

@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from rnnlimits.quantities import kernel_prediction, prediction
+from rnnlimits.quantities import histories, kernel_prediction, prediction
 from rnnlimits.quantities.histories import supremum_of
 from rnnlimits.quantities.outputs import half_difference
 from rnnlimits.quantities.prediction import CellPrediction, Foreseen
@@ -99,6 +99,23 @@ def test_a_variance_known_on_few_paths_has_an_error(cell: CellPrediction, name: 
     assert cell.error(name) == 0.0
 
 
+def test_the_scatter_of_paths_is_pooled_over_the_ladder(cell: CellPrediction) -> None:
+    """Two paths that agree by chance have the error that others of other K show, which falls like K^-1/2."""
+    name = "output_variance"
+    many = 1 + 0.2 * np.resize([1.0, -1.0], 16)  # whose variance is 16/15 of 0.04
+    others = cell.tangents[name][:1] * many[:, None, None]
+    ladder = [(256, cell.tangents), (64, {**cell.tangents, name: others})]
+    found = replace(cell, ladder=ladder).error(name)
+    assert found == pytest.approx(0.5 * np.sqrt(15 * 64 * 0.04 * 16 / 15 / 16 / (256 * 2)))
+    again = replace(cell, ladder=[*ladder, (256, cell.tangents)])
+    assert again.error(name) == pytest.approx(found * np.sqrt(2 * 16 / 17))  # one path more, and its error twice
+
+
+def test_every_prediction_has_the_error_of_the_next_order(cell: CellPrediction) -> None:
+    assert cell.left_out == 1 / WIDTH
+    assert replace(cell, directions_error=0.2).left_out == pytest.approx(np.hypot(1 / WIDTH, 0.1))
+
+
 def test_what_second_order_leaves_out(cell: CellPrediction) -> None:
     assert cell.truncation() == pytest.approx((ODD + EVEN) / WIDTH / 0.3)
 
@@ -168,6 +185,13 @@ def along(modes: Array, mean: Array) -> dict[str, Array]:
     second = 0.0 * mean
     both = {"memory_along": mean, "memory_along_second": second, "memory_along_modes": modes}
     return {name: np.stack([values[None]] * 2) for name, values in both.items()}
+
+
+def test_errors_of_nodes_are_no_errors_of_memories() -> None:
+    limit, modes = np.zeros((1, 4)), np.zeros((1, 2, 4))
+    cell = with_histories(along(modes, limit + 0.3), limit)
+    (errors, _) = histories.memory_errors(replace(cell, node_error=np.full((1, 4), 0.1)))
+    np.testing.assert_allclose(errors, 0.2)
 
 
 def with_histories(tangents: dict[str, Array], limit: Array) -> CellPrediction:
