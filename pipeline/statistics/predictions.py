@@ -85,7 +85,7 @@ class Comparison:
 
     exponent, stderr: the predicted exponent over the points that have a prediction, by the weights of the measured
     fit. difference: the measured exponent minus it (None with a single point). joint: the test of all points. points:
-    their number.
+    their number. apart: the part of stderr that no replicas narrow.
     """
 
     exponent: float
@@ -93,6 +93,7 @@ class Comparison:
     difference: Slope | None
     joint: Joint
     points: int
+    apart: float = 0.0
 
     @property
     def p(self) -> float:
@@ -118,8 +119,8 @@ def compare(points: Sequence[Point], predicted: Sequence[Predicted], geometric: 
     joint = _joint(gaps, geometric)
     if len(fitted) < 2:
         return Comparison(*_exponent_alone(both, geometric), None, joint, len(gaps))
-    exponent, stderr, difference = _exponents(fitted, geometric)
-    return Comparison(exponent, stderr, difference, joint, len(gaps))
+    exponent, stderr, difference, apart = _exponents(fitted, geometric)
+    return Comparison(exponent, stderr, difference, joint, len(gaps), apart)
 
 
 def _raised(predicted: Predicted, point: Point) -> Predicted:
@@ -201,8 +202,8 @@ def _significance(point: Point, predicted: Predicted) -> float:
     return value / max(error, 1e-300) / (1.0 if point.signed else point.power)
 
 
-def _exponents(both: list[tuple[Point, Predicted]], geometric: bool) -> tuple[float, float, Slope]:
-    """The predicted exponent over points, its standard error, and the measured one minus it."""
+def _exponents(both: list[tuple[Point, Predicted]], geometric: bool) -> tuple[float, float, Slope, float]:
+    """The predicted exponent over points, its standard error, the measured one minus it, and the error apart."""
     points = [point for point, _ in both]
     variable = np.array([point.variable for point in points])
     line = Line(variable if geometric else np.log(variable), points)
@@ -214,7 +215,7 @@ def _exponents(both: list[tuple[Point, Predicted]], geometric: bool) -> tuple[fl
     own = math.sqrt(float(np.square(contrast) @ np.nan_to_num(np.square(fixed))))
     stderr = float(np.hypot(np.std(replicates @ contrast), own))
     difference = line.minus(logs, replicates).slope(contrast, apart=own)
-    return float(contrast @ logs), stderr, difference
+    return float(contrast @ logs), stderr, difference, own
 
 
 def _exponent_alone(both: list[tuple[Point, Predicted]], geometric: bool) -> tuple[float, float]:

@@ -18,6 +18,7 @@ from rnnlimits.statistics.predictions import Comparison, p_value
 ExpectedKind = Literal["theorem", "heuristic", "exact", ""]
 Verdict = Literal["as predicted", "not as predicted", "cannot tell", "no prediction"]
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
+NORMAL_95 = 1.96  # standard errors in half of a 95% interval
 
 
 class Judgement(NamedTuple):
@@ -120,7 +121,11 @@ def judge_comparison(comparison: Comparison, measured: float, rule: Rule) -> Jud
     gap = comparison.difference
     if gap is None:
         return Judgement(comparison.p, "fewer than two points with a prediction stand out of their noise")
-    return Judgement(comparison.p, too_wide(gap.half_width, measured, rule))
+    doubt, own = too_wide(gap.half_width, measured, rule), NORMAL_95 * comparison.apart
+    if doubt and own > _most(measured, rule):
+        doubt = f"half-width {gap.half_width:.2g} is over {_most(measured, rule):.2g}, that of the prediction alone is "
+        doubt += f"{own:.2g}: larger widths would tell, more replicas would not"
+    return Judgement(comparison.p, doubt)
 
 
 def rule_of(fit: Fit) -> Rule:
@@ -141,12 +146,17 @@ def too_wide(half_width: float, value: float, rule: Rule) -> str:
     """The reason why an interval is too wide for an agreement to count, with what it would take, or ""."""
     if rule.own_scale and half_width >= abs(value):
         return ": ".join(filter(None, ("the interval holds 0, that is, no contraction", rule.for_zero)))
-    most = MEANINGFUL * abs(value) if rule.own_scale else MEANINGFUL
+    most = _most(value, rule)
     if half_width <= most:
         return ""
     share = f" ({MEANINGFUL:g} of the rate)" if rule.own_scale else ""
     doubt = f"half-width {half_width:.2g} is over {most:.2g}{share}"
     return ": ".join(filter(None, (doubt, _remedy(half_width / most, rule))))
+
+
+def _most(value: float, rule: Rule) -> float:
+    """The widest half of an interval with which an agreement counts."""
+    return MEANINGFUL * abs(value) if rule.own_scale else MEANINGFUL
 
 
 def _remedy(excess: float, rule: Rule) -> str:

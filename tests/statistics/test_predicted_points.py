@@ -16,7 +16,7 @@ from rnnlimits.statistics.powerlaw import Point
 from rnnlimits.statistics.predictions import Predicted, compare, joint_test, predicted_point
 from rnnlimits.statistics.ratefile import Rate
 from rnnlimits.statistics.samples import average, bias
-from rnnlimits.statistics.verdicts import Expected
+from rnnlimits.statistics.verdicts import POWER, Expected, judge_comparison
 
 UNITS, COUNT = 64, 400
 TABLE = np.random.default_rng(5).random((UNITS, COUNT))
@@ -65,6 +65,20 @@ def test_an_exact_prediction_leaves_the_noise_of_the_points(noise: tuple[Array, 
     assert found.difference is not None
     assert (found.exponent, found.stderr) == (pytest.approx(0.5), 0.0)
     assert found.difference.half_width == pytest.approx(measured.half_width, rel=1e-6)
+
+
+def test_what_would_narrow_a_wide_interval(noise: tuple[Array, Array]) -> None:
+    """Replicas, if it is the measured points' noise; wider networks, if it is the prediction's own error."""
+    points, predicted = both(noise)
+    rough = [replace(one, apart=0.5) for one in predicted]
+    found, sure = compare(points, rough), compare(points, predicted)
+    assert found is not None
+    assert sure is not None
+    assert (sure.apart, found.apart) == (0.0, pytest.approx(found.stderr, rel=0.1))
+    doubt = judge_comparison(found, 0.5, POWER).doubt
+    assert re.fullmatch(r"half-width .* is over 0\.15, that of the prediction alone is .*: larger widths .*", doubt)
+    apart = 0.5 * np.log(2) * np.std(np.arange(6)) * 6**0.5 / np.square(np.log(WIDTH) - np.log(WIDTH).mean()).sum()
+    assert found.apart == pytest.approx(apart, rel=0.2)  # with equal weights
 
 
 def test_independent_errors_of_a_prediction_add(noise: tuple[Array, Array]) -> None:
