@@ -47,8 +47,9 @@ class AnyStudy(Section):
 
     @property
     def quantity_files(self) -> tuple[str, ...]:
-        """The names in `quantities`."""
-        return (self.quantities,) if isinstance(self.quantities, str) else self.quantities
+        """The names in `quantities`; a kind of study may be without that key."""
+        names: str | tuple[str, ...] = getattr(self, "quantities", ())
+        return (names,) if isinstance(names, str) else names
 
     @property
     def own_quantities(self) -> tuple[OwnFile, ...]:

@@ -434,7 +434,7 @@ def test_csv_has_the_rows(measured: Measured) -> None:
 
 def test_numbers_that_do_not_exist_are_empty_cells() -> None:
     line = to_csv([Rate("s", "q", "e", "N", "beta=0.6", note="a, b", study_id="0123")]).splitlines()[1]
-    assert line == 's,q,e,N,beta=0.6,,,,,,0,0,,,,,,,,,0,,,,no prediction,"a, b",0123,2'
+    assert line == 's,q,e,N,beta=0.6,0.6,,,,,,,,,0,0,,,,,,,,,0,,,,no prediction,"a, b",0123,2'
 
 
 def test_h5_gives_the_rates_back(measured: Measured) -> None:
