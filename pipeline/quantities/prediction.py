@@ -275,11 +275,9 @@ def _late_bins(values: Array) -> Array:
 
 
 def _node_error(cell: CellPrediction, name: str, sample: Sample) -> float:
-    """Relative error that the number of nodes leaves in an estimate of the output's mean."""
-    if name != "output":
-        return 0.0
+    """Relative error that the number of nodes leaves in an estimate of the mean of the output or the memory."""
     value = float(sample.combine(sample.statistics.mean(0), np.array(1 / len(sample))))
-    error = float(np.sqrt(np.square(cell.tangents["output_error_nodes"].mean((0, 1))).mean()))
+    error = float(np.sqrt(np.square(cell.tangents[f"{name}_error_nodes"].mean((0, 1))).mean()))
     return error / value**sample.power if value > 0 else 0.0
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rnnlimits.study.model import Study
 
 METHOD = 2  # of rich twins; raise it when their last digits change
-TANGENTS_METHOD = 3  # of their tangents, likewise, and when their files get further variables
+TANGENTS_METHOD = 4  # of their tangents, likewise, and when their files get further variables
 RANDOMNESS_VERSION = 1  # raise it when the same seed gives other random numbers than before
 ID_DIGITS = 12
 

@@ -75,7 +75,7 @@ class Response:
     half: dict[str, Array]
     mean: dict[str, Array]
     at_ends: dict[str, Array]  # response to a unit at each direction at the end of training: (member, direction, ...)
-    error: Array  # of the value of the output, from the number of nodes: (member, time, probe)
+    errors: dict[str, Array]  # of the values of PAIRED, from the number of nodes: (member, time, probe)
     ends: dict[str, Array]  # of ENDS, each (member, ...)
 
 
@@ -154,15 +154,25 @@ def _follow(
             member.look(histories)
     whole = chains.probe_histories(study, on_processor(be))
     jets, at_end = [member.jets() for member in members], [member.at_end(whole) for member in members]
-    others = follow(study, be, block, histories, other_nodes(study, ParameterLaw.of(study))).observed["output"]
-    found = [_response(jets, row, ends, others[row]) for row in range(block.count)]
+    others = follow(study, be, block, histories, other_nodes(study, ParameterLaw.of(study))).observed
+    starts = study.training.checkpoints[0] == 0
+    found = [
+        _response(jets, row, ends, {name: others[name][row] for name in PAIRED}, starts) for row in range(block.count)
+    ]
     return [replace(one, ends=_stacked(of)) for one, of in zip(found, zip(*at_end, strict=True), strict=True)]
 
 
-def _response(members: list[dict[str, Array]], row: int, ends: UnitNodes, others: Array) -> Response:
-    """The response of one path of a block; others: outputs (member, time, probe) with other nodes."""
+def _response(
+    members: list[dict[str, Array]], row: int, ends: UnitNodes, others: dict[str, Array], starts: bool
+) -> Response:
+    """The response of one path of a block; others: values of PAIRED (member, time, probe) with other nodes.
+
+    starts: the first checkpoint is before training, where nodes are compared with the law (theory/node_errors.py).
+    """
     response = summed([{name: jets[row] for name, jets in member.items()} for member in members], ends)
-    return replace(response, error=np.abs(response.value["output"] - others))
+    moved = {name: response.value[name] - others[name] for name in PAIRED}
+    errors = {name: np.abs(error - error[:, :1] if starts else error) for name, error in moved.items()}
+    return replace(response, errors=errors)
 
 
 def _stacked(members: Sequence[dict[str, Array]]) -> dict[str, Array]:
@@ -231,7 +241,7 @@ def summed(members: list[dict[str, Array]], ends: UnitNodes) -> Response:
 
     members: everything observed for each, (..., direction + 2).
     """
-    response, root = Response({}, {}, {}, {}, {}, {}, np.zeros(0), {}), np.sqrt(ends.weight)
+    response, root = Response({}, {}, {}, {}, {}, {}, {}, {}), np.sqrt(ends.weight)
     for name in OBSERVED:
         jets = [member[name] for member in members]
         response.value[name] = np.stack([jet[..., VALUE] for jet in jets])
@@ -276,11 +286,11 @@ def _put(shard: h5py.File, study: Study, block: RichBlock, responses: list[Respo
     for name in responses[0].ends:
         dims, what = ENDS[name]
         put(shard, name, np.stack([r.ends[name] for r in responses]), ("path", "member", *dims), "1", what)
-    errors = np.stack([response.error for response in responses])
-    long_name = "difference that other nodes of the law make to the output of the rich twin"
-    put(shard, "output_error_nodes", errors, ("path", "member", "time", "probe"), "1", long_name)
     for name in PAIRED:
         dims, what = OBSERVED[name]
+        errors = np.stack([response.errors[name] for response in responses])
+        long_name = f"difference that other nodes of the law make by training: {what} of the rich twin"
+        put(shard, f"{name}_error_nodes", errors, ("path", "member", *dims), "1", long_name)
         for suffix, words in (("half", "half-differences"), ("mean", "means")):
             of_pairs = np.stack([getattr(response, suffix)[name] for response in responses])
             long_name = f"N times the variance over {words} of antithetic pairs: {what}"

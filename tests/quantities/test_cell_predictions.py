@@ -37,6 +37,7 @@ def cell() -> CellPrediction:
         "output_mean_variance": EVEN * two[:, 0],
         "output_second": SECOND * two,
         "output_error_nodes": 0.0 * two,
+        "memory_error_nodes": 0.0 * two,
     }
     loss = 0.3 + np.zeros((UNITS, 1, 4))
     return CellPrediction(WIDTH, {"output": output, "loss": loss}, twin, loss[:, 0], tangents)
@@ -162,6 +163,13 @@ def test_errors_of_a_predicted_bias(cell: CellPrediction) -> None:
     assert apart[1] == pytest.approx(0.1 / WIDTH / estimate)  # two paths: their s.d. over the root of 2 is half the gap
     assert apart[2] == pytest.approx(0.002 / estimate)
     assert apart[3] == pytest.approx(np.hypot(apart[1], apart[2]))
+
+
+def test_nodes_are_part_of_the_error_of_the_memory_too(cell: CellPrediction) -> None:
+    two = np.ones((2, 1, PROBES))
+    tangents = {**cell.tangents, "memory_second": 0.0 * two, "memory_error_nodes": 0.003 * two}
+    rich = {**cell.rich, "memory": 0.2 + 0.0 * cell.rich["output"]}
+    assert prediction.bias_of("memory")(replace(cell, rich=rich, tangents=tangents)).apart == pytest.approx(0.015)
 
 
 def test_the_loss_carries_what_second_order_leaves_out(cell: CellPrediction) -> None:

@@ -94,8 +94,8 @@ def test_identities_tell_them_apart() -> None:
 @pytest.mark.parametrize(
     ("name", "identity", "first", "rich"),
     [
-        ("demo", "ed1fb222c0b9", "7e0957df4d0e", "0ab2baaddaa0"),
-        ("recorded", "9508047f98e6", "066b722445fb", None),
+        ("demo", "af6f55fdcbe8", "7e0957df4d0e", "0ab2baaddaa0"),
+        ("recorded", "8ae9afc769cf", "066b722445fb", "10829eacfadf"),
         ("full", "72d8e456f247", "9ef9960496b6", None),
     ],
 )

@@ -254,7 +254,18 @@ def test_a_path_is_the_same_in_any_block(tmp_path: Path, monkeypatch: pytest.Mon
         for kind in ("value", "variance", "second", "half", "mean", "ends"):
             for name, values in getattr(one, kind).items():
                 np.testing.assert_array_equal(getattr(other, kind)[name], values)
-        np.testing.assert_array_equal(other.error, one.error)
+        for name in tangents.PAIRED:
+            np.testing.assert_array_equal(other.errors[name], one.errors[name])
+
+
+def test_errors_of_few_nodes_are_told(tmp_path: Path) -> None:
+    """What training does to output and memory on few nodes differs from that on many, by about as much as is said."""
+    few, many = (small(tmp_path, limit={"nodes": nodes}) for nodes in (10, 80))
+    one, other = (predicted(study, 0) for study in (few, many))
+    for name in tangents.PAIRED:
+        off = np.abs(np.diff((one.value[name] - other.value[name])[:, [0, -1]], axis=1)).mean()
+        assert 0.2 * off < one.errors[name][:, -1].mean() < 5 * off
+        assert other.errors[name][:, -1].mean() < 0.3 * off
 
 
 def test_nodes_without_mass_are_left_out_in_pairs() -> None:
@@ -312,7 +323,8 @@ def test_the_stage_uses_the_device(tmp_path: Path) -> None:
                     of_device, values = (a.swapaxes(-1, -2) @ a for a in (of_device, values))
                 scale = max(1e-12, float(np.abs(values).max()))
                 np.testing.assert_allclose(of_device, values, rtol=0, atol=tolerance * scale, err_msg=name)
-        np.testing.assert_allclose(one.error, other.error, rtol=0, atol=1e-12)
+        for name in tangents.PAIRED:
+            np.testing.assert_allclose(one.errors[name], other.errors[name], rtol=0, atol=1e-12)
 
 
 # --- at the end: memories along histories ------------------------------------------------------------------------
