@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from rnnlimits import study as studies
 from rnnlimits.chains import paths as chains
 from rnnlimits.kernels.interface import Array
 from rnnlimits.study.grid import RichTwin
+from rnnlimits.training import fourth_cumulant
 from rnnlimits.training.fourth_cumulant import kurtosis_of
 
 NETWORKS, WIDTH = 16_000, 16
@@ -40,6 +43,43 @@ def test_before_training_it_is_that_of_a_sum_of_independent_terms(kind: str, fou
     exact = fourth * fourths / second**2 - 3
     assert found is not None
     assert found.value == pytest.approx(math.sqrt(np.square(exact).mean()), rel=0.01)
+
+
+class Made:
+    """The functional A + cubic A^3 + mixed A E of the means A of an odd and E of an even function over units."""
+
+    def __init__(self, cubic: float, mixed: float) -> None:
+        rng = np.random.default_rng(2)
+        odd, even, weight = rng.normal(size=8), rng.normal(size=8), rng.random(8)
+        self.weight = np.concatenate([weight, weight]) / weight.sum() / 2
+        self.odd, self.even = np.concatenate([odd, -odd]), np.concatenate([even, even])
+        self.even -= self.weight @ self.even
+        self.ends = SimpleNamespace(weight=self.weight)
+        self.cubic, self.mixed = cubic, mixed
+
+    def at(self, mass: Array) -> tuple[float, Array]:
+        """Its value at these masses, and the influence of each node there."""
+        a, e = float(mass @ self.odd), float(mass @ self.even)
+        slope = 1 + 3 * self.cubic * a**2 + self.mixed * e
+        return a + self.cubic * a**3 + self.mixed * a * e, slope * (self.odd - a) + self.mixed * a * (self.even - e)
+
+    def moved(self, path: int, probe: int, relative: Array) -> tuple[float, Array, Array]:
+        half, up = self.at(self.weight * (1 + relative))
+        return half, up, self.at(self.weight * (1 - relative))[1]
+
+
+@pytest.mark.parametrize(("cubic", "mixed"), [(0.0, 0.0), (0.3, 0.0), (0.0, 0.8), (-0.2, -0.5)])
+def test_every_term_is_that_of_a_functional_whose_moments_are_known(cubic: float, mixed: float) -> None:
+    """From E T^2 and E T^4 to order N^-3, with A and E sums of N independent terms:
+
+    N k = E a^4 / v^2 - 3 + 24 cubic v + 12 mixed E a^2 e / v + 12 mixed^2 w, with v = E a^2 and w = E e^2.
+    """
+    made = Made(cubic, mixed)
+    second, w = made.weight @ made.odd**2, made.weight @ made.even**2
+    exact = made.weight @ made.odd**4 / second**2 - 3 + 24 * cubic * second
+    exact += 12 * mixed * (made.weight @ (made.odd**2 * made.even)) / second + 12 * mixed**2 * w
+    found = fourth_cumulant._of_probe(cast(Any, made), 0, 0, made.odd)
+    assert found == pytest.approx(exact, rel=1e-3)
 
 
 def rms_kurtosis(values: Array) -> float:
