@@ -17,17 +17,15 @@ from rnnlimits.kernels import reference
 from rnnlimits.quantities.prediction import CellPrediction
 from rnnlimits.quantities.trained import Design, Trainings
 from rnnlimits.rates.ladders import shallow
+from rnnlimits.rates.unit_noise import UnitNoise
 from rnnlimits.statistics.bootstrap import Array
 from rnnlimits.theory import observe
 from rnnlimits.theory.laws import ParameterLaw
 from rnnlimits.theory.node_errors import NodeErrors
 from rnnlimits.theory.observe import AtProbes, SobolevDistance
-from rnnlimits.theory.shares import UNITS_AT_ONCE, NodeShares
-from rnnlimits.theory.units import UnitNodes
 from rnnlimits.theory.untrained import Untrained
 from rnnlimits.training import plan, rich
 from rnnlimits.training.plan import Cell, RichTwin, Twin
-from rnnlimits.training.tangents import directions
 
 if TYPE_CHECKING:
     from rnnlimits.study import Study
@@ -69,7 +67,7 @@ class Reader:
         self._rich: dict[RichTwin, dict[str, Array]] = {}
         self._tangents: dict[RichTwin, dict[str, Array]] = {}
         self._starts: dict[int, Untrained] = {}
-        self._shares: dict[tuple[int, int], Array] = {}
+        self._unit_noise = UnitNoise(study, self.design)
         with store.open_complete(layout.limit, "limit", limit_id=plan.limit_id(study)) as file:
             if not np.array_equal(file["time"][()], study.training.checkpoints):
                 raise StudyError(f"{layout.limit}: has other checkpoints than the study; run the limit stage again")
@@ -122,7 +120,7 @@ class Reader:
     @cached_property
     def _nodes(self) -> NodeErrors:
         law = ParameterLaw.of(self.study)
-        return NodeErrors.of(law, rich.unit_nodes(self.study, law), self._directions, self._probes)
+        return NodeErrors.of(law, rich.unit_nodes(self.study, law), self._unit_noise.directions, self._probes)
 
     @cached_property
     def _hidden(self) -> SobolevDistance:
@@ -139,7 +137,7 @@ class Reader:
         """Networks of the study before training, whose kernel is that of a depth."""
         if depth not in self._starts:
             law, update_b = ParameterLaw.of(self.study), self.study.training.update_b
-            nodes, history = self._directions, self._probes.history
+            nodes, history = self._unit_noise.directions, self._probes.history
             self._starts[depth] = Untrained.of(law, nodes, reference.backend(), history, depth, update_b)
         return self._starts[depth]
 
@@ -213,39 +211,12 @@ class Reader:
             if self.design.initial
             else {},
             rich=self._read_rich(cell)["output"][: len(order) // members] if self.study.rich.follow else None,
-            unit_noise=self._unit_noise(cell, len(order) // members) if self.design.unit_noise else {},
+            unit_noise=self._unit_noise(self._read_tangents(cell), cell.width, len(order) // members)
+            if self.design.unit_noise
+            else {},
             shallow=self._shallow(cell, len(order) // members),
             **self._twins_of(cell, len(order) // members),
         )
-
-    def _unit_noise(self, cell: Cell, units: int) -> dict[str, Array]:
-        """Deviations (unit, member, probe) of output and memory that the units of each network explain."""
-        tangents, shares = self._read_tangents(cell), self._shares_of(cell.width, units)
-        opposite = self._directions.opposite
-        noise = {}
-        for name in ("output", "memory"):
-            response = tangents[f"{name}_response"].mean(0)
-            of_members = [shares @ one for one in response]
-            if self.design.antithetic and self.design.symmetric:  # one program for both: -C is the opposite node
-                of_members.append(shares[:, opposite] @ response[0])
-            noise[name] = np.stack(of_members, axis=1)
-        return noise
-
-    @cached_property
-    def _directions(self) -> UnitNodes:
-        return directions(self.study, ParameterLaw.of(self.study))
-
-    def _shares_of(self, width: int, units: int) -> Array:
-        """Shares (unit, direction), less expected ones, of the first networks of pairs, or of networks, of a width."""
-        if (width, units) not in self._shares:
-            law, section, of_rich = ParameterLaw.of(self.study), self.study.training, self.study.rich
-            shares = NodeShares.of(law, self._directions, of_rich.c_nodes, of_rich.b_nodes)
-            replicas = np.arange(units, dtype=np.uint32) * (2 if section.antithetic else 1)
-            at_once = max(1, UNITS_AT_ONCE // width)
-            pieces = (replicas[first : first + at_once] for first in range(0, units, at_once))
-            draws = (law.draw(reference.backend(), self.study.seed, one, width, section.antithetic) for one in pieces)
-            self._shares[width, units] = np.concatenate([shares(*draw) for draw in draws])
-        return self._shares[width, units]
 
     def _shallow(self, cell: Cell, units: int) -> Array | None:
         """Errors of the same trainings at depth 1, None if they do not exist."""
