@@ -6,24 +6,28 @@ same work at the same time.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
 from rnnlimits.base.errors import StudyError
 
 OPEN_MPI = "Open MPI's mpiexec"
+PMI = "a launcher that speaks PMI"
 # Variables that launchers set for each process: its rank and the number of ranks; and the launcher that sets them. A
 # batch script, which is no rank, has SLURM_PROCID too, but not the number of tasks of a step.
 LAUNCHERS = (
     ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", OPEN_MPI),
     ("PALS_RANKID", "PALS_SIZE", "PALS"),
     ("FLUX_TASK_RANK", "FLUX_JOB_SIZE", "flux run"),
-    ("PMI_RANK", "PMI_SIZE", "a launcher that speaks PMI"),
+    ("PMI_RANK", "PMI_SIZE", PMI),
     ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "srun"),
     ("PMIX_RANK", "PMIX_SIZE", "a launcher that speaks PMIx"),
 )
 HYDRA = "MPI_LOCALRANKID"  # set by mpiexec of MPICH and of Intel MPI only
 HYDRA_NAME = "mpiexec (Hydra)"
+NETMOD = "MPIR_CVAR_CH4_NETMOD"
+_NETMODS = re.compile(r"^MPICH Device:\s*ch4:([\w ]+)$", re.MULTILINE)
 ADVICE = "use the mpiexec that belongs to this MPI, or srun (--mpi=pmi2 for MPICH, --mpi=pmix for Open MPI)"
 
 
@@ -45,7 +49,7 @@ def started(environment: Mapping[str, str]) -> Started | None:
     for rank_name, size_name, launcher in LAUNCHERS:
         rank, size = environment.get(rank_name, "0"), environment.get(size_name, "")
         if _is_number(size) and _is_number(rank) and int(rank) < int(size):
-            name = HYDRA_NAME if launcher.endswith("PMI") and HYDRA in environment else launcher
+            name = HYDRA_NAME if launcher == PMI and HYDRA in environment else launcher
             return Started(name, int(rank), int(size), (rank_name, size_name))
     return None
 
@@ -97,6 +101,26 @@ def require_same_mpi(ranks: int, library: str, environment: Mapping[str, str]) -
     one = started(environment)
     if one is not None and one.size > 1 and ranks == 1:
         raise _two_mpis(one, f"{library}, which sees one rank")
+
+
+def netmod_for_srun(description: str, environment: Mapping[str, str]) -> dict[str, str]:
+    """The variable with which ranks that srun starts find each other for certain; none where nothing is to be done.
+
+    description: that of the MPI library, MPI.Get_library_version(). Slurm's pmi2 reads no more than 1024 bytes of a
+    request. MPICH sends a rank's UCX address in pieces, filled up with whatever its memory holds, which as text are
+    often longer: then srun ends the ranks, or they wait for ever. Addresses of OFI are short. A user's choice stays.
+    """
+    one = started(environment)
+    if (
+        one is None
+        or one.size == 1
+        or one.launcher != PMI
+        or "SLURM_PROCID" not in environment
+        or NETMOD in environment
+    ):
+        return {}
+    found = _NETMODS.search(description)
+    return {NETMOD: "ofi"} if found and {"ucx", "ofi"} <= {*found[1].split()} else {}
 
 
 def _two_mpis(one: Started, library: str) -> Crowd:

@@ -192,6 +192,7 @@ def require_mpi() -> None:
     library = f"{name} {'.'.join(map(str, version))}"
     launchers.require_family(library, os.environ)
     if not MPI.Is_initialized():
+        os.environ.update(launchers.netmod_for_srun(MPI.Get_library_version(), os.environ))
         with _in_time(), warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # of two MPIs: what follows says it too, and what to do
             MPI.Init_thread(MPI.THREAD_MULTIPLE)

@@ -135,6 +135,29 @@ def test_who_started_this(environment: dict[str, str], found: tuple[str, int, in
     assert (one and one[:3]) == found
 
 
+SRUN = {"PMI_RANK": "1", "PMI_SIZE": "4", "SLURM_PROCID": "1"}
+WHEEL = "MPICH Version:      5.0.2\nMPICH Device: ch4:ucx ofi\nMPICH CC:           cc\n"
+
+
+@pytest.mark.parametrize(
+    ("description", "environment", "found"),
+    [
+        (WHEEL, SRUN, {"MPIR_CVAR_CH4_NETMOD": "ofi"}),
+        (WHEEL, {**SRUN, "MPIR_CVAR_CH4_NETMOD": "ucx"}, {}),  # the user's choice
+        (WHEEL, {**SRUN, "PMI_SIZE": "1", "PMI_RANK": "0"}, {}),
+        (WHEEL, {**SRUN, **HYDRA}, {}),  # mpiexec within a job
+        (WHEEL, {"PMI_RANK": "1", "PMI_SIZE": "4"}, {}),
+        (WHEEL.replace("ucx ofi", "ucx"), SRUN, {}),
+        (WHEEL.replace("ucx ofi", "ofi"), SRUN, {}),
+        ("Open MPI v5.0.8", SRUN, {}),
+    ],
+)
+def test_ranks_of_srun_exchange_short_addresses(
+    description: str, environment: dict[str, str], found: dict[str, str]
+) -> None:
+    assert launchers.netmod_for_srun(description, environment) == found
+
+
 def test_two_mpis_are_named_by_each_copy() -> None:
     says = r"Open MPI.* rank 3 of 4 .*OMPI_COMM_WORLD_SIZE=4.* is MPICH 5"
     with pytest.raises(launchers.Crowd, match=says):

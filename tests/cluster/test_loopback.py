@@ -18,16 +18,28 @@ from slurm import PLAIN, PYTHON, SCRIPT, Loopback, cluster, command, listening, 
 
 pytestmark = pytest.mark.needs_slurm
 
+BEGIN = "from rnnlimits.ranks import parallel\nparallel.require_mpi()\nfrom mpi4py import MPI\n"
 # Each rank says who it is, then waits until the file named first is there.
-RANKS = """
+RANKS = f"""
 import json, os, sys, time
-from mpi4py import MPI
+{BEGIN}
 world = MPI.COMM_WORLD
 total = world.allreduce(world.rank + 1)
 print(json.dumps([world.rank, world.size, total, os.environ["SLURMD_NODENAME"]]), flush=True)
 end = time.monotonic() + 1800
 while not os.path.exists(sys.argv[1]) and time.monotonic() < end:
     time.sleep(0.05)
+"""
+# Every address that a rank tells the others is filled up with what freed memory held before.
+FULL_OF_NOISE = """
+import ctypes, os
+memory = ctypes.CDLL(None)
+memory.malloc.restype, memory.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
+held = [memory.malloc(4096 + 16 * (number % 8)) for number in range(4000)]
+for pointer in held:
+    ctypes.memmove(pointer, os.urandom(4096), 4096)
+for pointer in held[::2]:
+    memory.free(pointer)
 """
 SRUN_RANKS = ["srun", "--mpi=pmi2", "--nodes=2", "--ntasks=4", "--ntasks-per-node=2", PYTHON, "-c", RANKS]
 
@@ -94,6 +106,14 @@ def test_mpi_ranks_on_two_nodes(loopback: Loopback) -> None:
     assert nodes[0] == nodes[1] != nodes[2] == nodes[3]
 
 
+def test_ranks_find_each_other_whatever_their_memory_holds(loopback: Loopback) -> None:
+    """Without a word from us srun's pmi2 ends the ranks, or they wait for ever: see launchers.netmod_for_srun."""
+    words = [*SRUN_RANKS[:-1], FULL_OF_NOISE + RANKS, "/"]
+    assert sorted(json.loads(line)[:3] for line in loopback.run(*words).stdout.splitlines()) == [
+        [rank, 4, 10] for rank in range(4)
+    ]
+
+
 def test_listens_on_loopback_only(loopback: Loopback, tmp_path: Path) -> None:
     with subprocess.Popen(
         [*SRUN_RANKS, tmp_path / "stop"], env=loopback.env, stdout=subprocess.PIPE, text=True
@@ -134,7 +154,7 @@ def test_gpus_are_counted(loopback: Loopback) -> None:
 
 
 def test_one_killed_rank_ends_the_others(loopback: Loopback) -> None:
-    body = "import os, time; from mpi4py import MPI; MPI.COMM_WORLD.rank or os.kill(os.getpid(), 9); time.sleep(7200)"
+    body = f"{BEGIN}import os, time\nMPI.COMM_WORLD.rank or os.kill(os.getpid(), 9)\ntime.sleep(7200)"
     words = ["srun", "--mpi=pmi2", "--kill-on-bad-exit=1", "--nodes=2", "--ntasks=2", PYTHON, "-c", body]
     assert loopback.run(*words, check=False).returncode != 0
 
@@ -143,7 +163,7 @@ def test_one_killed_rank_ends_the_others(loopback: Loopback) -> None:
 def test_a_signal_reaches_the_ranks(loopback: Loopback, tmp_path: Path, options: list[str]) -> None:
     program = tmp_path / "wait.py"
     program.write_text(
-        "import pathlib, signal\nfrom mpi4py import MPI\nrank = MPI.COMM_WORLD.rank\n"
+        f"{BEGIN}import pathlib, signal\nrank = MPI.COMM_WORLD.rank\n"
         "signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})\nMPI.COMM_WORLD.Barrier()\n"
         f"folder = pathlib.Path({str(tmp_path)!r})\n(folder / f'ready{{rank}}').touch()\n"
         "if signal.sigtimedwait({signal.SIGUSR1}, 1800):\n    (folder / f'got{rank}').touch()\n"
