@@ -122,13 +122,14 @@ class Bootstrap:
         statistics, n = sample.statistics, len(sample)
         if n < FEWEST_UNITS:
             return Resampled(np.nan, np.full(self.count, np.nan), np.zeros(n))
-        mean = statistics.mean(0)
-        value = float(sample.combine(mean, np.array(1.0 / n)))
-        means, concentration = self.means(statistics)
-        drawn = sample.combine(means, concentration)
-        replicates = value + (drawn - drawn.mean()) * np.sqrt(n / (n - 1))
-        without = sample.combine((n * mean - statistics) / (n - 1), np.full(n, 1.0 / (n - 1)))
-        return Resampled(value, replicates, (without.mean() - without) * (n - 1) / n)
+        with np.errstate(invalid="ignore"):  # what is not finite gives NaN, which no row takes for a value
+            mean = statistics.mean(0)
+            value = float(sample.combine(mean, np.array(1.0 / n)))
+            means, concentration = self.means(statistics)
+            drawn = sample.combine(means, concentration)
+            replicates = value + (drawn - drawn.mean()) * np.sqrt(n / (n - 1))
+            without = sample.combine((n * mean - statistics) / (n - 1), np.full(n, 1.0 / (n - 1)))
+            return Resampled(value, replicates, (without.mean() - without) * (n - 1) / n)
 
 
 def standard_error(replicates: Array) -> float:
