@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from rnnlimits.kernels.interface import Array, KernelError
 from rnnlimits.kernels.rntk import scales
-from rnnlimits.kernels.rntk.network import Elman, require_one_of
+from rnnlimits.kernels.rntk.network import Elman, network_of, require_one_of
 from rnnlimits.kernels.rntk.partials import Own, Partials, own_partials, partials
 from rnnlimits.kernels.rntk.sequences import batch, require_alike
 
@@ -24,7 +24,7 @@ def input_gradient(
     correlation 1 and -1: there (one input, no bias, first step) the correlation does not change and counts as fixed.
     Raises KernelError for bad input and for the outputs "mean" and "average".
     """
-    asked = network or Elman()
+    asked = network_of(network)
     require_one_of("kernel", kernel, ("ntk", "nngp"))
     if asked.output != "last":
         raise KernelError(f"input_gradient: output {asked.output!r} is not supported; use output='last'")

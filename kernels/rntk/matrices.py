@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 from rnnlimits.kernels.interface import KernelError
 from rnnlimits.kernels.rntk import backends, memory, scales
-from rnnlimits.kernels.rntk.network import Elman, require_one_of
+from rnnlimits.kernels.rntk.network import Elman, network_of, require_one_of
 from rnnlimits.kernels.rntk.sequences import Batch, Places, Sequences, batch, require_alike, require_steps_first
 from rnnlimits.kernels.values import array_of, real
 
@@ -37,7 +38,7 @@ def gram(
     the compiled one, never NumPy), "cuda", "host", "numpy". threads: of the host, by default all; results do not
     depend on it. Raises KernelError, one line, for bad input, and where the matrix does not fit into memory.
     """
-    asked, wanted = network or Elman(), _wanted(kernel)
+    asked, wanted, dtype, threads = network_of(network), _wanted(kernel), _named(dtype), _threads(threads)
     left = _given(x, "x")
     right = None if y is None else _given(y, "y")
     _require_pairable(left, right, asked, dtype)
@@ -59,8 +60,8 @@ def diagonal(
     backend: str = "auto",
 ) -> Kernels:
     """The diagonal (n,) of gram(x): each sequence with itself; linear in n. Arguments as in `gram`."""
-    asked, wanted, left = network or Elman(), _wanted(kernel), _given(x, "x")
-    require_one_of("dtype", dtype, DTYPES)
+    asked, wanted, left = network_of(network), _wanted(kernel), _given(x, "x")
+    dtype = _named(dtype)
     scales.require(left, asked, dtype)
     with np.errstate(over="ignore", invalid="ignore"):
         found = backends.named(backend).own_sums(left, asked, np.dtype(dtype), wanted)
@@ -81,7 +82,7 @@ def rows(
     threads: int | None = None,
 ) -> Kernels:
     """Rows first .. last - 1 of gram(x), (last - first, n): for matrices that exceed memory. Arguments as in `gram`."""
-    asked, everything = network or Elman(), _given(x, "x")
+    asked, everything = network_of(network), _given(x, "x")
     if not 0 <= first < last <= len(everything):
         raise KernelError(f"rows {first} .. {last} are not allowed; 0 <= first < last <= {len(everything)}")
     part = everything.taken(np.arange(first, last))
@@ -122,6 +123,8 @@ def require_psd(matrix: Matrix, tolerance: float | None = None) -> float:
 
 
 def _given(x: Sequences, name: str) -> Batch:
+    if isinstance(x, Elman):
+        raise KernelError(f"{name} is a network; give it by its name, network=...")
     made = batch(x, name)
     require_steps_first(x, name)
     return made
@@ -130,6 +133,23 @@ def _given(x: Sequences, name: str) -> Batch:
 def _wanted(kernel: str) -> tuple[str, ...]:
     require_one_of("kernel", kernel, KERNELS)
     return ("ntk", "nngp") if kernel == "both" else (kernel,)
+
+
+def _named(dtype: Any) -> str:
+    """The name of a dtype, which may also be NumPy's own. Raises KernelError for others than DTYPES."""
+    own = isinstance(dtype, np.dtype) or (isinstance(dtype, type) and issubclass(dtype, np.generic))
+    name = np.dtype(dtype).name if own else dtype
+    require_one_of("dtype", name, DTYPES)
+    return str(name)
+
+
+def _threads(threads: Any) -> int | None:
+    """The number of threads, None for all: none given, or -1 as in scikit-learn. Raises KernelError for others."""
+    if threads is None or (isinstance(threads, Integral) and threads == -1):
+        return None
+    if isinstance(threads, bool) or not isinstance(threads, Integral) or threads < 1:
+        raise KernelError(f"threads: {threads!r} is not allowed; a whole number from 1, or -1 for all")
+    return int(threads)
 
 
 def _delivered(found: list[Matrix]) -> Kernels:
@@ -141,7 +161,6 @@ def _parts(found: Kernels) -> tuple[Matrix, ...]:
 
 
 def _require_pairable(left: Batch, right: Batch | None, network: Elman, dtype: str) -> None:
-    require_one_of("dtype", dtype, DTYPES)
     if right is not None:
         require_alike(left, right)
     for name, one in (("x", left), ("y", right)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
+from numbers import Integral, Real
 
 from rnnlimits.kernels.interface import KernelError
 
@@ -34,7 +35,7 @@ class Elman:
     def __post_init__(self) -> None:
         require_one_of("activation", self.activation, ACTIVATIONS)
         require_one_of("output", self.output, OUTPUTS)
-        whole = isinstance(self.layers, int) and not isinstance(self.layers, bool)
+        whole = isinstance(self.layers, Integral) and not isinstance(self.layers, bool)
         if not whole or not 1 <= self.layers <= MOST_LAYERS:
             raise KernelError(f"layers: {self.layers!r} is not allowed; a whole number from 1 to {MOST_LAYERS}")
         for name in (field.name for field in fields(self) if field.name.startswith("sigma_")):
@@ -47,10 +48,15 @@ def require_one_of(key: str, value: object, allowed: tuple[str, ...]) -> None:
         raise KernelError(f"{key}: {value!r} is not known; allowed: {', '.join(allowed)}")
 
 
+def network_of(given: object) -> Elman:
+    """The network that was given, by default one ReLU layer. Raises KernelError if it is something else."""
+    if given is None:
+        return Elman()
+    if not isinstance(given, Elman):
+        raise KernelError(f"network is {type(given).__name__}; give a network, such as ElmanNetwork(sigma_w=1.2)")
+    return given
+
+
 def _require_deviation(name: str, value: object) -> None:
-    try:
-        good = 0.0 <= float(value) < math.inf  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        good = False
-    if not good:
+    if not isinstance(value, Real) or isinstance(value, bool) or not 0.0 <= float(value) < math.inf:
         raise KernelError(f"{name}: {value!r} is not allowed; a standard deviation is a number >= 0")

@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rnnlimits.kernels import BACKEND_NAMES
 from rnnlimits.kernels import rntk as kernels
 from rnnlimits.kernels.rntk.matrices import Kernels
 from rnnlimits.kernels.rntk.sequences import Sequences
-from rnnlimits.library.arguments import refusals, scalar
+from rnnlimits.library.arguments import one_of, refusals, scalar
 
 if TYPE_CHECKING:
     from rnnlimits.library.estimators import RecurrentNTK as RecurrentNTK
@@ -60,9 +61,10 @@ def gram(
     x, y: an array (n, T, m) or (n, T), or a list of arrays (T_i, m) or (T_i,) of different lengths.
     Without y a sequence is paired with itself and shares its initial state; with y all sequences
     count as different. kernel: "ntk", "nngp", or "both" for a pair. dtype: float64 or float32, of
-    arithmetic and result. threads: of the host (default: all); results do not depend on it. Raises
-    StudyError for bad input, and if the matrix does not fit into memory.
+    arithmetic and result, by name or NumPy's own. threads: of the host (default, and -1: all);
+    results do not depend on it. Raises StudyError for bad input, and if the matrix does not fit into memory.
     """
+    one_of("backend", backend, BACKEND_NAMES)
     with refusals():
         return kernels.gram(x, y, network=network, kernel=kernel, dtype=dtype, backend=backend, threads=threads)
 
@@ -76,6 +78,7 @@ def diagonal(
     backend: str = "auto",
 ) -> Kernels:
     """The diagonal (n,) of gram(x), in time linear in n. Arguments and errors as for `gram`."""
+    one_of("backend", backend, BACKEND_NAMES)
     with refusals():
         return kernels.diagonal(x, network=network, kernel=kernel, dtype=dtype, backend=backend)
 

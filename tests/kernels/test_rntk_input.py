@@ -49,6 +49,8 @@ def test_bad_sequences(x: Any, words: str) -> None:
         ({"output": "first"}, "output: 'first' is not known; allowed: last, mean, average"),
         ({"layers": 0}, "layers: 0 is not allowed; a whole number from 1"),
         ({"layers": 1.5}, "layers: 1.5 is not allowed"),
+        ({"sigma_w": "1.3"}, "sigma_w: '1.3' is not allowed; a standard deviation is a number >= 0"),
+        ({"sigma_u": True}, "sigma_u: True is not allowed"),
     ],
 )
 def test_bad_networks(values: dict[str, Any], words: str) -> None:
@@ -60,7 +62,15 @@ def test_bad_requests(monkeypatch: pytest.MonkeyPatch) -> None:
     refused: list[tuple[dict[str, Any], str]] = [
         ({"kernel": "rbf"}, "kernel: 'rbf' is not known; allowed: ntk, nngp, both"),
         ({"dtype": "float16"}, "dtype: 'float16' is not known"),
+        ({"dtype": np.int32}, "dtype: 'int32' is not known; allowed: float64, float32"),
+        ({"dtype": None}, "dtype: None is not known"),
         ({"backend": "tpu"}, "'tpu' is not known"),
+        ({"network": {"sigma_w": 1.2}}, r"network is dict; give a network, such as ElmanNetwork\(sigma_w=1.2\)"),
+        ({"y": Elman()}, "y is a network; give it by its name, network="),
+        ({"threads": 0}, "threads: 0 is not allowed; a whole number from 1, or -1 for all"),
+        ({"threads": -2}, "threads: -2 is not allowed"),
+        ({"threads": 1.5}, "threads: 1.5 is not allowed"),
+        ({"threads": True}, "threads: True is not allowed"),
         ({"y": np.ones((2, 3, 2))}, "x has 1 inputs at a step, y has 2"),
         ({"y": [np.ones(2)], "network": Elman(output="average")}, "output 'average' needs sequences of one length"),
     ]
@@ -72,6 +82,23 @@ def test_bad_requests(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "available_bytes", lambda: 10)
     with pytest.raises(KernelError, match=r"2 x 2 needs .* GiB of memory.*write it in shards"):
         rntk.gram(GOOD, backend="numpy")
+
+
+@pytest.mark.needs_compiler
+@pytest.mark.parametrize(
+    ("given", "same"),
+    [
+        ({"dtype": np.float32}, {"dtype": "float32"}),
+        ({"dtype": np.dtype("f8")}, {"dtype": "float64"}),
+        ({"threads": -1}, {"threads": None}),
+        ({"threads": np.int64(2)}, {"threads": 2}),
+        ({"network": Elman(np.int64(2), sigma_w=np.float32(0.5))}, {"network": Elman(2, sigma_w=0.5)}),
+    ],
+)
+def test_numpys_own_numbers_and_types_are_taken(given: dict[str, Any], same: dict[str, Any]) -> None:
+    found, wanted = (rntk.gram(GOOD, backend="host", **options) for options in (given, same))
+    assert found.dtype == wanted.dtype
+    np.testing.assert_array_equal(found, wanted)
 
 
 @pytest.mark.needs_compiler
