@@ -79,7 +79,7 @@ def test_bad_requests(monkeypatch: pytest.MonkeyPatch) -> None:
             rntk.gram(GOOD, **options)
     with pytest.raises(KernelError, match=r"rows 1 \.\. 5 are not allowed"):
         rntk.rows(GOOD, 1, 5)
-    monkeypatch.setattr(memory, "available_bytes", lambda: 10)
+    monkeypatch.setattr(memory, "room", lambda: memory.Room(10, "of this machine"))
     with pytest.raises(KernelError, match=r"2 x 2 needs .* GiB of memory.*write it in shards"):
         rntk.gram(GOOD, backend="numpy")
 
