@@ -255,7 +255,9 @@ def _products_beyond(mean: float, second: float) -> float:
 def loss_excess(cell: CellPrediction) -> Foreseen:
     """Mean over networks and late bins of the loss less the twin's."""
     sample = replace(average(_late(cell) + cell.second("late_loss")), signed=True)
-    return Foreseen(sample, math.hypot(second_error(cell, "late_loss", sample), cell.truncation()))
+    value = abs(float(sample.combine(sample.statistics.mean(0), np.array(1 / len(sample)))))
+    error = math.hypot(_stderr_of_second(cell, "late_loss"), _loss_by_nodes(cell))
+    return Foreseen(sample, math.hypot(error / value if value > 0 else 0.0, cell.truncation()))
 
 
 def loss_fluctuation(cell: CellPrediction) -> Foreseen:
@@ -270,6 +272,12 @@ def _late(cell: CellPrediction) -> Array:
     return np.asarray(_late_bins(cell.of_law("loss")).mean(-1) - _late_bins(cell.twin_loss).mean(-1)[:, None])
 
 
+def _loss_by_nodes(cell: CellPrediction) -> float:
+    """Standard error that nodes leave in the late loss, a square r^2 that they change by 2 r dy: at most twice this."""
+    output = float(np.square(cell.tangents["output_error_nodes"].mean((0, 1))).mean())
+    return math.sqrt(float(_late_bins(cell.twin_loss).mean()) * output)
+
+
 def _late_bins(values: Array) -> Array:
     return values[..., 3 * values.shape[-1] // 4 :]
 
@@ -281,10 +289,14 @@ def _node_error(cell: CellPrediction, name: str, sample: Sample) -> float:
     return error / value**sample.power if value > 0 else 0.0
 
 
+def _stderr_of_second(cell: CellPrediction, name: str) -> float:
+    size = float(np.sqrt(np.square(cell.second(name)).mean()))
+    return size * cell.scatter_of_paths(lambda of: of[f"{name}_second"][:, 0].reshape(len(of[f"{name}_second"]), -1))
+
+
 def second_error(cell: CellPrediction, name: str, sample: Sample) -> float:
     """Relative standard error that the 1/N term, known on a few paths, leaves in an estimate."""
-    size = float(np.sqrt(np.square(cell.second(name)).mean()))
-    error = size * cell.scatter_of_paths(lambda of: of[f"{name}_second"][:, 0].reshape(len(of[f"{name}_second"]), -1))
+    error = _stderr_of_second(cell, name)
     value = float(sample.combine(sample.statistics.mean(0), np.array(1 / len(sample))))
     if value <= 0:
         return 0.0

@@ -165,13 +165,13 @@ def gap_of(point: Point, predicted: Predicted) -> Gap | None:
 
 def _natural_gap(point: Point, predicted: Predicted, measured: Array) -> Gap | None:
     if predicted.natural_replicates is not None:
-        natural, moving = predicted.natural, predicted.natural_replicates
+        natural, moving, relative = predicted.natural, predicted.natural_replicates, predicted.apart
     elif predicted.value > 0:
         natural, moving = predicted.value ** (1 / point.power), np.zeros(len(measured))
+        relative = predicted.stderr / predicted.value
     else:
         return None
-    relative = predicted.stderr / predicted.value if predicted.log_replicates is None else predicted.apart
-    apart = abs(natural) * (0.0 if math.isnan(relative) else relative) / point.power
+    apart = abs(natural) * relative / point.power
     # In units of its own error: the scale of a gap says nothing, and values of different widths differ a lot.
     replicates = measured - moving
     unit = max(float(np.hypot(np.std(replicates), apart)), 1e-300)

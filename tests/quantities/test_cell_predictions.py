@@ -185,6 +185,20 @@ def test_the_loss_carries_what_second_order_leaves_out(cell: CellPrediction) -> 
     assert fluctuation.apart == pytest.approx(followed.truncation())
 
 
+def test_errors_of_a_loss_are_those_of_its_size_where_it_is_below_the_twins(cell: CellPrediction) -> None:
+    """1/N terms of -3 and -5 on two paths, whose mean of -4 is known to 1; nodes that change outputs by 0.1."""
+    terms = np.array([[-3.0], [-5.0]])
+    tangents = {**cell.tangents, "late_loss_second": terms, "late_loss_variance": 0.0 * terms}
+    without = CellPrediction(WIDTH, cell.rich, cell.twin, cell.twin_loss, tangents)
+    apart = prediction.loss_excess(without).apart
+    assert apart == pytest.approx(np.hypot(1 / 4, without.truncation()))
+    tangents["output_error_nodes"] = 0.1 * np.ones((2, 1, PROBES))
+    late = float(cell.twin_loss[..., 3 * cell.twin_loss.shape[-1] // 4 :].mean())
+    with_nodes = CellPrediction(WIDTH, cell.rich, cell.twin, cell.twin_loss, tangents)
+    nodes = 0.1 * np.sqrt(late) / (4.0 / WIDTH)
+    assert prediction.loss_excess(with_nodes).apart == pytest.approx(np.hypot(apart, nodes))
+
+
 # --- suprema along histories ---------------------------------------------------------
 
 

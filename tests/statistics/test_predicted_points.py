@@ -13,7 +13,7 @@ from scipy import stats
 from rnnlimits.statistics import powerlaw, rows
 from rnnlimits.statistics.bootstrap import Array, Bootstrap, Sample
 from rnnlimits.statistics.powerlaw import Point
-from rnnlimits.statistics.predictions import Predicted, compare, joint_test, predicted_point
+from rnnlimits.statistics.predictions import Foreseen, Predicted, compare, gap_of, joint_test, predicted_point
 from rnnlimits.statistics.ratefile import Rate
 from rnnlimits.statistics.samples import average, bias
 from rnnlimits.statistics.verdicts import POWER, Expected, judge_comparison
@@ -55,6 +55,22 @@ def test_noise_that_a_prediction_follows_cancels(noise: tuple[Array, Array]) -> 
     assert found.stderr == pytest.approx(measured.stderr, rel=0.1)
     assert found.joint.p > 0.01
     assert found.p <= 2 * found.joint.p
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_a_prediction_below_zero_has_its_error_too(noise: tuple[Array, Array], sign: float) -> None:
+    """Values of either sign, measured 20% off a prediction that is known to 40%: half an error away, either way."""
+    path, own = noise
+    followed, seen = sample(path, 0 * own, 0), sample(path, own, 0)
+    foreseen = replace(followed, statistics=sign * followed.statistics, signed=True)
+    measured = replace(seen, statistics=sign * 1.2 * followed.statistics, signed=True)
+    gap = gap_of(
+        powerlaw.measure(WIDTH[0], measured, BOOTSTRAP),
+        predicted_point(WIDTH[0], Foreseen(foreseen, apart=0.4), BOOTSTRAP),
+    )
+    assert gap is not None
+    assert gap.apart > 0.9  # in units of its own error
+    assert gap.value == pytest.approx(sign * 0.5, rel=0.1)
 
 
 def test_an_exact_prediction_leaves_the_noise_of_the_points(noise: tuple[Array, Array]) -> None:
