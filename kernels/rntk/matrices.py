@@ -29,6 +29,7 @@ def gram(
     dtype: str = "float64",
     backend: str = "auto",
     threads: int | None = None,
+    layout: str | None = None,
 ) -> Kernels:
     """Kernel matrix between sequences: (n, n) of x with itself, or (n_x, n_y) where y is given.
 
@@ -36,11 +37,13 @@ def gram(
     itself: its initial state is shared (sigma_h), its correlation is 1; with y all are different sequences.
     kernel: "ntk", "nngp", or "both" for a pair (ntk, nngp). dtype: arithmetic and result. backend: "auto" (GPU, else
     the compiled one, never NumPy), "cuda", "host", "numpy". threads: of the host, by default all; results do not
-    depend on it. Raises KernelError, one line, for bad input, and where the matrix does not fit into memory.
+    depend on it. layout: "steps_first", or "channels_first" for arrays (n, m, T) and lists of (m, T_i); an array with
+    more inputs than steps needs it. Raises KernelError, one line, for bad input, and where the matrix does not fit into
+    memory.
     """
     asked, wanted, dtype, threads = network_of(network), _wanted(kernel), _named(dtype), _threads(threads)
-    left = _given(x, "x")
-    right = None if y is None else _given(y, "y")
+    left = _given(x, "x", layout)
+    right = None if y is None else _given(y, "y", layout)
     _require_pairable(left, right, asked, dtype)
     copies = (1 if backends.in_order(left, right) else 3) * len(wanted)
     memory.require_room(len(left), len(left if right is None else right), np.dtype(dtype).itemsize, copies)
@@ -58,9 +61,10 @@ def diagonal(
     kernel: str = "ntk",
     dtype: str = "float64",
     backend: str = "auto",
+    layout: str | None = None,
 ) -> Kernels:
     """The diagonal (n,) of gram(x): each sequence with itself; linear in n. Arguments as in `gram`."""
-    asked, wanted, left = network_of(network), _wanted(kernel), _given(x, "x")
+    asked, wanted, left = network_of(network), _wanted(kernel), _given(x, "x", layout)
     dtype = _named(dtype)
     scales.require(left, asked, dtype)
     with np.errstate(over="ignore", invalid="ignore"):
@@ -122,11 +126,12 @@ def require_psd(matrix: Matrix, tolerance: float | None = None) -> float:
     return relative
 
 
-def _given(x: Sequences, name: str) -> Batch:
+def _given(x: Sequences, name: str, layout: str | None = None) -> Batch:
     if isinstance(x, Elman):
         raise KernelError(f"{name} is a network; give it by its name, network=...")
-    made = batch(x, name)
-    require_steps_first(x, name)
+    made = batch(x, name, layout)
+    if layout is None:
+        require_steps_first(x, name)
     return made
 
 

@@ -5,7 +5,7 @@
 >>> rntk.gram([[0.1, -0.4, 0.2], [0.3, 0.3, -0.1]], network=network).shape
 (2, 2)
 
-Source: docs/rntk.md. All functions raise StudyError, one line, for bad input. RecurrentNTK and RNTKClassifier
+Source: docs/rntk.md. All functions raise StudyError, one line, for bad input. The estimators
 need scikit-learn (the extra `rntk`).
 """
 
@@ -23,11 +23,13 @@ from rnnlimits.kernels.rntk.sequences import Sequences
 from rnnlimits.library.arguments import one_of, refusals, scalar
 
 if TYPE_CHECKING:
+    from rnnlimits.library.estimators import RNTKSVR as RNTKSVR
     from rnnlimits.library.estimators import RecurrentNTK as RecurrentNTK
     from rnnlimits.library.estimators import RNTKClassifier as RNTKClassifier
+    from rnnlimits.library.estimators import RNTKRegressor as RNTKRegressor
 
-ESTIMATORS = ("RNTKClassifier", "RecurrentNTK")
-__all__ = ["ElmanNetwork", "RNTKClassifier", "RecurrentNTK", "diagonal", "gram", "input_gradient", "require_psd"]
+ESTIMATORS = ("RNTKClassifier", "RNTKRegressor", "RNTKSVR", "RecurrentNTK")
+__all__ = ["ElmanNetwork", *ESTIMATORS, "diagonal", "gram", "input_gradient", "require_psd"]
 
 
 class ElmanNetwork(kernels.Elman):
@@ -55,6 +57,7 @@ def gram(
     dtype: str = "float64",
     backend: str = "auto",
     threads: int | None = None,
+    layout: str | None = None,
 ) -> Kernels:
     """Kernel matrix between sequences: (n, n) of x with itself, or (n_x, n_y) if y is given.
 
@@ -62,11 +65,15 @@ def gram(
     Without y a sequence is paired with itself and shares its initial state; with y all sequences
     count as different. kernel: "ntk", "nngp", or "both" for a pair. dtype: float64 or float32, of
     arithmetic and result, by name or NumPy's own. threads: of the host (default, and -1: all);
-    results do not depend on it. Raises StudyError for bad input, and if the matrix does not fit into memory.
+    results do not depend on it. layout: "steps_first", or "channels_first" for arrays (n, m, T) and
+    lists of (m, T_i), as in aeon and sktime; an array with more inputs than steps needs it. Raises
+    StudyError for bad input, and if the matrix does not fit into memory.
     """
     one_of("backend", backend, BACKEND_NAMES)
     with refusals():
-        return kernels.gram(x, y, network=network, kernel=kernel, dtype=dtype, backend=backend, threads=threads)
+        return kernels.gram(
+            x, y, network=network, kernel=kernel, dtype=dtype, backend=backend, threads=threads, layout=layout
+        )
 
 
 def diagonal(
@@ -76,11 +83,12 @@ def diagonal(
     kernel: str = "ntk",
     dtype: str = "float64",
     backend: str = "auto",
+    layout: str | None = None,
 ) -> Kernels:
     """The diagonal (n,) of gram(x), in time linear in n. Arguments and errors as for `gram`."""
     one_of("backend", backend, BACKEND_NAMES)
     with refusals():
-        return kernels.diagonal(x, network=network, kernel=kernel, dtype=dtype, backend=backend)
+        return kernels.diagonal(x, network=network, kernel=kernel, dtype=dtype, backend=backend, layout=layout)
 
 
 def input_gradient(

@@ -1,4 +1,4 @@
-"""What is refused, in one line each; the gradient; scikit-learn's own checks; matrices in files."""
+"""What is refused, in one line each; layouts; the gradient; matrices in files."""
 
 from __future__ import annotations
 
@@ -25,7 +25,11 @@ RAGGED = np.array([np.ones(2), np.ones(3)], dtype=object)
         (np.ones((0, 4)), r"x has shape \(0, 4\): it has no values"),
         ([], "x has no sequences"),
         ([np.ones(3), np.ones(0)], r"x\[1\] is empty"),
-        ([np.ones((3, 2)), np.ones((3, 1))], r"x\[1\] has 1 inputs at a step, x\[0\] has 2"),
+        (
+            [np.ones((3, 2)), np.ones((3, 1))],
+            "x has sequences of 3 rows and 1 to 2 columns; if these are",
+        ),
+        ([np.ones((3, 2)), np.ones((4, 1))], r"x\[1\] has 1 inputs at a step, x\[0\] has 2"),
         ([np.ones((3, 2, 1))], r"x\[0\] has shape \(3, 2, 1\)"),
         ([np.ones(3), np.array([1.0, np.nan])], "x: sequence 1 has nan at step 1"),
         (np.array([[1.0, np.inf]]), "x: sequence 0 has inf at step 1"),
@@ -71,6 +75,7 @@ def test_bad_requests(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"threads": -2}, "threads: -2 is not allowed"),
         ({"threads": 1.5}, "threads: 1.5 is not allowed"),
         ({"threads": True}, "threads: True is not allowed"),
+        ({"layout": "time_last"}, "layout: 'time_last' is not known; allowed: steps_first, channels_first"),
         ({"y": np.ones((2, 3, 2))}, "x has 1 inputs at a step, y has 2"),
         ({"y": [np.ones(2)], "network": Elman(output="average")}, "output 'average' needs sequences of one length"),
     ]
@@ -99,6 +104,34 @@ def test_numpys_own_numbers_and_types_are_taken(given: dict[str, Any], same: dic
     found, wanted = (rntk.gram(GOOD, backend="host", **options) for options in (given, same))
     assert found.dtype == wanted.dtype
     np.testing.assert_array_equal(found, wanted)
+
+
+@pytest.mark.needs_compiler
+def test_layouts_of_other_packages() -> None:
+    """An array (n, channels, T), and lists of (channels, T_i), are the same sequences; a doubt is a question."""
+    rng = np.random.default_rng(40)
+    x = rng.normal(size=(3, 7, 2))
+    wanted = rntk.gram(x, backend="host")
+    other = x.transpose(0, 2, 1)
+    for given in (other, list(other), [a.tolist() for a in other]):
+        np.testing.assert_array_equal(rntk.gram(given, layout="channels_first", backend="host"), wanted)
+        np.testing.assert_array_equal(
+            rntk.diagonal(given, layout="channels_first", backend="host"), rntk.diagonal(x, backend="host")
+        )
+    np.testing.assert_array_equal(rntk.gram(x, layout="steps_first", backend="host"), wanted)
+    wide = rntk.gram(other, layout="steps_first", backend="host")
+    np.testing.assert_array_equal(wide, rntk.gram(list(other), backend="host"))
+    assert not np.array_equal(wide, wanted)
+    series = rng.normal(size=(3, 5))
+    np.testing.assert_array_equal(
+        rntk.gram(series, layout="channels_first", backend="host"), rntk.gram(series, backend="host")
+    )
+    for unclear in (other, [rng.normal(size=(2, steps)) for steps in (4, 6, 5)]):
+        with pytest.raises(KernelError, match="layout='channels_first'"):
+            rntk.gram(unclear)
+    ragged = [rng.normal(size=(steps, 2)) for steps in (4, 6, 5)]
+    found = rntk.gram([a.T for a in ragged], layout="channels_first", backend="host")
+    np.testing.assert_array_equal(found, rntk.gram(ragged, backend="host"))
 
 
 @pytest.mark.needs_compiler
@@ -151,41 +184,6 @@ def test_relu_forgets_keeps_or_sticks_to_the_past() -> None:
 def test_gradient_refuses_other_outputs() -> None:
     with pytest.raises(KernelError, match="output 'mean' is not supported"):
         rntk.input_gradient(np.ones(3), network=Elman(output="mean"))
-
-
-# --- scikit-learn ------------------------------------------------------------------------------------------
-
-
-@pytest.mark.needs_compiler
-@pytest.mark.filterwarnings("ignore")
-def test_scikit_learns_own_checks() -> None:
-    checks = pytest.importorskip("sklearn.utils.estimator_checks")
-    from rnnlimits.kernels.rntk.estimators import RecurrentNTK, RNTKClassifier
-
-    for estimator in (RecurrentNTK(), RNTKClassifier()):
-        results = checks.check_estimator(estimator)
-        assert len(results) > 30
-        assert not [one for one in results if one["status"] == "failed"]
-
-
-@pytest.mark.needs_compiler
-def test_classifier_learns_and_transformer_is_the_kernel() -> None:
-    pytest.importorskip("sklearn")
-    from rnnlimits.kernels.rntk.estimators import RecurrentNTK, RNTKClassifier
-
-    rng, time = np.random.default_rng(42), np.arange(30)
-    label = np.arange(120) % 2
-    x = np.sin((0.5 + 0.2 * label[:, None]) * time + rng.uniform(0, 6.3, (120, 1))) + 0.1 * rng.standard_normal(
-        (120, 30)
-    )
-    fitted = RNTKClassifier(C=10.0, sigma_b=0.3).fit(x[:80], label[:80])
-    assert fitted.score(x[80:], label[80:]) > 0.9
-    transformer = RecurrentNTK(sigma_h=0.5)
-    network = Elman(sigma_h=0.5)
-    np.testing.assert_array_equal(transformer.fit_transform(x[:80]), rntk.gram(x[:80], network=network))
-    np.testing.assert_array_equal(transformer.transform(x[80:]), rntk.gram(x[80:], x[:80], network=network))
-    deep = np.random.default_rng(43).standard_normal((5, 6, 3))
-    assert RecurrentNTK().fit_transform(deep).shape == (5, 5)
 
 
 # --- files -------------------------------------------------------------------------------------------------

@@ -112,7 +112,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "channel before time": (xr.DataArray(X[:, None], dims=("case", "channel", "time")), "in the order series, time"),
     "one sequence": (xr.DataArray(X, dims=("time", "channel")), "in the order series, time, input"),
     "list of channel, time": ([xr.DataArray(X, dims=("channel", "time"))], r"x\[0\] has the dimensions channel, time"),
-    "univariate as elsewhere": (X[:, None, :], r"1 steps of 6 inputs; if it is \(n, channels, T\), give x.transpose"),
+    "univariate as elsewhere": (X[:, None, :], "1 steps of 6 inputs, or as many channels of 6 steps"),
     "channels as elsewhere": (np.ones((2, 3, 50)), "3 steps of 50 inputs"),
     "sparse": (scipy.sparse.csr_matrix(X), r"x is a sparse matrix; give x.toarray\(\)"),
     "tensor with a gradient": (Tensor("requires grad.\nUse detach()"), r"\(requires grad\.\)"),

@@ -525,6 +525,9 @@ def test_estimators_are_offered_and_refuse_in_one_line() -> None:
     assert classifier.predict(x).shape == (6,)
     with pytest.raises(StudyError, match="activation: 'sine' is not known"):
         rnnlimits.rntk.RecurrentNTK(activation="sine").fit_transform(x)
+    for model in (rnnlimits.rntk.RNTKClassifier(), rnnlimits.rntk.RNTKRegressor(), rnnlimits.rntk.RNTKSVR()):
+        with pytest.raises(StudyError, match="layout='channels_first'"):
+            model.fit(np.ones((6, 2, 5)), [0, 1] * 3)
 
 
 # --- refusals --------------------------------------------------------------------------------------------------
