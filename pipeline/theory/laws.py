@@ -283,11 +283,13 @@ class ParameterLaw:
         Q columns sqrt(weight) std_c sigma'(w.x + m) x_j.
         """
         sigma = ACTIVATIONS[self.activation]
-        argument = x @ nodes.w.T + m[..., None]
+        argument = x @ nodes.w.T
+        argument += m[..., None]
         root, count = np.sqrt(nodes.weight), len(nodes.weight)
         phi = np.empty_like(argument, shape=(*argument.shape[:-1], nodes.features))
-        np.multiply(sigma.value(argument), root, out=phi[..., :count])
-        slope = sigma.slope(argument)
+        value = sigma.value(argument)
+        np.multiply(value, root, out=phi[..., :count])
+        slope = sigma.slope(argument) if sigma.slope_of_value is None else sigma.slope_of_value(value)
         slope *= self.c_std * root
         for j in range(self.dimension):
             np.multiply(slope, x[..., j, None], out=phi[..., (1 + j) * count : (2 + j) * count])

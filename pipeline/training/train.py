@@ -25,8 +25,9 @@ from rnnlimits.study import Study
 from rnnlimits.theory import observe
 from rnnlimits.theory.laws import ParameterLaw
 from rnnlimits.theory.observe import AtProbes
+from rnnlimits.training import begun
 from rnnlimits.training.layout import Layout
-from rnnlimits.training.plan import Block, Cell, blocks, cell_id, kernel_training, packs, unit_steps
+from rnnlimits.training.plan import Block, Cell, cell_id, kernel_training, packs, unit_steps
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -92,7 +93,7 @@ def _ensemble(study: Study, layout: Layout, cell: Cell) -> Ensemble[Block]:
         path=layout.ensemble(cell),
         identity={"cell_id": identity},
         attributes=lambda: _attributes(study, cell, identity),
-        blocks=blocks(study, cell),
+        blocks=begun.blocks(study, layout, cell, identity),
         shard=lambda block: layout.shard(block, identity),
         state=lambda block: layout.state(block, identity),
         steps=round(study.training.horizon * cell.steps_per_time),
