@@ -200,6 +200,15 @@ class HostTrainer(OneByOne):
             state_bytes.view(np.float64)[:] = saved
 
 
+def _in_whole_vectors(*arrays: Array) -> list[Array]:
+    """The arrays, padded with zeros along the last axis to whole vectors, which the kernels read."""
+    size = arrays[0].shape[-1]
+    padded = [np.zeros((*array.shape[:-1], size + -size % _paths().vector_lanes())) for array in arrays]
+    for array, wide in zip(arrays, padded, strict=True):
+        wide[..., :size] = array
+    return padded
+
+
 class HostBackend:
     """See interface.Backend; arrays are NumPy arrays."""
 
@@ -273,9 +282,7 @@ class HostBackend:
 
     def memory_path(self, rule: MemoryMap, inputs: MemoryInputs, start: Array) -> Array:
         """See interface.Backend.memory_path."""
-        padding = -len(rule.nodes) % _paths().vector_lanes()  # the kernel reads whole vectors; added nodes weigh 0
-        columns = doubles(np.pad(rule.nodes, ((0, padding), (0, 0))).T)
-        weights = [doubles(np.pad(weight, (0, padding))) for weight in (rule.weight0, rule.weight1)]
+        columns, *weights = _in_whole_vectors(rule.nodes.T, rule.weight0, rule.weight1)
         padded = _MemoryMap(columns.shape[1], columns.shape[0], *(a.ctypes.data for a in (columns, *weights)))
         paths = [doubles(array) for array in (inputs.location, inputs.coordinates, inputs.slope)]
         (replicas, steps), begin = inputs.location.shape, doubles(start)

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from rnnlimits.base import launchers, segments, surroundings
+from rnnlimits.base import launchers, memory, segments, surroundings
 from rnnlimits.cli.words import Verb, backend_option, file_option, results_option, say, study_argument, whole
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ def _in_one_process(options: argparse.Namespace) -> None:
     launchers.require_alone(options.name, os.environ)
     surroundings.leave_mpi()
     segments.require_room(1)
+    memory.keep_freed()
     if options.name == "report" and _reported_pack(options):
         return
     from rnnlimits.run.serial import serial
