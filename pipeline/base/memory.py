@@ -1,8 +1,9 @@
-"""Memory of this process: what arrays give back is kept for the next ones."""
+"""Memory of this process: what arrays give back is kept for the next ones, and cycles are looked for rarely."""
 
 from __future__ import annotations
 
 import ctypes
+import gc
 from contextlib import suppress
 
 # Parameters of mallopt(3) in the C library of GNU, and their values in bytes.
@@ -19,3 +20,9 @@ def keep_freed() -> None:
         mallopt = ctypes.CDLL(None).mallopt
         for parameter, size in KEPT.items():
             mallopt(parameter, size)
+
+
+def collect_rarely() -> None:
+    """Look for cycles of objects after 100,000 new ones: after 700, as by default, it takes a tenth of the figures."""
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 50)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rnnlimits import experiments
+from rnnlimits.base import memory
 from rnnlimits.base.locks import exclusive
 from rnnlimits.kernels import processor
 from rnnlimits.plan import due
@@ -18,6 +19,7 @@ def serial(order: Order) -> None:
     Raises StudyError for a step that the study does not have, and what the steps raise.
     """
     experiment = experiments.of(checked(order.study), order.results)
+    memory.collect_rarely()
     for step in chosen(experiment, order.parts if order.stage == "steps" else (order.stage,)):
         run_step(experiment, step, order)
 
