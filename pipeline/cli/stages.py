@@ -128,12 +128,14 @@ SERIAL = (
     serial("rates", "estimate the rates"),
     serial("figures", "draw the figures"),
     serial("report", "write report.html, one page of all results"),
-    serial("steps", "several of these one after the other", " limit poisson rates", _steps),
 )
+STEPS = serial("steps", "several steps one after the other, in one process", " limit poisson rates", _steps)
 
 
-def of_one_kind(name: str) -> tuple[Verb, ...]:
-    """The verb of a step that only some kinds of studies have and that the page does not list; else empty."""
+def unlisted(name: str) -> tuple[Verb, ...]:
+    """A verb of the workflow that the page does not list: `steps`, or a step that only some kinds of studies have."""
+    if name == STEPS.name:
+        return (STEPS,)
     from rnnlimits.experiments import serial as steps  # only now: most command lines name a verb of the page
 
     return (serial(name, f"the step {name} of a study"),) if name in steps() else ()
