@@ -102,6 +102,17 @@ def _twin(dimension: int, activation: str) -> ctypes.CDLL:
     return library
 
 
+class _Features(ctypes.Structure):  # struct Features of src/host_moments.cpp
+    _fields_ = (("nodes", c_long), *((field, c_void_p) for field in ("w", "value_scale", "slope_scale")))
+
+
+@cache
+def _moments(dimension: int, activation: str) -> ctypes.CDLL:
+    library = compiler.load("host_moments.cpp", {"DIMENSION": dimension, **ACTIVATIONS[activation].macros})
+    library.add_moments.argtypes = [*[c_void_p] * 4, c_long, c_void_p, c_void_p]
+    return library
+
+
 FUNCTIONS = ("tanh", "erf", "exp", "log", "sin", "sin_turns", "cos_turns", "erf_slope")
 
 
@@ -200,10 +211,10 @@ class HostTrainer(OneByOne):
             state_bytes.view(np.float64)[:] = saved
 
 
-def _in_whole_vectors(*arrays: Array) -> list[Array]:
+def _in_whole_vectors(lanes: int, *arrays: Array) -> list[Array]:
     """The arrays, padded with zeros along the last axis to whole vectors, which the kernels read."""
     size = arrays[0].shape[-1]
-    padded = [np.zeros((*array.shape[:-1], size + -size % _paths().vector_lanes())) for array in arrays]
+    padded = [np.zeros((*array.shape[:-1], size + -size % lanes)) for array in arrays]
     for array, wide in zip(arrays, padded, strict=True):
         wide[..., :size] = array
     return padded
@@ -282,7 +293,7 @@ class HostBackend:
 
     def memory_path(self, rule: MemoryMap, inputs: MemoryInputs, start: Array) -> Array:
         """See interface.Backend.memory_path."""
-        columns, *weights = _in_whole_vectors(rule.nodes.T, rule.weight0, rule.weight1)
+        columns, *weights = _in_whole_vectors(_paths().vector_lanes(), rule.nodes.T, rule.weight0, rule.weight1)
         padded = _MemoryMap(columns.shape[1], columns.shape[0], *(a.ctypes.data for a in (columns, *weights)))
         paths = [doubles(array) for array in (inputs.location, inputs.coordinates, inputs.slope)]
         (replicas, steps), begin = inputs.location.shape, doubles(start)
@@ -307,6 +318,23 @@ class HostBackend:
         )  # fmt: skip
         theta[:] = work
         return squared_error
+
+    def add_moments(self, features: FeatureMap, x: Array, m: Array, y: Array, a: Array, b: Array) -> None:
+        """See interface.Backend.add_moments."""
+        (count, dimension), library = features.w.shape, _moments(features.w.shape[1], features.activation)
+        scales = (features.value_scale, features.slope_scale)
+        padded = _in_whole_vectors(library.columns(), features.w.T, *scales)
+        nodes = padded[0].shape[1]
+        sums, along = np.zeros(((1 + dimension) * nodes,) * 2), np.zeros((1 + dimension) * nodes)
+        draws = [doubles(array) for array in (x, m, y)]
+        given = _Features(nodes, *(array.ctypes.data for array in padded))
+        library.add_moments(
+            ctypes.byref(given), *(pointer(array) for array in draws), len(y), pointer(sums), pointer(along)
+        )
+        kept = (np.arange(count) + nodes * np.arange(1 + dimension)[:, None]).reshape(-1)
+        upper = np.triu(sums[np.ix_(kept, kept)])  # entries below the diagonal were left out
+        a += upper + np.triu(upper, 1).T
+        b += along[kept]
 
     def trainer(self, training: Training, replicas: int) -> HostTrainer:
         """See interface.Backend.trainer."""

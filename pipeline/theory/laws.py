@@ -17,7 +17,7 @@ from rnnlimits.base.arrays import special, square_root
 from rnnlimits.base.errors import StudyError
 from rnnlimits.base.streams import Stream
 from rnnlimits.kernels.activations import ACTIVATIONS
-from rnnlimits.kernels.interface import Backend, MemoryInputs, MemoryMap, Replicas
+from rnnlimits.kernels.interface import Backend, FeatureMap, MemoryInputs, MemoryMap, Replicas
 from rnnlimits.study import Study
 
 Array = NDArray[np.float64]
@@ -275,6 +275,11 @@ class ParameterLaw:
         w = self.mean + standard @ self.factor.T
         b = self.b_given(w)
         return Nodes(w, weight, b, b**2 + self.noise**2)
+
+    def feature_map(self, nodes: Nodes) -> FeatureMap:
+        """The features in the form that the kernels take."""
+        root = np.sqrt(nodes.weight)
+        return FeatureMap(self.activation, nodes.w, root, self.c_std * root)
 
     def features(self, nodes: Nodes, x: Array, m: Array) -> Array:
         """phi (..., Q (1 + d)), with phi . phi' the kernel summed over the nodes. Source: eq. (27).

@@ -97,9 +97,7 @@ def features_at_probes(study: Study, be: Backend) -> Array:
 
 def feature_map(study: Study, law: ParameterLaw) -> FeatureMap:
     """The features of the limit (law.features) in the form that the kernels take."""
-    nodes = law.nodes(study.limit.nodes, study.features)
-    root = np.sqrt(nodes.weight)
-    return FeatureMap(law.activation, nodes.w, root, law.c_std * root)
+    return law.feature_map(law.nodes(study.limit.nodes, study.features))
 
 
 def follow_block(
