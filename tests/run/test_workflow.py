@@ -112,7 +112,10 @@ def test_quick_gives_the_files_of_an_ordinary_run_and_keeps_what_exists(finished
         }
         assert (quick / "rates.csv").read_bytes() == (ordinary / "rates.csv").read_bytes()
         assert (quick / kept).stat().st_mtime_ns == begun
-        assert planned(folder, study, "--cores", "2", "--config", f"results={quick.parent}") - ALWAYS == {"figures", "page"}
+        assert planned(folder, study, "--cores", "2", "--config", f"results={quick.parent}") - ALWAYS == {
+            "figures",
+            "page",
+        }
     finally:
         shutil.rmtree(quick.parent)
 
