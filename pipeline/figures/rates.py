@@ -150,9 +150,10 @@ def rate_figure(rates: Sequence[Rate]) -> Figure:
     """One quantity: a column for each estimator, estimates above, local exponents below, a series for each `at`."""
     columns = [list(group) for _, group in itertools.groupby(rates, key=lambda rate: rate.estimator)]
     styles = _styles(rates)
-    figure = plt.figure(figsize=(0.7 + 3.6 * len(columns), 4.6 + 0.17 * len(styles)))
-    heights = {"height_ratios": (3, 1.7)}
-    panels = figure.subplots(2, len(columns), sharex="col", sharey="row", squeeze=False, gridspec_kw=heights)
+    figure = plt.figure(figsize=(0.7 + 3.6 * len(columns), 4.6 + 0.17 * len(styles)), layout="none")
+    lines = len(styles) + (len(columns) > 1)
+    places = {"height_ratios": (3, 1.7), **_places(figure, len(columns), 0.45 + 0.17 * lines)}
+    panels = figure.subplots(2, len(columns), sharex="col", sharey="row", squeeze=False, gridspec_kw=places)
     for (upper, lower), column in zip(panels.T, columns, strict=True):
         rate_panel(upper, column, styles)
         local_panel(lower, column, styles)
@@ -165,6 +166,18 @@ def rate_figure(rates: Sequence[Rate]) -> Figure:
     limits = any(p.estimate <= 0 for rate in rates for p in rate.cloud)
     figure.supxlabel(CAPTION + ";  arrows: 95% upper limits" * limits, fontsize=7, color=GREY)
     return figure
+
+
+def _places(figure: Figure, columns: int, above: float) -> dict[str, float]:
+    """Where two rows of panels lie, with `above` inches for the title and legends; the other margins are all alike.
+
+    These figures are most of all, and measuring their labels for a layout takes as long as drawing them.
+    """
+    width, height = figure.get_size_inches()
+    left, right, below, gap = 0.85, 0.1, 0.72, 0.2
+    row, column = (height - above - below - gap) / 2, (width - left - right - (columns - 1) * gap) / columns
+    edges = {"left": left / width, "right": 1 - right / width, "bottom": below / height, "top": 1 - above / height}
+    return {**edges, "hspace": gap / row, "wspace": gap / column}
 
 
 def surface_figure(rates: Sequence[Rate]) -> Figure:
