@@ -113,6 +113,7 @@ def _moments(dimension: int, activation: str) -> ctypes.CDLL:
     return library
 
 
+DRIFT_VALUES = 2**16  # units whose drifts are held at once
 FUNCTIONS = ("tanh", "erf", "exp", "log", "sin", "sin_turns", "cos_turns", "erf_slope")
 
 
@@ -192,6 +193,21 @@ class HostTrainer(OneByOne):
         w, b, c = (np.empty(shape) for shape in ((n, self.training.dimension), (n,), (n,)))
         self._library.read_drift(self._places[replica][0], n, pointer(w), pointer(b), pointer(c))
         return w, b, c
+
+    def drift_norms(self) -> Array:
+        """See interface.Trainer.drift_norms; some replicas at a time, with the bits of `norms`."""
+        n, d = self.training.width, self.training.dimension
+        found, at_once = np.empty((self.replicas, 6)), max(1, DRIFT_VALUES // n)
+        for first in range(0, self.replicas, at_once):
+            places = self._places[first : first + at_once]
+            drifts = [np.empty((len(places), size)) for size in (n * d, n, n)]
+            for (units, _), *own in zip(places, *map(rows_of, drifts), strict=True):
+                self._library.read_drift(units, n, *own)
+            part = found[first : first + at_once]
+            for column, drift in enumerate(drifts):
+                part[:, column] = np.abs(drift).max(1)
+                part[:, 3 + column] = np.sqrt((drift**2).sum(1) / n)
+        return found
 
     def state(self) -> State:
         """See interface.Trainer.state."""

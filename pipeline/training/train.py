@@ -78,12 +78,23 @@ def stage(study: Study, layout: Layout, pack: str, be: Backend) -> Stage[Block, 
         be=be,
         ensembles=lambda: [_ensemble(study, layout, cell) for cell in packs(study)[pack]],
         size=lambda block: unit_steps(block, study),
-        prepare=lambda: AtProbes.of(study, on_processor(be)),
+        prepare=lambda: _at_probes(study, be),
         compute=lambda block, probes, tick, keeper: train_block(study, be, block, probes, tick, keeper),
         write=lambda shard, block, trained: _put(shard, study, block, trained),
         join=sharded.linked_below(layout.root),
         variables=STATE,
     )
+
+
+def _at_probes(study: Study, be: Backend) -> AtProbes:
+    """The limit on the probes; that of the latest study is kept, as a process trains several of its packs."""
+    global _latest
+    if _latest is None or _latest[0] is not study or _latest[1] is not be:
+        _latest = study, be, AtProbes.of(study, on_processor(be))
+    return _latest[2]
+
+
+_latest: tuple[Study, Backend, AtProbes] | None = None
 
 
 def _ensemble(study: Study, layout: Layout, cell: Cell) -> Ensemble[Block]:
