@@ -79,7 +79,7 @@ def measure_here(stage: str, study_file: Path, results: Path) -> dict[str, float
         for name in METHODS:
             if hasattr(team, name):
                 setattr(team, name, clocks.around("kernels", getattr(team, name)))
-    for name in ("chain_path", "finite_path", "memory_path", "twin_path"):
+    for name in ("chain_path", "finite_path", "memory_path", "twin_path", "add_moments"):
         setattr(host.HostBackend, name, clocks.around("kernels", getattr(host.HostBackend, name)))
     sharded.write_shard = clocks.around("shards", sharded.write_shard)
     run = sharded.run

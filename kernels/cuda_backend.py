@@ -39,6 +39,7 @@ from rnnlimits.kernels.interface import (
     Training,
     Weighted,
 )
+from rnnlimits.kernels.reference import add_moments
 
 __all__ = ["CudaBackend", "CudaTrainer", "available", "backend", "failure", "identity", "name_of", "report", "visible"]
 
@@ -160,6 +161,10 @@ class CudaBackend:
         program((min(y.shape[0], MOST_BLOCKS),), (threads,), arguments)
         self._runtime.keep_pace()
         return cast(Array, squared_error)
+
+    def add_moments(self, features: FeatureMap, x: Array, m: Array, y: Array, a: Array, b: Array) -> None:
+        """See interface.Backend.add_moments."""
+        add_moments(self, features, x, m, y, a, b)
 
     def trainer(self, training: Training, replicas: int) -> CudaTrainer:
         """See interface.Backend.trainer. Raises KernelError if it does not fit into the device's free memory."""

@@ -102,6 +102,18 @@ def _twin(dimension: int, activation: str) -> ctypes.CDLL:
     return library
 
 
+class _Features(ctypes.Structure):  # struct Features of src/host_moments.cpp
+    _fields_ = (("nodes", c_long), *((field, c_void_p) for field in ("w", "value_scale", "slope_scale")))
+
+
+@cache
+def _moments(dimension: int, activation: str) -> ctypes.CDLL:
+    library = compiler.load("host_moments.cpp", {"DIMENSION": dimension, **ACTIVATIONS[activation].macros})
+    library.add_moments.argtypes = [*[c_void_p] * 4, c_long, c_void_p, c_void_p]
+    return library
+
+
+DRIFT_VALUES = 2**16  # units whose drifts are held at once
 FUNCTIONS = ("tanh", "erf", "exp", "log", "sin", "sin_turns", "cos_turns", "erf_slope")
 
 
@@ -182,6 +194,21 @@ class HostTrainer(OneByOne):
         self._library.read_drift(self._places[replica][0], n, pointer(w), pointer(b), pointer(c))
         return w, b, c
 
+    def drift_norms(self) -> Array:
+        """See interface.Trainer.drift_norms; some replicas at a time, with the bits of `norms`."""
+        n, d = self.training.width, self.training.dimension
+        found, at_once = np.empty((self.replicas, 6)), max(1, DRIFT_VALUES // n)
+        for first in range(0, self.replicas, at_once):
+            places = self._places[first : first + at_once]
+            drifts = [np.empty((len(places), size)) for size in (n * d, n, n)]
+            for (units, _), *own in zip(places, *map(rows_of, drifts), strict=True):
+                self._library.read_drift(units, n, *own)
+            part = found[first : first + at_once]
+            for column, drift in enumerate(drifts):
+                part[:, column] = np.abs(drift).max(1)
+                part[:, 3 + column] = np.sqrt((drift**2).sum(1) / n)
+        return found
+
     def state(self) -> State:
         """See interface.Trainer.state."""
         n = self.training.width
@@ -198,6 +225,15 @@ class HostTrainer(OneByOne):
         for row, saved, units, state_bytes in zip(*state.required(like), self._units, self._states, strict=True):
             self._library.write_units(pointer(units), shape[2], pointer(np.ascontiguousarray(row)))
             state_bytes.view(np.float64)[:] = saved
+
+
+def _in_whole_vectors(lanes: int, *arrays: Array) -> list[Array]:
+    """The arrays, padded with zeros along the last axis to whole vectors, which the kernels read."""
+    size = arrays[0].shape[-1]
+    padded = [np.zeros((*array.shape[:-1], size + -size % lanes)) for array in arrays]
+    for array, wide in zip(arrays, padded, strict=True):
+        wide[..., :size] = array
+    return padded
 
 
 class HostBackend:
@@ -273,9 +309,7 @@ class HostBackend:
 
     def memory_path(self, rule: MemoryMap, inputs: MemoryInputs, start: Array) -> Array:
         """See interface.Backend.memory_path."""
-        padding = -len(rule.nodes) % _paths().vector_lanes()  # the kernel reads whole vectors; added nodes weigh 0
-        columns = doubles(np.pad(rule.nodes, ((0, padding), (0, 0))).T)
-        weights = [doubles(np.pad(weight, (0, padding))) for weight in (rule.weight0, rule.weight1)]
+        columns, *weights = _in_whole_vectors(_paths().vector_lanes(), rule.nodes.T, rule.weight0, rule.weight1)
         padded = _MemoryMap(columns.shape[1], columns.shape[0], *(a.ctypes.data for a in (columns, *weights)))
         paths = [doubles(array) for array in (inputs.location, inputs.coordinates, inputs.slope)]
         (replicas, steps), begin = inputs.location.shape, doubles(start)
@@ -300,6 +334,23 @@ class HostBackend:
         )  # fmt: skip
         theta[:] = work
         return squared_error
+
+    def add_moments(self, features: FeatureMap, x: Array, m: Array, y: Array, a: Array, b: Array) -> None:
+        """See interface.Backend.add_moments."""
+        (count, dimension), library = features.w.shape, _moments(features.w.shape[1], features.activation)
+        scales = (features.value_scale, features.slope_scale)
+        padded = _in_whole_vectors(library.columns(), features.w.T, *scales)
+        nodes = padded[0].shape[1]
+        sums, along = np.zeros(((1 + dimension) * nodes,) * 2), np.zeros((1 + dimension) * nodes)
+        draws = [doubles(array) for array in (x, m, y)]
+        given = _Features(nodes, *(array.ctypes.data for array in padded))
+        library.add_moments(
+            ctypes.byref(given), *(pointer(array) for array in draws), len(y), pointer(sums), pointer(along)
+        )
+        kept = (np.arange(count) + nodes * np.arange(1 + dimension)[:, None]).reshape(-1)
+        upper = np.triu(sums[np.ix_(kept, kept)])  # entries below the diagonal were left out
+        a += upper + np.triu(upper, 1).T
+        b += along[kept]
 
     def trainer(self, training: Training, replicas: int) -> HostTrainer:
         """See interface.Backend.trainer."""

@@ -311,6 +311,9 @@ class Backend(Protocol):
         x (R, L, d), m (R, L), y (R, L). Returns (phi.theta - y)^2, before the update, (R, L).
         """
 
+    def add_moments(self, features: FeatureMap, x: Array, m: Array, y: Array, a: Array, b: Array) -> None:
+        """Add to a (F, F) the sum of phi phi^T and to b (F,) that of phi y, over draws x (n, d), m (n,), y (n,)."""
+
     def trainer(self, training: Training, replicas: int) -> Trainer:
         """An ensemble with all weights zero."""
 

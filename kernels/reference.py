@@ -11,6 +11,7 @@ from rnnlimits.kernels import compiler
 from rnnlimits.kernels.activations import ACTIVATIONS
 from rnnlimits.kernels.interface import (
     Array,
+    Backend,
     FeatureMap,
     GaussianChain,
     MemoryInputs,
@@ -24,6 +25,7 @@ from rnnlimits.kernels.interface import (
 )
 from rnnlimits.kernels.reference_tangents import DifferenceTangents
 
+BATCH_VALUES = 1 << 17  # features held at once, 1 MiB, to stay in cache; fixed, so that sums have one order of addition
 _MULTIPLIERS = np.array([0xD2511F53, 0xCD9E8D57], dtype=np.uint64)
 _WEYL = np.array([0x9E3779B9, 0xBB67AE85], dtype=np.uint64)
 _LOW = np.uint64(0xFFFFFFFF)
@@ -196,6 +198,24 @@ class ReferenceTrainer(OneByOne):
             place[...] = values
 
 
+def add_moments(be: Backend, features: FeatureMap, x: Array, m: Array, y: Array, a: Array, b: Array) -> None:
+    """See interface.Backend.add_moments; for any arrays that NumPy's functions accept, in batches of one size."""
+    w, value_scale, slope_scale = (be.array(v) for v in (features.w, features.value_scale, features.slope_scale))
+    sigma, rows, (count, dimension) = ACTIVATIONS[features.activation], BATCH_VALUES // features.size, w.shape
+    for first in range(0, len(y), max(1, rows)):
+        part = slice(first, first + max(1, rows))
+        argument = x[part] @ w.T + m[part, None]
+        value = sigma.value(argument)
+        phi = np.empty_like(argument, shape=(len(argument), features.size))
+        np.multiply(value, value_scale, out=phi[:, :count])
+        slope = sigma.slope(argument) if sigma.slope_of_value is None else sigma.slope_of_value(value)
+        slope *= slope_scale
+        for j in range(dimension):
+            np.multiply(slope, x[part, j, None], out=phi[:, (1 + j) * count : (2 + j) * count])
+        a += phi.T @ phi  # NumPy detects the symmetry and calls syrk
+        b += phi.T @ y[part]
+
+
 class NumpyBackend:
     """See interface.Backend."""
 
@@ -284,6 +304,10 @@ class NumpyBackend:
             theta -= rate * miss[:, None] * phi
             squared_error[:, k] = miss**2
         return squared_error
+
+    def add_moments(self, features: FeatureMap, x: Array, m: Array, y: Array, a: Array, b: Array) -> None:
+        """See interface.Backend.add_moments."""
+        add_moments(self, features, x, m, y, a, b)
 
     def trainer(self, training: Training, replicas: int) -> ReferenceTrainer:
         """See interface.Backend.trainer."""

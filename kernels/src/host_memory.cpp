@@ -3,42 +3,68 @@
 
 typedef DoubleLanes V;
 static const int lanes = Lane<V>::count;
+static const int together = 4;  // paths followed side by side: a step of one waits for the step before
 
 struct MemoryMap {  // F(x, m) = sum_q (weight0_q + slope weight1_q) sigma(location + nodes_q . coordinates + m)
     long nodes, dimension;
     const double *node, *weight0, *weight1;  // node (dimension, nodes), padded with zero weights to whole vectors
 };
 
-static double memory_map(const MemoryMap& map, double location, const double* coordinates, double slope, double m) {
-    V sum = {};
-    for (long q = 0; q < map.nodes; q += lanes) {
-        V a = splat<V>(location + m), node, weight0, weight1;
-        for (long j = 0; j < map.dimension; ++j) {
-            __builtin_memcpy(&node, map.node + j * map.nodes + q, sizeof node);
-            a += node * coordinates[j];
-        }
-        __builtin_memcpy(&weight0, map.weight0 + q, sizeof weight0);
-        __builtin_memcpy(&weight1, map.weight1 + q, sizeof weight1);
-        sum += (weight0 + weight1 * slope) * activate(a).value;
-    }
-    double value = 0;
-    for (int i = 0; i < lanes; ++i) value += sum[i];
-    return value;
+struct Paths {  // of one replica or of several: (replicas, steps), coordinates (replicas, steps, dimension)
+    const double *location, *coordinates, *slope;
+    long steps;
+};
+
+static V loaded(const double* from) {
+    V values;
+    __builtin_memcpy(&values, from, sizeof values);
+    return values;
 }
 
-static void memory_along(const MemoryMap& map, const double* location, const double* coordinates, const double* slope,
-                         long steps, double start, double* memory) {
-    memory[0] = start;
-    for (long k = 0; k < steps; ++k)
-        memory[k + 1] = memory_map(map, location[k], coordinates + k * map.dimension, slope[k], memory[k]);
+// F at step k of `count` paths, whose memories m are replaced.
+template <int count> static void memory_map(const MemoryMap& map, const Paths& paths, long k, double* m) {
+    V sum[count] = {}, start[count], slope[count];
+    const double* x[count];
+    for (int r = 0; r < count; ++r) {
+        const long at = r * paths.steps + k;
+        start[r] = splat<V>(paths.location[at] + m[r]);
+        slope[r] = splat<V>(paths.slope[at]);
+        x[r] = paths.coordinates + at * map.dimension;
+    }
+    for (long q = 0; q < map.nodes; q += lanes) {
+        const V weight0 = loaded(map.weight0 + q), weight1 = loaded(map.weight1 + q);
+        for (int r = 0; r < count; ++r) {
+            V a = start[r];
+            for (long j = 0; j < map.dimension; ++j) a += loaded(map.node + j * map.nodes + q) * x[r][j];
+            sum[r] += (weight0 + weight1 * slope[r]) * activate(a).value;
+        }
+    }
+    for (int r = 0; r < count; ++r) {
+        double value = 0;
+        for (int i = 0; i < lanes; ++i) value += sum[r][i];
+        m[r] = value;
+    }
+}
+
+template <int count>
+static void memory_along(const MemoryMap& map, const Paths& paths, const double* start, double* memory) {
+    double m[count];
+    for (int r = 0; r < count; ++r) memory[r * (paths.steps + 1)] = m[r] = start[r];
+    for (long k = 0; k < paths.steps; ++k) {
+        memory_map<count>(map, paths, k, m);
+        for (int r = 0; r < count; ++r) memory[r * (paths.steps + 1) + k + 1] = m[r];
+    }
 }
 
 // memory (replicas, steps + 1) with memory[:, 0] the start.
 extern "C" void memory_path(const MemoryMap* map, const double* location, const double* coordinates, const double* slope,
                             long replicas, long steps, const double* start, double* memory) {
-    for (long r = 0; r < replicas; ++r) {
-        const double *at = location + r * steps, *x = coordinates + r * steps * map->dimension, *s = slope + r * steps;
-        double* m = memory + r * (steps + 1);
-        memory_along(*map, at, x, s, steps, start[r], m);
+    for (long r = 0; r < replicas;) {
+        const long at = r * steps;
+        const Paths paths = {location + at, coordinates + at * map->dimension, slope + at, steps};
+        const bool several = replicas - r >= together;
+        if (several) memory_along<together>(*map, paths, start + r, memory + r * (steps + 1));
+        else memory_along<1>(*map, paths, start + r, memory + r * (steps + 1));
+        r += several ? together : 1;
     }
 }

@@ -15,7 +15,8 @@ from matplotlib.figure import Figure
 from rnnlimits.classify import scores
 from rnnlimits.classify.methods import METHODS
 from rnnlimits.classify.scores import Comparison, Score
-from rnnlimits.figures.rates import BLACK, COLOURS, GREY, MARKERS, STYLE, write
+from rnnlimits.figures.drawings import write
+from rnnlimits.figures.rates import BLACK, COLOURS, GREY, MARKERS, STYLE
 
 SPREAD = 0.6  # height of the methods of one set within its row
 

@@ -14,7 +14,7 @@ from rnnlimits.base.segments import forget_unused
 from rnnlimits.base.variables import THREADS
 from rnnlimits.cli import streams
 from rnnlimits.cli.page import every_verb, parser
-from rnnlimits.cli.stages import of_one_kind
+from rnnlimits.cli.stages import unlisted
 from rnnlimits.cli.words import Verb, say
 from rnnlimits.run import shipped
 
@@ -25,7 +25,7 @@ os.environ.update(THREADS)  # NumPy reads them when it is imported
 def _further(words: Sequence[str]) -> Sequence[Verb]:
     """The verb of the command line, if it is one that the page does not list."""
     listed = {verb.name for verb in every_verb()}
-    return [verb for word in words if word not in listed and word[:1] != "-" for verb in of_one_kind(word)]
+    return [verb for word in words if word not in listed and word[:1] != "-" for verb in unlisted(word)]
 
 
 def _watched(verb: str) -> AbstractContextManager[None]:

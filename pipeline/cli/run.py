@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rnnlimits.base import launchers
+from rnnlimits.base import launchers, surroundings
 from rnnlimits.base.errors import StudyError
 from rnnlimits.cli.words import (
     DEFAULT_RESULTS,
@@ -44,6 +44,9 @@ def _run(options: argparse.Namespace) -> None:
         results = _run_adaptively(study, options)
         print(summary(experiments.of(study, results).layout.root))
         return
+    if options.quick:
+        print(summary(_run_quickly(study, options)))
+        return
     if options.profile is not None:
         results, code = _run_on_cluster(study, options)
     else:
@@ -63,6 +66,8 @@ def _require_resolve(options: argparse.Namespace) -> None:
             if getattr(options, name) is not None:
                 raise StudyError(f"--{name.replace('_', '-')}: needs --resolve, which chooses the replicas")
         return
+    if options.quick:
+        raise StudyError("--quick: is not for --resolve, which trains in rounds; leave out one of them")
     if options.profile is not None:
         raise StudyError(
             "--resolve: trains on this machine; for jobs of a cluster: rnnlimits plan STUDY --resolve HALF --write "
@@ -95,6 +100,22 @@ def _run_adaptively(study: AnyStudy, options: argparse.Namespace) -> Path:
     return results
 
 
+def _run_quickly(study: AnyStudy, options: argparse.Namespace) -> Path:
+    """Run in this process; returns the study's folder of results. Raises as quick.run does, and for other options."""
+    given = {"--profile": options.profile, "--cores": options.cores, "--": options.further or None}
+    if wrong := [name for name, value in given.items() if value is not None]:
+        raise StudyError(f"--quick: computes in one process, on this machine; leave out {wrong[0]} or --quick")
+    surroundings.leave_mpi()
+    from rnnlimits.ranks import parallel
+    from rnnlimits.run import quick
+    from rnnlimits.run.order import Order
+
+    parallel.start()
+    results = options.results or DEFAULT_RESULTS
+    quick.run(Order("run", options.study, results, options.backend, say))
+    return results / study.name
+
+
 def _run_on_cluster(study: AnyStudy, options: argparse.Namespace) -> tuple[Path, int]:
     """Run on a cluster; returns the results folder (the site's if none is given) and the exit code."""
     from rnnlimits.cluster import submission
@@ -110,6 +131,8 @@ def _run_on_cluster(study: AnyStudy, options: argparse.Namespace) -> tuple[Path,
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
     study_argument(parser)
+    about = "a study of seconds in this process: no figures, no report"
+    parser.add_argument("--quick", action="store_true", help=about)
     parser.add_argument("--cores", type=whole, metavar="N", help="ranks to start (default: all cores, or all GPUs)")
     backend_option(parser)
     results_option(parser, None, f"folder of all results (default: {DEFAULT_RESULTS}, or the site's)")

@@ -7,11 +7,11 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from rnnlimits.base import launchers, segments, surroundings
+from rnnlimits.base import launchers, memory, segments, surroundings
 from rnnlimits.cli.words import Verb, backend_option, file_option, results_option, say, study_argument, whole
 
 if TYPE_CHECKING:
-    from rnnlimits.run.stages import Order
+    from rnnlimits.run.order import Order
 
 Arguments = Callable[[argparse.ArgumentParser], None]
 
@@ -31,11 +31,12 @@ def _in_one_process(options: argparse.Namespace) -> None:
     launchers.require_alone(options.name, os.environ)
     surroundings.leave_mpi()
     segments.require_room(1)
+    memory.keep_freed()
     if options.name == "report" and _reported_pack(options):
         return
-    from rnnlimits.run import stages
+    from rnnlimits.run.serial import serial
 
-    stages.serial(_order(options))
+    serial(_order(options))
 
 
 def _reported_pack(options: argparse.Namespace) -> bool:
@@ -52,7 +53,7 @@ def _reported_pack(options: argparse.Namespace) -> bool:
 
 
 def _order(options: argparse.Namespace) -> Order:
-    from rnnlimits.run.stages import Order
+    from rnnlimits.run.order import Order
 
     return Order(
         options.name,
@@ -91,6 +92,10 @@ def _work(parser: argparse.ArgumentParser) -> None:
     _log(parser)
 
 
+def _steps(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("parts", nargs="+", metavar="STEP", help="limit, poisson, rates, figures, report")
+
+
 def _twin(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=whole, metavar="K", help="one K (default: every K that has twins)")
     _log(parser)
@@ -106,9 +111,9 @@ def parallel(name: str, words: str, example: str, further: Arguments) -> Verb:
     return Verb(name, words, f"mpiexec -n 2 rnnlimits {example}", _in_parallel, _common(name, further))
 
 
-def serial(name: str, words: str) -> Verb:
+def serial(name: str, words: str, named: str = "", further: Arguments | None = None) -> Verb:
     """The verb of a stage that runs in one process."""
-    return Verb(name, words, f"rnnlimits {name} mine.yaml", _in_one_process, _common(name))
+    return Verb(name, words, f"rnnlimits {name} mine.yaml{named}", _in_one_process, _common(name, further))
 
 
 PARALLEL = (
@@ -124,10 +129,13 @@ SERIAL = (
     serial("figures", "draw the figures"),
     serial("report", "write report.html, one page of all results"),
 )
+STEPS = serial("steps", "several steps one after the other, in one process", " limit poisson rates", _steps)
 
 
-def of_one_kind(name: str) -> tuple[Verb, ...]:
-    """The verb of a step that only some kinds of studies have and that the page does not list; else empty."""
+def unlisted(name: str) -> tuple[Verb, ...]:
+    """A verb of the workflow that the page does not list: `steps`, or a step that only some kinds of studies have."""
+    if name == STEPS.name:
+        return (STEPS,)
     from rnnlimits.experiments import serial as steps  # only now: most command lines name a verb of the page
 
     return (serial(name, f"the step {name} of a study"),) if name in steps() else ()

@@ -55,9 +55,12 @@ class BaseExperiment(ABC, Generic[S, L]):
 
         Raises StudyError for a study that is refused.
         """
-        from rnnlimits.quantities import own
+        findings = self.numerical_checks()
+        if self.study.quantity_files:
+            from rnnlimits.quantities import own
 
-        return [*self.numerical_checks(), *(own.findings(self.study) if self.study.quantity_files else ())]
+            findings = [*findings, *own.findings(self.study)]
+        return findings
 
     def numerical_checks(self) -> list[str]:
         """Findings of the numerical checks (here: no findings)."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 from matplotlib import pyplot as plt
@@ -14,6 +15,7 @@ from rnnlimits.elman import plan, weights
 from rnnlimits.elman.layout import RntkLayout
 from rnnlimits.elman.weights import KERNELS, Curve
 from rnnlimits.figures import rates as figures
+from rnnlimits.figures.drawings import Drawing, save_all
 from rnnlimits.kernels.interface import Backend
 from rnnlimits.quantities.own import quantities_of
 from rnnlimits.statistics.ratefile import read
@@ -28,22 +30,22 @@ def run(study: RntkStudy, layout: RntkLayout, be: Backend) -> list[str]:
     Raises StudyError for a file that is missing, damaged or from another study.
     """
     with quantities_of(study), figures.style():
-        names = figures.save_all(layout, plan.study_id(study), _figures(study, layout, be))
+        names = save_all(layout, plan.study_id(study), _drawings(study, layout, be))
     if study.weights is None:
         layout.weights_csv.unlink(missing_ok=True)  # of an earlier study
     progress.note(f"{layout.figures}: {', '.join(names)}")
     return names
 
 
-def _figures(study: RntkStudy, layout: RntkLayout, be: Backend) -> Iterator[tuple[str, Figure]]:
+def _drawings(study: RntkStudy, layout: RntkLayout, be: Backend) -> Iterator[Drawing]:
     rates = read(layout.rates_h5, study_id=plan.study_id(study))
     for name, group in itertools.groupby(rates, key=lambda rate: rate.quantity):
         if members := [rate for rate in group if rate.cloud]:
-            yield name, figures.rate_figure(members)
+            yield Drawing(name, partial(figures.rate_figure, members), f"{members}")
     curves = weights.curves(study, be)
     if curves:
         weights.write_csv(layout.weights_csv, study, curves)
-        yield "weights", weights_figure(curves)
+        yield Drawing("weights", partial(weights_figure, curves), layout.weights_csv.read_text())
 
 
 def weights_figure(curves: list[Curve]) -> Figure:

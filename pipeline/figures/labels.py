@@ -19,7 +19,13 @@ BLACK, GREY = "#000000", "#7f7f7f"
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 BAR = 1.96  # standard errors in an error bar: 95%, like the intervals
 TEX = {"beta": r"\beta", "eps": r"\varepsilon"}
+RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 SYMBOLS = {"beta": "β", "eps": "ε", "depth": "τ", "phi": "φ", "N": "N"}
+
+
+def power_of_ten(value: float) -> str:
+    """A power of ten in plain text: 10⁻²."""
+    return "10" + f"{math.log10(value):.0f}".translate(RAISED) if value > 0 else ""
 
 
 def spaced(items: Sequence[Any], most: int) -> list[Any]:

@@ -6,7 +6,8 @@ Source: docs/model.md, "Finite width".
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import numpy as np
 from matplotlib import pyplot as plt
@@ -33,18 +34,24 @@ MOST_COLUMNS = 4
 
 def overview(rates: Sequence[Rate]) -> Iterator[tuple[str, Figure]]:
     """The names and figures that a study's rates allow, most telling first."""
+    return ((name, draw()) for name, draw in overviews(rates))
+
+
+def overviews(rates: Sequence[Rate]) -> Iterator[tuple[str, Callable[[], Figure]]]:
+    """The same, before they are drawn."""
     biases = [rate for rate in rates if (rate.quantity, rate.estimator) in BIASES and _foreseen(rate)]
     if any(rate.variable == "N" and "beta" in rate.where for rate in biases):
-        yield "collapse", collapse_figure(biases, [rate for rate in rates if rate.quantity == "richness_bias"])
+        alone = [rate for rate in rates if rate.quantity == "richness_bias"]
+        yield "collapse", partial(collapse_figure, biases, alone)
     compared = [rate for rate in rates if rate.law == "power" and rate.variable == "N" and _told(rate)]
     if compared:
-        yield "measured_over_predicted", ratio_page(compared)
+        yield "measured_over_predicted", partial(ratio_page, compared)
     of_beta = [rate for rate in rates if rate.variable == "N" and "beta" in rate.where]
     against = [rate for rate in of_beta if (rate.quantity, rate.estimator) in itertools.chain(*AGAINST_BETA.values())]
     if len({rate.at for rate in against if _foreseen(rate)}) > 1:
-        yield "exponents", exponent_figure(against)
+        yield "exponents", partial(exponent_figure, against)
     if found := budgets(rates):
-        yield "error_budget", budget_figure(dict(spaced(list(found.items()), MOST_PANELS)))
+        yield "error_budget", partial(budget_figure, dict(spaced(list(found.items()), MOST_PANELS)))
 
 
 def _told(rate: Rate) -> list[RatePoint]:

@@ -15,7 +15,7 @@ from rnnlimits.base.arrays import deviation
 from rnnlimits.figures.curves import Curves, axis_words, diagonal, outputs, spread_axes
 from rnnlimits.figures.labels import BLACK, COLOURS, GREY
 from rnnlimits.statistics.bootstrap import Array
-from rnnlimits.training.plan import Cell
+from rnnlimits.training.plan import Axis, Cell
 
 if TYPE_CHECKING:
     from rnnlimits.study import Study
@@ -64,17 +64,28 @@ def chance(values: Array, probabilities: Array) -> tuple[Array, Array]:
     return low, high
 
 
+Panels = dict[Axis, dict[Cell, Array]]  # standardised outputs (replica, probe)
+
+
 def quantile_figure(study: Study, layout: Layout, cells: Sequence[Cell], limit: Curves) -> Figure | None:
     """A panel for each axis: outputs at the final time of the smallest and the largest width; None without enough."""
-    probes, panels = range(limit.output.shape[1]), {}
+    found = panels(study, layout, cells, limit)
+    return panels_figure(found, limit) if found else None
+
+
+def panels(study: Study, layout: Layout, cells: Sequence[Cell], limit: Curves) -> Panels:
+    """What the figure shows: outputs of enough networks at the final time, by axis and cell. Raises StudyError."""
+    probes, found = range(limit.output.shape[1]), {}
     for axis in spread_axes(cells):
         ladder = diagonal(cells, axis)
         ends = dict.fromkeys((ladder[0], ladder[-1]))
         series = {cell: standardised(outputs(study, layout, cell, probes)[1][:MOST, -1]) for cell in ends}
-        panels[axis] = {cell: values for cell, values in series.items() if values.size and len(values) >= FEWEST}
-    panels = {axis: series for axis, series in panels.items() if series}
-    if not panels:
-        return None
+        found[axis] = {cell: values for cell, values in series.items() if values.size and len(values) >= FEWEST}
+    return {axis: series for axis, series in found.items() if series}
+
+
+def panels_figure(panels: Panels, limit: Curves) -> Figure:
+    """The figure of these panels."""
     figure = plt.figure(figsize=(0.8 + 2.7 * len(panels), 3.7))
     every = figure.subplots(1, len(panels), sharex=True, sharey=True, squeeze=False)[0]
     for ax, (axis, series) in zip(every, panels.items(), strict=True):
@@ -83,7 +94,7 @@ def quantile_figure(study: Study, layout: Layout, cells: Sequence[Cell], limit: 
     every[0].set_ylabel("standardised output")
     every[0].legend(loc="upper left")
     figure.suptitle("Quantiles of the outputs at the final time against the normal law")
-    words = f"all {len(probes)} probes, each standardised;  band: 95 of 100 normal samples;  line: normal law"
+    words = f"all {limit.output.shape[1]} probes, each standardised;  band: 95 of 100 normal samples;  line: normal law"
     figure.supxlabel(words, fontsize=7, color=GREY)
     return figure
 

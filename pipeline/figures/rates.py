@@ -6,13 +6,12 @@ every series also has its own marker, so that a grey print can be read.
 
 from __future__ import annotations
 
-import io
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import matplotlib
@@ -22,8 +21,7 @@ matplotlib.use("Agg")
 
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, ScalarFormatter
 
@@ -40,8 +38,10 @@ from rnnlimits.figures.curves import (
     spread_axes,
     spread_probes,
 )
+from rnnlimits.figures.drawings import DOTS_PER_INCH, Drawing, save_all, seals
 from rnnlimits.figures.labels import (
     BAR,
+    power_of_ten,
     predicted_exponents,
     predicted_law,
     series,
@@ -53,10 +53,8 @@ from rnnlimits.figures.labels import (
 from rnnlimits.figures.labels import BLACK as BLACK
 from rnnlimits.figures.labels import COLOURS as COLOURS
 from rnnlimits.figures.labels import GREY as GREY
-from rnnlimits.figures.overview import overview
-from rnnlimits.figures.quantiles import quantile_figure
-from rnnlimits.files import durable
-from rnnlimits.files.identities import mark
+from rnnlimits.figures.overview import overviews
+from rnnlimits.figures.quantiles import panels, panels_figure
 from rnnlimits.quantities.base import about, variable_of, view_of
 from rnnlimits.quantities.own import quantities_of
 from rnnlimits.statistics.bootstrap import Array
@@ -65,7 +63,6 @@ from rnnlimits.training import plan
 from rnnlimits.training.plan import Cell
 
 if TYPE_CHECKING:
-    from rnnlimits.plan.layout import StudyFolder
     from rnnlimits.study import Study
     from rnnlimits.training.layout import Layout
 
@@ -80,7 +77,7 @@ STYLE: dict[str, Any] = {
     "axes.spines.top": False,
     "axes.titlesize": 9,
     "figure.constrained_layout.use": True,
-    "figure.dpi": 100,
+    "figure.dpi": 72,  # that of SVG: what was measured for the layout is not measured again
     "figure.titlesize": 10.5,
     "font.family": "DejaVu Sans",
     "font.size": 8,
@@ -91,13 +88,12 @@ STYLE: dict[str, Any] = {
     "legend.handlelength": 1.6,
     "lines.linewidth": 1.2,
     "lines.markersize": 4.5,
-    "savefig.dpi": 200,
+    "savefig.dpi": DOTS_PER_INCH,
     "svg.fonttype": "path",
     "svg.hashsalt": "rnnlimits",
     "xtick.labelsize": 8,
     "ytick.labelsize": 8,
 }
-METADATA: dict[str, dict[str, Any]] = {"svg": {"Date": None, "Creator": None}, "png": {"Software": None}}
 CAPTION = "lines: fit;  dashed: predicted;  dotted: at infinity;  hollow: not in the fit;  bars: 95%"
 DASHED, DOTTED = (0, (4, 2)), (0, (1, 2))
 
@@ -108,7 +104,7 @@ def run(study: Study, layout: Layout) -> list[str]:
     Raises StudyError for a file that is missing, damaged or from another study.
     """
     with quantities_of(study), style():
-        names = save_all(layout, plan.study_id(study), _figures(study, layout))
+        names = save_all(layout, plan.study_id(study), _drawings(study, layout))
     progress.note(f"{layout.figures}: {', '.join(names)}")
     return names
 
@@ -119,72 +115,32 @@ def style() -> AbstractContextManager[None]:
     return plt.rc_context(settings)
 
 
-def _figures(study: Study, layout: Layout) -> Iterator[tuple[str, Figure]]:
+def _drawings(study: Study, layout: Layout) -> Iterator[Drawing]:
     rates = read(layout.rates_h5, study_id=plan.study_id(study))
-    yield from overview(rates)
+    for name, draw in overviews(rates):
+        yield Drawing(name, draw, f"{rates}")
     for name, group in itertools.groupby(rates, key=lambda rate: rate.quantity):
         members = [rate for rate in group if rate.cloud]
         if members:
-            yield name, _figure_of(members)
+            yield Drawing(name, partial(_figure_of, members), f"{members}")
+    yield from _curves(study, layout)
+
+
+def _curves(study: Study, layout: Layout) -> Iterator[Drawing]:
     cells = [cell for cell in plan.cells(study) if cell.width == cell.steps_per_time]
-    if cells:
-        limit = read_limit(study, layout)
-        yield "outputs", output_figure(study, layout, cells, limit)
-        yield "loss", loss_figure(study, layout, cells, limit)
-        if quantiles := quantile_figure(study, layout, cells, limit):
-            yield "quantiles", quantiles
+    if not cells:
+        return
+    limit = read_limit(study, layout)
+    shows = seals([layout.limit, *map(layout.ensemble, cells)])
+    yield Drawing("outputs", partial(output_figure, study, layout, cells, limit), shows)
+    yield Drawing("loss", partial(loss_figure, study, layout, cells, limit), shows)
+    if found := panels(study, layout, cells, limit):
+        yield Drawing("quantiles", partial(panels_figure, found, limit), shows)
 
 
 def _figure_of(members: Sequence[Rate]) -> Figure:
     draw = {"surface": surface_figure, "ratio": ratio_figure}.get(view_of(members[0]), rate_figure)
     return draw(members)
-
-
-def save_all(layout: StudyFolder, study_id: str, drawn: Iterable[tuple[str, Figure]]) -> list[str]:
-    """Write all figures of a study as SVG and PNG into its folder of figures, and remove others; returns their names.
-
-    Each carries the study's identity and the names of all, so that a file of another study, or a missing one, shows.
-    """
-    every = {}
-    for name, figure in drawn:
-        every[name] = figure
-        plt.close(figure)  # it can still be saved, and pyplot warns of many open figures
-    identifier = mark(study_id=study_id, figures=",".join(every))
-    for name, figure in every.items():
-        progress.now(f"figures: writing {name}")
-        write(figure, {suffix: layout.figure(name, suffix) for suffix in METADATA}, identifier)
-    for path in layout.figures.glob("*") if every else ():
-        if path.suffix.removeprefix(".") in METADATA and path.stem not in every:
-            path.unlink()
-    return list(every)
-
-
-def write(figure: Figure, paths: Mapping[str, Path], identifier: str | None = None) -> list[Path]:
-    """Write a figure in each format to its path, complete or not at all, without dates, and close it.
-
-    identifier: a text for the files' metadata.
-    """
-    # Panels are laid out once, and not again for each format: that takes most of the time.
-    if (engine := figure.get_layout_engine()) is not None:
-        engine.execute(figure)
-        figure.set_layout_engine("none")
-    for suffix, path in paths.items():
-        image = io.BytesIO()
-        named = {"Identifier": identifier} if identifier else {}
-        _print(figure, suffix, image, {**METADATA[suffix], **named})
-        durable.require_folder(path)
-        durable.write_bytes(path, image.getvalue())
-    plt.close(figure)
-    return list(paths.values())
-
-
-def _print(figure: Figure, suffix: str, image: io.BytesIO, metadata: Mapping[str, Any]) -> None:
-    """Draw once: `savefig` draws a figure that has, or had, a layout engine once more before, to lay it out again."""
-    if suffix == "svg":
-        FigureCanvasSVG(figure).print_svg(image, metadata=dict(metadata))  # type: ignore[no-untyped-call]
-    else:
-        figure.set_dpi(STYLE["savefig.dpi"])
-        FigureCanvasAgg(figure).print_png(image, metadata=dict(metadata))  # type: ignore[no-untyped-call]
 
 
 # --- rates -----------------------------------------------------------------------------------------------------
@@ -194,9 +150,10 @@ def rate_figure(rates: Sequence[Rate]) -> Figure:
     """One quantity: a column for each estimator, estimates above, local exponents below, a series for each `at`."""
     columns = [list(group) for _, group in itertools.groupby(rates, key=lambda rate: rate.estimator)]
     styles = _styles(rates)
-    figure = plt.figure(figsize=(0.7 + 3.6 * len(columns), 4.6 + 0.17 * len(styles)))
-    heights = {"height_ratios": (3, 1.7)}
-    panels = figure.subplots(2, len(columns), sharex="col", sharey="row", squeeze=False, gridspec_kw=heights)
+    figure = plt.figure(figsize=(0.7 + 3.6 * len(columns), 4.6 + 0.17 * len(styles)), layout="none")
+    lines = len(styles) + (len(columns) > 1)
+    places = {"height_ratios": (3, 1.7), **_places(figure, len(columns), 0.45 + 0.17 * lines)}
+    panels = figure.subplots(2, len(columns), sharex="col", sharey="row", squeeze=False, gridspec_kw=places)
     for (upper, lower), column in zip(panels.T, columns, strict=True):
         rate_panel(upper, column, styles)
         local_panel(lower, column, styles)
@@ -209,6 +166,18 @@ def rate_figure(rates: Sequence[Rate]) -> Figure:
     limits = any(p.estimate <= 0 for rate in rates for p in rate.cloud)
     figure.supxlabel(CAPTION + ";  arrows: 95% upper limits" * limits, fontsize=7, color=GREY)
     return figure
+
+
+def _places(figure: Figure, columns: int, above: float) -> dict[str, float]:
+    """Where two rows of panels lie, with `above` inches for the title and legends; the other margins are all alike.
+
+    These figures are most of all, and measuring their labels for a layout takes as long as drawing them.
+    """
+    width, height = figure.get_size_inches()
+    left, right, below, gap = 0.85, 0.1, 0.72, 0.2
+    row, column = (height - above - below - gap) / 2, (width - left - right - (columns - 1) * gap) / columns
+    edges = {"left": left / width, "right": 1 - right / width, "bottom": below / height, "top": 1 - above / height}
+    return {**edges, "hspace": gap / row, "wspace": gap / column}
 
 
 def surface_figure(rates: Sequence[Rate]) -> Figure:
@@ -348,10 +317,17 @@ def _estimate_view(ax: Axes, rates: Sequence[Rate]) -> None:
     margin = max((high / low) ** 0.05, 1.1)
     ax.set_ylim(low / margin, high * margin)
     decades = math.log10(high / low * margin**2)
+    few_ticks(ax.yaxis)
     if decades < 3:
         ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if decades > 0.7 else range(1, 10), numticks=20))
         ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))
     ax.yaxis.set_minor_formatter(NullFormatter())
+
+
+def few_ticks(axis: Axis) -> None:
+    """Powers of ten in plain text, and two ticks between them: ticks and formulas take most of the time to draw."""
+    axis.set_major_formatter(FuncFormatter(lambda value, _: power_of_ten(value)))
+    axis.set_minor_locator(LogLocator(subs=(2.0, 5.0), numticks=20))
 
 
 def local_panel(ax: Axes, rates: Sequence[Rate], styles: dict[str, Look]) -> None:

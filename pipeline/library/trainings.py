@@ -50,7 +50,7 @@ def train(
     study: a Study, a study file or the name of one that ships. width, beta: any, not only those of
     the study; each may be left out if the study has one value. richness: eps = N^-(1 - beta), in place
     of beta. replicas: how many, `first` ..
-    `first + replicas - 1` (default: a block, training.replicas_per_block). steps_per_time: K
+    `first + replicas - 1` (default: training.replicas_per_block, else 16). steps_per_time: K
     (default: the study's, where `width` means K = N). depth: tau (default: the study's). histories:
     on which outputs are read, (n, T, d) or (n, T) for d = 1 (default: the study's probe histories).
     cores: threads (default: all).
@@ -70,7 +70,7 @@ def train(
     threads = count(be, cores)
     with arguments.computing():
         at = AtProbes.of(checked, on_processor(be)) if probes is None else _at_probes(checked, on_processor(be), probes)
-        cut = pieces(start, cell.replicas, checked.training.replicas_per_block, threads)
+        cut = pieces(start, cell.replicas, plan.block_size(checked, cell), threads)
         parts = over_blocks(
             threads, cut, lambda piece, tick: stage.train_block(checked, be, Block(cell, *piece), at, tick)
         )
@@ -129,7 +129,7 @@ def cell_of(
     if depth is None:
         depth = arguments.one_of("depth", None, grid.depth, "the study has")
     n = arguments.whole("width", width)
-    number = arguments.whole("replicas", grid.replicas_per_block if replicas is None else replicas)
+    number = arguments.whole("replicas", grid.smallest_block if replicas is None else replicas)
     at = steps_of(study, steps, n), arguments.whole("depth", depth), number
     return plan.cell_at(_axis_of(study, *axis, n), n, *at)
 

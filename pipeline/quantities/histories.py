@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 
 import numpy as np
 
@@ -46,10 +47,15 @@ def memory_errors(cell: CellPrediction) -> Iterator[Array]:
     assert cell.probes is not None
     mean = cell.tangents["memory_along"] + cell.tangents["memory_along_second"] / cell.width
     modes = cell.tangents["memory_along_modes"] / cell.width**0.5
-    rng = np.random.default_rng([cell.seed, int(Stream.MEMORY_FIELD)])
-    normal = rng.normal(size=(DRAWS, *modes.shape[2:4]))
+    normal = _normals(cell.seed, *modes.shape[2:4])
     for of_path, along in zip(mean[:, 0], modes[:, 0], strict=True):
         yield of_path - cell.probes.memory - cell.node_error + np.einsum("rpm,pmk->rpk", normal, along)
+
+
+@lru_cache(maxsize=1)
+def _normals(seed: int, probes: int, modes: int) -> Array:
+    """Standard normals (draw, probe, mode), the same for all cells of a study."""
+    return np.random.default_rng([seed, int(Stream.MEMORY_FIELD)]).normal(size=(DRAWS, probes, modes))
 
 
 def _of_hidden_layer(cell: CellPrediction, errors: Array) -> Array:

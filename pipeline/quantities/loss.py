@@ -38,29 +38,25 @@ def delay(trainings: Trainings) -> Sample:
 
     def later(mean: Array, concentration: Array) -> Array:
         rows = np.atleast_2d(mean)
-        delays = np.array([_half_way(time, row[len(time) :], row) for row in rows])
+        delays = _half_way(time, rows[:, len(time) :], rows[:, : len(time)])
         return delays.reshape(np.shape(mean)[:-1])
 
     return Sample(both, later, signed=True, replicas=replicas_of(trainings.of_law(trainings.loss)))
 
 
-def _half_way(time: Array, twin: Array, both: Array) -> float:
-    """Difference of the times at which two falling curves reach the middle of the second one's range."""
-    level = (twin[0] + twin[-1]) / 2
-    ours, theirs = (first_below(time, curve, level) for curve in (both[: len(time)], twin))
-    return ours - theirs
+def _half_way(time: Array, twin: Array, ours: Array) -> Array:
+    """Difference (n,) of the times at which falling curves (n, bin) reach the middle of the second ones' range."""
+    level = (twin[:, 0] + twin[:, -1]) / 2
+    return first_below(time, ours, level) - first_below(time, twin, level)
 
 
-def first_below(time: Array, curve: Array, level: float) -> float:
-    """Time at which the curve first falls below a level, by interpolation; the last time if it never does."""
-    below = np.flatnonzero(curve <= level)
-    if not len(below):
-        return float(time[-1])
-    if below[0] == 0:
-        return float(time[0])
-    late = below[0]
-    fraction = (curve[late - 1] - level) / (curve[late - 1] - curve[late])
-    return float(time[late - 1] + fraction * (time[late] - time[late - 1]))
+def first_below(time: Array, curves: Array, level: Array) -> Array:
+    """Times (n,) at which curves (n, bin) first fall below levels (n,), interpolated; the last if one never does."""
+    below = curves <= level[:, None]
+    late, row = np.maximum(below.argmax(1), 1), np.arange(len(curves))
+    before, after = curves[row, late - 1], curves[row, late]
+    there = time[late - 1] + (before - level) / (before - after) * (time[late] - time[late - 1])
+    return np.asarray(np.where(below.any(1), np.where(below[:, 0], time[0], there), time[-1]))
 
 
 def _fluctuation_order(beta: float, design: Design) -> float:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from rnnlimits.base import launchers, progress, segments, signals, surroundings
+from rnnlimits.base import launchers, memory, progress, segments, signals, surroundings
 from rnnlimits.base.errors import StudyError
 from rnnlimits.base.progress import Progress
 from rnnlimits.base.signals import Asked
@@ -171,6 +171,7 @@ def start() -> None:
     if not launchers.is_rank(os.environ):
         surroundings.leave_mpi()
     segments.require_room()
+    memory.keep_freed()
     require_mpi()
 
 

@@ -271,7 +271,7 @@ def _counted(path: Path, identity: str, _: tuple[int, ...]) -> int:
 
 def as_trained(study: Study, layout: Layout) -> Study:
     """The study with the replicas that exist, without ladders; widths without trainings keep a block."""
-    block, cells = study.training.replicas_per_block, main_cells(study)
+    block, cells = study.training.smallest_block, main_cells(study)
     found = [[existing(study, layout, cell) for cell in cells if cell.width == n] for n in study.training.width]
     replicas = tuple(max(block, *counts) for counts in found)
     training = study.training.model_copy(update={"replicas": replicas, "ladders": ()})

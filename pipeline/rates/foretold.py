@@ -39,7 +39,7 @@ Index = NDArray[np.int64]
 
 def small(study: Study) -> Study:
     """The study with so few replicas that rich twins follow about PATHS paths."""
-    members, block = 2 if study.training.antithetic else 1, study.training.replicas_per_block
+    members, block = 2 if study.training.antithetic else 1, study.training.smallest_block
     fewest = -(-PATHS * members // block) * block
     replicas = tuple(min(count, fewest) for count in study.training.products()[0].replicas)
     training = study.training.model_copy(update={"replicas": replicas, "ladders": ()})

@@ -14,7 +14,8 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from rnnlimits.figures.rates import COLOURS, GREY, MARKERS, STYLE, write
+from rnnlimits.figures.drawings import write
+from rnnlimits.figures.rates import COLOURS, GREY, MARKERS, STYLE
 from rnnlimits.statistics.ratefile import Rate
 
 Order = Callable[[np.ndarray], np.ndarray]

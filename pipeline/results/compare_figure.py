@@ -9,7 +9,8 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from rnnlimits.figures.rates import COLOURS, GREY, MARKERS, METADATA, style, write
+from rnnlimits.figures.drawings import METADATA, write
+from rnnlimits.figures.rates import COLOURS, GREY, MARKERS, style
 from rnnlimits.results.compare import LEVEL, Row, usable
 from rnnlimits.statistics.ratefile import Rate
 

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 from rnnlimits.plan import due
-from rnnlimits.plan.parts import Experiment, Part
+from rnnlimits.plan.parts import Experiment, Part, Step
 
 SEPARATOR = ","  # of the names of parts, none of which has one
 
 
-def parts_of_one_start(experiment: Experiment) -> str:
-    """The names of the parts that are due, which one start of the ranks computes: it takes as long as a small part."""
-    return SEPARATOR.join(due.due(experiment).parts)
+Work = TypeVar("Work", Part, Step)
 
 
-def named(parts: Sequence[Part], names: str) -> list[Part]:
-    """The parts of these names; a single one keeps its own rule."""
+def of_one_start(experiment: Experiment) -> dict[str, str]:
+    """The names of the parts that are due, which one start of the ranks computes, and of the steps, for one process.
+
+    A start takes as long as a small part, and as most steps.
+    """
+    found = due.due(experiment)
+    return {"together": SEPARATOR.join(found.parts), "steps": SEPARATOR.join(found.steps)}
+
+
+def named(parts: Sequence[Work], names: str) -> list[Work]:
+    """The parts, or steps, of these names; a single one keeps its own rule."""
     found = [part for part in parts if part.name in set(names.split(SEPARATOR))]
     return found if len(found) > 1 else []
 

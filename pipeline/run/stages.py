@@ -8,10 +8,9 @@ import shlex
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 from mpi4py import MPI
@@ -20,31 +19,13 @@ from rnnlimits import experiments, kernels
 from rnnlimits.base import progress
 from rnnlimits.base.errors import StudyError
 from rnnlimits.base.locks import exclusive
-from rnnlimits.kernels import backend, processor
+from rnnlimits.kernels import backend
 from rnnlimits.kernels.interface import Backend
-from rnnlimits.plan import due
 from rnnlimits.plan.layout import StudyFolder
 from rnnlimits.plan.parts import Experiment, Part
 from rnnlimits.ranks import gpus, parallel
 from rnnlimits.run.continuing import require_same_backend
-from rnnlimits.study import AnyStudy, load_any
-
-Say = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Order:
-    """A request of the command line; `say` prints a line for the user, on one rank only."""
-
-    stage: str
-    study: Path
-    results: Path
-    backend: str
-    say: Say
-    pack: str | None = None
-    steps: int | None = None
-    log: Path | None = None
-    parts: Sequence[str] = ()
+from rnnlimits.run.order import Order, Say, checked
 
 
 def distributed(order: Order) -> None:
@@ -70,7 +51,7 @@ def distributed(order: Order) -> None:
 
 
 def _distributed(comm: MPI.Intracomm, order: Order) -> None:
-    study = parallel.on_root(comm, lambda: _checked(order.study))
+    study = parallel.on_root(comm, lambda: checked(order.study))
     parallel.on_root(comm, lambda: _begin_log(comm, order))
     be = _same_backend(comm, replace(order, backend=study.backend_for(order.backend, order.say)))
     parallel.together(comm, study.prepare)
@@ -123,12 +104,6 @@ def _held_by_root(comm: MPI.Intracomm, layout: StudyFolder, name: str, wait: Say
         yield
 
 
-def _checked(path: Path) -> AnyStudy:
-    study = load_any(path)
-    experiments.check(study)
-    return study
-
-
 def _same_backend(comm: MPI.Intracomm, order: Order) -> Backend:
     """The requested back end, the same on every rank. Raises StudyError on all ranks if one cannot use it."""
     split = parallel.rank_on_node(comm)
@@ -162,15 +137,3 @@ def _announce(comm: MPI.Intracomm, be: Backend, gpu: int, say: Say) -> None:
     for line in filter(None, lines):
         say(line)
         progress.note(line)
-
-
-def serial(order: Order) -> None:
-    """Run one step, such as limit, rates or report, in this process."""
-    experiment = experiments.of(_checked(order.study), order.results)
-    step = next((step for step in experiment.steps() if step.name == order.stage), None)
-    if step is None:
-        raise experiments.has_no(experiment.study, f"stage {order.stage}")
-    with exclusive(experiment.layout.locks, order.stage):
-        due.require_inputs(experiment, step)
-        backend = experiment.study.backend_for(order.backend, order.say)
-        step.run(lambda: processor(backend))

@@ -19,9 +19,11 @@ from rnnlimits.base import segments
 from rnnlimits.base.errors import REFUSALS, StudyError
 from rnnlimits.base.locks import exclusive, sign
 from rnnlimits.cluster import endings, leftovers, submission
+from rnnlimits.files import durable
 from rnnlimits.kernels import cache, gpu_count, preferred, processor, require_known
 from rnnlimits.kernels.interface import KernelError
 from rnnlimits.plan import due
+from rnnlimits.plan.copies import copy_of
 from rnnlimits.plan.parts import Experiment
 from rnnlimits.run import environment, launched, mpiexec, rules, sharing, shipped, words
 from rnnlimits.run.continuing import require_same_backend
@@ -71,9 +73,22 @@ def run(
         if not further:  # which may send jobs to other machines, or ask for one part
             require_backend(experiment, backend)
             if not targets:
-                together = words.encoded(rules.parts_of_one_start(experiment))
-                command.insert(command.index("--quiet"), f"together={together}")
+                named = [f"{key}={words.encoded(names)}" for key, names in rules.of_one_start(experiment).items()]
+                at = command.index("--quiet")
+                command[at:at] = named
+                if not told:
+                    announce(experiment)
+                write_copy(experiment)
+                told = True
         return _guarded([*command, *further], lock, experiment, environment.of_jobs(), told)
+
+
+def write_copy(experiment: Experiment) -> None:
+    """Write study.yaml where it does not have the study's text, as its rule would: it takes a process of its own."""
+    if due.copy_fault(experiment) is not None:
+        path, root = experiment.layout.study_yaml, experiment.layout.root
+        durable.require_folder(path)
+        durable.write_bytes(path, copy_of(experiment.study, root).encode())
 
 
 def require_backend(experiment: Experiment, backend: str) -> None:

@@ -49,11 +49,13 @@ class LongRun:
 class BatchMeans:
     """Running mean squares of the sums over batches of 1, 2, 4, ... values, for S scalars along R chains.
 
-    The stored data do not grow with the length: one number for each chain, scalar and scale.
+    The stored data do not grow with the length: one number for each chain, scalar and scale. least: squares of the
+    levels below are left 0; `long_run` uses none below FIRST.
     """
 
-    def __init__(self, levels: int = LEVELS) -> None:
+    def __init__(self, levels: int = LEVELS, least: int = 0) -> None:
         self.longest = 1 << (levels - 1)
+        self._least = least
         self._squares: list[Array] = []
         self._sum: Array | float = 0.0
         self._length = 0
@@ -68,7 +70,8 @@ class BatchMeans:
         for level in range(self._levels):
             if level:
                 sums = sums[:, ::2] + sums[:, 1::2]
-            squares.append(np.einsum("rls,rls->rs", sums, sums))
+            is_used = level >= self._least
+            squares.append(np.einsum("rls,rls->rs", sums, sums) if is_used else np.zeros(sums[:, 0].shape))
         self._sum = self._sum + sums.sum(1)
         if self._squares:
             squares = [old + new for old, new in zip(self._squares, squares, strict=True)]

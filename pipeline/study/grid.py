@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Callable, Iterator, Sequence
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import product
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 from rnnlimits.study.training import Product
 
 if TYPE_CHECKING:
     from rnnlimits.study.model import Study
+
+Result = TypeVar("Result")
 
 
 class Axis(NamedTuple):
@@ -100,6 +104,27 @@ class RichTwin:
         return (self.richness, self.steps_per_time, self.depth, self.level)
 
 
+def _remembered(function: Callable[[Study], Result]) -> Callable[[Study], Result]:
+    """The same function, which computes its value once for each study: studies are frozen, and reports ask often."""
+    known: dict[int, tuple[weakref.ref[Study], Result]] = {}
+
+    @functools.wraps(function)
+    def of(study: Study) -> Result:
+        found = known.get(id(study))
+        if found is None or found[0]() is not study:
+            gone = functools.partial(_forget, known, id(study))
+            known[id(study)] = found = weakref.ref(study, gone), function(study)
+        return found[1]
+
+    return of
+
+
+def _forget(known: dict[int, Any], key: int, gone: object) -> None:
+    if key in known and known[key][0] is gone:
+        del known[key]
+
+
+@_remembered
 def cells(study: Study) -> tuple[Cell, ...]:
     """Every cell of the grid and its ladders once; a cell listed twice gets the larger number of replicas.
 
@@ -130,6 +155,7 @@ def cell_at(axis: Axis, width: int, steps_per_time: int, depth: int, replicas: i
     return Cell(min(1.0, max(0.5, beta)), *at, axis.value)
 
 
+@_remembered
 def twins(study: Study) -> tuple[Twin, ...]:
     """Every K that has twins once, with as many paths as its largest cell or the twins' own ladder needs."""
     paths = dict.fromkeys(study.twin.steps_per_time, study.twin.paths)
@@ -143,8 +169,13 @@ def twins(study: Study) -> tuple[Twin, ...]:
 
 def rich_twin(study: Study, cell: Cell) -> RichTwin:
     """The rich twins of the trainings of a cell: of its richness, or N^-(1 - beta)."""
-    (twin,) = _as_first([_rich_twin(study, cell)], [*rich_ladder(study), *_each(study, _rich_twin)])
+    (twin,) = _as_first([_rich_twin(study, cell)], _first_rich(study))
     return twin
+
+
+@_remembered
+def _first_rich(study: Study) -> dict[str, float]:
+    return _first([*rich_ladder(study), *_each(study, _rich_twin)])
 
 
 def _rich_twin(study: Study, cell: Cell) -> RichTwin:
@@ -164,8 +195,13 @@ def tangent_twin(study: Study, cell: Cell) -> RichTwin:
 
     K is halved until it is small enough, as long as every checkpoint stays a whole number of steps.
     """
-    (twin,) = _as_first([_tangent_twin(study, cell)], _each(study, _tangent_twin))
+    (twin,) = _as_first([_tangent_twin(study, cell)], _first_tangents(study))
     return twin
+
+
+@_remembered
+def _first_tangents(study: Study) -> dict[str, float]:
+    return _first(_each(study, _tangent_twin))
 
 
 def _tangent_twin(study: Study, cell: Cell) -> RichTwin:
@@ -180,12 +216,17 @@ def _each(study: Study, twin_of: Callable[[Study, Cell], RichTwin]) -> list[Rich
     return [twin_of(study, cell) for cell in sorted(cells(study), key=lambda cell: cell.richness is None)]
 
 
-def _as_first(twins: Sequence[RichTwin], every: Sequence[RichTwin]) -> list[RichTwin]:
-    """Each with the richness of the first of all that has its name: N^-(1 - beta) is rounded, a name is one file."""
-    first: dict[str, float] = {}
-    for twin in every:
-        first.setdefault(twin.name, twin.richness)
+def _as_first(twins: Sequence[RichTwin], first: Mapping[str, float]) -> list[RichTwin]:
+    """Each with the richness of the first that has its name: N^-(1 - beta) is rounded, a name is one file."""
     return [replace(twin, richness=first.get(twin.name, twin.richness)) for twin in twins]
+
+
+def _first(twins: Sequence[RichTwin]) -> dict[str, float]:
+    """The richness of the first of all twins with a name, by this name."""
+    first: dict[str, float] = {}
+    for twin in twins:
+        first.setdefault(twin.name, twin.richness)
+    return first
 
 
 def rich_ladder(study: Study) -> tuple[RichTwin, ...]:
@@ -196,19 +237,21 @@ def rich_ladder(study: Study) -> tuple[RichTwin, ...]:
     )
 
 
+@_remembered
 def rich_twins(study: Study) -> tuple[RichTwin, ...]:
     """Every rich twin once, with as many paths as its largest cell, or the ladder, needs."""
     of_cells = _each(study, _rich_twin) if study.rich.follow else []
     every = [*rich_ladder(study), *of_cells]
-    return _each_once(_as_first(every, every))
+    return _each_once(_as_first(every, _first(every)))
 
 
+@_remembered
 def tangent_twins(study: Study) -> tuple[RichTwin, ...]:
     """Every rich twin that has tangents once."""
     if not study.rich.follow or not study.rich.tangents:
         return ()
     every = _each(study, _tangent_twin)
-    return _each_once(_as_first(every, every))
+    return _each_once(_as_first(every, _first(every)))
 
 
 def _each_once(twins: Sequence[RichTwin]) -> tuple[RichTwin, ...]:

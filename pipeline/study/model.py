@@ -106,14 +106,14 @@ class Study(AnyStudy):
         return self
 
     def _check_twin(self) -> None:
-        block = self.training.paths_per_block
+        block = self.training.paths_per_block if self.training.replicas_per_block else 1
         if self.twin.steps_per_time and self.twin.paths % block:
             raise refusal("twin.paths", self.twin.paths, f"allowed: multiples of the paths of a block, {block}")
         for index, steps in enumerate(self.twin.steps_per_time):
             self.training.check_steps(f"twin.steps_per_time[{index}]", steps)
 
     def _check_rich(self) -> None:
-        rich, block = self.rich, self.training.paths_per_block
+        rich, block = self.rich, self.training.paths_per_block if self.training.replicas_per_block else 1
         if rich.follow and not self.twin.follow:
             raise refusal("rich.follow", True, "it needs twins on the same paths: set twin.follow: true")
         if not rich.epsilon:

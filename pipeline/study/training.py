@@ -40,6 +40,7 @@ Depths = Annotated[tuple[Count, ...], Field(min_length=1)]
 
 WHOLE_STEPS_TOLERANCE = 1e-9
 LEAST_RICHNESS_TOLERANCE = 2e-5  # of its square, so that N^-1/2 may be rounded to the six digits of a refusal
+LEAST_REPLICAS = 16  # in a block where the study names no size
 MOST_STEPS = 2**31  # the step is one 32-bit word of the random counter
 
 
@@ -104,7 +105,10 @@ class Training(Section):
     )
     clip: Positive | None = Field(default=None, description="gamma of the smooth clip of the output at N^gamma")
     update_b: Switch = Field(default=True, description="Train B too")
-    replicas_per_block: Count = Field(default=16, description="Size of the unit of work and of restart")
+    replicas_per_block: Count | None = Field(
+        default=None,
+        description="Size of the unit of work and of restart; default: by the cost of a replica, from 16 to 1024",
+    )
     antithetic: Switch = Field(default=True, description="Replicas 2p and 2p+1 share all but the sign of C")
     loss_bins: Count = Field(default=32, description="Bins of the loss along the path")
     kernel: Switch = Field(default=False, description="Measure the empirical tangent kernel at each checkpoint too")
@@ -129,9 +133,14 @@ class Training(Section):
         return self
 
     @property
+    def smallest_block(self) -> int:
+        """Replicas in a block, or in the smallest one where the plan chooses its size."""
+        return LEAST_REPLICAS if self.replicas_per_block is None else self.replicas_per_block
+
+    @property
     def paths_per_block(self) -> int:
-        """Paths of the chain that a block of replicas sees: the two of an antithetic pair share one."""
-        return self.replicas_per_block // 2 if self.antithetic else self.replicas_per_block
+        """Paths of the chain that the smallest block of replicas sees: the two of an antithetic pair share one."""
+        return self.smallest_block // 2 if self.antithetic else self.smallest_block
 
     def products(self) -> tuple[Product, ...]:
         """The main product and the ladders, with all values filled in."""
@@ -154,7 +163,7 @@ class Training(Section):
         )
 
     def _check_blocks(self) -> None:
-        if self.antithetic and self.replicas_per_block % 2:
+        if self.antithetic and self.replicas_per_block is not None and self.replicas_per_block % 2:
             raise refusal("replicas_per_block", self.replicas_per_block, "allowed: even (antithetic pairs)")
 
     def _check_checkpoints(self) -> None:
@@ -169,9 +178,11 @@ class Training(Section):
             _check_distinct(product.key + name, getattr(product, name))
         _check_richness(product)
         for replicas in product.replicas:
-            if replicas % self.replicas_per_block:
+            if self.replicas_per_block is not None and replicas % self.replicas_per_block:
                 allowed = f"allowed: multiples of training.replicas_per_block, {self.replicas_per_block}"
                 raise refusal(product.key + "replicas", Found(f"has {replicas}"), allowed)
+            if self.antithetic and replicas % 2:
+                raise refusal(product.key + "replicas", Found(f"has {replicas}"), "allowed: even (antithetic pairs)")
         for steps in sorted(product.steps()):
             self.check_steps(product.key + "steps_per_time", steps)
 

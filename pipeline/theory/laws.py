@@ -17,7 +17,7 @@ from rnnlimits.base.arrays import special, square_root
 from rnnlimits.base.errors import StudyError
 from rnnlimits.base.streams import Stream
 from rnnlimits.kernels.activations import ACTIVATIONS
-from rnnlimits.kernels.interface import Backend, MemoryInputs, MemoryMap, Replicas
+from rnnlimits.kernels.interface import Backend, FeatureMap, MemoryInputs, MemoryMap, Replicas
 from rnnlimits.study import Study
 
 Array = NDArray[np.float64]
@@ -276,6 +276,11 @@ class ParameterLaw:
         b = self.b_given(w)
         return Nodes(w, weight, b, b**2 + self.noise**2)
 
+    def feature_map(self, nodes: Nodes) -> FeatureMap:
+        """The features in the form that the kernels take."""
+        root = np.sqrt(nodes.weight)
+        return FeatureMap(self.activation, nodes.w, root, self.c_std * root)
+
     def features(self, nodes: Nodes, x: Array, m: Array) -> Array:
         """phi (..., Q (1 + d)), with phi . phi' the kernel summed over the nodes. Source: eq. (27).
 
@@ -283,11 +288,13 @@ class ParameterLaw:
         Q columns sqrt(weight) std_c sigma'(w.x + m) x_j.
         """
         sigma = ACTIVATIONS[self.activation]
-        argument = x @ nodes.w.T + m[..., None]
+        argument = x @ nodes.w.T
+        argument += m[..., None]
         root, count = np.sqrt(nodes.weight), len(nodes.weight)
         phi = np.empty_like(argument, shape=(*argument.shape[:-1], nodes.features))
-        np.multiply(sigma.value(argument), root, out=phi[..., :count])
-        slope = sigma.slope(argument)
+        value = sigma.value(argument)
+        np.multiply(value, root, out=phi[..., :count])
+        slope = sigma.slope(argument) if sigma.slope_of_value is None else sigma.slope_of_value(value)
         slope *= self.c_std * root
         for j in range(self.dimension):
             np.multiply(slope, x[..., j, None], out=phi[..., (1 + j) * count : (2 + j) * count])

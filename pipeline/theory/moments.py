@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rnnlimits.kernels.interface import Backend
+from rnnlimits.kernels.interface import Backend, FeatureMap
 
 Array = NDArray[np.float64]
 
@@ -38,10 +38,9 @@ class Accumulator:
         self._y2 = 0.0
         self._weight = 0.0
 
-    def add(self, phi: Array, y: Array) -> None:
-        """Add draws of equal weight: phi (n, F), y (n,)."""
-        self._a += phi.T @ phi  # NumPy detects the symmetry and calls syrk
-        self._b += phi.T @ y
+    def add(self, features: FeatureMap, x: Array, m: Array, y: Array) -> None:
+        """Add draws of equal weight: x (n, d), m (n,), y (n,), arrays of the back end."""
+        self._be.add_moments(features, x, m, y, self._a, self._b)
         self._y2 += float(y @ y)
         self._weight += len(y)
 
@@ -61,16 +60,13 @@ class Accumulator:
 
 
 def add_in_batches(
-    accumulator: Accumulator, features: Callable[[slice], Array], y: Array, count: int, weight: Array | None = None
+    accumulator: Accumulator, features: Callable[[slice], Array], y: Array, count: int, weight: Array
 ) -> None:
-    """Add y (n,) with features(part), of `count` columns, a batch of rows at a time."""
+    """Add atoms of these weights, with y (n,) and features(part), of `count` columns, a batch of rows at a time."""
     rows = max(1, BATCH_VALUES // count)
     for first in range(0, len(y), rows):
         part = slice(first, first + rows)
-        if weight is None:
-            accumulator.add(features(part), y[part])
-        else:
-            accumulator.add_weighted(features(part), y[part], weight[part])
+        accumulator.add_weighted(features(part), y[part], weight[part])
 
 
 def pooled(blocks: list[Moments]) -> Moments:

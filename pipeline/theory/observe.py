@@ -22,6 +22,7 @@ from rnnlimits.theory.laws import PROJECTION_NODES, Nodes, ParameterLaw, normal_
 AXIS_NODES = {"gaussian": {1: 128, 2: 96}, "uniform": {1: 96, 2: 48, 3: 24}}  # per axis: errors near rounding
 SOBOL_NODES = 2**14  # if a product would be too large: errors of 1e-4
 DEGREE = 15  # of the distance's polynomial in the difference of memories, for |difference| <= REACH; odd: see `of`
+IN_CACHE = 2**14  # differences whose distances are computed at once
 REACH = 0.5  # sigma is analytic at least in the strip of half-width pi/2: an error of about (3.14 + 3.30)^-16 = 1e-13
 MODES = 3  # leading eigenvalues of the kernel that are recorded
 CHUNK_VALUES = 2**15  # hidden values of one layer at a time, so that they stay in cache
@@ -92,12 +93,17 @@ class SobolevDistance:
 
 
 def _horner(coefficient: Array, u: Array) -> Array:
-    """sum_j coefficient_j u^j for coefficient (J, n), u (..., n)."""
-    total = coefficient[-1] * u
-    for row in coefficient[-2:0:-1]:
-        total += row
-        total *= u
-    return np.asarray(total + coefficient[0])
+    """sum_j coefficient_j u^j for coefficient (J, n), u (..., n): as many rows at a time as stay in cache."""
+    rows = u.reshape(-1, u.shape[-1])
+    sums, at_once = np.empty(rows.shape), max(1, IN_CACHE // u.shape[-1])
+    for first in range(0, len(rows), at_once):
+        part, total = rows[first : first + at_once], sums[first : first + at_once]
+        np.multiply(coefficient[-1], part, out=total)
+        for row in coefficient[-2:0:-1]:
+            total += row
+            total *= part
+        total += coefficient[0]
+    return sums.reshape(u.shape)
 
 
 def _arguments(law: ParameterLaw, x: Array) -> tuple[Array, Array]:

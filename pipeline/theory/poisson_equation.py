@@ -29,7 +29,7 @@ Observable = Callable[[Stretch], Array]
 """Functions of the chain and its memory: they map a stretch of (R, L) steps to values (R, L, S)."""
 
 LARGEST = 4096  # largest number of states for which the linear system is solved directly
-PAIRS_AT_ONCE = 1 << 14  # states of coupled paths held at once
+PAIRS_AT_ONCE = 1 << 16  # states of coupled paths held at once
 STEPS = 256  # length of coupled paths
 BEYOND = 1 << 24  # replicas of stationary states begin here, away from the walks of the stage
 

@@ -38,6 +38,10 @@ class Stretch:
     y: Array
     m: Array
 
+    def of(self, rows: slice) -> Stretch:
+        """The same steps of some of the chains."""
+        return Stretch(self.x[rows], self.z[rows], self.y[rows], self.m[rows])
+
 
 class Walk:
     """A path of the chain and its infinite-width memory, one stretch at a time."""

@@ -12,7 +12,7 @@ from rnnlimits.chains import paths as chains
 from rnnlimits.kernels.interface import Backend
 from rnnlimits.study import Study
 from rnnlimits.theory.laws import ParameterLaw
-from rnnlimits.training.plan import Block, cells, kernel_training
+from rnnlimits.training.plan import Block, block_size, cells, kernel_training
 
 SECONDS = 1.0
 STEPS = 256
@@ -26,7 +26,7 @@ def ns_per_unit_step(study: Study, be: Backend, seconds: float = SECONDS) -> flo
     """
     grid = sorted(cells(study), key=lambda cell: cell.width * cell.steps_per_time * cell.replicas)
     median = grid[len(grid) // 2]
-    count = study.training.replicas_per_block if be.on_device else 1
+    count = min(block_size(study, median), median.replicas) if be.on_device else 1
     block = Block(replace(median, width=min(median.width, WIDEST)), 0, count)
     replicas = np.arange(count, dtype=np.uint32)
     trainer = be.trainer(kernel_training(study, block.cell), count)

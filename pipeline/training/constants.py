@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from rnnlimits.files import store
 from rnnlimits.kernels.interface import Backend
-from rnnlimits.statistics.longrun import BatchMeans, LongRun, Scales, long_run
+from rnnlimits.statistics.longrun import FIRST, BatchMeans, LongRun, Scales, long_run
 from rnnlimits.study import Study
 from rnnlimits.theory import poisson_equation
 from rnnlimits.theory.flow import Flow, probes_of
@@ -33,6 +33,7 @@ from rnnlimits.training.plan import Twin
 Array = NDArray[np.float64]
 
 GROUP = 64  # chains followed side by side
+IN_CACHE = 8  # of them, whose scores are held at once
 FUNCTIONS = ("x", "y", "x^2", "m")
 AVERAGED = 128  # values in the shortest average of a test function
 AVERAGES = 128  # such averages along each chain
@@ -101,11 +102,13 @@ def noise(study: Study, layout: Layout, be: Backend) -> Noise:
 
 def _scales(study: Study, law: ParameterLaw, be: Backend, observable: Observable, group: int) -> Scales:
     """Batch means of the scores along one group of chains."""
-    sums = BatchMeans()
+    sums = [BatchMeans(least=FIRST) for _ in range(GROUP // IN_CACHE)]
     walk = stationary_walk(study, law, be, (group * GROUP + np.arange(GROUP)).astype(np.uint32))
-    for _ in range(max(2, -(-study.draws.steps // sums.longest))):
-        sums.add(observable(walk.take(sums.longest)))
-    return sums.result()
+    for _ in range(max(2, -(-study.draws.steps // sums[0].longest))):
+        part = walk.take(sums[0].longest)
+        for index, some in enumerate(sums):
+            some.add(observable(part.of(slice(index * IN_CACHE, (index + 1) * IN_CACHE))))
+    return Scales.of_groups([some.result() for some in sums])
 
 
 def leading_noises(study: Study, layout: Layout, be: Backend) -> list[tuple[Twin, Array]]:

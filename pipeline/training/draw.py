@@ -126,7 +126,6 @@ def record(
     """
     draws = study.draws
     sampled = (np.arange(draws.sample) + 1) * draws.steps // draws.sample - 1
-    law, sets = law.on(be), tuple(nodes.on(be) for nodes in sets)
     sums = [Accumulator(be, nodes.features) for nodes in sets]
     samples: list[Stretch] = []
     done = 0
@@ -145,7 +144,7 @@ def record(
 def accumulate(accumulator: Accumulator, law: ParameterLaw, nodes: Nodes, part: Stretch) -> None:
     """Add every draw of a stretch."""
     x, m, y = part.x.reshape(-1, law.dimension), part.m.reshape(-1), part.y.reshape(-1)
-    moments.add_in_batches(accumulator, lambda rows: law.features(nodes, x[rows], m[rows]), y, nodes.features)
+    accumulator.add(law.feature_map(nodes), x, m, y)
 
 
 def exact_moments(be: Backend, law: ParameterLaw, atoms: stationary.Atoms, sets: tuple[Nodes, ...]) -> list[Moments]:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from rnnlimits.chains import paths as chains
-from rnnlimits.kernels.interface import Array, Backend
+from rnnlimits.kernels.interface import Array, Backend, FeatureMap
 from rnnlimits.theory.flow import Flow
 from rnnlimits.theory.laws import ParameterLaw
 from rnnlimits.theory.walks import Stretch, Walk, burn_in, stationary_walk
@@ -64,9 +65,13 @@ class LeadingNoise:
         """What the updates along a stretch, at the theta of the limit, do to the outputs at the horizon (path, P)."""
         start = np.tile(self.flow.theta(np.array([time])), (len(memory), 1))
         moved, x, m = start.copy(), *(np.ascontiguousarray(values) for values in (part.x, memory))
-        self.be.twin_path(feature_map(self.study, self.law), UNMOVED, x, m, part.y, moved)
+        self.be.twin_path(self._features, UNMOVED, x, m, part.y, moved)
         rate = self.study.training.alpha / k
         return np.asarray((moved - start) * (rate / UNMOVED) @ self._left(time).T)
+
+    @cached_property
+    def _features(self) -> FeatureMap:
+        return feature_map(self.study, self.law)
 
     def _left(self, time: float) -> Array:
         """What is left at the horizon, of each probe, of a change of theta (P, F)."""

@@ -10,7 +10,7 @@ from rnnlimits.kernels import launch
 from rnnlimits.plan.files import ENSEMBLES, JOINED, MACHINE, RANGE, SAVED
 from rnnlimits.plan.parts import Block, Ensemble, FileKind, Output, Part
 from rnnlimits.study import Study
-from rnnlimits.training import plan
+from rnnlimits.training import begun, plan
 from rnnlimits.training.checks import MOST_FEATURES
 from rnnlimits.training.layout import Layout
 from rnnlimits.training.plan import Cell, Twin
@@ -121,7 +121,7 @@ def _twin(study: Study, layout: Layout, twin: Twin) -> Part:
 def _twin_ensemble(study: Study, layout: Layout, twin: Twin, name: str) -> Ensemble:
     identity, features = plan.twin_id(study, twin), _features(study)
     blocks = []
-    for block in plan.twin_blocks(study, twin):
+    for block in begun.twin_blocks(study, layout, twin, identity):
         work = plan.twin_steps(block, study)
         paths = layout.twin_shard(block, identity), layout.twin_state(block, identity)
         blocks.append(Block(*paths, work, work * features * TWIN_FEATURE))
@@ -228,7 +228,7 @@ def _pack(study: Study, layout: Layout, name: str, cells: tuple[Cell, ...]) -> P
 
 def _train_ensemble(study: Study, layout: Layout, cell: Cell) -> Ensemble:
     identity, blocks = plan.cell_id(study, cell), []
-    for block in plan.blocks(study, cell):
+    for block in begun.blocks(study, layout, cell, identity):
         work = plan.unit_steps(block, study)
         blocks.append(Block(layout.shard(block, identity), layout.state(block, identity), work, work))
     return Ensemble(
@@ -253,6 +253,6 @@ def _run_train(study: Study, layout: Layout, pack: str, comm: MPI.Intracomm, be:
 def state_megabytes(study: Study, cell: Cell) -> float:
     """Memory for the networks of one block and for what is recorded of them."""
     words = launch.words_per_unit(plan.kernel_training(study, cell))
-    replicas = study.training.replicas_per_block
+    replicas = min(plan.block_size(study, cell), cell.replicas)
     values = len(study.training.checkpoints) * study.probes.count * (study.probes.length + 2)
     return 1e-6 * replicas * (4 * words * cell.width + 8 * values)

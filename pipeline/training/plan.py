@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnnlimits.base.tables import size_text
+from rnnlimits.kernels import launch
 from rnnlimits.kernels.interface import Training
 from rnnlimits.plan import costs
 from rnnlimits.plan.costs import PackCost
@@ -37,6 +38,11 @@ from rnnlimits.study.identity import study_id as study_id
 from rnnlimits.study.identity import tangents_id as tangents_id
 from rnnlimits.study.identity import twin_id as twin_id
 
+BLOCK_UNIT_STEPS = 2**28  # of a block of trainings where the study names no size: tenths of a second of a core
+BLOCK_WORDS = 2**25  # numbers that describe its units, at most
+BLOCK_RECORDS = 2**22  # memories on the steps of its probe histories, at most
+MOST_REPLICAS = 1024  # in such a block
+TWIN_STEPS = 2**19  # steps of all paths in a block of twins, likewise
 FILE_OVERHEAD = 40_000  # bytes of an HDF5 file in addition to its values: attributes, the study, dimension scales
 RICH_STEPS = 2**21  # steps of all paths in a block of rich twins, about
 TANGENT_PATHS = 16  # paths in a block of tangents
@@ -63,10 +69,32 @@ def packs(study: Study) -> dict[str, tuple[Cell, ...]]:
     return by_pack(cells(study))
 
 
-def blocks(study: Study, cell: Cell) -> tuple[Block, ...]:
-    """The cell's replicas cut into blocks of training.replicas_per_block, in order."""
-    size = study.training.replicas_per_block
-    return tuple(Block(cell, first, size) for first in range(0, cell.replicas, size))
+def block_size(study: Study, cell: Cell) -> int:
+    """Replicas in a block: training.replicas_per_block, else as many as are worth a shard, a power of two.
+
+    It depends on the cost of a replica alone, so that more replicas add blocks and keep those that exist.
+    """
+    if study.training.replicas_per_block is not None:
+        return study.training.replicas_per_block
+    words, probes = launch.words_per_unit(kernel_training(study, cell)), study.probes
+    steps = round(cell.steps_per_time * study.training.horizon)
+    most = (
+        BLOCK_UNIT_STEPS // (cell.width * steps),
+        BLOCK_WORDS // (cell.width * words),
+        BLOCK_RECORDS // (probes.count * probes.length),
+    )
+    return _power_of_two(min(*most, MOST_REPLICAS), study.training.smallest_block)
+
+
+def _power_of_two(most: int, least: int) -> int:
+    """The largest power of two that is at most `most`; at least `least`."""
+    return max(least, 1 << max(most, 1).bit_length() - 1)
+
+
+def blocks(study: Study, cell: Cell, size: int | None = None) -> tuple[Block, ...]:
+    """The cell's replicas cut into blocks of this size (default: `block_size`), in order; the last may be smaller."""
+    size = size or block_size(study, cell)
+    return tuple(Block(cell, first, min(size, cell.replicas - first)) for first in range(0, cell.replicas, size))
 
 
 TwinKind = TypeVar("TwinKind", Twin, RichTwin)
@@ -95,10 +123,18 @@ TwinBlock = PathBlock[Twin]
 RichBlock = PathBlock[RichTwin]
 
 
-def twin_blocks(study: Study, twin: Twin) -> tuple[TwinBlock, ...]:
-    """The paths cut into blocks like those of the trainings, in order."""
-    size = study.training.paths_per_block
-    return tuple(TwinBlock(twin, first, size) for first in range(0, twin.paths, size))
+def twin_block_size(study: Study, twin: Twin) -> int:
+    """Paths in a block of twins: those of the trainings' blocks, else as many as are worth a shard."""
+    if study.training.replicas_per_block is not None:
+        return study.training.paths_per_block
+    steps = round(twin.steps_per_time * study.training.horizon)
+    return _power_of_two(min(TWIN_STEPS // steps, MOST_REPLICAS), study.training.paths_per_block)
+
+
+def twin_blocks(study: Study, twin: Twin, size: int | None = None) -> tuple[TwinBlock, ...]:
+    """The paths cut into blocks of this size (default: `twin_block_size`), in order; the last may be smaller."""
+    size = size or twin_block_size(study, twin)
+    return tuple(TwinBlock(twin, first, min(size, twin.paths - first)) for first in range(0, twin.paths, size))
 
 
 def rich_blocks(study: Study, twin: RichTwin) -> tuple[RichBlock, ...]:

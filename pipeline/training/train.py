@@ -25,8 +25,9 @@ from rnnlimits.study import Study
 from rnnlimits.theory import observe
 from rnnlimits.theory.laws import ParameterLaw
 from rnnlimits.theory.observe import AtProbes
+from rnnlimits.training import begun
 from rnnlimits.training.layout import Layout
-from rnnlimits.training.plan import Block, Cell, blocks, cell_id, kernel_training, packs, unit_steps
+from rnnlimits.training.plan import Block, Cell, cell_id, kernel_training, packs, unit_steps
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -77,12 +78,23 @@ def stage(study: Study, layout: Layout, pack: str, be: Backend) -> Stage[Block, 
         be=be,
         ensembles=lambda: [_ensemble(study, layout, cell) for cell in packs(study)[pack]],
         size=lambda block: unit_steps(block, study),
-        prepare=lambda: AtProbes.of(study, on_processor(be)),
+        prepare=lambda: _at_probes(study, be),
         compute=lambda block, probes, tick, keeper: train_block(study, be, block, probes, tick, keeper),
         write=lambda shard, block, trained: _put(shard, study, block, trained),
         join=sharded.linked_below(layout.root),
         variables=STATE,
     )
+
+
+def _at_probes(study: Study, be: Backend) -> AtProbes:
+    """The limit on the probes; that of the latest study is kept, as a process trains several of its packs."""
+    global _latest
+    if _latest is None or _latest[0] is not study or _latest[1] is not be:
+        _latest = study, be, AtProbes.of(study, on_processor(be))
+    return _latest[2]
+
+
+_latest: tuple[Study, Backend, AtProbes] | None = None
 
 
 def _ensemble(study: Study, layout: Layout, cell: Cell) -> Ensemble[Block]:
@@ -92,7 +104,7 @@ def _ensemble(study: Study, layout: Layout, cell: Cell) -> Ensemble[Block]:
         path=layout.ensemble(cell),
         identity={"cell_id": identity},
         attributes=lambda: _attributes(study, cell, identity),
-        blocks=blocks(study, cell),
+        blocks=begun.blocks(study, layout, cell, identity),
         shard=lambda block: layout.shard(block, identity),
         state=lambda block: layout.state(block, identity),
         steps=round(study.training.horizon * cell.steps_per_time),

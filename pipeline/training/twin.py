@@ -26,7 +26,7 @@ from rnnlimits.ranks.sharded import Ensemble, Stage
 from rnnlimits.study import Study
 from rnnlimits.theory.flow import probes_of
 from rnnlimits.theory.laws import ParameterLaw
-from rnnlimits.training import plan
+from rnnlimits.training import begun, plan
 from rnnlimits.training.layout import Layout
 from rnnlimits.training.plan import Twin, TwinBlock
 
@@ -81,7 +81,7 @@ def _ensemble(study: Study, layout: Layout, twin: Twin) -> Ensemble[TwinBlock]:
         dimension="path",
         identity={"twin_id": identity},
         attributes=lambda: _attributes(study, twin, identity),
-        blocks=plan.twin_blocks(study, twin),
+        blocks=begun.twin_blocks(study, layout, twin, identity),
         shard=lambda block: layout.twin_shard(block, identity),
         state=lambda block: layout.twin_state(block, identity),
         steps=round(study.training.horizon * twin.steps_per_time),
@@ -97,9 +97,7 @@ def features_at_probes(study: Study, be: Backend) -> Array:
 
 def feature_map(study: Study, law: ParameterLaw) -> FeatureMap:
     """The features of the limit (law.features) in the form that the kernels take."""
-    nodes = law.nodes(study.limit.nodes, study.features)
-    root = np.sqrt(nodes.weight)
-    return FeatureMap(law.activation, nodes.w, root, law.c_std * root)
+    return law.feature_map(law.nodes(study.limit.nodes, study.features))
 
 
 def follow_block(

@@ -8,13 +8,14 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import yaml
-from runs import HANG, ROOT, run, write_rntk, write_study
+from runs import ENVIRONMENT, HANG, ROOT, run, write_rntk, write_study
 
 from rnnlimits.cli import main
 from rnnlimits.cli.page import GROUPS, every_verb, parser
@@ -95,6 +96,16 @@ def test_the_page_names_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
     for group in GROUPS:
         assert re.search(rf"^{group} ", page, flags=re.MULTILINE)
     assert "Exit codes: 0 done, 1 " in page
+
+
+def test_help_imports_neither_arrays_nor_files_nor_models() -> None:
+    """So that it takes a tenth of a second; in a process of its own, as this one has imported all of them."""
+    asked = "import sys; from rnnlimits.cli.entry import main; print(*sys.modules, file=sys.stderr); main(['--help'])"
+    done = subprocess.run([sys.executable, "-c", asked], env=ENVIRONMENT, capture_output=True, text=True, timeout=HANG)
+    assert done.stdout.startswith("usage: rnnlimits VERB")
+    loaded = set(done.stderr.split())
+    assert "rnnlimits.cli.page" in loaded
+    assert not loaded & {"numpy", "h5py", "scipy", "pydantic", "yaml", "matplotlib", "mpi4py", "rich", "snakemake"}
 
 
 @pytest.mark.parametrize("name", ["", "plan", "run", "rntk classify"])

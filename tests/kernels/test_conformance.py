@@ -104,6 +104,24 @@ def test_its_twins(be: Backend) -> None:
     assert np.abs(be.numpy(there) - theta).max() < 1e-13
 
 
+@pytest.mark.parametrize(("activation", "d", "nodes", "draws"), [("tanh", 1, 5, 130), ("erf", 3, 33, 64)])
+def test_its_moments(be: Backend, activation: str, d: int, nodes: int, draws: int) -> None:
+    """Of features written down once more, draw by draw; they are added to what is there."""
+    what, rng = features(activation, d, nodes), np.random.default_rng(5)
+    x, m, y = rng.normal(size=(draws, d)), rng.normal(size=draws), rng.normal(size=draws)
+    sigma, size = ACTIVATIONS[activation], nodes * (1 + d)
+    a, b = be.array(np.ones((size, size))), be.array(np.ones(size))
+    be.add_moments(what, *(be.array(values) for values in (x, m, y)), a, b)
+    square, along = np.ones((size, size)), np.ones(size)
+    for at, memory, target in zip(x, m, y, strict=True):
+        argument = what.w @ at + memory
+        slope = what.slope_scale * sigma.slope(argument)
+        phi = np.concatenate([what.value_scale * sigma.value(argument), *(slope * one for one in at)])
+        square, along = square + np.outer(phi, phi), along + phi * target
+    np.testing.assert_allclose(be.numpy(a), square, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(be.numpy(b), along, rtol=0, atol=1e-12)
+
+
 TRAININGS = [
     Training(width, dimension, 0.75, 40, activation, 1.0, depth, clip, update_b, precision)
     for (width, dimension, activation, depth, clip, update_b), precision in product(

@@ -81,9 +81,8 @@ def test_loss_and_delay_of_known_curves() -> None:
 
 def test_first_crossing() -> None:
     time = np.arange(4.0)
-    assert first_below(time, np.array([4.0, 2.0, 1.0, 0.0]), 3.0) == 0.5
-    assert first_below(time, np.array([4.0, 2.0, 1.0, 0.0]), 5.0) == 0.0
-    assert first_below(time, np.array([4.0, 2.0, 1.0, 0.5]), 0.1) == 3.0
+    curves = np.array([[4.0, 2.0, 1.0, 0.0], [4.0, 2.0, 1.0, 0.0], [4.0, 2.0, 1.0, 0.5]])
+    np.testing.assert_array_equal(first_below(time, curves, np.array([3.0, 5.0, 0.1])), [0.5, 0.0, 3.0])
 
 
 def test_which_estimators_exist() -> None:

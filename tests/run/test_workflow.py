@@ -96,6 +96,30 @@ def test_the_resolved_study_is_the_study(finished: tuple[Path, Path]) -> None:
     assert first.split("study tiny")[1] == second.split("study tiny")[1]
 
 
+def test_quick_gives_the_files_of_an_ordinary_run_and_keeps_what_exists(finished: tuple[Path, Path]) -> None:
+    folder, study = finished
+    ordinary, quick = folder / "results" / "tiny", folder / "results" / "quick" / "tiny"
+    kept = next(path.relative_to(ordinary) for path in sorted((ordinary / "shards").glob("N00033*/*.h5")))
+    (quick / kept).parent.mkdir(parents=True)
+    shutil.copy2(ordinary / kept, quick / kept)
+    begun = (quick / kept).stat().st_mtime_ns
+    try:
+        done = run("run", "--quick", study, "--results", quick.parent, cwd=folder)
+        assert "where to look" in done.stdout
+        assert "report.html" not in done.stdout
+        assert digests(ordinary, ".") == {
+            path.replace("/quick/", "/"): digest for path, digest in digests(quick, ".").items()
+        }
+        assert (quick / "rates.csv").read_bytes() == (ordinary / "rates.csv").read_bytes()
+        assert (quick / kept).stat().st_mtime_ns == begun
+        assert planned(folder, study, "--cores", "2", "--config", f"results={quick.parent}") - ALWAYS == {
+            "figures",
+            "page",
+        }
+    finally:
+        shutil.rmtree(quick.parent)
+
+
 def test_nothing_to_do_the_second_time(finished: tuple[Path, Path]) -> None:
     assert planned(*finished) == set()
 

@@ -110,7 +110,12 @@ BAD = [
     ("name: small", "name: ..", "name is '..'; allowed: a letter or digit"),
     ("name: small", "name: " + "a" * 65, "allowed: a letter or digit"),
     # one key against another
-    (REPLICAS, "replicas: 60", "training.replicas has 60; allowed: multiples of training.replicas_per_block, 16"),
+    (REPLICAS, "replicas: 61", "training.replicas has 61; allowed: even (antithetic pairs)"),
+    (
+        REPLICAS,
+        "replicas_per_block: 16, replicas: 60",
+        "training.replicas has 60; allowed: multiples of training.replicas_per_block, 16",
+    ),
     (REPLICAS, "replicas: [64]", "training.replicas has 1 entries; allowed: a number, or 2 (one for each width)"),
     (REPLICAS, "replicas: 63, replicas_per_block: 7", "training.replicas_per_block is 7; allowed: even"),
     (
@@ -179,7 +184,11 @@ BAD = [
     (TARGET, RICH + "{epsilon: [1.5]}", "rich.epsilon[0] is 1.5; allowed: above 0 and at most 1"),
     (TARGET, RICH + "{epsilon: [.nan]}", "rich.epsilon[0] is nan; allowed: above 0 and at most 1"),
     (TARGET, RICH + "{epsilon: [0.5, 0.25, 0.5]}", "rich.epsilon[2] is 0.5; allowed: each value once"),
-    (TARGET, RICH + "{epsilon: [0.5], paths: 60}", "rich.paths is 60; allowed: multiples of the paths of a block, 8"),
+    (
+        REPLICAS,
+        "replicas: 64, replicas_per_block: 16}\nrich: {epsilon: [0.5], paths: 60",
+        "rich.paths is 60; allowed: multiples of the paths of a block, 8",
+    ),
     (
         TARGET,
         RICH + "{epsilon: [0.5], steps_per_time: 3}",

@@ -28,7 +28,7 @@ from rnnlimits.quantities.base import registered
 from rnnlimits.quantities.whole import StudyQuantity
 from rnnlimits.statistics.bootstrap import Bootstrap
 from rnnlimits.statistics.families import settled
-from rnnlimits.statistics.longrun import BatchMeans, Scales, long_run, long_run_variance
+from rnnlimits.statistics.longrun import FIRST, BatchMeans, Scales, long_run, long_run_variance
 from rnnlimits.statistics.ratefile import Rate
 from rnnlimits.statistics.rows import Ratio, ratio_row
 from rnnlimits.study import Study
@@ -263,11 +263,13 @@ def test_stated_errors_are_the_real_ones() -> None:
     assert abs(values.mean() - 1 / 0.16) < SIGMAS * values.std() / np.sqrt(200) + 0.1
 
 
-def test_one_pass_in_stretches_and_groups_gives_the_same() -> None:
+@pytest.mark.parametrize("least", [0, FIRST])
+def test_one_pass_in_stretches_and_groups_gives_the_same(least: int) -> None:
+    """Also without the squares of batches that are too short to be used."""
     series = autoregression(np.array([0.5, 0.7]), 8, 1024)
     groups = []
     for rows in (slice(0, 3), slice(3, 8)):
-        sums = BatchMeans()
+        sums = BatchMeans(least=least)
         for first in (0, 512):
             sums.add(series[rows, first : first + 512])
         groups.append(sums.result())

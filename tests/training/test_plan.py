@@ -196,17 +196,17 @@ def test_demo_trains_in_under_40_s_on_two_cores() -> None:
 
 
 @pytest.mark.parametrize("name", ["demo", "full", "recorded"])
-def test_no_shipped_width_is_left_to_one_rank_alone(name: str) -> None:
+def test_no_shipped_width_that_takes_a_second_is_left_to_one_rank_alone(name: str) -> None:
     study = load(CONFIG / f"{name}.yaml")
-    assert all(len(blocks(study, cell)) >= 2 for cell in cells(study))
+    assert all(len(blocks(study, cell)) >= 2 for cell in cells(study) if unit_steps(cell, study) > 1e9)
 
 
 def test_summary_adds_up() -> None:
     study = small()
     lines = summary(study, 0.5).splitlines()
-    assert lines[1].split()[:4] == ["N00064-K00016", "1", "128", "8"]
+    assert lines[1].split()[:4] == ["N00064-K00016", "1", "128", "1"]
     total = next(line for line in lines if line.startswith("all trainings")).split()
-    assert total[2:5] == ["5", "384", "24"]
+    assert total[2:5] == ["5", "384", "5"]
     steps = 2 * (64 * 16 * 128 + 64 * 64 * (64 + 128) + 128 * 128 * 64)
     assert total[5] == f"{steps:.3g}"
     assert f"{steps * 0.5 / 3.6e12:.3g} core-hours" in "\n".join(lines)
