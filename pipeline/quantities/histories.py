@@ -11,6 +11,7 @@ from rnnlimits.base.streams import Stream
 from rnnlimits.quantities.base import N, register
 from rnnlimits.quantities.prediction import CellPrediction, Foresight, hidden_layer, of_paths
 from rnnlimits.quantities.trained import (
+    at_every_checkpoint,
     TrainedQuantity,
     mean_corrections,
     memory_order,
@@ -69,6 +70,8 @@ register(
         corrections=mean_corrections,
         applies=with_remark("training adds a term of order N^-2(1 - beta), with a small constant"),
         slack=memory_slack,
+        in_time=at_every_checkpoint,
+        predicted_in_time=False,
     )
 )
 register(
@@ -81,6 +84,8 @@ register(
         predicted=hidden_layer,
         expected=memory_order,
         corrections=mean_corrections,
+        in_time=at_every_checkpoint,
+        beside=(("memory_rms", "plain"),),
     )
 )
 register(
@@ -93,5 +98,8 @@ register(
         predicted=supremum_of(_of_hidden_layer),
         expected=memory_order,
         corrections=mean_corrections,
+        in_time=at_every_checkpoint,
+        predicted_in_time=False,
+        beside=(("memory_sup", "plain"),),
     )
 )

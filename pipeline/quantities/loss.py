@@ -111,5 +111,6 @@ register(
         expected=loss_order,
         corrections=bias_corrections,
         applies=half_with_twins,
+        when="",
     )
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from rnnlimits.quantities.base import N, register
 from rnnlimits.quantities.prediction import bias_of, rms_of, spread_of
 from rnnlimits.quantities.trained import (
+    at_every_checkpoint,
     TrainedQuantity,
     bias_less_unit_noise,
     even_bias_corrections,
@@ -33,6 +34,8 @@ register(
         slack=memory_slack,
         leverage=lambda t: mean_share(t.of_law(t.memory)),
         predicted=rms_of("memory"),
+        in_time=at_every_checkpoint,
+        supremum=True,
     )
 )
 register(
@@ -46,6 +49,8 @@ register(
         expected=square_root_order,
         corrections=mean_corrections,
         applies=of_half,
+        in_time=at_every_checkpoint,
+        supremum=True,
     )
 )
 register(
@@ -60,6 +65,8 @@ register(
         corrections=even_bias_corrections,
         applies=without_unit_noise(with_pair_means),
         slack=memory_slack,
+        in_time=at_every_checkpoint,
+        supremum=True,
     )
 )
 register(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from rnnlimits.quantities.base import Absent, Applies, Availability, N, register
 from rnnlimits.quantities.prediction import bias_of
 from rnnlimits.quantities.trained import (
+    at_every_checkpoint,
+    unless_twins,
     Design,
     TrainedQuantity,
     even_bias_corrections,
@@ -36,6 +38,7 @@ register(
         corrections=even_bias_corrections,
         applies=_skewed_pairs_with_twins,
         slack=node_slack,
+        in_time=at_every_checkpoint,
     )
 )
 register(
@@ -50,5 +53,7 @@ register(
         corrections=even_bias_corrections,
         applies=_skewed_pairs,
         slack=output_slack,
+        in_time=unless_twins,
+        beside=(("output_even_bias", "twin"),),
     )
 )

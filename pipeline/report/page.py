@@ -35,7 +35,7 @@ from rnnlimits.report.rate_table import rows
 from rnnlimits.report.subject import Subject
 from rnnlimits.statistics import older_rates
 from rnnlimits.statistics.families import counted
-from rnnlimits.statistics.ratefile import VERSION, Rate, read
+from rnnlimits.statistics.ratefile import Rate, read
 from rnnlimits.statistics.verdicts import Verdict
 from rnnlimits.study import to_yaml
 
@@ -110,7 +110,7 @@ def _words(subject: Subject, rates: Sequence[Rate], link: ToLink) -> Mapping[str
         "version": __version__,
         "headline": headline(subject, listed),
         "counted": counted(listed),
-        "older": older_rates.REMEDY if any(rate.version < VERSION for rate in rates) else "",
+        "older": older_rates.remedy(rate.version for rate in rates),
         "rows": rows(listed),
         "single_probes": len(rates) - len(listed),
         "glossary": glossary(listed),

@@ -45,8 +45,8 @@ def summary(results: Path, study: Path | None = None) -> str:
 def heads(rates: Sequence[Rate]) -> Iterator[str]:
     """What a reader must know before the table: the verdicts in numbers, and whether they are of an older version."""
     yield counted([rate for rate in rates if not rate.single])
-    if any(rate.version < ratefile.VERSION for rate in rates):
-        yield older_rates.REMEDY
+    if words := older_rates.remedy(rate.version for rate in rates):
+        yield words
 
 
 def rates_of(root: Path, study: Path | None = None) -> list[Rate]:

@@ -1,8 +1,9 @@
-"""The files behind a point of a rate, so that a reader can open them."""
+"""The files behind a point of a rate, and behind a row, so that a reader can open them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from rnnlimits.elman import plan as rntk_plan
@@ -15,6 +16,8 @@ from rnnlimits.training.layout import Layout
 from rnnlimits.training.plan import Cell, Twin
 
 COORDINATES = ("beta", "eps", "N", "K")
+DIGITS = "0123456789"
+NUMBER = f"{DIGITS}."
 SAME = 1e-9  # relative distance of a richness from its inverse's inverse
 
 
@@ -59,6 +62,67 @@ def _of_cell(cell: Cell) -> dict[str, float]:
 
 def _follows(twin: Twin, coordinates: Mapping[str, float]) -> bool:
     return coordinates.get("K") == twin.steps_per_time
+
+
+class FilesOfRows:
+    """The files of a study of trainings behind rows: those of the points, and those that predict them."""
+
+    def __init__(self, study: Study, layout: Layout) -> None:
+        self._study, self._layout, self._cells = study, layout, plan.cells(study)
+        self._known: dict[object, str] = {}
+
+    def __call__(self, rate: Rate) -> str:
+        """The files behind a row as one text, see `braced`; empty for a row without points."""
+        values = tuple(dict.fromkeys(point.variable for point in rate.cloud))
+        is_predicted = any(point.predicted == point.predicted for point in rate.cloud)
+        key = quantities.behind(rate), rate.variable, rate.at, values, is_predicted, quantities.view_of(rate)
+        if key not in self._known:
+            files = dict.fromkeys(self._files(rate, values, is_predicted))
+            self._known[key] = braced([path.relative_to(self._layout.root).as_posix() for path in files])
+        return self._known[key]
+
+    def _files(self, rate: Rate, values: Sequence[float], is_predicted: bool) -> Iterator[Path]:
+        sources, layout = {*quantities.behind(rate)}, self._layout
+        for value in values if quantities.view_of(rate) != "surface" else ():
+            yield from of_trainings(self._study, layout, rate, {rate.variable: value})
+        cells = self._along(rate, values)
+        if quantities.view_of(rate) == "surface":
+            yield from map(layout.ensemble, cells)
+        if is_predicted and self._study.rich.follow:
+            yield from (layout.rich(plan.rich_twin(self._study, cell)) for cell in cells)
+        if is_predicted and self._study.rich.follow and self._study.rich.tangents:
+            yield from (layout.tangents(plan.tangent_twin(self._study, cell)) for cell in cells)
+        if values and sources & {"train", "depths", "twin"}:
+            yield layout.limit
+
+    def _along(self, rate: Rate, values: Sequence[float]) -> list[Cell]:
+        """The cells of a row's ladder."""
+        fixed = {key: float(value) for key, value in rate.where.items() if key in COORDINATES}
+        depth = rate.where.get("depth")
+        here = [cell for cell in self._cells if _of_cell(cell).items() >= fixed.items()]
+        here = [cell for cell in here if depth is None or cell.depth == int(depth)]
+        if quantities.view_of(rate) == "surface" or rate.variable not in ("N", "K"):
+            return here
+        along = [cell for cell in here if _of_cell(cell)[rate.variable] in values]
+        return [cell for cell in along if rate.variable == "K" or cell.width == cell.steps_per_time]
+
+
+def braced(names: Sequence[str]) -> str:
+    """Paths as a shell with braces reads them, one word for each folder: twin/K{00064,00128}.h5 limit.h5."""
+    folders: dict[str, list[str]] = {}
+    for name in names:
+        folders.setdefault(name.partition("/")[0], []).append(name)
+    return " ".join(map(_word, folders.values()))
+
+
+def _word(names: Sequence[str]) -> str:
+    """Paths that share their ends as one word; numbers are not cut."""
+    if len(names) == 1:
+        return names[0]
+    first = os.path.commonprefix(list(names)).rstrip(NUMBER)
+    last = os.path.commonprefix([name[len(first) :][::-1] for name in names])[::-1].lstrip(DIGITS)
+    middle = (name[len(first) : len(name) - len(last)] for name in names)
+    return f"{first}{{{','.join(middle)}}}{last}"
 
 
 def of_networks(study: RntkStudy, layout: RntkLayout, rate: Rate, values: Mapping[str, float]) -> list[Path]:
