@@ -11,8 +11,8 @@ from rnnlimits.base.streams import Stream
 from rnnlimits.quantities.base import N, register
 from rnnlimits.quantities.prediction import CellPrediction, Foresight, hidden_layer, of_paths
 from rnnlimits.quantities.trained import (
-    at_every_checkpoint,
     TrainedQuantity,
+    at_every_checkpoint,
     mean_corrections,
     memory_order,
     memory_slack,
@@ -84,7 +84,6 @@ register(
         predicted=hidden_layer,
         expected=memory_order,
         corrections=mean_corrections,
-        in_time=at_every_checkpoint,
         beside=(("memory_rms", "plain"),),
     )
 )
@@ -98,8 +97,6 @@ register(
         predicted=supremum_of(_of_hidden_layer),
         expected=memory_order,
         corrections=mean_corrections,
-        in_time=at_every_checkpoint,
-        predicted_in_time=False,
         beside=(("memory_sup", "plain"),),
     )
 )

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from rnnlimits.quantities import kernel_prediction
 from rnnlimits.quantities.base import Absent, Applies, Availability, N, register
 from rnnlimits.quantities.trained import (
-    at_every_checkpoint,
     Design,
     TrainedQuantity,
     Trainings,
+    at_every_checkpoint,
     bias_corrections,
     bias_order,
     first_order,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from rnnlimits.quantities.base import N, register
 from rnnlimits.quantities.prediction import bias_of, rms_of, spread_of
 from rnnlimits.quantities.trained import (
-    at_every_checkpoint,
     TrainedQuantity,
+    at_every_checkpoint,
     bias_less_unit_noise,
     even_bias_corrections,
     even_bias_order,
@@ -50,7 +50,6 @@ register(
         corrections=mean_corrections,
         applies=of_half,
         in_time=at_every_checkpoint,
-        supremum=True,
     )
 )
 register(
@@ -82,5 +81,7 @@ register(
         corrections=even_bias_corrections,
         applies=with_unit_noise,
         slack=memory_slack,
+        in_time=at_every_checkpoint,
+        supremum=True,
     )
 )

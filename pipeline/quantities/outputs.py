@@ -12,11 +12,10 @@ from rnnlimits.quantities.prediction import (
     spread_of,
 )
 from rnnlimits.quantities.trained import (
-    at_every_checkpoint,
-    unless_twins,
     Design,
     TrainedQuantity,
     Trainings,
+    at_every_checkpoint,
     bias_corrections,
     bias_less_unit_noise,
     bias_order,
@@ -31,6 +30,8 @@ from rnnlimits.quantities.trained import (
     output_slack,
     rms_order,
     square_root_order,
+    unless_pairs,
+    unless_twins,
     with_pair_means,
     with_pairs,
     with_unit_noise,
@@ -119,8 +120,7 @@ register(
         expected=fluctuation_order,
         corrections=fluctuation_corrections,
         applies=of_half,
-        in_time=at_every_checkpoint,
-        supremum=True,
+        in_time=unless_pairs,
         beside=(("output_fluctuation", "half-difference"),),
     )
 )
@@ -136,7 +136,6 @@ register(
         corrections=fluctuation_corrections,
         applies=with_pairs,
         in_time=at_every_checkpoint,
-        supremum=True,
     )
 )
 register(
@@ -202,6 +201,8 @@ register(
         corrections=bias_corrections,
         applies=with_unit_noise,
         slack=node_slack,
+        in_time=at_every_checkpoint,
+        supremum=True,
     )
 )
 register(
@@ -218,7 +219,6 @@ register(
         applies=half_with_twins,
         slack=node_slack,
         in_time=at_every_checkpoint,
-        supremum=True,
     )
 )
 register(

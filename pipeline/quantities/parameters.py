@@ -5,9 +5,9 @@ from __future__ import annotations
 from rnnlimits.quantities.base import Absent, Applies, Availability, N, register
 from rnnlimits.quantities.prediction import drift_of
 from rnnlimits.quantities.trained import (
-    at_every_checkpoint,
     Design,
     TrainedQuantity,
+    at_every_checkpoint,
     drift_corrections,
     drift_order,
     even_bias_order,

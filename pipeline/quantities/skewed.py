@@ -5,14 +5,14 @@ from __future__ import annotations
 from rnnlimits.quantities.base import Absent, Applies, Availability, N, register
 from rnnlimits.quantities.prediction import bias_of
 from rnnlimits.quantities.trained import (
-    at_every_checkpoint,
-    unless_twins,
     Design,
     TrainedQuantity,
+    at_every_checkpoint,
     even_bias_corrections,
     even_bias_order,
     node_slack,
     output_slack,
+    unless_twins,
 )
 from rnnlimits.statistics.samples import bias, of_pairs
 

@@ -124,6 +124,11 @@ def at_every_checkpoint(design: Design) -> bool:
     return True
 
 
+def unless_pairs(design: Design) -> bool:
+    """The same, where there is no better estimate from pairs."""
+    return not design.antithetic
+
+
 def unless_twins(design: Design) -> bool:
     """The same, where there is no better estimate from twins."""
     return not design.twins

@@ -10,9 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-import numpy as np
-
-from rnnlimits.quantities.base import Applies, N, Quantity, registered
+from rnnlimits.quantities.base import Applies, Quantity, registered
 from rnnlimits.quantities.rich import RichQuantity
 from rnnlimits.quantities.suprema import SupremumQuantity
 from rnnlimits.quantities.trained import Design, TrainedQuantity
@@ -23,10 +21,10 @@ from rnnlimits.rates.trained import expected_of, foreseen_of, held, variable_at
 from rnnlimits.statistics import powerlaw
 from rnnlimits.statistics.bootstrap import Array, Bootstrap, LinearBootstrap, Sample
 from rnnlimits.statistics.powerlaw import Point
-from rnnlimits.statistics.predictions import Predicted, predicted_point
+from rnnlimits.statistics.predictions import Foreseen, Predicted, predicted_point
 from rnnlimits.statistics.ratefile import Rate
 from rnnlimits.statistics.rows import judged
-from rnnlimits.statistics.suprema import predicted_supremum, supremum
+from rnnlimits.statistics.suprema import contenders, predicted_supremum, supremum
 from rnnlimits.statistics.verdicts import Expected
 from rnnlimits.training import plan
 from rnnlimits.training.plan import Cell
@@ -41,6 +39,31 @@ class Values:
     points: list[Point] = field(default_factory=list)
     predicted: list[Predicted] = field(default_factory=list)
     largest: dict[float, float] = field(default_factory=dict)
+
+    def add(self, point: Point, predicted: Sequence[Predicted]) -> None:
+        """A further point, with its prediction if it has one."""
+        self.points.append(point)
+        self.predicted += predicted
+
+
+@dataclass(frozen=True)
+class Course:
+    """A quantity of one cell over checkpoints, resampled by a linear bootstrap; foreseen, predicted: perhaps empty."""
+
+    samples: Sequence[Sample]
+    points: Sequence[Point]
+    foreseen: Sequence[Foreseen]
+    predicted: Sequence[Predicted]
+
+    @classmethod
+    def of(cls, quantity: TrainedQuantity, cell: Cell, moments: Sequence[Moment], linear: Bootstrap) -> Course:
+        """Measured and predicted at each of these checkpoints."""
+        variable, predicted = variable_at(quantity, cell), quantity.predicted if quantity.predicted_in_time else None
+        samples = [quantity.sample(moment.trainings) for moment in moments]
+        cells = [moment.prediction for moment in moments if moment.prediction] if predicted else []
+        foreseen = [foreseen_of(predicted, one) for one in cells] if predicted else []
+        points = [powerlaw.measure(variable, sample, linear) for sample in samples]
+        return cls(samples, points, foreseen, [predicted_point(variable, one, linear) for one in foreseen])
 
 
 @dataclass(frozen=True)
@@ -81,39 +104,34 @@ class InTime:
             return
         moments = self.read.moments(cell)
         for index, line in here:
-            samples = [line.quantity.sample(moment.trainings) for moment in moments]
+            wanted = moments if line.quantity.supremum else moments[:-1]
+            course = Course.of(line.quantity, cell, wanted, self._linear)
             for at, moment in enumerate(moments[:-1]):
-                self._earlier(line.quantity, cell, samples[at], moment, self.earlier[index, at])
-            if line.quantity.supremum and moments[-1].prediction is not None:
-                self._supremum(line.quantity, cell, samples, moments, self.suprema[index])
-
-    def _earlier(self, quantity: TrainedQuantity, cell: Cell, sample: Sample, moment: Moment, into: Values) -> None:
-        variable, linear = variable_at(quantity, cell), self._linear
-        point = powerlaw.measure(variable, sample, linear)
-        into.points.append(held(quantity, cell, point, moment.trainings, linear))
-        if quantity.predicted and quantity.predicted_in_time and moment.prediction:
-            foreseen = foreseen_of(quantity.predicted, moment.prediction)
-            into.predicted.append(predicted_point(variable, foreseen, linear))
+                point = held(line.quantity, cell, course.points[at], moment.trainings, self._linear)
+                self.earlier[index, at].add(point, course.predicted[at : at + 1])
+            if line.quantity.supremum and course.foreseen:
+                self._supremum(line.quantity, cell, course, moments, self.suprema[index])
 
     def _supremum(
-        self, quantity: TrainedQuantity, cell: Cell, samples: Sequence[Sample], moments: Sequence[Moment], into: Values
+        self, quantity: TrainedQuantity, cell: Cell, course: Course, moments: Sequence[Moment], into: Values
     ) -> None:
-        variable = variable_at(quantity, cell)
-        found = supremum(variable, samples, self._bootstrap)
+        variable, bootstrap = variable_at(quantity, cell), self._bootstrap
+        likely = contenders([one.value for one in course.points], [one.value_replicates for one in course.points])
+        found = supremum(variable, course.samples, likely, bootstrap)
+        likely = contenders(
+            [one.natural for one in course.predicted], [one.natural_replicates for one in course.predicted]
+        )
+        predicted = predicted_supremum(variable, course.foreseen, likely, bootstrap)
         moment = moments[found.largest]
-        into.points.append(held(quantity, cell, found.point, moment.trainings, self._bootstrap))
+        into.add(held(quantity, cell, found.point, moment.trainings, bootstrap), [predicted])
         into.largest[variable] = moment.time
-        cells = [one.prediction for one in moments if one.prediction]
-        assert quantity.predicted
-        foreseen = [foreseen_of(quantity.predicted, one) for one in cells]
-        into.predicted.append(predicted_supremum(variable, foreseen, self._bootstrap))
 
 
 def lines(read: Reader) -> Iterator[Line]:
     """The quantities that are measured at every checkpoint, along every ladder on which they have a rate."""
     for quantity in registered(TrainedQuantity):
         for ladder in ladders(quantity.variable, read.cells):
-            design = replace(read.design, unit_noise=False, fixed_richness=ladder.axis.fixes_richness)
+            design = replace(read.design, fixed_richness=ladder.axis.fixes_richness)
             applies = isinstance(quantity.availability(design), Applies) and not ladder.refusal
             if applies and quantity.in_time(design):
                 yield Line(quantity, ladder, design)
@@ -170,7 +188,7 @@ def _twin_rates(found: InTime, at: int, time: float) -> Iterator[Rate]:
             values = Values(found.measured(entry.sample, errors, slack))
             yield _row(entry, found, "N=infinity", time, values, Expected(entry.expected, entry.expected_kind))
     for quantity in registered(RichQuantity) if rich else ():
-        errors = [(1 / twin.richness, read.rich_less_twin(twin)[:, at]) for twin in rich]
-        values = Values(found.measured(quantity.sample, errors))
+        drifts = [(1 / twin.richness, read.rich_less_twin(twin)[:, at]) for twin in rich]
+        values = Values(found.measured(quantity.sample, drifts))
         expected = Expected(quantity.order(read.design), quantity.expected_kind)
         yield _row(quantity, found, f"N=infinity K={study.rich.steps_per_time}", time, values, expected)

@@ -82,6 +82,7 @@ class Reader:
         self._tangents: dict[RichTwin, dict[str, tuple[Array, tuple[str, ...]]]] = {}
         self._tangents_at: dict[tuple[RichTwin, int], dict[str, Array]] = {}
         self._starts: dict[int, Untrained] = {}
+        self._noise: tuple[Cell, dict[str, Array]] | None = None
         self._unit_noise = UnitNoise(study, self.design)
         with store.open_complete(layout.limit, "limit", limit_id=plan.limit_id(study)) as file:
             if not np.array_equal(file["time"][()], study.training.checkpoints):
@@ -136,7 +137,7 @@ class Reader:
             of_rich,
             twins["twin"],
             twins["twin_loss"],
-            self._tangents_of(plan.tangent_twin(self.study, cell), index),
+            self._tangents_of(self._tangent_twins[cell], index),
             self._hidden,
             self._probes,
             self._untrained(cell.depth) if self.design.kernel else None,
@@ -149,8 +150,13 @@ class Reader:
     def _ladder_of(self, cell: Cell, index: int) -> list[tuple[int, dict[str, Array]]]:
         """K and tangents of the cells that differ from this one in N or K, its own first."""
         others = [one for one in self.cells if (one.axis, one.depth) == (cell.axis, cell.depth) and one != cell]
-        twins = dict.fromkeys(plan.tangent_twin(self.study, one) for one in (cell, *others))
+        twins = dict.fromkeys(self._tangent_twins[one] for one in (cell, *others))
         return [(twin.steps_per_time, self._tangents_of(twin, index)) for twin in twins]
+
+    @cached_property
+    def _tangent_twins(self) -> dict[Cell, RichTwin]:
+        """The rich twin whose tangents predict each cell."""
+        return {cell: plan.tangent_twin(self.study, cell) for cell in self.cells}
 
     @cached_property
     def _nodes(self) -> NodeErrors:
@@ -177,7 +183,7 @@ class Reader:
         return self._starts[depth]
 
     def rich_less_twin(self, twin: RichTwin) -> Array:
-        """Output of rich twins of the ladder less that of the infinite-width twins on their paths (path, time, probe)."""
+        """Output of rich twins of the ladder less that of the twins on their paths (path, time, probe)."""
         if twin not in self._rich_ladder:
             output = self._rich_file(twin, ("output",))["output"][:, 0] - self.outputs
             (kernel,) = (one for one in plan.twins(self.study) if one.steps_per_time == twin.steps_per_time)
@@ -216,7 +222,7 @@ class Reader:
         if (twin, index) not in self._tangents_at:
             every = self._tangents_file(twin)
             self._tangents_at[twin, index] = {
-                name: values.take(index, axis=dims.index("time")) if "time" in dims[1:] else values
+                name: np.asarray(values.take(index, axis=dims.index("time"))) if "time" in dims[1:] else values
                 for name, (values, dims) in every.items()
             }
         return self._tangents_at[twin, index]
@@ -239,9 +245,11 @@ class Reader:
         def arranged(values: Array) -> Array:
             return np.asarray(values[order].reshape(-1, members, *values.shape[1:]), dtype=np.float64)
 
+        output = arranged(file["output"][:, index] - self.outputs[index])
+        memory, twins = arranged(file["memory"][:, index] - self.memory), self._twins_of(cell, len(output), index)
         return Trainings(
-            output=arranged(file["output"][:, index] - self.outputs[index]),
-            memory=arranged(file["memory"][:, index] - self.memory),
+            output=output,
+            memory=memory,
             drift=arranged(file["drift_c_max"][:, index]),
             drift_rms=arranged(file["drift_c_rms"][:, index]),
             drift_b=arranged(file["drift_b_rms"][:, index]),
@@ -255,17 +263,25 @@ class Reader:
             initial={name: arranged(file[name][:, 0]) for name in OBSERVED_VARIABLES if name in file}
             if self.design.initial and index == LAST
             else {},
-            rich=self._read_rich(cell, index)["output"][: len(order) // members] if self.study.rich.follow else None,
-            unit_noise=self._noise_of(cell, len(order) // members) if index == LAST else {},
+            rich=self._read_rich(cell, index)["output"][: len(output)] if self.study.rich.follow else None,
+            unit_noise=self._noise_of(cell, output, memory, twins, index),
             shallow=self._shallow(cell, len(order) // members) if index == LAST else None,
-            **self._twins_of(cell, len(order) // members, index),
+            **twins,
         )
 
-    def _noise_of(self, cell: Cell, units: int) -> dict[str, Array]:
-        """What the units of the networks explain at the final time; empty if that is not known."""
+    def _noise_of(
+        self, cell: Cell, output: Array, memory: Array, twins: Mapping[str, Array], index: int
+    ) -> dict[str, Array]:
+        """What the units of the networks explain of these errors (unit, member, probe); empty if that is not known."""
         if not self.design.unit_noise:
             return {}
-        return self._unit_noise(self._tangents_of(plan.tangent_twin(self.study, cell), LAST), cell.width, units)
+        if self._noise is None or self._noise[0] != cell:
+            tangents = self._tangents_of(self._tangent_twins[cell], LAST)
+            self._noise = cell, self._unit_noise(tangents, cell.width, len(output))
+        noise = self._noise[1]
+        if index == LAST:
+            return noise
+        return self._unit_noise.earlier(noise, {"output": output - twins["twin"][:, None], "memory": memory})
 
     def _shallow(self, cell: Cell, units: int) -> Array | None:
         """Errors of the same trainings at depth 1, None if they do not exist."""
@@ -307,7 +323,7 @@ class Reader:
             return file["leading_steps_per_time"][()], file["leading_noise"].finite()
 
     def _read_twin(self, twin: Twin) -> tuple[Array, Array]:
-        """Errors of the outputs (path, time, probe), losses (path, bin). Raises StudyError if missing or of another twin."""
+        """Errors of the outputs (path, time, probe), losses (path, bin). Raises StudyError where they are not there."""
         if twin not in self._twins:
             path, identity = self.layout.twin(twin), plan.twin_id(self.study, twin)
             with open_ensemble(path, "twin-ensemble", twin_id=identity) as file:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import takewhile
 from pathlib import Path
 
 from rnnlimits.elman import plan as rntk_plan
@@ -68,7 +68,8 @@ class FilesOfRows:
     """The files of a study of trainings behind rows: those of the points, and those that predict them."""
 
     def __init__(self, study: Study, layout: Layout) -> None:
-        self._study, self._layout, self._cells = study, layout, plan.cells(study)
+        self._study, self._layout = study, layout
+        self._cells, self._twins = plan.cells(study), plan.twins(study)
         self._known: dict[object, str] = {}
 
     def __call__(self, rate: Rate) -> str:
@@ -82,27 +83,41 @@ class FilesOfRows:
         return self._known[key]
 
     def _files(self, rate: Rate, values: Sequence[float], is_predicted: bool) -> Iterator[Path]:
-        sources, layout = {*quantities.behind(rate)}, self._layout
-        for value in values if quantities.view_of(rate) != "surface" else ():
-            yield from of_trainings(self._study, layout, rate, {rate.variable: value})
+        behind, study, layout = {*quantities.behind(rate)}, self._study, self._layout
+        if not values:
+            return
         cells = self._along(rate, values)
-        if quantities.view_of(rate) == "surface":
+        if behind & {"train", "depths"}:
             yield from map(layout.ensemble, cells)
-        if is_predicted and self._study.rich.follow:
-            yield from (layout.rich(plan.rich_twin(self._study, cell)) for cell in cells)
-        if is_predicted and self._study.rich.follow and self._study.rich.tangents:
-            yield from (layout.tangents(plan.tangent_twin(self._study, cell)) for cell in cells)
-        if values and sources & {"train", "depths", "twin"}:
-            yield layout.limit
+        if "twin" in behind or rate.variable == "1/eps":
+            steps = self._steps(rate, values, cells)
+            yield from (layout.twin(twin) for twin in self._twins if twin.steps_per_time in steps)
+        if rate.variable == "1/eps":
+            yield from map(layout.rich, plan.rich_ladder(study))
+        if study.rich.follow and (is_predicted or "rich" in behind):
+            yield from (layout.rich(plan.rich_twin(study, cell)) for cell in cells)
+        if study.rich.follow and study.rich.tangents and (is_predicted or "tangents" in behind):
+            yield from (layout.tangents(plan.tangent_twin(study, cell)) for cell in cells)
+        yield from (path for name, path in (("draw", layout.draw), ("poisson", layout.poisson)) if name in behind)
+        if behind & {"train", "depths", "twin"}:
+            yield layout.poisson if rate.law == "ratio" else layout.limit
+
+    def _steps(self, rate: Rate, values: Sequence[float], cells: Sequence[Cell]) -> set[float]:
+        """The K of the twins behind a row."""
+        if rate.variable == "K":
+            return {*values}
+        return {rate.K} if rate.variable == "1/eps" else {cell.steps_per_time for cell in cells}
 
     def _along(self, rate: Rate, values: Sequence[float]) -> list[Cell]:
-        """The cells of a row's ladder."""
+        """The cells of a row's ladder, at every depth if they are compared."""
         fixed = {key: float(value) for key, value in rate.where.items() if key in COORDINATES}
-        depth = rate.where.get("depth")
+        depth = None if "depths" in quantities.behind(rate) else rate.where.get("depth")
         here = [cell for cell in self._cells if _of_cell(cell).items() >= fixed.items()]
         here = [cell for cell in here if depth is None or cell.depth == int(depth)]
-        if quantities.view_of(rate) == "surface" or rate.variable not in ("N", "K"):
+        if quantities.view_of(rate) == "surface":
             return here
+        if rate.variable not in ("N", "K"):
+            return []
         along = [cell for cell in here if _of_cell(cell)[rate.variable] in values]
         return [cell for cell in along if rate.variable == "K" or cell.width == cell.steps_per_time]
 
@@ -119,10 +134,16 @@ def _word(names: Sequence[str]) -> str:
     """Paths that share their ends as one word; numbers are not cut."""
     if len(names) == 1:
         return names[0]
-    first = os.path.commonprefix(list(names)).rstrip(NUMBER)
-    last = os.path.commonprefix([name[len(first) :][::-1] for name in names])[::-1].lstrip(DIGITS)
+    first = _common(names).rstrip(NUMBER)
+    last = _common([name[len(first) :][::-1] for name in names])[::-1].lstrip(DIGITS)
     middle = (name[len(first) : len(name) - len(last)] for name in names)
     return f"{first}{{{','.join(middle)}}}{last}"
+
+
+def _common(names: Sequence[str]) -> str:
+    """The beginning that all names share."""
+    same = takewhile(lambda letters: len(set(letters)) == 1, zip(*names, strict=False))
+    return "".join(letters[0] for letters in same)
 
 
 def of_networks(study: RntkStudy, layout: RntkLayout, rate: Rate, values: Mapping[str, float]) -> list[Path]:

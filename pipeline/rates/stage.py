@@ -54,7 +54,8 @@ def run(study: Study, layout: Layout, be: Backend) -> list[Rate]:
         found = in_order([*_rates(results, bootstrap, be), *supremum_rates(in_time)])
         rates = [*settled(found), *in_order(list(earlier_rates(in_time)))]
         files = sources.FilesOfRows(study, layout)
-        rates = [replace(rate, study_id=study.identity, time=_time(rate, study), files=files(rate)) for rate in rates]
+        identity = study.identity
+        rates = [replace(rate, study_id=identity, time=_time(rate, study), files=files(rate)) for rate in rates]
     attrs = {**store.provenance(study), "draw_id": plan.draw_id(study), "backend": be.name, "device": be.device}
     write_h5(layout.rates_h5, attrs, rates)
     write_csv(layout.rates_csv, [rate for rate in rates if not rate.in_time])

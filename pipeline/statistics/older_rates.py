@@ -1,8 +1,8 @@
 """Rows of rates.h5 as versions 1 and 2 wrote them, in the words and columns of today.
 
 Version 1 held exponents over finite widths against their values at infinity, row by row. That is no prediction of what
-a study measures: its verdicts are not taken over, but kept in the notes. Version 2 had only rows at the last checkpoint,
-without their time and their files; its verdicts stand.
+a study measures: its verdicts are not taken over, but kept in the notes. Version 2 had no rows
+at other checkpoints, and neither time nor files; its verdicts stand.
 """
 
 from __future__ import annotations
