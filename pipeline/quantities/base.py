@@ -6,7 +6,7 @@ else: tables, figures, the report and the documentation look them up by the name
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal, TypeVar
@@ -209,6 +209,14 @@ def when_of(rate: Rate) -> When:
     """When in training a row's networks are looked at; "" for a row whose quantity is not registered."""
     entry = _entries.get((rate.quantity, rate.estimator))
     return entry.when if entry else ""
+
+
+def folded(rates: Sequence[Rate]) -> list[bool]:
+    """For each row, whether another one says nearly the same from the same units and paths (`Quantity.beside`)."""
+    there = {(rate.quantity, rate.estimator, rate.at) for rate in rates}
+    entries = (_entries.get((rate.quantity, rate.estimator)) for rate in rates)
+    beside = (entry.beside if entry else () for entry in entries)
+    return [any((*key, rate.at) in there for key in keys) for rate, keys in zip(rates, beside, strict=True)]
 
 
 def behind(rate: Rate) -> tuple[Source, ...]:

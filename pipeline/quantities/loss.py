@@ -81,6 +81,7 @@ register(
         expected=loss_order,
         corrections=bias_corrections,
         applies=half_with_twins,
+        when="",  # over the last quarter of the time
     )
 )
 register(
@@ -96,6 +97,7 @@ register(
         expected=_fluctuation_order,
         corrections=fluctuation_corrections,
         applies=half_with_twins,
+        when="",  # over the last quarter of the time
     )
 )
 register(

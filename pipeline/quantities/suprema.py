@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from rnnlimits.quantities.base import Quantity, When, register, registered
 from rnnlimits.quantities.trained import TrainedQuantity
+from rnnlimits.statistics.ratefile import Rate
 
 ESTIMATOR = "sup over t"
 
@@ -31,6 +32,16 @@ def _supremum(base: TrainedQuantity) -> SupremumQuantity:
         beside=(base.key, *base.beside),
         base=base,
     )
+
+
+def is_supremum(rate: Rate) -> bool:
+    """Whether a row is that of the largest value over the checkpoints."""
+    return rate.estimator.endswith(f", {ESTIMATOR}")
+
+
+def base_of(rate: Rate) -> tuple[str, str]:
+    """The key of a row's quantity at single checkpoints."""
+    return rate.quantity, rate.estimator.removesuffix(f", {ESTIMATOR}")
 
 
 for _base in list(registered(TrainedQuantity)):

@@ -60,6 +60,7 @@ LARGEST_WHOLE = 1e15  # whole numbers up to it, such as widths, are written with
 VERSION = 3  # of the rows: the column `version` of rates.csv, the attribute rates_version of rates.h5
 
 
+BESIDE = "Other estimates of the same facts, from the same networks and paths:"
 REFUSED = "refused: "  # the beginning of the note if no law could be fitted, in rates.csv too
 
 
@@ -343,18 +344,24 @@ def _values(dataset: store.Variable) -> list[object]:
 # --- table -----------------------------------------------------------------------------------------------------
 
 
-def table(rates: Sequence[Rate], width: int = 100, room: int = tables.UNLIMITED) -> str:
+def table(
+    rates: Sequence[Rate], width: int = 100, room: int = tables.UNLIMITED, beside: Sequence[bool] = ()
+) -> str:
     """A plain-text table of at most `room` columns, followed by each note of its rows once, `width` wide.
 
-    Rows of single probes are only in the files.
+    Rows of single probes are only in the files. beside: for each row, whether it comes last, under a line of its own,
+    since another says nearly the same from the same units and paths.
     """
-    rates = [rate for rate in rates if not rate.single]
+    last = {id(rate) for rate, is_last in zip(rates, beside, strict=False) if is_last}
+    rates = sorted((rate for rate in rates if not rate.single), key=lambda rate: id(rate) in last)
     notes = list(dict.fromkeys(rate.note for rate in rates if rate.note))
     header = ("", "measured ± half", "predicted", "at infinity", "extrapolated", "verdict")
     rows = [_row(rate, notes) for rate in rates]
     first, *lines = _lines(header, rows, room)
     heading, body = None, []
     for rate, line in zip(rates, lines, strict=True):
+        if id(rate) in last and BESIDE not in body:
+            body += ["", BESIDE]
         if heading != (heading := f"{rate.quantity} in {rate.variable} ({rate.estimator})"):
             body.append(heading)
         body.append(line)
