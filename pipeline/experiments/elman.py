@@ -76,7 +76,7 @@ class Elmans(BaseExperiment[RntkStudy, RntkLayout]):
 
     def behind(self, rate: Rate, **values: float) -> list[Path]:
         """The ensembles of networks, and the limit's kernels."""
-        from rnnlimits.report import sources
+        from rnnlimits.rates import sources
 
         return sources.of_networks(self.study, self.layout, rate, values)
 

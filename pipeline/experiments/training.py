@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rnnlimits.experiments.base import BaseExperiment, span
-from rnnlimits.plan.files import MACHINE, RATES_CSV, RATES_H5
+from rnnlimits.plan.files import MACHINE, RATES_CSV, RATES_H5, RATES_IN_TIME
 from rnnlimits.plan.parts import FileKind, Output, Pace, Part, Step
 from rnnlimits.study import Study
 from rnnlimits.training import checks, parts, plan
@@ -30,7 +30,7 @@ class Trainings(BaseExperiment[Study, Layout]):
     kind = "training"
     parallel = ("draw", "twin", "train")
     serial = ("limit", "poisson", "rates", "figures", "report")
-    files = (*parts.FILES, LIMIT, POISSON)
+    files = (*parts.FILES, LIMIT, POISSON, RATES_IN_TIME)
     uses_gpus = True
     operation = "unit-steps"
     whole = "all trainings"
@@ -73,7 +73,7 @@ class Trainings(BaseExperiment[Study, Layout]):
                 (*draw, layout.limit, layout.poisson, *cells, *twins, *rich, *tangents),
                 self.identity,
                 _rates,
-                *(RATES_H5, RATES_CSV),
+                *(RATES_H5, RATES_CSV, RATES_IN_TIME),
             ),
             self.figures_step((layout.rates_h5, layout.limit, *cells), partial(_figures, self.study, layout)),
             self.report_step((layout.rates_h5, layout.figures, *cells)),
@@ -109,7 +109,7 @@ class Trainings(BaseExperiment[Study, Layout]):
 
     def behind(self, rate: Rate, **values: float) -> list[Path]:
         """Draws, long-run variances, or ensembles of the cells."""
-        from rnnlimits.report import sources
+        from rnnlimits.rates import sources
 
         return sources.of_trainings(self.study, self.layout, rate, values)
 

@@ -57,6 +57,12 @@ def without_rate(rates: Sequence[Rate]) -> str:
     return "a constant, no rate" if all(map(is_constant, rates)) else "no rate can be determined yet"
 
 
+def moment(rates: Sequence[Rate]) -> str:
+    """When in training all series hold, as the end of a title: " at t = 2"; "" if at no one time."""
+    times = {rate.time for rate in rates}
+    return f" at t = {times.pop():g}" if len(times) == 1 and not math.isnan(next(iter(times))) else ""
+
+
 def fixed(rate: Rate) -> str:
     """The series' fixed coordinates in mathematical symbols: β = 0.75, N = ∞."""
     return ", ".join(

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from rnnlimits.figures.budget import MOST_PANELS, budget_figure, budgets
-from rnnlimits.figures.labels import BAR, COLOURS, GREY, axis_of, spaced
+from rnnlimits.figures.labels import BAR, COLOURS, GREY, axis_of, moment, spaced
 from rnnlimits.quantities.base import about
 from rnnlimits.statistics.bootstrap import Array
 from rnnlimits.statistics.ratefile import Rate, RatePoint
@@ -101,7 +101,7 @@ def collapse_figure(rates: Sequence[Rate], alone: Sequence[Rate] = ()) -> Figure
     ax.set_xlabel(r"richness $\varepsilon = N^{-(1 - \beta)}$")
     ax.set_ylabel(about(rates[0]).ordinate)
     ax.legend(loc="upper left")
-    figure.suptitle("Bias of the output: a curve of the richness, and a term of order 1/N")
+    figure.suptitle(f"Bias of the output{moment(rates)}: a curve of the richness, and a term of order 1/N")
     words = "dashed: predicted, nothing fitted;  bars: 95%;  arrows: 95% upper limits"
     figure.supxlabel(words, fontsize=7, color=GREY)
     return figure
@@ -154,7 +154,7 @@ def exponent_figure(rates: Sequence[Rate]) -> Figure:
     ax.set_xlabel(r"$\beta$")
     ax.set_ylabel("exponent in $N$")
     ax.legend(loc="upper right")
-    figure.suptitle("Exponents in N, and the orders that compete")
+    figure.suptitle(f"Exponents in N{moment(rates)}, and the orders that compete")
     words = (
         f"filled: measured;  hollow: predicted;  dotted: at infinity;  grey: the slowest, best near beta = {best:.2f}"
     )

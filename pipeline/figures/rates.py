@@ -39,8 +39,10 @@ from rnnlimits.figures.curves import (
     spread_probes,
 )
 from rnnlimits.figures.drawings import DOTS_PER_INCH, Drawing, save_all, seals
+from rnnlimits.figures.in_time import course_figure, course_panels
 from rnnlimits.figures.labels import (
     BAR,
+    moment,
     power_of_ten,
     predicted_exponents,
     predicted_law,
@@ -57,8 +59,9 @@ from rnnlimits.figures.overview import overviews
 from rnnlimits.figures.quantiles import panels, panels_figure
 from rnnlimits.quantities.base import about, variable_of, view_of
 from rnnlimits.quantities.own import quantities_of
+from rnnlimits.quantities.suprema import is_supremum
 from rnnlimits.statistics.bootstrap import Array
-from rnnlimits.statistics.ratefile import Rate, RatePoint, read
+from rnnlimits.statistics.ratefile import Rate, RatePoint, read_all
 from rnnlimits.training import plan
 from rnnlimits.training.plan import Cell
 
@@ -116,9 +119,13 @@ def style() -> AbstractContextManager[None]:
 
 
 def _drawings(study: Study, layout: Layout) -> Iterator[Drawing]:
-    rates = read(layout.rates_h5, study_id=plan.study_id(study))
+    every = read_all(layout.rates_h5, study_id=plan.study_id(study))
+    at_end, in_time = ([rate for rate in every if rate.in_time is wanted] for wanted in (False, True))
+    rates = [rate for rate in at_end if not is_supremum(rate)]
     for name, draw in overviews(rates):
         yield Drawing(name, draw, f"{rates}")
+    if found := course_panels(at_end, in_time):
+        yield Drawing("exponents_in_time", partial(course_figure, found), f"{found}")
     for name, group in itertools.groupby(rates, key=lambda rate: rate.quantity):
         members = [rate for rate in group if rate.cloud]
         if members:
@@ -157,7 +164,8 @@ def rate_figure(rates: Sequence[Rate]) -> Figure:
     for (upper, lower), column in zip(panels.T, columns, strict=True):
         rate_panel(upper, column, styles)
         local_panel(lower, column, styles)
-        _legend(upper, column, styles, column[0].estimator if len(columns) > 1 else "")
+        own = "" if moment(rates) else moment(column)
+        _legend(upper, column, styles, column[0].estimator + own if len(columns) > 1 else "")
     _estimate_view(panels[0, 0], rates)
     _local_view(panels[1, 0], rates)
     panels[0, 0].set_ylabel(about(rates[0]).ordinate)
@@ -193,9 +201,9 @@ def surface_figure(rates: Sequence[Rate]) -> Figure:
         ax.set_xscale("log", base=2)
         ax.set_yscale("log")
         ax.set_xlabel("width $N$")
-        ax.set_title(f"{in_n.at}:  p = {in_n.exponent:.3f}, q = {in_k.exponent:.3f}", loc="left")
-        ax.legend()
-    figure.suptitle(f"{about(rates[0]).title}: square $aN^{{-2p}} + bK^{{-2q}}$")
+        ax.set_title(in_n.at, loc="left")
+        ax.legend(title=f"p = {in_n.exponent:.3f}, q = {in_k.exponent:.3f}")
+    figure.suptitle(f"{about(rates[0]).title}: square $aN^{{-2p}} + bK^{{-2q}}${moment(rates)}")
     return figure
 
 
@@ -220,7 +228,8 @@ def ratio_figure(rates: Sequence[Rate]) -> Figure:
 
 def headline(rates: Sequence[Rate]) -> str:
     """The title of a figure: the quantity and the law that is fitted, or why there is none."""
-    return f"{about(rates[0]).title}: {without_rate(rates) or f'${variable_of(rates[0]).law}$'}"
+    law = without_rate(rates) or f"${variable_of(rates[0]).law}$"
+    return f"{about(rates[0]).title}: {law}{moment(rates)}"
 
 
 @dataclass(frozen=True)

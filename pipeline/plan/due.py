@@ -14,7 +14,7 @@ from pathlib import Path
 from rnnlimits.base.errors import StudyError
 from rnnlimits.files.identities import Carried, can_carry, carried
 from rnnlimits.plan.copies import copy_of, text_id
-from rnnlimits.plan.files import RATES_CSV, STUDY_YAML
+from rnnlimits.plan.files import RATES_CSV, RATES_IN_TIME, STUDY_YAML
 from rnnlimits.plan.parts import Ensemble, Experiment, FileKind, Output, Step, ensembles
 from rnnlimits.statistics import ratefile
 
@@ -136,7 +136,7 @@ def output_fault(experiment: Experiment, step: Step, output: Output) -> Fault | 
     seen = look(path)
     if isinstance(seen, Fault):
         return seen
-    table = _table(experiment) if output.kind == RATES_CSV else None
+    table = _table(experiment, output.kind)
     if table is not None and path.read_bytes() == table:
         return None
     if fault := identity_fault(output, seen, step.identity):
@@ -186,13 +186,17 @@ def _text_fault(experiment: Experiment, path: Path, seen: Carried) -> Fault | No
     return None
 
 
-def _table(experiment: Experiment) -> bytes | None:
-    """What rates.csv must contain, by rates.h5; None if that file has a fault of its own."""
+def _table(experiment: Experiment, kind: FileKind) -> bytes | None:
+    """What a table of rates must contain, by rates.h5; None for other files, and if that has a fault of its own."""
+    if kind not in (RATES_CSV, RATES_IN_TIME):
+        return None
     try:
-        rates = ratefile.read(experiment.layout.rates_h5, study_id=experiment.identity)
+        rates = ratefile.read_all(experiment.layout.rates_h5, study_id=experiment.identity)
     except (StudyError, LookupError, OSError):
         return None
-    return ratefile.to_csv(rates).encode()
+    in_time = kind == RATES_IN_TIME
+    columns = ratefile.COLUMNS_IN_TIME if in_time else ratefile.COLUMNS
+    return ratefile.to_csv([rate for rate in rates if rate.in_time == in_time], columns).encode()
 
 
 def _folder_fault(folder: Path, identity: str) -> Fault | None:

@@ -43,6 +43,11 @@ class StudyFolder:
         return self.root / "rates.csv"
 
     @property
+    def rates_in_time_csv(self) -> Path:
+        """The rates at the other checkpoints, as a table."""
+        return self.root / "rates_in_time.csv"
+
+    @property
     def figures(self) -> Path:
         """The folder of figures."""
         return self.root / "figures"

@@ -14,6 +14,7 @@ __all__ = ["TrainedQuantity", "Trainings", "register"]
 
 FAMILIES = (  # in the order of their rows in rates.csv
     *("outputs", "output_law", "loss", "skewed", "memory", "parameters", "noise", "histories", "kernel", "depth"),
+    "suprema",
     *("twins", "rich"),
     *("surface", "contraction", "loss_decay", "constants", "elman"),
 )

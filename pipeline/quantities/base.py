@@ -6,7 +6,7 @@ else: tables, figures, the report and the documentation look them up by the name
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal, TypeVar
@@ -16,6 +16,8 @@ from rnnlimits.statistics.verdicts import ExpectedKind
 
 Law = Literal["power", "geometric", "ratio"]
 View = Literal["power", "geometric", "ratio", "surface"]
+When = Literal["start", "end", ""]
+"""When in training a quantity is looked at: at time 0, at the end of training (or up to there), or at no such time."""
 Source = Literal["train", "depths", "twin", "rich", "tangents", "draw", "poisson", "kernel", "descent", "start"]
 """Files behind a point: the ensembles of its cell, or of its cell at every depth; the twins of its K; the rich
 twins of its cell; draw.h5; poisson.h5; kernels or descents of Elman networks of its width; kernels.h5 and the start of
@@ -101,7 +103,9 @@ class Quantity:
     name, estimator: together the key. variable: what goes to infinity. title, ordinate, units: those of its figure.
     expected_kind: whether the expected value is a theorem, exact or heuristic, or "" if there is no such value.
     sources: the files behind a point. law: "power", "geometric", or "ratio" (of a measured to a predicted constant).
-    view: how it is drawn, if not as its law implies. Estimators of one name share the figure of the first registered.
+    view: how it is drawn, if not as its law implies. when: see `When`. beside: keys of entries that say nearly the same
+    from the same units and paths: tables fold rows of this one under those of the first of them that a study has.
+    Estimators of one name share the figure of the first registered.
     """
 
     name: str
@@ -114,6 +118,8 @@ class Quantity:
     sources: tuple[Source, ...] = ("train",)
     law: Law = "power"
     view: View | None = None
+    when: When = ""
+    beside: tuple[tuple[str, str], ...] = ()
 
     @property
     def key(self) -> tuple[str, str]:
@@ -197,6 +203,20 @@ def view_of(rate: Rate) -> View:
     """How the rows of a quantity are drawn."""
     entry = about(rate)
     return entry.view or entry.law
+
+
+def when_of(rate: Rate) -> When:
+    """When in training a row's networks are looked at; "" for a row whose quantity is not registered."""
+    entry = _entries.get((rate.quantity, rate.estimator))
+    return entry.when if entry else ""
+
+
+def folded(rates: Sequence[Rate]) -> list[bool]:
+    """For each row, whether another one says nearly the same from the same units and paths (`Quantity.beside`)."""
+    there = {(rate.quantity, rate.estimator, rate.at) for rate in rates}
+    entries = (_entries.get((rate.quantity, rate.estimator)) for rate in rates)
+    beside = (entry.beside if entry else () for entry in entries)
+    return [any((*key, rate.at) in there for key in keys) for rate, keys in zip(rates, beside, strict=True)]
 
 
 def behind(rate: Rate) -> tuple[Source, ...]:

@@ -171,6 +171,7 @@ SGD_NOISE_CONSTANT = register(
     StudyQuantity(
         name="sgd_noise_constant",
         estimator="twin",
+        when="end",
         variable=K,
         title="Noise of one-pass training, relative to its prediction",
         ordinate="ratio",

@@ -13,6 +13,7 @@ from rnnlimits.quantities.base import N, register
 from rnnlimits.quantities.prediction import CellPrediction, Foresight, hidden_layer, of_paths
 from rnnlimits.quantities.trained import (
     TrainedQuantity,
+    at_every_checkpoint,
     mean_corrections,
     memory_order,
     memory_slack,
@@ -75,6 +76,8 @@ register(
         corrections=mean_corrections,
         applies=with_remark("training adds a term of order N^-2(1 - beta), with a small constant"),
         slack=memory_slack,
+        in_time=at_every_checkpoint,
+        predicted_in_time=False,
     )
 )
 register(
@@ -87,6 +90,7 @@ register(
         predicted=hidden_layer,
         expected=memory_order,
         corrections=mean_corrections,
+        beside=(("memory_rms", "plain"),),
     )
 )
 register(
@@ -99,5 +103,6 @@ register(
         predicted=supremum_of(_of_hidden_layer),
         expected=memory_order,
         corrections=mean_corrections,
+        beside=(("memory_sup", "plain"),),
     )
 )

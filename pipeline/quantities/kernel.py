@@ -10,6 +10,7 @@ from rnnlimits.quantities.trained import (
     Design,
     TrainedQuantity,
     Trainings,
+    at_every_checkpoint,
     bias_corrections,
     bias_order,
     first_order,
@@ -54,6 +55,7 @@ register(
         expected=square_root_order,
         corrections=mean_corrections,
         applies=_measured_at_start,
+        when="start",
     )
 )
 register(
@@ -68,6 +70,7 @@ register(
         expected=square_root_order,
         corrections=mean_corrections,
         applies=_measured_at_start,
+        when="start",
     )
 )
 register(
@@ -81,6 +84,7 @@ register(
         predicted=kernel_prediction.initial_b_part,
         expected=first_order,
         applies=_measured_at_start,
+        when="start",
     )
 )
 register(
@@ -94,6 +98,7 @@ register(
         sample=rms_of("final", "ntk_b_part"),
         expected=unknown_order,
         applies=_measured(MIXED),
+        in_time=at_every_checkpoint,
     )
 )
 register(
@@ -106,6 +111,7 @@ register(
         sample=rms_of("initial", "ntk_past_part"),
         expected=first_order,
         applies=_measured_at_start,
+        when="start",
     )
 )
 register(
@@ -119,6 +125,7 @@ register(
         sample=rms_of("final", "ntk_past_part"),
         expected=unknown_order,
         applies=_measured(MIXED),
+        in_time=at_every_checkpoint,
     )
 )
 register(
@@ -133,6 +140,8 @@ register(
         predicted=kernel_prediction.drift_norm,
         expected=unknown_order,
         applies=_measured("the mean's order and the fluctuation's N^-(3/2 - beta) mix: no order at infinity is known"),
+        in_time=at_every_checkpoint,
+        predicted_in_time=False,
     )
 )
 register(
@@ -147,5 +156,7 @@ register(
         expected=bias_order,
         corrections=bias_corrections,
         applies=_measured(),
+        in_time=at_every_checkpoint,
+        predicted_in_time=False,
     )
 )

@@ -77,6 +77,7 @@ register(
         expected=loss_order,
         corrections=bias_corrections,
         applies=half_with_twins,
+        when="",  # over the last quarter of the time
     )
 )
 register(
@@ -92,6 +93,7 @@ register(
         expected=_fluctuation_order,
         corrections=fluctuation_corrections,
         applies=half_with_twins,
+        when="",  # over the last quarter of the time
     )
 )
 register(
@@ -107,5 +109,6 @@ register(
         expected=loss_order,
         corrections=bias_corrections,
         applies=half_with_twins,
+        when="",
     )
 )

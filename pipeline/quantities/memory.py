@@ -6,6 +6,7 @@ from rnnlimits.quantities.base import N, register
 from rnnlimits.quantities.prediction import bias_of, rms_of, spread_of
 from rnnlimits.quantities.trained import (
     TrainedQuantity,
+    at_every_checkpoint,
     bias_less_unit_noise,
     even_bias_corrections,
     even_bias_order,
@@ -33,6 +34,8 @@ register(
         slack=memory_slack,
         leverage=lambda t: mean_share(t.of_law(t.memory)),
         predicted=rms_of("memory"),
+        in_time=at_every_checkpoint,
+        supremum=True,
     )
 )
 register(
@@ -46,6 +49,7 @@ register(
         expected=square_root_order,
         corrections=mean_corrections,
         applies=of_half,
+        in_time=at_every_checkpoint,
     )
 )
 register(
@@ -60,6 +64,8 @@ register(
         corrections=even_bias_corrections,
         applies=without_unit_noise(with_pair_means),
         slack=memory_slack,
+        in_time=at_every_checkpoint,
+        supremum=True,
     )
 )
 register(
@@ -75,5 +81,7 @@ register(
         corrections=even_bias_corrections,
         applies=with_unit_noise,
         slack=memory_slack,
+        in_time=at_every_checkpoint,
+        supremum=True,
     )
 )

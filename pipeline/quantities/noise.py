@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from rnnlimits.quantities.base import Absent, Availability, K, NoLaw, register
 from rnnlimits.quantities.prediction import pair_mean_of_output
-from rnnlimits.quantities.trained import Design, TrainedQuantity, Trainings, square_root_order, with_pairs
+from rnnlimits.quantities.trained import (
+    Design,
+    TrainedQuantity,
+    Trainings,
+    at_every_checkpoint,
+    square_root_order,
+    with_pairs,
+)
 from rnnlimits.statistics.bootstrap import Sample
 from rnnlimits.statistics.samples import of_pairs, spread
 
@@ -31,6 +38,7 @@ register(
         predicted=pair_mean_of_output,
         expected=square_root_order,
         applies=with_pairs,
+        in_time=at_every_checkpoint,
     )
 )
 register(

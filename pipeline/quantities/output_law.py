@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from rnnlimits.base.arrays import special
-from rnnlimits.quantities.base import Applies, Availability, N, NoLaw, Quantity, register
+from rnnlimits.quantities.base import Applies, Availability, N, NoLaw, Quantity, When, register
 from rnnlimits.quantities.outputs import half_difference
 from rnnlimits.quantities.trained import Design, Trainings
 from rnnlimits.statistics.bootstrap import Array, Sample
@@ -44,6 +44,7 @@ class LawQuantity(Quantity):
     slack: Callable[[Trainings, InitialField], float] = lambda *_: 0.0
     applies: Callable[[Design], Availability] = lambda _: Applies()
     floor: Callable[[Trainings], float] | None = None
+    when: When = "end"
 
 
 # --- distances ---------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from rnnlimits.quantities.trained import (
     Design,
     TrainedQuantity,
     Trainings,
+    at_every_checkpoint,
     bias_corrections,
     bias_less_unit_noise,
     bias_order,
@@ -29,6 +30,8 @@ from rnnlimits.quantities.trained import (
     output_slack,
     rms_order,
     square_root_order,
+    unless_pairs,
+    unless_twins,
     with_pair_means,
     with_pairs,
     with_unit_noise,
@@ -102,6 +105,8 @@ OUTPUT_RMS = register(
         slack=output_slack,
         leverage=lambda t: mean_share(t.of_law(t.output)),
         predicted=rms_of("output"),
+        in_time=at_every_checkpoint,
+        supremum=True,
     )
 )
 register(
@@ -115,6 +120,8 @@ register(
         expected=fluctuation_order,
         corrections=fluctuation_corrections,
         applies=of_half,
+        in_time=unless_pairs,
+        beside=(("output_fluctuation", "half-difference"),),
     )
 )
 register(
@@ -128,6 +135,7 @@ register(
         expected=fluctuation_order,
         corrections=fluctuation_corrections,
         applies=with_pairs,
+        in_time=at_every_checkpoint,
     )
 )
 register(
@@ -142,6 +150,8 @@ register(
         corrections=bias_corrections,
         applies=without_unit_noise(_from_first),
         slack=output_slack,
+        in_time=unless_twins,
+        beside=(("output_bias", "twin"), ("output_bias", "pair-mean")),
     )
 )
 register(
@@ -156,6 +166,8 @@ register(
         corrections=bias_corrections,
         applies=without_unit_noise(with_pair_means),
         slack=output_slack,
+        in_time=unless_twins,
+        beside=(("output_bias", "twin"),),
     )
 )
 register(
@@ -172,6 +184,8 @@ register(
         applies=without_unit_noise(_bias_with_twins),
         slack=node_slack,
         report=variance_ratios,
+        in_time=at_every_checkpoint,
+        supremum=True,
     )
 )
 register(
@@ -187,6 +201,8 @@ register(
         corrections=bias_corrections,
         applies=with_unit_noise,
         slack=node_slack,
+        in_time=at_every_checkpoint,
+        supremum=True,
     )
 )
 register(
@@ -202,6 +218,7 @@ register(
         corrections=fluctuation_corrections,
         applies=half_with_twins,
         slack=node_slack,
+        in_time=at_every_checkpoint,
     )
 )
 register(
@@ -216,6 +233,8 @@ register(
         expected=square_root_order,
         corrections=mean_corrections,
         applies=_pairs_with_twins,
+        in_time=at_every_checkpoint,
+        supremum=True,
     )
 )
 register(
@@ -230,5 +249,6 @@ register(
         applies=_with_rich,
         slack=node_slack,  # the rich twin is on nodes
         predicted=beyond_rich,
+        in_time=at_every_checkpoint,
     )
 )

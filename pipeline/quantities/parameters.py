@@ -7,6 +7,7 @@ from rnnlimits.quantities.prediction import drift_of
 from rnnlimits.quantities.trained import (
     Design,
     TrainedQuantity,
+    at_every_checkpoint,
     drift_corrections,
     drift_order,
     even_bias_order,
@@ -28,6 +29,7 @@ register(
         sample=lambda t: average(t.of_law(t.drift)),
         expected=drift_order,
         corrections=drift_corrections,
+        in_time=at_every_checkpoint,
     )
 )
 register(
@@ -41,6 +43,7 @@ register(
         expected=drift_order,
         corrections=drift_corrections,
         predicted=drift_of("drift_c"),
+        in_time=at_every_checkpoint,
     )
 )
 register(
@@ -55,5 +58,6 @@ register(
         applies=_b_is_trained,
         corrections=drift_corrections,
         predicted=drift_of("drift_b"),
+        in_time=at_every_checkpoint,
     )
 )

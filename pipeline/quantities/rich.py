@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from rnnlimits.quantities.base import RICHNESS, Quantity, register
+from rnnlimits.quantities.base import RICHNESS, Quantity, When, register
 from rnnlimits.quantities.trained import Design
 from rnnlimits.statistics.bootstrap import Array, Sample
 from rnnlimits.statistics.samples import bias
@@ -20,6 +20,7 @@ class RichQuantity(Quantity):
 
     sample: Callable[[Array], Sample]
     order: Callable[[Design], float]
+    when: When = "end"
 
 
 def _order(design: Design) -> float:

@@ -7,10 +7,12 @@ from rnnlimits.quantities.prediction import bias_of
 from rnnlimits.quantities.trained import (
     Design,
     TrainedQuantity,
+    at_every_checkpoint,
     even_bias_corrections,
     even_bias_order,
     node_slack,
     output_slack,
+    unless_twins,
 )
 from rnnlimits.statistics.samples import bias, of_pairs
 
@@ -36,6 +38,7 @@ register(
         corrections=even_bias_corrections,
         applies=_skewed_pairs_with_twins,
         slack=node_slack,
+        in_time=at_every_checkpoint,
     )
 )
 register(
@@ -50,5 +53,7 @@ register(
         corrections=even_bias_corrections,
         applies=_skewed_pairs,
         slack=output_slack,
+        in_time=unless_twins,
+        beside=(("output_even_bias", "twin"),),
     )
 )

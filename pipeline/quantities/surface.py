@@ -138,6 +138,7 @@ OUTPUT_SURFACE = register(
         title="Output error against the limit, N and K separately",
         ordinate="estimate",
         view="surface",
+        when="end",
         rates=_of_results,
     )
 )

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from rnnlimits.quantities.base import Absent, Applies, Availability, N, NoLaw, Quantity, Refused
+from rnnlimits.quantities.base import Absent, Applies, Availability, N, NoLaw, Quantity, Refused, When
 from rnnlimits.quantities.prediction import Foresight
 from rnnlimits.statistics.bootstrap import Array, Sample
 from rnnlimits.statistics.corrections import USUAL
@@ -114,6 +114,26 @@ def always(design: Design) -> Availability:
     return Applies()
 
 
+def at_one_time(design: Design) -> bool:
+    """A quantity of the start, the end, or the whole of a training."""
+    return False
+
+
+def at_every_checkpoint(design: Design) -> bool:
+    """A quantity of networks as they are at a checkpoint."""
+    return True
+
+
+def unless_pairs(design: Design) -> bool:
+    """The same, where there is no better estimate from pairs."""
+    return not design.antithetic
+
+
+def unless_twins(design: Design) -> bool:
+    """The same, where there is no better estimate from twins."""
+    return not design.twins
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainedQuantity(Quantity):
     """A quantity of trained networks, along N with K = N, or along K at fixed N.
@@ -122,7 +142,9 @@ class TrainedQuantity(Quantity):
     error of the reference (the limit) in the estimate's norm, 0 if the limit does not enter. leverage: the part of this
     error that moves the estimate to first order. report: a further note, on the last cell of a ladder. corrections:
     orders of what is left out at finite N. predicted: the estimate that a cell's prediction (rates.Reader.prediction)
-    gives, as a sample of the same units or as a number; None: the quantity has no prediction at finite N.
+    gives, as a sample of the same units or as a number; None: the quantity has no prediction at finite N. in_time:
+    whether a design has it at every checkpoint, as a function of the trainings there; predicted_in_time: its prediction
+    too. supremum: its largest value over the checkpoints has a row of its own, where it is predicted.
     """
 
     sample: Callable[[Trainings], Sample]
@@ -133,6 +155,10 @@ class TrainedQuantity(Quantity):
     report: Callable[[Trainings], str] = lambda _: ""
     corrections: Corrections = usual_corrections
     predicted: Foresight | None = None
+    when: When = "end"
+    in_time: Callable[[Design], bool] = at_one_time
+    predicted_in_time: bool = True
+    supremum: bool = False
 
     def availability(self, design: Design) -> Availability:
         """Whether a ladder of this design has a rate; what differs from the kernel limit by richness alone has none."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from rnnlimits.quantities.base import K, Quantity, register
+from rnnlimits.quantities.base import K, Quantity, When, register
 from rnnlimits.statistics.bootstrap import Array, Sample
 from rnnlimits.statistics.corrections import USUAL
 from rnnlimits.statistics.samples import bias, spread
@@ -24,6 +24,7 @@ class TwinQuantity(Quantity):
     expected: float
     against_limit: bool = False
     corrections: tuple[float, ...] = USUAL
+    when: When = "end"
     without_leading: bool = False
 
 
@@ -47,6 +48,7 @@ register(
         sources=("twin",),
         sample=bias,
         expected=1.0,
+        beside=(("sgd_bias", "less leading noise"),),
         against_limit=True,
     )
 )

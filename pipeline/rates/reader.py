@@ -1,11 +1,11 @@
-"""Read a study's results: ensembles at the final time, as errors against the limit."""
+"""Read a study's results: ensembles at the final time, or at all checkpoints, as errors against the limit."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 TRAINED_VARIABLES = ("pair", "sign", "output", "memory", "drift_c_max", "drift_c_rms", "drift_b_rms", "loss")
 RICH_VARIABLES = ("output", "memory", "loss", "drift_c_rms", "drift_b_rms")
 OBSERVED_VARIABLES = (*observe.MEMORY, *observe.KERNEL)
+LAST = -1  # index of the final time
 
 
 def has_tangents(study: Study) -> bool:
@@ -56,8 +57,19 @@ def design_of(study: Study) -> Design:
     )
 
 
+class Moment(NamedTuple):
+    """A cell at one checkpoint: its training time, its trainings, and what is predicted of them, if anything is."""
+
+    time: float
+    trainings: Trainings
+    prediction: CellPrediction | None
+
+
 class Reader:
-    """Trainings of a cell at the final time, as errors against the limit; each file is read once."""
+    """Trainings of a cell at the final time, as errors against the limit; each file is read once.
+
+    `moments` are those at all checkpoints, of which only the last is kept.
+    """
 
     def __init__(self, study: Study, layout: Layout) -> None:
         self.study, self.layout, self.design = study, layout, design_of(study)
@@ -65,57 +77,86 @@ class Reader:
         self._cache: dict[Cell, Trainings] = {}
         self._predictions: dict[Cell, CellPrediction] = {}
         self._rich: dict[RichTwin, dict[str, Array]] = {}
-        self._tangents: dict[RichTwin, dict[str, Array]] = {}
+        self._rich_ladder: dict[RichTwin, Array] = {}
+        self._rich_in_time: dict[RichTwin, dict[str, Array]] = {}
+        self._tangents: dict[RichTwin, dict[str, tuple[Array, tuple[str, ...]]]] = {}
+        self._tangents_at: dict[tuple[RichTwin, int], dict[str, Array]] = {}
         self._starts: dict[int, Untrained] = {}
+        self._noise: tuple[Cell, dict[str, Array]] | None = None
         self._unit_noise = UnitNoise(study, self.design)
         with store.open_complete(layout.limit, "limit", limit_id=plan.limit_id(study)) as file:
             if not np.array_equal(file["time"][()], study.training.checkpoints):
                 raise StudyError(f"{layout.limit}: has other checkpoints than the study; run the limit stage again")
-            self.output, self.memory = file["output"].finite()[-1], file["memory"].finite()
+            self.outputs, self.memory = file["output"].finite(), file["memory"].finite()
             self._twins: dict[Twin, tuple[Array, Array]] = {}
-            errors = (file["output_error_draws"].finite()[-1], file["output_error_nodes"].finite()[-1])
-            self.output_slack = float(np.sqrt(sum(np.square(error).mean() for error in errors)))
-            self.node_slack = float(np.sqrt(np.square(errors[1]).mean()))
+            errors = (file["output_error_draws"].finite(), file["output_error_nodes"].finite())
+            self._output_slack = np.sqrt(sum(np.square(error).mean(1) for error in errors))
+            self._node_slack = np.sqrt(np.square(errors[1]).mean(1))
+            self.output_slack, self.node_slack = float(self._output_slack[LAST]), float(self._node_slack[LAST])
             self.memory_slack = float(np.sqrt(np.square(file["memory_error_nodes"].finite()).mean()))
 
     def __call__(self, cell: Cell) -> Trainings:
         """Read a cell's ensemble. Raises StudyError if it is missing or belongs to another cell."""
         if cell not in self._cache:
-            path = self.layout.ensemble(cell)
-            with open_ensemble(path, cell_id=plan.cell_id(self.study, cell)) as file:
-                file.load([name for name in (*TRAINED_VARIABLES, *OBSERVED_VARIABLES) if name in file])
-                self._cache[cell] = self._trainings(path, file, cell)
+            self._read(cell, (LAST,))
         return self._cache[cell]
+
+    def moments(self, cell: Cell) -> list[Moment]:
+        """A cell at all checkpoints, in order, the noise of its units at the last alone. Raises as reading it does."""
+        times = self.study.training.checkpoints
+        earlier = self._read(cell, tuple(range(len(times))))[:-1]
+        found = [self._foreseen(cell, index) for index in range(len(earlier))]
+        self._rich_in_time.clear()
+        *early, last = times
+        parts = [Moment(*of_one) for of_one in zip(early, earlier, found, strict=True)]
+        return [*parts, Moment(last, self._cache[cell], self.prediction(cell))]
+
+    def _read(self, cell: Cell, indices: Sequence[int]) -> list[Trainings]:
+        """Trainings at these checkpoints, the last of which is the final one, and is kept."""
+        path = self.layout.ensemble(cell)
+        with open_ensemble(path, cell_id=plan.cell_id(self.study, cell)) as file:
+            file.load([name for name in (*TRAINED_VARIABLES, *OBSERVED_VARIABLES) if name in file])
+            *earlier, self._cache[cell] = [self._trainings(path, file, cell, index) for index in (*indices[:-1], LAST)]
+        return [*earlier, self._cache[cell]]
 
     def prediction(self, cell: Cell) -> CellPrediction | None:
         """What rich twins and their tangents predict of a cell at its own N, beta and K; None without them."""
+        if cell not in self._predictions and (found := self._foreseen(cell, LAST)) is not None:
+            self._predictions[cell] = found
+        return self._predictions.get(cell)
+
+    def _foreseen(self, cell: Cell, index: int) -> CellPrediction | None:
+        """The prediction of a cell at one checkpoint."""
         if not has_tangents(self.study):
             return None
-        if cell not in self._predictions:
-            units = cell.replicas // (2 if self.design.antithetic else 1)
-            of_rich = {name: values[:units] for name, values in self._read_rich(cell).items()}
-            twins, tangents = self._twins_of(cell, units), self._read_tangents(cell)
-            of_twins = twins["twin"], twins["twin_loss"]
-            self._predictions[cell] = CellPrediction(
-                cell.width,
-                of_rich,
-                *of_twins,
-                tangents,
-                self._hidden,
-                self._probes,
-                self._untrained(cell.depth) if self.design.kernel else None,
-                self.study.seed,
-                self._ladder_of(cell),
-                self._nodes.memory_error,
-                self._nodes.variance_error,
-            )
-        return self._predictions[cell]
+        units = cell.replicas // (2 if self.design.antithetic else 1)
+        of_rich = {name: values[:units] for name, values in self._read_rich(cell, index).items()}
+        twins = self._twins_of(cell, units, index)
+        return CellPrediction(
+            cell.width,
+            of_rich,
+            twins["twin"],
+            twins["twin_loss"],
+            self._tangents_of(self._tangent_twins[cell], index),
+            self._hidden,
+            self._probes,
+            self._untrained(cell.depth) if self.design.kernel else None,
+            self.study.seed,
+            self._ladder_of(cell, index),
+            self._nodes.memory_error,
+            self._nodes.variance_error,
+        )
 
-    def _ladder_of(self, cell: Cell) -> list[tuple[int, dict[str, Array]]]:
+    def _ladder_of(self, cell: Cell, index: int) -> list[tuple[int, dict[str, Array]]]:
         """K and tangents of the cells that differ from this one in N or K, its own first."""
         others = [one for one in self.cells if (one.axis, one.depth) == (cell.axis, cell.depth) and one != cell]
-        twins = dict.fromkeys(plan.tangent_twin(self.study, one) for one in (cell, *others))
-        return [(twin.steps_per_time, self._tangents_of(twin)) for twin in twins]
+        twins = dict.fromkeys(self._tangent_twins[one] for one in (cell, *others))
+        return [(twin.steps_per_time, self._tangents_of(twin, index)) for twin in twins]
+
+    @cached_property
+    def _tangent_twins(self) -> dict[Cell, RichTwin]:
+        """The rich twin whose tangents predict each cell."""
+        return {cell: plan.tangent_twin(self.study, cell) for cell in self.cells}
 
     @cached_property
     def _nodes(self) -> NodeErrors:
@@ -142,50 +183,60 @@ class Reader:
         return self._starts[depth]
 
     def rich_less_twin(self, twin: RichTwin) -> Array:
-        """Output of rich twins of the ladder less that of the infinite-width twins on their paths (path, probe)."""
-        output = self._rich_file(twin, ("output",))["output"][:, 0] - self.output
-        (kernel,) = (one for one in plan.twins(self.study) if one.steps_per_time == twin.steps_per_time)
-        return np.asarray(output - self.twin(kernel)[: len(output)])
+        """Output of rich twins of the ladder less that of the twins on their paths (path, time, probe)."""
+        if twin not in self._rich_ladder:
+            output = self._rich_file(twin, ("output",))["output"][:, 0] - self.outputs
+            (kernel,) = (one for one in plan.twins(self.study) if one.steps_per_time == twin.steps_per_time)
+            self._rich_ladder[twin] = output - self.twin_in_time(kernel)[: len(output)]
+        return self._rich_ladder[twin]
 
-    def _read_rich(self, cell: Cell) -> dict[str, Array]:
-        """Rich twins of a cell at the final time, outputs and memories as errors against the limit."""
+    def slack_at(self, index: int) -> float:
+        """Root mean square error over probes of the limit's output at one checkpoint."""
+        return float(self._output_slack[index])
+
+    def _read_rich(self, cell: Cell, index: int) -> dict[str, Array]:
+        """Rich twins of a cell at one checkpoint, outputs and memories as errors against the limit."""
         twin = plan.rich_twin(self.study, cell)
-        if twin not in self._rich:
-            names = RICH_VARIABLES + (rich.KERNEL if self.design.kernel else ())
-            self._rich[twin] = self._rich_file(twin, names)
-        values = self._rich[twin]
+        if index == LAST and twin in self._rich:
+            values = self._rich[twin]
+        else:
+            if twin not in self._rich_in_time:
+                names = RICH_VARIABLES + (rich.KERNEL if self.design.kernel else ())
+                self._rich_in_time = {twin: self._rich_file(twin, names)}
+                self._rich[twin] = _at(self._rich_in_time[twin], LAST)
+            values = _at(self._rich_in_time[twin], index)
         memory = values["memory"] - self.memory - self._nodes.memory_error[:, -1]
-        return {**values, "output": values["output"] - self.output, "memory": memory}
+        return {**values, "output": values["output"] - self.outputs[index], "memory": memory}
 
     def _rich_file(self, twin: RichTwin, names: Sequence[str]) -> dict[str, Array]:
-        """Variables (path, member, ...) of rich twins at the final time, the loss in all its bins."""
+        """Variables (path, member, time, ...) of rich twins, the loss in all its bins."""
         path, identity = self.layout.rich(twin), plan.rich_id(self.study, twin)
         with open_ensemble(path, "rich-ensemble", rich_id=identity) as file:
             if len(file["path"]) < twin.paths:
                 raise StudyError(f"{path}: has {len(file['path'])} paths, the study {twin.paths}; run the study again")
             file.load(list(names))
-            return {name: file[name][()] if name == "loss" else file[name][:, :, -1] for name in names}
+            return {name: file[name][()] for name in names}
 
-    def _read_tangents(self, cell: Cell) -> dict[str, Array]:
-        """Tangents of a cell at the final time."""
-        return self._tangents_of(plan.tangent_twin(self.study, cell))
+    def _tangents_of(self, twin: RichTwin, index: int) -> dict[str, Array]:
+        """Tangents of a cell at one checkpoint; without those that are known at another time alone."""
+        if (twin, index) not in self._tangents_at:
+            every = self._tangents_file(twin)
+            self._tangents_at[twin, index] = {
+                name: np.asarray(values.take(index, axis=dims.index("time"))) if "time" in dims[1:] else values
+                for name, (values, dims) in every.items()
+            }
+        return self._tangents_at[twin, index]
 
-    def _tangents_of(self, twin: RichTwin) -> dict[str, Array]:
+    def _tangents_file(self, twin: RichTwin) -> dict[str, tuple[Array, tuple[str, ...]]]:
+        """Variables of tangents at all times, with their dimensions."""
         if twin not in self._tangents:
-            self._tangents[twin] = self._tangents_file(twin)
+            path, identity = self.layout.tangents(twin), plan.tangents_id(self.study, twin)
+            with open_ensemble(path, "tangents-ensemble", tangents_id=identity) as file:
+                file.load(list(file))
+                self._tangents[twin] = {name: (file[name][()], file[name].dims) for name in file}
         return self._tangents[twin]
 
-    def _tangents_file(self, twin: RichTwin) -> dict[str, Array]:
-        path, identity = self.layout.tangents(twin), plan.tangents_id(self.study, twin)
-        with open_ensemble(path, "tangents-ensemble", tangents_id=identity) as file:
-            file.load(list(file))
-            every = {name: (file[name][()], file[name].dims) for name in file}
-        return {
-            name: values.take(-1, axis=dims.index("time")) if "time" in dims[1:] else values
-            for name, (values, dims) in every.items()
-        }
-
-    def _trainings(self, path: Path, file: store.File, cell: Cell) -> Trainings:
+    def _trainings(self, path: Path, file: store.File, cell: Cell, index: int) -> Trainings:
         order = np.lexsort((-file["sign"][()], file["pair"][()]))
         members = 2 if self.design.antithetic else 1
         if len(order) < cell.replicas or len(order) % members:
@@ -194,45 +245,63 @@ class Reader:
         def arranged(values: Array) -> Array:
             return np.asarray(values[order].reshape(-1, members, *values.shape[1:]), dtype=np.float64)
 
+        output = arranged(file["output"][:, index] - self.outputs[index])
+        memory, twins = arranged(file["memory"][:, index] - self.memory), self._twins_of(cell, len(output), index)
         return Trainings(
-            output=arranged(file["output"][:, -1] - self.output),
-            memory=arranged(file["memory"][:, -1] - self.memory),
-            drift=arranged(file["drift_c_max"][:, -1]),
-            drift_rms=arranged(file["drift_c_rms"][:, -1]),
-            drift_b=arranged(file["drift_b_rms"][:, -1]),
+            output=output,
+            memory=memory,
+            drift=arranged(file["drift_c_max"][:, index]),
+            drift_rms=arranged(file["drift_c_rms"][:, index]),
+            drift_b=arranged(file["drift_b_rms"][:, index]),
             symmetric=self.design.symmetric,
-            output_slack=self.output_slack,
+            output_slack=float(self._output_slack[index]),
             memory_slack=self.memory_slack,
-            node_slack=self.node_slack,
+            node_slack=float(self._node_slack[index]),
             loss=arranged(file["loss"][()]),
             loss_time=file["loss_time"][()],
-            final={name: arranged(file[name][:, -1]) for name in OBSERVED_VARIABLES if name in file},
+            final={name: arranged(file[name][:, index]) for name in OBSERVED_VARIABLES if name in file},
             initial={name: arranged(file[name][:, 0]) for name in OBSERVED_VARIABLES if name in file}
-            if self.design.initial
+            if self.design.initial and index == LAST
             else {},
-            rich=self._read_rich(cell)["output"][: len(order) // members] if self.study.rich.follow else None,
-            unit_noise=self._unit_noise(self._read_tangents(cell), cell.width, len(order) // members)
-            if self.design.unit_noise
-            else {},
-            shallow=self._shallow(cell, len(order) // members),
-            **self._twins_of(cell, len(order) // members),
+            rich=self._read_rich(cell, index)["output"][: len(output)] if self.study.rich.follow else None,
+            unit_noise=self._noise_of(cell, output, memory, twins, index),
+            shallow=self._shallow(cell, len(order) // members) if index == LAST else None,
+            **twins,
         )
+
+    def _noise_of(
+        self, cell: Cell, output: Array, memory: Array, twins: Mapping[str, Array], index: int
+    ) -> dict[str, Array]:
+        """What the units of the networks explain of these errors (unit, member, probe); empty if that is not known."""
+        if not self.design.unit_noise:
+            return {}
+        if self._noise is None or self._noise[0] != cell:
+            tangents = self._tangents_of(self._tangent_twins[cell], LAST)
+            self._noise = cell, self._unit_noise(tangents, cell.width, len(output))
+        noise = self._noise[1]
+        if index == LAST:
+            return noise
+        return self._unit_noise.earlier(noise, {"output": output - twins["twin"][:, None], "memory": memory})
 
     def _shallow(self, cell: Cell, units: int) -> Array | None:
         """Errors of the same trainings at depth 1, None if they do not exist."""
         other = shallow(cell, self.cells)
         return self(other).output[:units] if other else None
 
-    def _twins_of(self, cell: Cell, units: int) -> dict[str, Array]:
-        """The twins of a cell's paths, one for each unit; empty if trainings are not followed."""
+    def _twins_of(self, cell: Cell, units: int, index: int) -> dict[str, Array]:
+        """The twins of a cell's paths at one checkpoint, one for each unit; empty if trainings are not followed."""
         if not self.study.twin.follow:
             return {}
         (twin,) = (twin for twin in plan.twins(self.study) if twin.steps_per_time == cell.steps_per_time)
         output, loss = self._read_twin(twin)
-        return {"twin": output[:units], "twin_loss": loss[:units]}
+        return {"twin": output[:units, index], "twin_loss": loss[:units]}
 
     def twin(self, twin: Twin) -> Array:
         """Errors against the limit of all twins of one K at the final time, (path, probe)."""
+        return self.twin_in_time(twin)[:, LAST]
+
+    def twin_in_time(self, twin: Twin) -> Array:
+        """Errors against the limit of all twins of one K, (path, time, probe)."""
         return self._read_twin(twin)[0]
 
     @cached_property
@@ -254,7 +323,7 @@ class Reader:
             return file["leading_steps_per_time"][()], file["leading_noise"].finite()
 
     def _read_twin(self, twin: Twin) -> tuple[Array, Array]:
-        """Errors of the outputs (path, probe), losses (path, bin). Raises StudyError if missing or of another twin."""
+        """Errors of the outputs (path, time, probe), losses (path, bin). Raises StudyError where they are not there."""
         if twin not in self._twins:
             path, identity = self.layout.twin(twin), plan.twin_id(self.study, twin)
             with open_ensemble(path, "twin-ensemble", twin_id=identity) as file:
@@ -263,5 +332,10 @@ class Reader:
                         f"{path}: has {len(file['path'])} paths, the study {twin.paths}; run the twin stage"
                     )
                 file.load(["output", "loss"])
-                self._twins[twin] = (file["output"][:, -1] - self.output, file["loss"][()])
+                self._twins[twin] = (file["output"][()] - self.outputs, file["loss"][()])
         return self._twins[twin]
+
+
+def _at(values: Mapping[str, Array], index: int) -> dict[str, Array]:
+    """Variables (path, member, time, ...) at one checkpoint; the loss, which has no such times, as it is."""
+    return {name: array if name == "loss" else array[:, :, index].copy() for name, array in values.items()}

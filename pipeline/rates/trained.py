@@ -12,7 +12,7 @@ from rnnlimits.quantities.rich import RichQuantity
 from rnnlimits.quantities.trained import Design, TrainedQuantity, Trainings
 from rnnlimits.quantities.twins import TwinQuantity
 from rnnlimits.rates.ladders import Ladder, ladders, shallow
-from rnnlimits.rates.reader import Reader
+from rnnlimits.rates.reader import LAST, Reader
 from rnnlimits.statistics import powerlaw
 from rnnlimits.statistics.bootstrap import Bootstrap
 from rnnlimits.statistics.powerlaw import Point
@@ -58,7 +58,7 @@ def richness_rates(read: Reader, bootstrap: Bootstrap) -> Iterator[Rate]:
     """The rates of rich twins along the ladder of the richness, as it goes to zero."""
     for entry in registered(RichQuantity):
         ladder = plan.rich_ladder(read.study)
-        samples = ((1 / twin.richness, entry.sample(read.rich_less_twin(twin))) for twin in ladder)
+        samples = ((1 / twin.richness, entry.sample(read.rich_less_twin(twin)[:, LAST])) for twin in ladder)
         points = [powerlaw.measure(inverse, sample, bootstrap) for inverse, sample in samples]
         if points:
             row = entry.row(read.study.name, f"N=infinity K={read.study.rich.steps_per_time}")
@@ -84,12 +84,16 @@ def training_rate(
             if ladder.refusal:
                 yield points_alone(row, points, refusal(ladder.refusal, remark))
                 return
-            beta = ladder.axis.order
-            expected = Expected(quantity.expected(beta, design), quantity.expected_kind)
             remarks = "; ".join(filter(None, (remark, quantity.report(read(ladder.cells[-1])))))
             predicted = predictions_of(quantity, ladder, read, bootstrap)
-            orders = quantity.corrections(beta, design)
+            orders = quantity.corrections(ladder.axis.order, design)
+            expected = expected_of(quantity, ladder, design)
             yield judged(row, points, expected, remarks, predicted=predicted, corrections=orders)
+
+
+def expected_of(quantity: TrainedQuantity, ladder: Ladder, design: Design) -> Expected:
+    """The order of a quantity at infinity along a ladder."""
+    return Expected(quantity.expected(ladder.axis.order, design), quantity.expected_kind)
 
 
 def _points(quantity: TrainedQuantity, ladder: Ladder, read: Reader, bootstrap: Bootstrap) -> list[Point]:
@@ -101,11 +105,11 @@ def predictions_of(quantity: TrainedQuantity, ladder: Ladder, read: Reader, boot
     if quantity.predicted is None:
         return []
     found = ((cell, read.prediction(cell)) for cell in ladder.cells)
-    of_cells = [(cell, _foreseen(quantity.predicted, one)) for cell, one in found if one is not None]
+    of_cells = [(cell, foreseen_of(quantity.predicted, one)) for cell, one in found if one is not None]
     return [predicted_point(variable_at(quantity, cell), value, bootstrap) for cell, value in of_cells]
 
 
-def _foreseen(predicted: Foresight, cell: CellPrediction) -> Foreseen:
+def foreseen_of(predicted: Foresight, cell: CellPrediction) -> Foreseen:
     """What is predicted of a cell, with the errors that every prediction has."""
     foreseen = predicted(cell)
     return replace(foreseen, apart=math.hypot(foreseen.apart, cell.left_out))
@@ -119,6 +123,11 @@ def variable_at(quantity: TrainedQuantity, cell: Cell) -> int:
 def training_point(quantity: TrainedQuantity, cell: Cell, trainings: Trainings, bootstrap: Bootstrap) -> Point:
     """The estimate of one cell, left out if the limit's own error or the cell's own K/N spoils it."""
     point = powerlaw.measure(variable_at(quantity, cell), quantity.sample(trainings), bootstrap)
+    return held(quantity, cell, point, trainings, bootstrap)
+
+
+def held(quantity: TrainedQuantity, cell: Cell, point: Point, trainings: Trainings, bootstrap: Bootstrap) -> Point:
+    """The point, left out if the limit's own error or the cell's own K/N spoils it."""
     if quantity.variable is K and cell.steps_per_time * K_BELOW_N > cell.width:
         return point.drop(f"K is not well below N (K > N/{K_BELOW_N})")
     return powerlaw.held_against(point, quantity.slack(trainings), quantity.leverage(trainings), bootstrap)

@@ -47,6 +47,14 @@ class UnitNoise:
             noise[name] = np.stack(of_members, axis=1)
         return noise
 
+    def earlier(self, noise: Mapping[str, Array], errors: Mapping[str, Array]) -> dict[str, Array]:
+        """What the same units explain of errors (unit, member, probe) earlier: a part of `noise`, that at the end.
+
+        The part of each probe is that of least squares; whatever it is, the mean stays zero.
+        """
+        paired = self._design.antithetic and self._design.symmetric
+        return {name: noise[name] * _part(noise[name], errors[name], paired) for name in noise}
+
     def _shares_of(self, width: int, units: int) -> Array:
         """Shares (unit, direction), less expected ones, of the first networks of pairs, or of networks, of a width."""
         if (width, units) not in self._shares:
@@ -59,3 +67,10 @@ class UnitNoise:
             draws = (self._law.draw(be, seed, one, width, section.antithetic) for one in pieces)
             self._shares[width, units] = np.concatenate([shares(*draw) for draw in draws])
         return self._shares[width, units]
+
+
+def _part(noise: Array, error: Array, paired: bool) -> Array:
+    """Coefficients (member or 1, probe) of errors (unit, member, probe) on noise; of the means of pairs if `paired`."""
+    x, y = (values.mean(1, keepdims=True) if paired else values for values in (noise, error))
+    x, y = x - x.mean(0), y - y.mean(0)
+    return np.asarray((x * y).sum(0) / np.maximum(np.square(x).sum(0), np.finfo(np.float64).tiny))

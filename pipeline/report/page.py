@@ -22,7 +22,8 @@ from rnnlimits.files import durable
 from rnnlimits.plan.copies import page_mark
 from rnnlimits.plan.layout import StudyFolder
 from rnnlimits.quantities.own import quantities_of
-from rnnlimits.report import citation, places
+from rnnlimits.quantities.suprema import is_supremum
+from rnnlimits.report import citation, in_time_table, places
 from rnnlimits.report.cost import costs
 from rnnlimits.report.cost_table import cost_rows
 from rnnlimits.report.glossary import glossary
@@ -35,7 +36,7 @@ from rnnlimits.report.rate_table import rows
 from rnnlimits.report.subject import Subject
 from rnnlimits.statistics import older_rates
 from rnnlimits.statistics.families import counted
-from rnnlimits.statistics.ratefile import VERSION, Rate, read
+from rnnlimits.statistics.ratefile import Rate, read_all
 from rnnlimits.statistics.verdicts import Verdict
 from rnnlimits.study import to_yaml
 
@@ -68,7 +69,8 @@ def run(subject: Subject) -> Path:
 def page(subject: Subject, link: ToLink | None = None) -> str:
     """The page as text; see `run`. link: makes links to files (None: by their paths relative to the results folder)."""
     link = link or partial(places.linked, subject.layout)
-    rates = read(subject.layout.rates_h5, study_id=subject.identity)
+    every = read_all(subject.layout.rates_h5, study_id=subject.identity)
+    rates, in_time = [rate for rate in every if not rate.in_time], [rate for rate in every if rate.in_time]
     plots, shown = _plots(subject, rates, link), pictures(subject.layout)
     environment = Environment(
         loader=PackageLoader("rnnlimits.report", "page"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
@@ -77,6 +79,8 @@ def page(subject: Subject, link: ToLink | None = None) -> str:
     environment.filters["css_class"] = css_class
     return environment.get_template("report.html.j2").render(
         **_words(subject, rates, link),
+        in_time=in_time_table.rows(in_time),
+        told_in_time=in_time_table.told(in_time),
         **_scripts(),
         plots=plots,
         pictures=shown,
@@ -93,7 +97,8 @@ def css_class(verdict: Verdict) -> str:
 def _plots(subject: Subject, rates: Sequence[Rate], link: ToLink) -> list[Plot]:
     """The figures, in the order of the figures stage."""
     found = Files(subject.behind, link)
-    groups = (list(group) for _, group in itertools.groupby(rates, key=lambda rate: rate.quantity))
+    single = (rate for rate in rates if not is_supremum(rate))
+    groups = (list(group) for _, group in itertools.groupby(single, key=lambda rate: rate.quantity))
     plots = [rate_plot(members, found) for group in groups if (members := [rate for rate in group if rate.cloud])]
     return [*plots, *subject.plots(link)]
 
@@ -101,17 +106,19 @@ def _plots(subject: Subject, rates: Sequence[Rate], link: ToLink) -> list[Plot]:
 def _words(subject: Subject, rates: Sequence[Rate], link: ToLink) -> Mapping[str, Any]:
     """What the template says in words and tables."""
     listed = [rate for rate in rates if not rate.single]
-    spent, layout = costs(subject.parts()), subject.layout
+    spent, layout, table = costs(subject.parts()), subject.layout, rows(listed)
     lines, overall, sentence = cost_rows(layout, spent)
     return {
         "columns": COLUMNS,
+        "time_columns": in_time_table.COLUMNS,
         "numbers": NUMBERS,
         "name": subject.study.name,
         "version": __version__,
         "headline": headline(subject, listed),
         "counted": counted(listed),
-        "older": older_rates.REMEDY if any(rate.version < VERSION for rate in rates) else "",
-        "rows": rows(listed),
+        "older": older_rates.remedy(rate.version for rate in rates),
+        "rows": [row for row in table if not row.is_beside],
+        "beside": [row for row in table if row.is_beside],
         "single_probes": len(rates) - len(listed),
         "glossary": glossary(listed),
         "costs": lines,

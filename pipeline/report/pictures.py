@@ -33,6 +33,11 @@ PICTURES = (
         wide=False,
     ),
     Picture(
+        "exponents_in_time",
+        "Exponents in time",
+        "Exponents in N at every checkpoint, measured and predicted, and that of the largest value over all of them.",
+    ),
+    Picture(
         "error_budget",
         "Error budget",
         "Mean square error of the output against N, and the parts that add up to it: where lines cross, another part "

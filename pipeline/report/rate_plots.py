@@ -85,7 +85,9 @@ def rate_plot(rates: Sequence[Rate], files: Files) -> Plot:
         columns = [list(group) for _, group in itertools.groupby(rates, key=lambda rate: rate.estimator)]
         looks = _looks(rates)
         limits = _estimate_view(rates)
-        panels = [_panel(column, looks, limits, files, len(columns) > 1) for column in columns]
+        own = [column[0].estimator + ("" if labels.moment(rates) else labels.moment(column)) for column in columns]
+        heads = own if len(columns) > 1 else [""]
+        panels = [_panel(*of_one, looks, limits, files) for of_one in zip(columns, heads, strict=True)]
         table = _table(rates, files)
     return Plot(rates[0].quantity, title(rates), CAPTIONS[view], panels, table)
 
@@ -95,7 +97,8 @@ def title(rates: Sequence[Rate]) -> str:
     name = about(rates[0]).title
     if rates[0].law == "ratio":
         return name
-    return f"{name}: {labels.without_rate(rates) or variable_of(rates[0]).law_text}"
+    law = labels.without_rate(rates) or variable_of(rates[0]).law_text
+    return f"{name}: {law}{labels.moment(rates)}"
 
 
 def _looks(rates: Sequence[Rate]) -> dict[str, Look]:
@@ -106,7 +109,7 @@ def _looks(rates: Sequence[Rate]) -> dict[str, Look]:
     return {name: Look(colour, symbol, step ** (index - middle)) for index, (colour, symbol, name) in enumerate(looks)}
 
 
-def _panel(rates: Sequence[Rate], looks: dict[str, Look], view: list[float], files: Files, named: bool) -> Panel:
+def _panel(rates: Sequence[Rate], heading: str, looks: dict[str, Look], view: list[float], files: Files) -> Panel:
     geometric = rates[0].law == "geometric"
     ends = _ends(rates)
     traces, shapes = [], []
@@ -115,7 +118,6 @@ def _panel(rates: Sequence[Rate], looks: dict[str, Look], view: list[float], fil
         traces += [*_across(rate, look, ends), *_points(rate, look, files), *_laws(rate, look), *_local(rate, look)]
         if len(rates) <= MOST_BANDS and not labels.without_exponent(rate):
             shapes.append(_band(rate, look))
-    heading = rates[0].estimator if named else ""
     above = room(len(rates), heading)
     layout = {
         "shapes": shapes,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rnnlimits.figures.labels import fixed
-from rnnlimits.quantities.base import title_of, variable_of
+from rnnlimits.quantities.base import folded, title_of, variable_of
 from rnnlimits.report.numbers import short
 from rnnlimits.statistics.ratefile import Rate
 from rnnlimits.statistics.verdicts import Verdict
@@ -17,9 +17,12 @@ from rnnlimits.statistics.verdicts import Verdict
 class Row:
     """A row of the table; keys: the values that each column is sorted by, in the order of the columns.
 
-    group: the same for rows that share quantity, estimator and variable. name: the row in a few words.
+    identity: of its element. group: the same for rows that share quantity, estimator and variable. name: the row in a
+    few words. is_beside: another row says nearly the same from the same units and paths, so that this one is folded.
     """
 
+    identity: str
+    is_beside: bool
     name: str
     group: str
     quantity: str
@@ -41,7 +44,8 @@ class Row:
 def rows(rates: Sequence[Rate]) -> list[Row]:
     """The rows of the table, in the order of rates.csv."""
     with_figure = {rate.quantity for rate in rates if rate.cloud}
-    return [_row(index, rate, with_figure) for index, rate in enumerate(rates)]
+    beside = folded(rates)
+    return [_row(index, rate, with_figure, beside[index]) for index, rate in enumerate(rates)]
 
 
 def name(rate: Rate) -> str:
@@ -49,13 +53,15 @@ def name(rate: Rate) -> str:
     return f"{rate.quantity} in {variable_of(rate).words}, {fixed(rate)} ({rate.estimator})"
 
 
-def _row(index: int, rate: Rate, with_figure: set[str]) -> Row:
+def _row(index: int, rate: Rate, with_figure: set[str], is_beside: bool) -> Row:
     digits = 4 if rate.stderr < 0.0005 else 3
     determined = not math.isnan(rate.exponent)
     half = 0.5 * (rate.ci_high - rate.ci_low)
     variable, at = variable_of(rate).words, fixed(rate)
     numbers = (_key(rate.exponent), _key(rate.predicted))
     return Row(
+        identity=f"rate-{index + 1}",
+        is_beside=is_beside,
         name=name(rate),
         group=f"{rate.quantity} {variable} {rate.estimator}",
         quantity=rate.quantity,

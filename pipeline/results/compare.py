@@ -194,8 +194,8 @@ def assumptions(sources: Sequence[Source], rows: Sequence[Row]) -> list[str]:
             )
     if len(lines) == 1:
         lines.append("no two of them share seed and chain: taken as independent")
-    old = [source for source in sources if any(rate.version < ratefile.VERSION for rate in source.rates.values())]
-    return [*lines, *(f"{source.label}: {older_rates.REMEDY}" for source in old)]
+    old = {source.label: older_rates.remedy(rate.version for rate in source.rates.values()) for source in sources}
+    return [*lines, *(f"{label}: {words}" for label, words in old.items() if words)]
 
 
 # --- printing --------------------------------------------------------------------------------------------------

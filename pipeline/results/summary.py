@@ -12,6 +12,7 @@ from rnnlimits.base.errors import StudyError
 from rnnlimits.plan import due
 from rnnlimits.plan.files import FIGURES, RATES_CSV, RATES_H5, REPORT
 from rnnlimits.plan.layout import StudyFolder
+from rnnlimits.quantities.base import folded
 from rnnlimits.results import standing, unpacking
 from rnnlimits.statistics import older_rates, ratefile
 from rnnlimits.statistics.families import counted
@@ -32,7 +33,7 @@ def summary(results: Path, study: Path | None = None) -> str:
     width = 100 if room == tables.UNLIMITED else min(120, room)
     with unpacking.folder_of(results, unpacking.RATES) as root:
         rates, wrong = rates_of(root, study), standing.stale(root)
-    table = ratefile.table(rates, width, room)
+    table = ratefile.table(rates, width, room, folded(rates))
     others = {fault.path for fault in wrong}
     locations = [(path, words + OTHER * (path in others)) for path, words in places(results)]
     longest = max(len(str(path)) for path, _ in locations)
@@ -45,8 +46,8 @@ def summary(results: Path, study: Path | None = None) -> str:
 def heads(rates: Sequence[Rate]) -> Iterator[str]:
     """What a reader must know before the table: the verdicts in numbers, and whether they are of an older version."""
     yield counted([rate for rate in rates if not rate.single])
-    if any(rate.version < ratefile.VERSION for rate in rates):
-        yield older_rates.REMEDY
+    if words := older_rates.remedy(rate.version for rate in rates):
+        yield words
 
 
 def rates_of(root: Path, study: Path | None = None) -> list[Rate]:

@@ -136,6 +136,6 @@ def _write(pack: Path, file: File, members: Mapping[str, Group], folder: Path) -
             for variable in group.variables.values():
                 copy_variable(pack, variable, copy)
     if layout.rates_h5.exists():
-        rates = ratefile.read(layout.rates_h5)
+        rates = ratefile.read_all(layout.rates_h5)
         if all(rate.version == ratefile.VERSION for rate in rates):
-            ratefile.write_csv(layout.rates_csv, rates)
+            ratefile.write_tables(layout.rates_csv, layout.rates_in_time_csv, rates)

@@ -24,6 +24,7 @@ Combine = Callable[[Array, Array], Array]
 """(weighted means (..., m), concentration (...)) -> value (...); concentration is sum p^2, 1/n for equal weights."""
 
 REPLICATES = 2000
+LINEAR_REPLICATES = 400  # of the linear bootstrap: standard errors to 4%
 CHUNK = 32  # units weighted at once: bounds memory, and keeps products too small for BLAS to start threads
 FLOOR = 0.05  # a resampled value is kept above this fraction of the estimate, so that its logarithm exists
 FEWEST_UNITS = 3  # fewer cannot be resampled
@@ -122,14 +123,47 @@ class Bootstrap:
         statistics, n = sample.statistics, len(sample)
         if n < FEWEST_UNITS:
             return Resampled(np.nan, np.full(self.count, np.nan), np.zeros(n))
+        value, influence = jackknife(sample)
         with np.errstate(invalid="ignore"):  # what is not finite gives NaN, which no row takes for a value
-            mean = statistics.mean(0)
-            value = float(sample.combine(mean, np.array(1.0 / n)))
             means, concentration = self.means(statistics)
             drawn = sample.combine(means, concentration)
-            replicates = value + (drawn - drawn.mean()) * np.sqrt(n / (n - 1))
-            without = sample.combine((n * mean - statistics) / (n - 1), np.full(n, 1.0 / (n - 1)))
-            return Resampled(value, replicates, (without.mean() - without) * (n - 1) / n)
+            return Resampled(value, value + (drawn - drawn.mean()) * np.sqrt(n / (n - 1)), influence)
+
+
+class LinearBootstrap(Bootstrap):
+    """The first replicates of a bootstrap, of the linear part of estimates alone: products of weights and influences.
+
+    For numbers that are shown and not judged. Debiased squares, which are not linear near zero, are resampled whole.
+    """
+
+    def __init__(self, whole: Bootstrap, count: int = LINEAR_REPLICATES) -> None:
+        super().__init__(whole.uniforms, min(count, whole.count))
+        self._whole = whole
+
+    def chunk(self, index: int) -> Array:
+        """The weights of the whole bootstrap's first replicates."""
+        while len(self._chunks) <= index:
+            self._chunks.append(np.ascontiguousarray(self._whole.chunk(len(self._chunks))[:, : self.count]))
+        return self._chunks[index]
+
+    def resample(self, sample: Sample) -> Resampled:
+        """Value, replicates and influence of one cell's sample; see `Bootstrap.resample`."""
+        n = len(sample)
+        if n < FEWEST_UNITS or sample.signed:
+            return super().resample(sample)
+        value, influence = jackknife(sample)
+        drawn = self.means(n * influence[:, None])[0][:, 0]
+        return Resampled(value, value + (drawn - drawn.mean()) * np.sqrt(n / (n - 1)), influence)
+
+
+def jackknife(sample: Sample) -> tuple[float, Array]:
+    """The value of a sample of at least FEWEST_UNITS units, and the influence (unit,) of each of them on it."""
+    statistics, n = sample.statistics, len(sample)
+    with np.errstate(invalid="ignore"):
+        mean = statistics.mean(0)
+        value = float(sample.combine(mean, np.array(1.0 / n)))
+        without = sample.combine((n * mean - statistics) / (n - 1), np.full(n, 1.0 / (n - 1)))
+        return value, np.asarray((without.mean() - without) * (n - 1) / n)
 
 
 def standard_error(replicates: Array) -> float:

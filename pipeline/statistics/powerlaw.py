@@ -114,9 +114,14 @@ def measure(variable: float, sample: Sample, bootstrap: Bootstrap) -> Point:
 
     It is left out where a value, or a number computed from values, is not finite.
     """
-    drawn, power = bootstrap.resample(sample), sample.power
+    return point_of(variable, sample, bootstrap.resample(sample))
+
+
+def point_of(variable: float, sample: Sample, drawn: Resampled) -> Point:
+    """The point of a sample whose value was resampled; see `measure`."""
+    power = sample.power
     if not is_finite(sample, drawn):
-        nothing = np.full(bootstrap.count, np.nan), np.full(len(sample), np.nan)
+        nothing = np.full(len(drawn.replicates), np.nan), np.full(len(sample), np.nan)
         replicas = sample.replicas or len(sample)
         numbers = (np.nan, np.nan, np.nan, np.nan, *nothing, len(sample), replicas, sample.signed)
         return Point(float(variable), *numbers, dropped=NOT_FINITE)

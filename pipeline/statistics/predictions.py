@@ -58,16 +58,19 @@ def predicted_point(variable: float, foreseen: Foreseen | Sample | float, bootst
     """The prediction of a point; its replicates are those of the row's bootstrap."""
     if not isinstance(foreseen, Foreseen):
         foreseen = Foreseen(foreseen)
-    value, apart = foreseen.value, foreseen.apart
+    value = foreseen.value
     if not isinstance(value, Sample):
-        return Predicted(float(variable), float(value), float(value) * apart)
-    point = measure(variable, value, bootstrap)
-    natural = point.value, point.value_replicates
+        return Predicted(float(variable), float(value), float(value) * foreseen.apart)
+    return predicted_of(measure(variable, value, bootstrap), foreseen)
+
+
+def predicted_of(point: Point, foreseen: Foreseen) -> Predicted:
+    """The prediction whose value was resampled to this point, with the errors of what is foreseen."""
+    apart, natural = foreseen.apart, (point.value, point.value_replicates)
     if not math.isfinite(point.log):
-        return Predicted(float(variable), math.nan, math.nan, None, apart, *natural)
+        return Predicted(point.variable, math.nan, math.nan, None, apart, *natural)
     stderr = math.hypot(point.stderr, apart * point.estimate)
-    replicates = point.log_replicates
-    return Predicted(float(variable), point.estimate, stderr, replicates, apart, *natural, foreseen.above)
+    return Predicted(point.variable, point.estimate, stderr, point.log_replicates, apart, *natural, foreseen.above)
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ COLUMNS = (
     "eps",
     "N",
     "K",
+    "time",
     "exponent",
     "stderr",
     "ci_low",
@@ -49,13 +50,17 @@ COLUMNS = (
     "p_adjusted",
     "verdict",
     "note",
+    "files",
     "study_id",
     "version",
 )
+JUDGED = ("corrected", "corrected_low", "corrected_high", "p_adjusted", "verdict")  # columns of rates.csv alone
+COLUMNS_IN_TIME = tuple(name for name in COLUMNS if name not in JUDGED)
 LARGEST_WHOLE = 1e15  # whole numbers up to it, such as widths, are written with all their digits
-VERSION = 2  # of the rows: the column `version` of rates.csv, the attribute rates_version of rates.h5
+VERSION = 3  # of the rows: the column `version` of rates.csv, the attribute rates_version of rates.h5
 
 
+BESIDE = "Other estimates of the same facts, from the same networks and paths:"
 REFUSED = "refused: "  # the beginning of the note if no law could be fitted, in rates.csv too
 
 
@@ -74,7 +79,9 @@ class Rate:
     points show it, where there is no prediction. chi2, chi2_dof, chi2_p: all points against their predictions jointly.
     p: of the row against its prediction; p_adjusted: for the number of rows of the study. doubt: why an agreement would
     not count (statistics/families.py makes a verdict and a note of it). line_p: probability of residuals this large if
-    one law holds. study_id: identity of the study. version: of these columns.
+    one law holds. time: training time at which networks are looked at, the end of the interval for a supremum or a mean
+    in time. files: those behind the row, relative to the results folder, in the shell's braces. in_time: a row of
+    rates_in_time.csv, which is not judged. study_id: identity of the study. version: of these columns.
     """
 
     study: str
@@ -105,6 +112,9 @@ class Rate:
     note: str = ""
     law: str = "power"
     line_p: float = math.nan
+    time: float = math.nan
+    files: str = ""
+    in_time: bool = False
     cloud: tuple[RatePoint, ...] = field(default=(), repr=False)
     study_id: str = ""
     version: int = VERSION
@@ -205,6 +215,9 @@ RATE_VARIABLES = {
     "note": "what a reader of the number must know",
     "law": "power, geometric, or ratio (of a measured constant to the predicted one)",
     "line_p": "chance of residuals this large if one law holds",
+    "time": "training time at which networks are looked at; for suprema and means in time, its end",
+    "files": "files behind the row, relative to the results folder",
+    "in_time": "1 for a row of rates_in_time.csv, which is not judged",
 }
 POINT_VARIABLES = {
     "variable": "value of what goes to infinity",
@@ -233,25 +246,33 @@ def write_h5(path: Path, attrs: Mapping[str, object], rates: Sequence[Rate]) -> 
             store.put(file, f"point_{name}", [getattr(p, name) for p in points], ("point",), "1", about)
 
 
-def write_csv(path: Path, rates: Iterable[Rate]) -> None:
-    """Write rates.csv, complete or not at all."""
+def write_csv(path: Path, rates: Iterable[Rate], columns: Sequence[str] = COLUMNS) -> None:
+    """Write rates.csv, or with COLUMNS_IN_TIME rates_in_time.csv, complete or not at all."""
     durable.require_folder(path)
-    durable.write_bytes(path, to_csv(rates).encode())
+    durable.write_bytes(path, to_csv(rates, columns).encode())
 
 
-def to_csv(rates: Iterable[Rate]) -> str:
+def write_tables(path: Path, path_in_time: Path, rates: Sequence[Rate]) -> None:
+    """Write rates.csv, and rates_in_time.csv if there are such rows or the file exists."""
+    write_csv(path, [rate for rate in rates if not rate.in_time])
+    in_time = [rate for rate in rates if rate.in_time]
+    if in_time or path_in_time.exists():
+        write_csv(path_in_time, in_time, COLUMNS_IN_TIME)
+
+
+def to_csv(rates: Iterable[Rate], columns: Sequence[str] = COLUMNS) -> str:
     """The rows as CSV text with a header; numbers that do not exist are empty."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    writer.writerow(columns)
     for rate in rates:
-        writer.writerow(cells(rate))
+        writer.writerow(cells(rate, columns))
     return text.getvalue()
 
 
-def cells(rate: Rate) -> list[object]:
+def cells(rate: Rate, columns: Sequence[str] = COLUMNS) -> list[object]:
     """One row of rates.csv."""
-    return [_cell(getattr(rate, name)) for name in COLUMNS]
+    return [_cell(getattr(rate, name)) for name in columns]
 
 
 def _cell(value: object) -> object:
@@ -263,21 +284,33 @@ def _cell(value: object) -> object:
 
 
 def read(path: Path, **expected: object) -> list[Rate]:
-    """The rates in a rates.h5, with their points. Raises StudyError if it is not a complete file of rates.
+    """The rows of rates.csv from a rates.h5, with their points. Raises StudyError if that is not a complete file.
 
-    Rows of version 1 are read as older_rates says: they were not held against a prediction.
+    Rows of version 1 are read as older_rates says: they were not held against a prediction. Those of version 2 lack
+    time and files.
     """
+    return [rate for rate in read_all(path, **expected) if not rate.in_time]
+
+
+def read_in_time(path: Path, **expected: object) -> list[Rate]:
+    """The rows of rates_in_time.csv from a rates.h5, with their points; see `read`."""
+    return [rate for rate in read_all(path, **expected) if rate.in_time]
+
+
+def read_all(path: Path, **expected: object) -> list[Rate]:
+    """All rows of a rates.h5: those of rates.csv, then those of rates_in_time.csv; see `read`."""
     with store.open_complete(path, "rates", **expected) as file:
         version = _version(path, store.attribute_of(file, "rates_version"))
-        old = version < VERSION
-        names = older_rates.RATE_VARIABLES if old else tuple(RATE_VARIABLES)
-        point_names = older_rates.POINT_VARIABLES if old else tuple(POINT_VARIABLES)
+        names = older_rates.variables_of(version, tuple(RATE_VARIABLES))
+        point_names = older_rates.POINT_VARIABLES if version == 1 else tuple(POINT_VARIABLES)
         fields = {name: _values(file[name]) for name in names}
         points = {name: _values(file[f"point_{name}"]) for name in point_names}
         owner = file["point_rate"][()].tolist()
         study_id = str(store.attribute_of(file, "study_id") or "")
-    if old:
+    if version == 1:
         fields = older_rates.translated(fields)
+    if "in_time" in fields:
+        fields["in_time"] = [bool(value) for value in fields["in_time"]]
     points["used"] = [bool(used) for used in points["used"]]
     clouds: dict[int, list[RatePoint]] = {}
     for index, row in zip(owner, zip(*points.values(), strict=True), strict=True):
@@ -298,9 +331,9 @@ def _version(path: Path, attribute: object) -> int:
     """The version of the rows of a file, which has no attribute for it in version 1."""
     if attribute is None:
         return 1
-    if attribute != VERSION:
-        raise StudyError(f"{path}: has rates of version {attribute}, this software reads 1 and {VERSION}")
-    return VERSION
+    if attribute not in (older_rates.WITHOUT_TIME, VERSION):
+        raise StudyError(f"{path}: has rates of version {attribute}, this software reads 1 to {VERSION}")
+    return int(str(attribute))
 
 
 def _values(dataset: store.Variable) -> list[object]:
@@ -311,18 +344,22 @@ def _values(dataset: store.Variable) -> list[object]:
 # --- table -----------------------------------------------------------------------------------------------------
 
 
-def table(rates: Sequence[Rate], width: int = 100, room: int = tables.UNLIMITED) -> str:
+def table(rates: Sequence[Rate], width: int = 100, room: int = tables.UNLIMITED, beside: Sequence[bool] = ()) -> str:
     """A plain-text table of at most `room` columns, followed by each note of its rows once, `width` wide.
 
-    Rows of single probes are only in the files.
+    Rows of single probes are only in the files. beside: for each row, whether it comes last, under a line of its own,
+    since another says nearly the same from the same units and paths.
     """
-    rates = [rate for rate in rates if not rate.single]
+    last = {id(rate) for rate, is_last in zip(rates, beside, strict=False) if is_last}
+    rates = sorted((rate for rate in rates if not rate.single), key=lambda rate: id(rate) in last)
     notes = list(dict.fromkeys(rate.note for rate in rates if rate.note))
     header = ("", "measured ± half", "predicted", "at infinity", "extrapolated", "verdict")
     rows = [_row(rate, notes) for rate in rates]
     first, *lines = _lines(header, rows, room)
     heading, body = None, []
     for rate, line in zip(rates, lines, strict=True):
+        if id(rate) in last and BESIDE not in body:
+            body += ["", BESIDE]
         if heading != (heading := f"{rate.quantity} in {rate.variable} ({rate.estimator})"):
             body.append(heading)
         body.append(line)

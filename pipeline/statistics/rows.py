@@ -112,9 +112,9 @@ def against_value(row: Rate, fit: Fit, expected: Expected, rule: Rule | None) ->
 
 
 def at_infinity(row: Rate, fit: Fit, corrections: Sequence[float]) -> Rate:
-    """The row with the exponent at infinity, from a fit with corrections to scaling."""
+    """The row with the exponent at infinity, from a fit with corrections to scaling; without, if none are given."""
     used = [point for point, keep in zip(fit.points, fit.used, strict=True) if keep]
-    if (found := corrected(used, corrections)) is None:
+    if not corrections or (found := corrected(used, corrections)) is None:
         return row
     return replace(row, corrected=found.value, corrected_low=found.low, corrected_high=found.high)
 

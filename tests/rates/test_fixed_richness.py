@@ -18,9 +18,9 @@ from rnnlimits.quantities.base import Applies, K, N, NoLaw, registered
 from rnnlimits.quantities.trained import CONSTANT, Design, TrainedQuantity
 from rnnlimits.rates import stage
 from rnnlimits.rates.design import quantity_of
+from rnnlimits.rates.sources import of_trainings
 from rnnlimits.report.curve_plots import curve_plots
 from rnnlimits.report.plots import Link
-from rnnlimits.report.sources import of_trainings
 from rnnlimits.statistics.ratefile import Rate
 from rnnlimits.study import Study
 from rnnlimits.training import plan

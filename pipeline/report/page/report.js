@@ -37,6 +37,18 @@
   document.querySelectorAll(".plot").forEach((element) => near.observe(element));
   scheme.addEventListener("change", () => drawn.forEach(draw));
 
+  // --- a link to a row opens what it is folded in, also in browsers that do not do so themselves ---
+  function unfold() {
+    const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    const folded = target?.closest("details:not([open])");
+    if (folded) {
+      folded.open = true;
+      target.scrollIntoView();
+    }
+  }
+  addEventListener("hashchange", unfold);
+  unfold();
+
   // --- the table of rates: a button in each heading ---
   const compare = new Intl.Collator("en", { numeric: true }).compare;
 
