@@ -14,7 +14,9 @@ from rnnlimits.cli.words import (
     Verb,
     backend_option,
     chosen_backend,
+    chosen_ranks,
     completed,
+    cores_option,
     file_option,
     json_option,
     positive,
@@ -73,8 +75,10 @@ def _planned(options: argparse.Namespace) -> str:
     if options.resolve is not None:
         return _resolved_plan(experiments.require_training(study, "replicas to resolve"), options)
     experiment = experiments.of(study, options.results)
-    pace = experiment.pace(lambda: chosen_backend(options, study))
-    return documents.text(documents.of_plan(experiment, pace)) if options.json else experiment.summary(pace)
+    ranks, pace = chosen_ranks(options), experiment.pace(lambda: chosen_backend(options, study))
+    if options.json:
+        return documents.text(documents.of_plan(experiment, pace, ranks))
+    return "\n".join([experiment.summary(pace), "", *experiment.forecast_lines(pace, ranks)])
 
 
 def _resolved_plan(study: Study, options: argparse.Namespace) -> str:
@@ -84,10 +88,12 @@ def _resolved_plan(study: Study, options: argparse.Namespace) -> str:
 
     be = chosen_backend(options, study)
     resolved = _resolved(study, options, be)
-    pace = experiments.of(study, options.results).pace(lambda: be)
+    ranks, pace = chosen_ranks(options), experiments.of(study, options.results).pace(lambda: be)
+    experiment = experiments.of(resolved.study, options.results)
     if options.json:
-        return documents.text(documents.of_resolved(experiments.of(resolved.study, options.results), resolved, pace))
-    return resolved.report(pace.ns_per_unit, pace.worker)
+        return documents.text(documents.of_resolved(experiment, resolved, pace, ranks))
+    report, lines = resolved.report(pace.ns_per_unit, pace.worker), experiment.forecast_lines(pace, ranks)
+    return "\n".join([experiment.summary(pace), "", *lines, "", report])
 
 
 def _cluster_plan(study: AnyStudy, options: argparse.Namespace) -> str:
@@ -127,6 +133,7 @@ def _resolved(study: Study, options: argparse.Namespace, be: Backend) -> Resolve
 
 def _plan_arguments(parser: argparse.ArgumentParser) -> None:
     study_argument(parser)
+    cores_option(parser)
     backend_option(parser)
     json_option(parser)
     about = f"the jobs of a Slurm profile instead (default: {PROFILE})"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 from rnnlimits.plan import costs
 from rnnlimits.plan.costs import PackCost
 from rnnlimits.plan.files import FIGURES, REPORT
+from rnnlimits.plan.forecast import Forecast, Left, all_files, missing_files
 from rnnlimits.plan.layout import StudyFolder
 from rnnlimits.plan.parts import FileKind, Operation, Output, Pace, Part, Step
 from rnnlimits.study import AnyStudy
@@ -102,13 +103,39 @@ class BaseExperiment(ABC, Generic[S, L]):
 
     def pace(self, backend: Callable[[], Backend]) -> Pace:
         """How fast this machine computes the packs: one core at PER_SECOND, whatever the back end."""
-        return Pace("core", 1e9 / PER_SECOND)
+        return self.assumed(PER_SECOND)
+
+    @staticmethod
+    def assumed(per_second: float) -> Pace:
+        """The pace of a core at an assumed speed, with the starts of processes as they are on this machine."""
+        from rnnlimits.plan import starts
+
+        speed, measured = 1e9 / per_second, starts.measure()
+        return Pace(
+            "core", speed, items=lambda one, left: starts.of_blocks(one.parts(), one.steps(), speed, measured, left)
+        )
 
     def summary(self, pace: Pace) -> str:
         """A printable table: for each pack its cells, replicas, blocks, work, time, bytes; totals and notes."""
         packs = [pack_cost(part) for part in self.packs()]
         lines = costs.table(packs, self.whole, self.operation, pace.ns_per_unit, pace.worker)
         return "\n".join([*lines, *self.notes(pace)])
+
+    def forecast(self, pace: Pace, ranks: int, left: Left = all_files) -> Forecast:
+        """What a run with so many ranks takes that makes the files that are left (default: all)."""
+        return Forecast(tuple(pace.items(self, left)), ranks, pace.worker)
+
+    def forecast_lines(self, pace: Pace, ranks: int) -> list[str]:
+        """A printable table of what a run takes, piece by piece, the sum as a range, and what of it remains."""
+        whole, rest = (self.forecast(pace, ranks, left) for left in (all_files, missing_files))
+        lines = [*whole.table(), f"rnnlimits run: {whole.sentence()}"]
+        if rest.processors < whole.processors:
+            lines.append(f"of which remain: {rest.sentence() if rest.items else 'nothing'}")
+        return [*lines, *self.advice(pace, ranks)]
+
+    def advice(self, pace: Pace, ranks: int) -> list[str]:
+        """What would make a run cheaper (here: nothing is known)."""
+        return []
 
     def notes(self, pace: Pace) -> tuple[str, ...]:
         """Lines below the table of `summary`."""

@@ -67,7 +67,7 @@ class Elmans(BaseExperiment[RntkStudy, RntkLayout]):
 
     def pace(self, backend: Callable[[], Backend]) -> Pace:
         """The speed of one core is plan.PER_SECOND: products with n x n matrices."""
-        return Pace("core", 1e9 / plan.PER_SECOND)
+        return self.assumed(plan.PER_SECOND)
 
     def notes(self, pace: Pace) -> tuple[str, ...]:
         """The assumed speed, and the study's identity."""

@@ -375,7 +375,7 @@ class Resolved:
         return to_yaml(self.study, folder)
 
     def report(self, ns_per_unit_step: float, worker: str = "core") -> str:
-        """The plan's table for the chosen replicas, then the predicted half-widths, and the line to paste."""
+        """What remains of the trainings, the predicted half-widths, and the line to paste."""
         cells = main_cells(self.study)
         steps = sum(plan.unit_steps(cell, self.study) for cell in cells)
         existing = dict(zip(self.study.training.width, self.done, strict=True))
@@ -384,7 +384,6 @@ class Resolved:
         new = (steps - old) * ns_per_unit_step / 3.6e12
         return "\n".join(
             [
-                plan.summary(self.study, ns_per_unit_step, worker),
                 f"{100 * old / steps:.0f}% of the training steps in width are done, {new:.3g} {worker}-hours remain",
                 f"predicted for {self.quantity.name} ({self.quantity.estimator}), {self.learned}: {predictions}",
                 f"replicas: [{', '.join(map(str, self.replicas))}]",
