@@ -12,7 +12,7 @@ from rnnlimits.plan.files import MACHINE, RATES_CSV, RATES_H5
 from rnnlimits.plan.forecast import Item, Left
 from rnnlimits.plan.parts import Experiment, FileKind, Output, Pace, Part, Step
 from rnnlimits.study import Study
-from rnnlimits.training import checks, parts, plan
+from rnnlimits.training import blocksize, checks, parts, plan
 from rnnlimits.training.layout import Layout
 
 if TYPE_CHECKING:
@@ -105,6 +105,16 @@ class Trainings(BaseExperiment[Study, Layout]):
             return forecast.items(one.study, one.layout, measured, at_start, one.steps(), left)
 
         return Pace(be.worker, ns, {"ns_per_unit_step": ns}, items)
+
+    def advice(self, pace: Pace, ranks: int) -> list[str]:
+        """Larger blocks of replicas, where their shards would cost much less and none exists yet."""
+        now = self.forecast(pace, ranks)
+        if not now.items or any(block.path.exists() for part in self.packs() for block in part.blocks):
+            return []
+        others = [Trainings(one, self.layout) for one in blocksize.larger(self.study)]
+        return blocksize.advice(
+            now, {one.study.training.replicas_per_block: one.forecast(pace, ranks) for one in others}
+        )
 
     def summary(self, pace: Pace) -> str:
         """The table of packs, hours, draws."""

@@ -75,18 +75,27 @@ class Forecast:
         return sum(item.processors(self.ranks) for item in self.items)
 
     @property
+    def seconds(self) -> float:
+        """Seconds of one processor, for the work of one rank alone where all do the same."""
+        return sum(item.seconds for item in self.items)
+
+    @property
     def clock(self) -> float:
         """Seconds on the clock, if nothing else runs."""
         return sum(item.clock(self.ranks) for item in self.items)
 
+    @property
+    def count(self) -> int:
+        """What is counted of all items: of one kind, a number of shards, networks, paths."""
+        return sum(item.count for item in self.items)
+
     def by_kind(self) -> list[Forecast]:
         """The forecast of each kind that has items, in the order of KINDS."""
-        found = [replace(self, items=tuple(one for one in self.items if one.kind == kind)) for kind in KINDS]
-        return [one for one in found if one.items]
+        return [one for one in map(self.of, KINDS) if one.items]
 
-    def of(self, kind: str) -> Forecast:
-        """The items of one kind."""
-        return replace(self, items=tuple(one for one in self.items if one.kind == kind))
+    def of(self, *kinds: str) -> Forecast:
+        """The items of some kinds."""
+        return replace(self, items=tuple(one for one in self.items if one.kind in kinds))
 
     def table(self) -> list[str]:
         """Lines: a row for each kind, and the sum."""
@@ -125,7 +134,7 @@ def ranged(seconds: float) -> str:
 def _row(one: Forecast) -> dict[str, Any]:
     return {
         "kind": one.items[0].kind,
-        "count": sum(item.count for item in one.items),
+        "count": one.count,
         "processor_seconds": one.processors,
         "clock_seconds": one.clock,
     }

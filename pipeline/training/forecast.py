@@ -29,8 +29,8 @@ SCORES = 0.85  # of the time of draws: the scores along as many of them
 LEADING = 0.15  # for each K of twins
 MODES = 2e-9  # of the limit, for each block and F^3 features
 LIMIT = 0.15
-RATE, UNIT = 0.02, 1e-5  # of rates, for each point, and for each of its independent networks
-FIGURE, DRAWN = 0.33, 0.012  # for each figure, and for each point
+RATE, UNIT = 0.02, 1.5e-5  # of rates, for each point, and for each of its independent networks
+FIGURE, DRAWN, DRAWN_UNIT = 0.33, 0.012, 1e-5  # for each figure, point, and independent network of a point
 REPORT, SHOWN = 0.6, 0.006  # of the report, and for each point
 
 
@@ -107,7 +107,7 @@ def _of_steps(study: Study, pilot: Pilot, starts: Starts) -> list[Item]:
         Item("limit", slow * (LIMIT + MODES * plan.draw_blocks(study) * _features(study) ** 3), beside=True),
         Item("poisson", _poisson(study, pilot, slow)),
         Item("rates", slow * (RATE * points + UNIT * units), points, "points"),
-        Item("figures", slow * (FIGURE * pictures + DRAWN * points), pictures, "figures"),
+        Item("figures", slow * (FIGURE * pictures + DRAWN * points + DRAWN_UNIT * units), pictures, "figures"),
         Item("report", slow * (REPORT + SHOWN * points)),
     ]
 
