@@ -130,6 +130,8 @@ def of_resolved(experiment: Experiment, resolved: Resolved, pace: Pace, ranks: i
         "replicas": resolved.replicas,
         "done": resolved.done,
         "half_widths": resolved.half_widths,
+        "at_widths": resolved.at_widths,
+        "laws": resolved.laws,
     }
 
 

@@ -21,11 +21,13 @@ from rnnlimits.cli.words import (
     json_option,
     positive,
     results_option,
+    say,
     study_argument,
 )
 
 if TYPE_CHECKING:
     from rnnlimits.kernels.interface import Backend
+    from rnnlimits.plan.parts import Pace
     from rnnlimits.rates.design import Resolved
     from rnnlimits.study import AnyStudy, Study
 
@@ -87,19 +89,18 @@ def _resolved_plan(study: Study, options: argparse.Namespace) -> str:
     from rnnlimits.cli import documents
 
     be = chosen_backend(options, study)
-    resolved = _resolved(study, options, be)
     ranks, pace = chosen_ranks(options), experiments.of(study, options.results).pace(lambda: be)
+    resolved = _resolved(study, options, be, pace)
     experiment = experiments.of(resolved.study, options.results)
     if options.json:
         return documents.text(documents.of_resolved(experiment, resolved, pace, ranks))
     report, lines = resolved.report(pace.ns_per_unit, pace.worker), experiment.forecast_lines(pace, ranks)
-    return "\n".join([experiment.summary(pace), "", *lines, "", report])
+    return "\n".join([report, "", *lines])
 
 
 def _cluster_plan(study: AnyStudy, options: argparse.Namespace) -> str:
     from rnnlimits import experiments
     from rnnlimits.cli import documents
-    from rnnlimits.cli.words import say
     from rnnlimits.cluster import submission
     from rnnlimits.run import shipped
 
@@ -111,7 +112,7 @@ def _cluster_plan(study: AnyStudy, options: argparse.Namespace) -> str:
     return submission.report(experiment, using)
 
 
-def _resolved(study: Study, options: argparse.Namespace, be: Backend) -> Resolved:
+def _resolved(study: Study, options: argparse.Namespace, be: Backend, pace: Pace) -> Resolved:
     """The study with the replicas for --resolve, also written to the file of --write."""
     from rnnlimits.files import durable
     from rnnlimits.kernels import on_processor
@@ -120,9 +121,13 @@ def _resolved(study: Study, options: argparse.Namespace, be: Backend) -> Resolve
 
     layout = Layout.of(study, options.results)
     if design.needs_predictions(study, layout):
+        from rnnlimits import experiments
+        from rnnlimits.plan.forecast import PREDICTIONS, missing_files, ranged
         from rnnlimits.ranks import parallel
         from rnnlimits.rates import foretold
 
+        ahead = experiments.of(foretold.small(study), options.results).forecast(pace, 1, missing_files)
+        say(f"nothing is trained: predicting the scatter takes {ranged(ahead.of(*PREDICTIONS).clock)}")
         foretold.prepare(study, layout, parallel.world(), be)
     resolved = design.resolve(study, layout, on_processor(be), options.resolve, options.quantity)
     if options.write is not None:

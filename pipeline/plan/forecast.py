@@ -19,6 +19,7 @@ KINDS = (
     *("starts", "draws", "twins", "rich", "tangents", "trainings", "networks"),
     *("shards", "joins", "limit", "poisson", "rates", "figures", "report"),
 )
+PREDICTIONS = ("draws", "twins", "rich", "tangents", "limit")  # what the trainings are predicted from
 
 Left = Callable[[Path], bool]  # whether a file is still to be made
 
