@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -89,8 +91,8 @@ def _resolved_plan(study: Study, options: argparse.Namespace) -> str:
     from rnnlimits.cli import documents
 
     be = chosen_backend(options, study)
-    ranks, pace = chosen_ranks(options), experiments.of(study, options.results).pace(lambda: be)
-    resolved = _resolved(study, options, be, pace)
+    ranks, measured = chosen_ranks(options), cache(lambda: experiments.of(study, options.results).pace(lambda: be))
+    resolved, pace = _resolved(study, options, be, measured), measured()
     experiment = experiments.of(resolved.study, options.results)
     if options.json:
         return documents.text(documents.of_resolved(experiment, resolved, pace, ranks))
@@ -112,7 +114,7 @@ def _cluster_plan(study: AnyStudy, options: argparse.Namespace) -> str:
     return submission.report(experiment, using)
 
 
-def _resolved(study: Study, options: argparse.Namespace, be: Backend, pace: Pace) -> Resolved:
+def _resolved(study: Study, options: argparse.Namespace, be: Backend, pace: Callable[[], Pace]) -> Resolved:
     """The study with the replicas for --resolve, also written to the file of --write."""
     from rnnlimits.files import durable
     from rnnlimits.kernels import on_processor
@@ -123,10 +125,13 @@ def _resolved(study: Study, options: argparse.Namespace, be: Backend, pace: Pace
     if design.needs_predictions(study, layout):
         from rnnlimits import experiments
         from rnnlimits.plan.forecast import PREDICTIONS, missing_files, ranged
+        from rnnlimits.quantities.own import quantities_of
         from rnnlimits.ranks import parallel
         from rnnlimits.rates import foretold
 
-        ahead = experiments.of(foretold.small(study), options.results).forecast(pace, 1, missing_files)
+        with quantities_of(study):
+            design.require_predicted(study, layout, design.quantity_of(study, options.quantity))
+        ahead = experiments.of(foretold.small(study), options.results).forecast(pace(), 1, missing_files)
         say(f"nothing is trained: predicting the scatter takes {ranged(ahead.of(*PREDICTIONS).clock)}")
         foretold.prepare(study, layout, parallel.world(), be)
     resolved = design.resolve(study, layout, on_processor(be), options.resolve, options.quantity)
