@@ -24,14 +24,14 @@ WORK = {
 UNITS = {"draw": "blocks", "train": "networks"}  # that are counted; otherwise paths
 
 # Seconds on the machine of benchmarks/README.md, "What a run costs".
-AVERAGES = 3.3  # test functions of the chain, and their variances, in poisson
+AVERAGES = 3.0  # test functions of the chain, and their variances, in poisson
 SCORES = 0.85  # of the time of draws: the scores along as many of them
 LEADING = 0.15  # for each K of twins
-MODES = 2e-9  # of the limit, for each block and F^3 features
-LIMIT = 0.15
-RATE, UNIT = 0.02, 1.5e-5  # of rates, for each point, and for each of its independent networks
-FIGURE, DRAWN, DRAWN_UNIT = 0.33, 0.012, 1e-5  # for each figure, point, and independent network of a point
-REPORT, SHOWN = 0.6, 0.006  # of the report, and for each point
+LIMIT, MODES = 0.04, 2e-9  # of the limit; for each block and F^3 features
+# Each for a point, and for each of its independent networks; more where these are predicted.
+RATES, NETWORK, PREDICTED = 0.01, 1.7e-5, 2.6e-5
+FIGURE, DRAWN, DRAWN_NETWORK = 0.29, 0.004, 1.6e-5  # and for each figure
+REPORT, SHOWN, SHOWN_NETWORK = 0.3, 0.0035, 6e-6  # and for the page
 
 
 class Size(NamedTuple):
@@ -103,12 +103,13 @@ def _of_steps(study: Study, pilot: Pilot, starts: Starts) -> list[Item]:
     """The steps, without the starts of their processes."""
     slow = starts.slowness
     points, units, pictures = _points(study)
+    network = NETWORK + PREDICTED * bool(plan.rich_twins(study))
     return [
         Item("limit", slow * (LIMIT + MODES * plan.draw_blocks(study) * _features(study) ** 3), beside=True),
         Item("poisson", _poisson(study, pilot, slow)),
-        Item("rates", slow * (RATE * points + UNIT * units), points, "points"),
-        Item("figures", slow * (FIGURE * pictures + DRAWN * points + DRAWN_UNIT * units), pictures, "figures"),
-        Item("report", slow * (REPORT + SHOWN * points)),
+        Item("rates", slow * (RATES * points + units * network), points, "points"),
+        Item("figures", slow * (FIGURE * pictures + DRAWN * points + DRAWN_NETWORK * units), pictures, "figures"),
+        Item("report", slow * (REPORT + SHOWN * points + SHOWN_NETWORK * units)),
     ]
 
 
