@@ -91,8 +91,9 @@ class Forecast:
         return sum(item.count for item in self.items)
 
     def by_kind(self) -> list[Forecast]:
-        """The forecast of each kind that has items, in the order of KINDS."""
-        return [one for one in map(self.of, KINDS) if one.items]
+        """The forecast of each kind that has items, in the order of KINDS; other kinds, of own steps, come last."""
+        others = (item.kind for item in self.items)
+        return [one for one in map(self.of, dict.fromkeys((*KINDS, *others))) if one.items]
 
     def of(self, *kinds: str) -> Forecast:
         """The items of some kinds."""
