@@ -71,7 +71,7 @@ def kinds_here(study: Path, results: Path) -> dict[str, float]:
     run, sharded.write_shard = sharded.run, clocks.around("shards", sharded.write_shard)
 
     def timed(comm: MPI.Intracomm, of: Any) -> None:
-        kind = KINDS.get(of.label.split()[0], "networks")
+        kind = KINDS[of.label.split()[0]] if experiment.kind == "training" else "networks"
         prepare, compute = clocks.around(kind, of.prepare), clocks.around(kind, of.compute)
         run(comm, dataclasses.replace(of, prepare=prepare, compute=compute, join=clocks.around("joins", of.join)))
 

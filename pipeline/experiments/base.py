@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 from rnnlimits.plan import costs
 from rnnlimits.plan.costs import PackCost
 from rnnlimits.plan.files import FIGURES, REPORT
-from rnnlimits.plan.forecast import Forecast, Left, all_files, missing_files
+from rnnlimits.plan.forecast import Forecast, Item, Left, all_files, missing_files
 from rnnlimits.plan.layout import StudyFolder
-from rnnlimits.plan.parts import FileKind, Operation, Output, Pace, Part, Step
+from rnnlimits.plan.parts import Experiment, FileKind, Operation, Output, Pace, Part, Step
 from rnnlimits.study import AnyStudy
 
 if TYPE_CHECKING:  # imported when they run: a plan needs none of them, and plotting takes a second to import
@@ -103,17 +103,19 @@ class BaseExperiment(ABC, Generic[S, L]):
 
     def pace(self, backend: Callable[[], Backend]) -> Pace:
         """How fast this machine computes the packs: one core at PER_SECOND, whatever the back end."""
-        return self.assumed(PER_SECOND)
+        return self.timed("core", 1e9 / PER_SECOND, lambda _: 1 / PER_SECOND)
 
     @staticmethod
-    def assumed(per_second: float) -> Pace:
-        """The pace of a core at an assumed speed, with the starts of processes as they are on this machine."""
+    def timed(worker: str, ns_per_unit: float, per_operation: Callable[[Part], float]) -> Pace:
+        """The pace of a worker from the seconds per operation of each part, with starts as they are on this machine."""
         from rnnlimits.plan import starts
 
-        speed, measured = 1e9 / per_second, starts.measure()
-        return Pace(
-            "core", speed, items=lambda one, left: starts.of_blocks(one.parts(), one.steps(), speed, measured, left)
-        )
+        measured = starts.measure()
+
+        def items(one: Experiment, left: Left) -> list[Item]:
+            return starts.of_blocks(one.parts(), one.steps(), per_operation, measured, left)
+
+        return Pace(worker, ns_per_unit, items=items)
 
     def summary(self, pace: Pace) -> str:
         """A printable table: for each pack its cells, replicas, blocks, work, time, bytes; totals and notes."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import resource
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -53,22 +53,22 @@ SHARD, JOIN, ENSEMBLE, WORK = 0.006, 0.002, 0.008, 5.0
 
 
 def of_blocks(
-    parts: Sequence[Part], steps: Sequence[Step], ns_per_operation: float, starts: Starts, left: Left
+    parts: Sequence[Part], steps: Sequence[Step], per_operation: Callable[[Part], float], starts: Starts, left: Left
 ) -> list[Item]:
-    """The pieces of a run whose blocks take their operations times a constant."""
-    found = [item for part in parts for item in _of_part(part, ns_per_operation, starts, left)]
+    """The pieces of a run whose blocks take their operations times the seconds per operation of their part."""
+    found = [item for part in parts for item in _of_part(part, per_operation(part), starts, left)]
     if not found and not any(left(path) for step in steps for path in step.paths):
         return []
     work = [Item(step.name, starts.slowness * WORK) for step in steps]
     return [*starts.items(bool(found), len(steps)), *found, *work]
 
 
-def _of_part(part: Part, ns_per_operation: float, starts: Starts, left: Left) -> Iterator[Item]:
+def _of_part(part: Part, per_operation: float, starts: Starts, left: Left) -> Iterator[Item]:
     due = [ensemble for ensemble in part.ensembles if is_due(ensemble, left)]
     if not due:
         return
     blocks = [block for ensemble in due for block in ensemble.blocks if left(block.path)]
-    yield shared("networks", [1e-9 * ns_per_operation * block.operations for block in blocks], len(blocks), "blocks")
+    yield shared("networks", [per_operation * block.operations for block in blocks], len(blocks), "blocks")
     yield shared("shards", [starts.slowness * SHARD] * len(blocks), len(blocks), "shards")
     joined = sum(ENSEMBLE + JOIN * len(ensemble.blocks) for ensemble in due)
     yield Item("joins", starts.slowness * joined, len(due), "files", each=True)

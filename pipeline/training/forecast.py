@@ -28,10 +28,10 @@ AVERAGES = 3.0  # test functions of the chain, and their variances, in poisson
 SCORES = 0.85  # of the time of draws: the scores along as many of them
 LEADING = 0.15  # for each K of twins
 LIMIT, MODES = 0.04, 2e-9  # of the limit; for each block and F^3 features
-# Each for a point, and for each of its independent networks; more where these are predicted.
-RATES, NETWORK, PREDICTED = 0.01, 1.7e-5, 2.6e-5
-FIGURE, DRAWN, DRAWN_NETWORK = 0.29, 0.004, 1.6e-5  # and for each figure
-REPORT, SHOWN, SHOWN_NETWORK = 0.3, 0.0035, 6e-6  # and for the page
+# Each for a point, and for each shard that is read; rates also for each independent network of a point.
+RATES, RATES_SHARD, NETWORK = 0.012, 2.5e-3, 9e-6
+FIGURES, FIGURES_SHARD, FIGURE = 0.01, 2.2e-3, 0.25  # and for each figure
+REPORT, REPORT_SHARD, PAGE = 3e-3, 1.8e-3, 0.3  # and for the page
 
 
 class Size(NamedTuple):
@@ -45,10 +45,12 @@ class Size(NamedTuple):
 
 def items(study: Study, layout: Layout, pilot: Pilot, starts: Starts, steps: Sequence[Step], left: Left) -> list[Item]:
     """All pieces of a run that makes what is missing of the parts, and the steps; left: whether a file is missing."""
-    found = [item for part in parts.parts(study, layout) for item in _of_part(study, part, pilot, left)]
+    every = parts.parts(study, layout)
+    found = [item for part in every for item in _of_part(study, part, pilot, left)]
     if not found and not any(left(path) for step in steps for path in step.paths):
         return []
-    return [*starts.items(bool(found), len(steps)), *found, *_of_steps(study, pilot, starts)]
+    shards = sum(len(part.blocks) for part in every)
+    return [*starts.items(bool(found), len(steps)), *found, *_of_steps(study, pilot, starts, shards)]
 
 
 # --- parts -----------------------------------------------------------------------------------------------------
@@ -99,17 +101,18 @@ def _path_size(study: Study, block: plan.TwinBlock | plan.RichBlock) -> Size:
 # --- steps -----------------------------------------------------------------------------------------------------
 
 
-def _of_steps(study: Study, pilot: Pilot, starts: Starts) -> list[Item]:
-    """The steps, without the starts of their processes."""
+def _of_steps(study: Study, pilot: Pilot, starts: Starts, shards: int) -> list[Item]:
+    """The steps, without the starts of their processes; shards: how many they read."""
     slow = starts.slowness
-    points, units, pictures = _points(study)
-    network = NETWORK + PREDICTED * bool(plan.rich_twins(study))
+    points, networks, pictures = _points(study)
+    rates = RATES * points + RATES_SHARD * shards + NETWORK * networks
+    figures = FIGURES * points + FIGURES_SHARD * shards + FIGURE * pictures
     return [
         Item("limit", slow * (LIMIT + MODES * plan.draw_blocks(study) * _features(study) ** 3), beside=True),
         Item("poisson", _poisson(study, pilot, slow)),
-        Item("rates", slow * (RATES * points + units * network), points, "points"),
-        Item("figures", slow * (FIGURE * pictures + DRAWN * points + DRAWN_NETWORK * units), pictures, "figures"),
-        Item("report", slow * (REPORT + SHOWN * points + SHOWN_NETWORK * units)),
+        Item("rates", slow * rates, points, "points"),
+        Item("figures", slow * figures, pictures, "figures"),
+        Item("report", slow * (REPORT * points + REPORT_SHARD * shards + PAGE)),
     ]
 
 
