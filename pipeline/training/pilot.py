@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from scipy.optimize import nnls
 
 from rnnlimits.base import progress
+from rnnlimits.base.errors import StudyError
 from rnnlimits.kernels.interface import Backend
 from rnnlimits.ranks import sharded
 from rnnlimits.study import Study
@@ -100,18 +101,31 @@ class _Kind(NamedTuple):
 
 
 def measure(study: Study, be: Backend) -> Pilot:
-    """Compute small blocks of every kind, and write and join their shards in a temporary folder."""
-    clock = time.perf_counter if be.on_device else time.process_time
+    """Compute small blocks of every kind, and write and join their shards in a temporary folder.
+
+    Raises StudyError if there can be no such folder.
+    """
+    try:
+        folder = tempfile.TemporaryDirectory(prefix="rnnlimits-plan-")
+    except OSError as error:
+        raise StudyError(
+            f"TMPDIR: no temporary folder ({error.strerror}); set it to one that can be written"
+        ) from error
+    with folder as place:
+        return _measured(_kinds(study, be, Layout.of(study, Path(place))), be.on_device)
+
+
+def _measured(kinds: Iterable[_Kind], on_device: bool) -> Pilot:
+    clock = time.perf_counter if on_device else time.process_time
     lines, files = dict[tuple[str, int], Line](), dict[str, Files]()
-    with tempfile.TemporaryDirectory(prefix="rnnlimits-plan-") as folder:
-        for kind in _kinds(study, be, Layout.of(study, Path(folder))):
-            progress.now(f"plan: timing small blocks of {kind.name}")
-            before = clock()
-            prepared = kind.stage.prepare()
-            seconds = clock() - before
-            lines[kind.name, kind.depth] = line([_point(kind, *size, prepared, clock) for size in kind.sizes])
-            if kind.name not in files:
-                files[kind.name] = _files(kind, prepared, seconds, clock)
+    for kind in kinds:
+        progress.now(f"plan: timing small blocks of {kind.name}")
+        before = clock()
+        prepared = kind.stage.prepare()
+        seconds = clock() - before
+        lines[kind.name, kind.depth] = line([_point(kind, *size, prepared, clock) for size in kind.sizes])
+        if kind.name not in files:
+            files[kind.name] = _files(kind, prepared, seconds, clock)
     return Pilot(lines, files)
 
 
@@ -218,7 +232,7 @@ def _point(kind: _Kind, members: int, units: int, prepared: Any, clock: Clock) -
     seconds(few, 1)  # compiles
     short, long = seconds(few), 0.0
     while long < min(2 * short, ENOUGH):
-        more *= 4
+        more *= 4 if short < ENOUGH else 2
         long = seconds(more, 1)
     if long < ENOUGH:
         long = seconds(more)

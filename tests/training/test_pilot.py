@@ -11,6 +11,7 @@ import pytest
 
 from rnnlimits import kernels
 from rnnlimits import study as studies
+from rnnlimits.base.errors import StudyError
 from rnnlimits.training import pilot
 from rnnlimits.training.pilot import Point
 
@@ -35,6 +36,13 @@ def test_what_a_line_says_is_never_negative(times: tuple[float, float]) -> None:
     found = pilot.line([Point(32, 64, fixed, step), Point(32, 512, 0.5 * fixed, 0.5 * step), Point(2, 64, fixed, step)])
     for members, units in ((1, 1), (32, 10**6), (10**4, 8)):
         assert found.seconds(members, units, 1e6) >= 0
+
+
+def test_without_a_temporary_folder_it_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
+    study = studies.loads(predicted_cases.STUDY, tmp_path / "small.yaml")
+    with pytest.raises(StudyError, match=r"^TMPDIR: no temporary folder \(No such file or directory\); set it to one"):
+        pilot.measure(study, kernels.backend("numpy"))
 
 
 @pytest.mark.needs_compiler
