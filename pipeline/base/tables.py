@@ -47,7 +47,7 @@ def _aligned(row: tuple[str, ...], widths: list[int]) -> str:
 def duration(seconds: float) -> str:
     """A length of time in two or three digits and the unit that suits it."""
     for unit, length in (("ms", 1e-3), ("s", 1.0), ("min", 60.0)):
-        if seconds < 100 * length:
+        if seconds < 99.5 * length:  # which would be rounded to 1e+02
             return f"{seconds / length:.2g} {unit}"
     return f"{seconds / 3600:.3g} h"
 

@@ -17,6 +17,7 @@ from rnnlimits.cluster.jobs import Job, jobs, megabytes_per_core, minutes
 from rnnlimits.cluster.site import Site, suited
 from rnnlimits.experiments.base import pack_cost
 from rnnlimits.files.reading import Group, Variable, attribute_of, open_complete
+from rnnlimits.plan.forecast import missing_files
 from rnnlimits.plan.parts import Experiment, Pace, Part, Step, ensembles
 from rnnlimits.rates.design import Resolved
 from rnnlimits.results import standing, unpacking
@@ -68,7 +69,7 @@ def of_shipped() -> Document:
     }
 
 
-def of_plan(experiment: Experiment, pace: Pace) -> Document:
+def of_plan(experiment: Experiment, pace: Pace, ranks: int = 1) -> Document:
     """The work of a study, with its cost; hours are those of one worker (core or GPU) of this machine.
 
     packs: the parts that compute networks; parts: all parts, in the order of work; steps: the steps after them.
@@ -84,6 +85,10 @@ def of_plan(experiment: Experiment, pace: Pace) -> Document:
         **pace.measured,
         "hours": sum(pack["seconds"] for pack in packs) / 3600,
         "bytes": sum(ensemble.bytes for ensemble in ensembles(parts)),
+        "forecast": {
+            **experiment.forecast(pace, ranks).document(),
+            "remaining": experiment.forecast(pace, ranks, missing_files).document(),
+        },
         "packs": packs,
         "parts": [_part(part) for part in parts],
         "steps": [_step(step) for step in experiment.steps()],
@@ -117,14 +122,16 @@ def _step(step: Step) -> Document:
     return {"step": step.name, "inputs": step.inputs, "outputs": step.paths}
 
 
-def of_resolved(experiment: Experiment, resolved: Resolved, pace: Pace) -> Document:
+def of_resolved(experiment: Experiment, resolved: Resolved, pace: Pace, ranks: int = 1) -> Document:
     """The plan with the chosen replicas, and the predicted half-widths."""
     return {
-        **of_plan(experiment, pace),
+        **of_plan(experiment, pace, ranks),
         "quantity": resolved.quantity.name,
         "replicas": resolved.replicas,
         "done": resolved.done,
         "half_widths": resolved.half_widths,
+        "at_widths": resolved.at_widths,
+        "laws": resolved.laws,
     }
 
 

@@ -18,12 +18,13 @@ from rnnlimits.cli.words import (
     Verb,
     backend_option,
     chosen_backend,
+    chosen_ranks,
     completed,
+    cores_option,
     positive,
     results_option,
     say,
     study_argument,
-    whole,
 )
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def _run_adaptively(study: AnyStudy, options: argparse.Namespace) -> Path:
 
     training, results = experiments.require_training(study, "replicas to resolve"), options.results or DEFAULT_RESULTS
     backend = functools.cache(lambda: chosen_backend(options, training))
-    workers = options.cores or workflow.gpu_ranks(options.backend) or len(os.sched_getaffinity(0))
+    workers = chosen_ranks(options)
 
     def execute(study: AnyStudy, path: Path, targets: Sequence[str] = (), told: bool = False) -> None:
         code = workflow.run(study, path, results, options.cores, (), options.backend, targets, told)
@@ -133,7 +134,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     study_argument(parser)
     about = "a study of seconds in this process: no figures, no report"
     parser.add_argument("--quick", action="store_true", help=about)
-    parser.add_argument("--cores", type=whole, metavar="N", help="ranks to start (default: all cores, or all GPUs)")
+    cores_option(parser)
     backend_option(parser)
     results_option(parser, None, f"folder of all results (default: {DEFAULT_RESULTS}, or the site's)")
     about = "submit jobs to Slurm with this profile: a folder, or one that ships (slurm, slurm-gpu)"

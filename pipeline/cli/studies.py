@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,16 +16,20 @@ from rnnlimits.cli.words import (
     Verb,
     backend_option,
     chosen_backend,
+    chosen_ranks,
     completed,
+    cores_option,
     file_option,
     json_option,
     positive,
     results_option,
+    say,
     study_argument,
 )
 
 if TYPE_CHECKING:
     from rnnlimits.kernels.interface import Backend
+    from rnnlimits.plan.parts import Pace
     from rnnlimits.rates.design import Resolved
     from rnnlimits.study import AnyStudy, Study
 
@@ -73,8 +79,10 @@ def _planned(options: argparse.Namespace) -> str:
     if options.resolve is not None:
         return _resolved_plan(experiments.require_training(study, "replicas to resolve"), options)
     experiment = experiments.of(study, options.results)
-    pace = experiment.pace(lambda: chosen_backend(options, study))
-    return documents.text(documents.of_plan(experiment, pace)) if options.json else experiment.summary(pace)
+    ranks, pace = chosen_ranks(options), experiment.pace(lambda: chosen_backend(options, study))
+    if options.json:
+        return documents.text(documents.of_plan(experiment, pace, ranks))
+    return "\n".join([experiment.summary(pace), "", *experiment.forecast_lines(pace, ranks)])
 
 
 def _resolved_plan(study: Study, options: argparse.Namespace) -> str:
@@ -83,17 +91,18 @@ def _resolved_plan(study: Study, options: argparse.Namespace) -> str:
     from rnnlimits.cli import documents
 
     be = chosen_backend(options, study)
-    resolved = _resolved(study, options, be)
-    pace = experiments.of(study, options.results).pace(lambda: be)
+    ranks, measured = chosen_ranks(options), cache(lambda: experiments.of(study, options.results).pace(lambda: be))
+    resolved, pace = _resolved(study, options, be, measured), measured()
+    experiment = experiments.of(resolved.study, options.results)
     if options.json:
-        return documents.text(documents.of_resolved(experiments.of(resolved.study, options.results), resolved, pace))
-    return resolved.report(pace.ns_per_unit, pace.worker)
+        return documents.text(documents.of_resolved(experiment, resolved, pace, ranks))
+    report, lines = resolved.report(pace.ns_per_unit, pace.worker), experiment.forecast_lines(pace, ranks)
+    return "\n".join([report, "", *lines])
 
 
 def _cluster_plan(study: AnyStudy, options: argparse.Namespace) -> str:
     from rnnlimits import experiments
     from rnnlimits.cli import documents
-    from rnnlimits.cli.words import say
     from rnnlimits.cluster import submission
     from rnnlimits.run import shipped
 
@@ -105,7 +114,7 @@ def _cluster_plan(study: AnyStudy, options: argparse.Namespace) -> str:
     return submission.report(experiment, using)
 
 
-def _resolved(study: Study, options: argparse.Namespace, be: Backend) -> Resolved:
+def _resolved(study: Study, options: argparse.Namespace, be: Backend, pace: Callable[[], Pace]) -> Resolved:
     """The study with the replicas for --resolve, also written to the file of --write."""
     from rnnlimits.files import durable
     from rnnlimits.kernels import on_processor
@@ -114,9 +123,16 @@ def _resolved(study: Study, options: argparse.Namespace, be: Backend) -> Resolve
 
     layout = Layout.of(study, options.results)
     if design.needs_predictions(study, layout):
+        from rnnlimits import experiments
+        from rnnlimits.plan.forecast import PREDICTIONS, missing_files, ranged
+        from rnnlimits.quantities.own import quantities_of
         from rnnlimits.ranks import parallel
         from rnnlimits.rates import foretold
 
+        with quantities_of(study):
+            design.require_predicted(study, layout, design.quantity_of(study, options.quantity))
+        ahead = experiments.of(foretold.small(study), options.results).forecast(pace(), 1, missing_files)
+        say(f"nothing is trained: predicting the scatter takes {ranged(ahead.of(*PREDICTIONS).clock)}")
         foretold.prepare(study, layout, parallel.world(), be)
     resolved = design.resolve(study, layout, on_processor(be), options.resolve, options.quantity)
     if options.write is not None:
@@ -127,6 +143,7 @@ def _resolved(study: Study, options: argparse.Namespace, be: Backend) -> Resolve
 
 def _plan_arguments(parser: argparse.ArgumentParser) -> None:
     study_argument(parser)
+    cores_option(parser)
     backend_option(parser)
     json_option(parser)
     about = f"the jobs of a Slurm profile instead (default: {PROFILE})"

@@ -91,6 +91,13 @@ def chosen_backend(options: argparse.Namespace, study: AnyStudy) -> Backend:
     return backend(study.backend_for(options.backend, say))
 
 
+def chosen_ranks(options: argparse.Namespace) -> int:
+    """The number of ranks that `run` starts on this machine. Raises KernelError as workflow.gpu_ranks does."""
+    from rnnlimits.run import workflow
+
+    return int(options.cores or workflow.gpu_ranks(options.backend) or len(os.sched_getaffinity(0)))
+
+
 # --- arguments and options ---------------------------------------------------------------------------------
 # An attribute of each argument says what a shell completes; rnnlimits.cli.completion translates it for each shell.
 
@@ -102,6 +109,11 @@ STUDIES, ATLASES, PROFILES, SHIPPED, RESULTS, FILES, FOLDERS = (
 def completed(argument: argparse.Action, what: str) -> None:
     """Set what shells complete an argument with: STUDIES, PROFILES, RESULTS, FILES ..."""
     argument.completed = what  # type: ignore[attr-defined]
+
+
+def cores_option(parser: Options) -> None:
+    """Add --cores."""
+    parser.add_argument("--cores", type=whole, metavar="N", help="ranks to start (default: all cores, or all GPUs)")
 
 
 def study_argument(parser: Options) -> None:

@@ -20,7 +20,6 @@ BLOCK_WORK = 2**33  # of a block: some seconds, the time that a killed run loses
 MOST_IN_BLOCK = 2**14
 NORMAL = 40  # cost of a normal number, in multiplications
 COLUMN = 60  # cost of a unit of a layer at a step, in addition to products of matrices
-PER_SECOND = 4e9  # additions and multiplications of one core on such thin products, roughly
 FILE_OVERHEAD = 20_000
 
 

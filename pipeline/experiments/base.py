@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 from rnnlimits.plan import costs
 from rnnlimits.plan.costs import PackCost
 from rnnlimits.plan.files import FIGURES, REPORT
+from rnnlimits.plan.forecast import Forecast, Item, Left, all_files, missing_files
 from rnnlimits.plan.layout import StudyFolder
-from rnnlimits.plan.parts import FileKind, Operation, Output, Pace, Part, Step
+from rnnlimits.plan.parts import Experiment, FileKind, Operation, Output, Pace, Part, Step
 from rnnlimits.study import AnyStudy
 
 if TYPE_CHECKING:  # imported when they run: a plan needs none of them, and plotting takes a second to import
@@ -105,13 +106,41 @@ class BaseExperiment(ABC, Generic[S, L]):
 
     def pace(self, backend: Callable[[], Backend]) -> Pace:
         """How fast this machine computes the packs: one core at PER_SECOND, whatever the back end."""
-        return Pace("core", 1e9 / PER_SECOND)
+        return self.timed("core", 1e9 / PER_SECOND, lambda _: 1 / PER_SECOND)
+
+    @staticmethod
+    def timed(worker: str, ns_per_unit: float, per_operation: Callable[[Part], float]) -> Pace:
+        """The pace of a worker from the seconds per operation of each part, with starts as they are on this machine."""
+        from rnnlimits.plan import starts
+
+        measured = starts.measure()
+
+        def items(one: Experiment, left: Left) -> list[Item]:
+            return starts.of_blocks(one.parts(), one.steps(), per_operation, measured, left)
+
+        return Pace(worker, ns_per_unit, items=items)
 
     def summary(self, pace: Pace) -> str:
         """A printable table: for each pack its cells, replicas, blocks, work, time, bytes; totals and notes."""
         packs = [pack_cost(part) for part in self.packs()]
         lines = costs.table(packs, self.whole, self.operation, pace.ns_per_unit, pace.worker)
         return "\n".join([*lines, *self.notes(pace)])
+
+    def forecast(self, pace: Pace, ranks: int, left: Left = all_files) -> Forecast:
+        """What a run with so many ranks takes that makes the files that are left (default: all)."""
+        return Forecast(tuple(pace.items(self, left)), ranks, pace.worker)
+
+    def forecast_lines(self, pace: Pace, ranks: int) -> list[str]:
+        """A printable table of what a run takes, piece by piece, the sum as a range, and what of it remains."""
+        whole, rest = (self.forecast(pace, ranks, left) for left in (all_files, missing_files))
+        lines = [*whole.table(), f"rnnlimits run: {whole.sentence()}"]
+        if rest.processors < whole.processors:
+            lines.append(f"of which remain: {rest.sentence() if rest.items else 'nothing'}")
+        return [*lines, *self.advice(pace, ranks)]
+
+    def advice(self, pace: Pace, ranks: int) -> list[str]:
+        """What would make a run cheaper (here: nothing is known)."""
+        return []
 
     def notes(self, pace: Pace) -> tuple[str, ...]:
         """Lines below the table of `summary`."""

@@ -66,13 +66,21 @@ class Elmans(BaseExperiment[RntkStudy, RntkLayout]):
         elman.run(self.study, self.layout, backend())
 
     def pace(self, backend: Callable[[], Backend]) -> Pace:
-        """The speed of one core is plan.PER_SECOND: products with n x n matrices."""
-        return Pace("core", 1e9 / plan.PER_SECOND)
+        """The speed of the study's own networks, measured for each pack."""
+        from rnnlimits.elman import pilot
+
+        be = backend()
+        measured, packs = pilot.seconds_per_operation(self.study, be), self.packs()
+        seconds = sum(measured[part.name] * part.work for part in packs)
+        ns = 1e9 * seconds / sum(part.work for part in packs) if packs else 0.0
+        return self.timed(be.worker, ns, lambda part: measured[part.name])
 
     def notes(self, pace: Pace) -> tuple[str, ...]:
-        """The assumed speed, and the study's identity."""
-        words = "additions and multiplications a second; narrow networks take longer"
-        return (f"core time: at {plan.PER_SECOND:.0e} {words}", *super().notes(pace))
+        """The measured speed, and the study's identity."""
+        if not pace.ns_per_unit:
+            return super().notes(pace)
+        words = "additions and multiplications a second on average; narrow networks take longer"
+        return (f"{pace.worker} time: at {1e9 / pace.ns_per_unit:.2g} {words}", *super().notes(pace))
 
     def behind(self, rate: Rate, **values: float) -> list[Path]:
         """The ensembles of networks, and the limit's kernels."""

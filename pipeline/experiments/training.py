@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from rnnlimits.experiments.base import BaseExperiment, span
 from rnnlimits.plan.files import MACHINE, RATES_CSV, RATES_H5, RATES_IN_TIME
-from rnnlimits.plan.parts import FileKind, Output, Pace, Part, Step
+from rnnlimits.plan.forecast import Item, Left
+from rnnlimits.plan.parts import Experiment, FileKind, Output, Pace, Part, Step
 from rnnlimits.study import Study
-from rnnlimits.training import checks, parts, plan
+from rnnlimits.training import blocksize, checks, parts, plan
 from rnnlimits.training.layout import Layout
 
 if TYPE_CHECKING:
@@ -91,12 +92,29 @@ class Trainings(BaseExperiment[Study, Layout]):
         return Step(name, tuple(inputs), outputs, identity, lambda backend: run(self.study, self.layout, backend()))
 
     def pace(self, backend: Callable[[], Backend]) -> Pace:
-        """The speed measured in about a second of the study's own training."""
-        from rnnlimits.training.calibration import ns_per_unit_step
+        """The speed measured in a few seconds of the study's own work."""
+        from rnnlimits.plan import starts
+        from rnnlimits.training import forecast, pilot
 
         be = backend()
-        ns = ns_per_unit_step(self.study, be)
-        return Pace(be.worker, ns, {"ns_per_unit_step": ns})
+        measured, at_start = pilot.measure(self.study, be), starts.measure()
+        ns = forecast.ns_per_unit_step(self.study, measured)
+
+        def items(one: Experiment, left: Left) -> list[Item]:
+            assert isinstance(one, Trainings)
+            return forecast.items(one.study, one.layout, measured, at_start, one.steps(), left)
+
+        return Pace(be.worker, ns, {"ns_per_unit_step": ns}, items)
+
+    def advice(self, pace: Pace, ranks: int) -> list[str]:
+        """Larger blocks of replicas, where their shards would cost much less and none exists yet."""
+        now = self.forecast(pace, ranks)
+        if not now.items or any(block.path.exists() for part in self.packs() for block in part.blocks):
+            return []
+        others = [Trainings(one, self.layout) for one in blocksize.larger(self.study)]
+        return blocksize.advice(
+            now, {size: one.forecast(pace, ranks) for one in others if (size := one.study.training.replicas_per_block)}
+        )
 
     def summary(self, pace: Pace) -> str:
         """The table of packs, hours, draws."""

@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
+from rnnlimits.plan.forecast import Forecast, Item, Left, all_files
 from rnnlimits.plan.layout import StudyFolder
 from rnnlimits.study import AnyStudy
 
@@ -183,16 +184,22 @@ class Step:
         return tuple(output.path for output in self.outputs)
 
 
+def _no_items(_: Experiment, __: Left) -> Sequence[Item]:
+    return ()
+
+
 @dataclass(frozen=True)
 class Pace:
     """How fast one worker (core or GPU) of this machine is: nanoseconds for a unit of work of the packs.
 
-    measured: the measured values that `plan --json` reports.
+    measured: the measured values that `plan --json` reports. items: the pieces of a run of the study, or of the same
+    with other replicas, that makes the files that are left.
     """
 
     worker: str
     ns_per_unit: float
     measured: Mapping[str, float] = field(default_factory=dict)
+    items: Callable[[Experiment, Left], Sequence[Item]] = field(default=_no_items, compare=False)
 
 
 class Experiment(Protocol):
@@ -240,6 +247,12 @@ class Experiment(Protocol):
 
     def summary(self, pace: Pace) -> str:
         """What `plan` prints."""
+
+    def forecast(self, pace: Pace, ranks: int, left: Left = all_files) -> Forecast:
+        """What a run with so many ranks takes that makes the files that are left (default: all)."""
+
+    def forecast_lines(self, pace: Pace, ranks: int) -> list[str]:
+        """What `plan` prints of the forecast."""
 
     def held_bytes(self) -> int:
         """Bytes of values that the steps hold in memory at once."""

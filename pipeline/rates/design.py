@@ -359,7 +359,7 @@ class Resolved:
     """A study with the chosen replicas, how many exist already (width,), and the predicted half-widths by ladder.
 
     learned: where the scatter is known from. at_widths: the exponent that is predicted over the study's own widths, by
-    ladder, where nothing was trained.
+    ladder, empty without predictions; laws: that of N to infinity.
     """
 
     study: Study
@@ -369,6 +369,7 @@ class Resolved:
     half_widths: dict[str, float]
     learned: str = "from trainings"
     at_widths: dict[str, float] = field(default_factory=dict)
+    laws: dict[str, float] = field(default_factory=dict)
 
     def to_yaml(self, folder: Path) -> str:
         """The text of the study file with the chosen replicas, to be written to `folder`."""
@@ -387,12 +388,24 @@ class Resolved:
                 plan.summary(self.study, ns_per_unit_step, worker),
                 f"{100 * old / steps:.0f}% of the training steps in width are done, {new:.3g} {worker}-hours remain",
                 f"predicted for {self.quantity.name} ({self.quantity.estimator}), {self.learned}: {predictions}",
+                *self._of_width(),
                 f"replicas: [{', '.join(map(str, self.replicas))}]",
             ]
         )
 
     def _exponent(self, at: str) -> str:
-        return f"{self.at_widths[at]:.2f} " if at in self.at_widths else ""
+        known = not self.learned.endswith("trainings") and at in self.at_widths
+        return f"{self.at_widths[at]:.2f} " if known else ""
+
+    def _of_width(self) -> list[str]:
+        """What finite width alone does to the exponent of each ladder, as far as it is predicted."""
+        lines = []
+        for at, exponent in self.at_widths.items():
+            law, half = self.laws[at], self.half_widths[at]
+            beyond = "more" if abs(exponent - law) > half else "less"
+            words = f"{exponent:.3f} in place of {law:.3g}, by {exponent - law:+.3f}, {beyond} than the half-width"
+            lines.append(f"finite width alone makes the exponent of these widths at {at}, predicted: {words}")
+        return lines
 
 
 def resolve(study: Study, layout: Layout, be: Backend, half_width: float, name: str) -> Resolved:
@@ -421,11 +434,31 @@ def _resolved(study: Study, layout: Layout, be: Backend, half_width: float, quan
     training = study.training.model_copy(update=update)
     by_ladder = _order(scatters[0], widths)
     half = {one.at: one.half_width(units[by_ladder]) for one in scatters}
-    resolved = Resolved(study.model_copy(update={"training": training}), quantity, replicas, tuple(done), half)
-    if isinstance(pilot, PredictedPilot):
-        exponents = {one.at: one.exponent for one in scatters}
-        return replace(resolved, learned="from predicted values", at_widths=exponents)
-    return resolved
+    learned = "from predicted values" if isinstance(pilot, PredictedPilot) else "from trainings"
+    return Resolved(
+        study.model_copy(update={"training": training}),
+        quantity,
+        replicas,
+        tuple(done),
+        half,
+        learned,
+        _at_widths(study, layout, pilot, scatters, be),
+        {one.at: quantity.expected(one.axis.order, pilot.read.design) for one in ladders(N, cells) if one.cells},
+    )
+
+
+def _at_widths(
+    study: Study, layout: Layout, pilot: Pilot, scatters: Sequence[Scatter], be: Backend
+) -> dict[str, float]:
+    """The predicted exponent of each ladder over its widths; empty where predictions are missing."""
+    if not isinstance(pilot, PredictedPilot):
+        if not is_predicted(study) or pilot.quantity.predicted is None:
+            return {}
+        try:
+            scatters = list(PredictedPilot(study, layout, pilot.quantity, be).scatters(main_cells(study)))
+        except StudyError:
+            return {}
+    return {one.at: one.exponent for one in scatters}
 
 
 def needs_predictions(study: Study, layout: Layout) -> bool:

@@ -19,9 +19,9 @@ from rnnlimits import study as studies
 from rnnlimits.base import progress
 from rnnlimits.base.errors import StudyError
 from rnnlimits.base.locks import exclusive
-from rnnlimits.base.tables import duration
 from rnnlimits.files import durable
 from rnnlimits.kernels import on_processor
+from rnnlimits.plan.forecast import Forecast, Left, all_files, missing_files, ranged
 from rnnlimits.quantities.base import N
 from rnnlimits.quantities.own import quantities_of
 from rnnlimits.rates import design, foretold
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 ROUNDS = 5  # of one command
 CHOSEN = "# replicas chosen by rnnlimits run"
 PREDICTED = "predicted.yaml"  # among the locks: the study that is predicted, while it is
-SHORT = 60.0  # seconds: starts of the stages take as long
+TRAINED = ("trainings", "shards", "joins")  # of a forecast, what the replicas decide
 LESS = 0.95  # of what was asked for: at least so much less where trainings scatter more than the plan knows
 
 
@@ -227,12 +227,14 @@ class Rounds:
     def _pace(self) -> Pace:
         return experiments.of(self.study, self.results).pace(self.machine.backend)
 
+    def _forecast(self, study: Study, left: Left) -> Forecast:
+        """What a run of a study takes that makes the files that are left."""
+        return experiments.of(study, self.results).forecast(self._pace, self.machine.workers, left)
+
     def _hours(self, study: Study) -> tuple[float, float]:
-        """Hours of one worker for all trainings of a study, and for those that do not exist."""
-        blocks = [block for part in experiments.of(study, self.results).packs() for block in part.blocks]
-        each = self._pace.ns_per_unit / 3.6e12
-        missing = (block for block in blocks if not block.path.exists())
-        return sum(block.work for block in blocks) * each, sum(block.work for block in missing) * each
+        """Hours of one worker for all trainings of a study, with their files, and for those that do not exist."""
+        hours = [self._forecast(study, left).of(*TRAINED).seconds / 3600 for left in (all_files, missing_files)]
+        return hours[0], hours[1]
 
     def _require_cheap(self, study: Study) -> None:
         hours, missing = self._hours(study)
@@ -248,9 +250,8 @@ class Rounds:
         """Say what a round costs, and run it."""
         self._require_cheap(chosen)
         hours, missing = self._hours(chosen)
-        seconds = 3600 * missing / self.machine.workers
-        time = f"about {duration(seconds)}" if seconds >= SHORT else "under a minute"
         workers = f"{self.machine.workers} {self._pace.worker}{'s' * (self.machine.workers > 1)}"
+        time = f"the run: {ranged(self._forecast(chosen, missing_files).clock)}"
         cost = f"{_few(hours)} {self._pace.worker}-hours, of which {_few(missing)} remain ({time} on {workers})"
         self._say(f"round {number} of at most {ROUNDS}: {_replicas(chosen)}; {cost}{self._expected}")
         self.machine.execute(chosen, self.layout.resolved_yaml, told=self._told_before)

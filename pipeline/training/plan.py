@@ -224,7 +224,6 @@ def summary(study: Study, ns_per_unit_step: float, worker: str = "core") -> str:
     notes = (
         f"{hours:.3g} {worker}-hours at {ns_per_unit_step:.3g} ns per unit-step in {study.precision}",
         _draws_note(study),
-        "starts of the parts, draws, twins, limit, figures and report come on top: about a minute of a small study",
         f"study {study.name}, id {study_id(study)}",
     )
     rows = [pack_cost(name, members, study) for name, members in packs(study).items()]

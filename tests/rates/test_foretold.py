@@ -59,8 +59,13 @@ def test_it_chooses_what_a_trained_pilot_chooses(tmp_path: Path) -> None:
     resolved = design.resolve(study, experiment.layout, be, 0.05, "output_fluctuation")
     assert resolved.done == (0,) * 4
     assert f"from predicted values: beta=0.75 {predicted['output_fluctuation'].exponent:.2f} ±" in resolved.report(1.0)
+    alone = resolved.at_widths["beta=0.75"]
+    assert resolved.laws == {"beta=0.75": 0.25}  # 1 - beta
+    assert f"predicted: {alone:.3f} in place of 0.25, by {alone - 0.25:+.3f}, " in resolved.report(1.0)
     for part in experiment.parts():
         part.run(parallel.world(), be)
+    again = design.resolve(study, experiment.layout, be, 0.05, "output_fluctuation")
+    assert (again.learned, again.at_widths) == ("from trainings", resolved.at_widths)
     assert not design.needs_predictions(study, experiment.layout)
     trained = scatters(design.Pilot, study, experiment.layout)
     units = np.full(4, 256.0)

@@ -20,6 +20,8 @@ from rnnlimits.base.streams import Stream
 from rnnlimits.cli import entry
 from rnnlimits.files import store
 from rnnlimits.plan import due
+from rnnlimits.plan.forecast import Item, Left
+from rnnlimits.plan.parts import Experiment, Pace
 from rnnlimits.rates import design
 from rnnlimits.rates.reader import Reader
 from rnnlimits.rates.trained import training_rate
@@ -76,12 +78,16 @@ class Bench:
         return Machine(self.execute, lambda: kernels.backend("numpy"), 2, self.lines.append)
 
 
+def items(one: Experiment, left: Left) -> list[Item]:
+    blocks = [block for part in one.packs() for block in part.blocks if left(block.path)]
+    return [Item("trainings", 36e-9 * sum(block.work for block in blocks))]
+
+
 @pytest.fixture
 def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Study:
     """A study with a pilot of 64 replicas, on a machine of a known speed, for fewer rounds than usual."""
     monkeypatch.setattr(adaptive, "ROUNDS", ROUNDS)
-    pace = experiments.Trainings.pace
-    monkeypatch.setattr(experiments.Trainings, "pace", lambda *_: pace.__globals__["Pace"]("core", 36.0))
+    monkeypatch.setattr(experiments.Trainings, "pace", lambda *_: Pace("core", 36.0, items=items))
     made = made_up.make_study(**SIZE)
     made_up.write_results(made, tmp_path / made.name)
     return made
