@@ -1,4 +1,4 @@
-"""Equations as MathML, which browsers show by themselves: no script, no font, no request.
+"""Equations as MathML, which browsers show by themselves: no script, no request, and a font of the site's own.
 
 A number is written as \\tag{n} and stands at the right edge of its line.
 """
@@ -13,10 +13,39 @@ from sphinx.application import Sphinx
 from sphinx.writers.html5 import HTML5Translator
 
 TAG = re.compile(r"\\tag\{([^}]*)\}")
+# latex2mathml takes these for signs between two terms; as delimiters they have no space around them.
+DELIMITERS = {r"\lvert": r"\left|", r"\rvert": r"\right|", r"\lVert": r"\left\|", r"\rVert": r"\right\|"}
+TOKEN = re.compile(r"\\[A-Za-z]+|\\.|.", re.DOTALL)
+OPENING = {"{", "(", "[", r"\lvert", r"\lVert", r"\langle"}
+CLOSING = {"}", ")", "]", r"\rvert", r"\rVert", r"\rangle"}
+RELATIONS = {"", "=", "<", ">", ",", r"\le", r"\ge", r"\to", r"\sim", r"\approx", r"\mapsto", r"\pm"}
+SHORT = 24  # characters of TeX: about a quarter of the width of a telephone
+PRIME = re.compile(r"<(m[io])>((?:&#x0203[2-4];)+)</\1>")
+
+
+def shown(source: str, display: str = "inline") -> str:
+    """MathML of a formula in TeX."""
+    for name, delimiter in DELIMITERS.items():
+        source = source.replace(name, delimiter)
+    # The font draws primes small and high for those that no one raises; raised ones need its other shape (site.css).
+    return PRIME.sub(r'<\1 class="prime">\2</\1>', convert(source.strip(), display=display))
+
+
+def pieces(source: str) -> list[str]:
+    """A long formula of a line of text cut after relations and sums outside brackets: browsers do not break <math>."""
+    cut, depth, before = [""], 0, ""
+    for token in TOKEN.findall(source):
+        depth += (token in OPENING) - (token in CLOSING)
+        cut[-1] += token
+        if depth == 0 and (token in RELATIONS or (token in "+-" and before not in RELATIONS)):
+            cut.append("")
+        before = before if token.isspace() else token
+    whole = len(source) <= SHORT or not cut[-1].strip()
+    return [source] if whole else cut
 
 
 def _inline(translator: HTML5Translator, node: nodes.Element) -> None:
-    translator.body.append(convert(node.astext()))
+    translator.body.append("<wbr>".join(shown(piece) for piece in pieces(node.astext())))
     raise nodes.SkipNode
 
 
@@ -24,10 +53,10 @@ def _block(translator: HTML5Translator, node: nodes.Element) -> None:
     source = node.astext()
     number = TAG.search(source)
     tag = f'<span class="equation-number">({number[1]})</span>' if number else ""
-    shown = convert(TAG.sub("", source).strip(), display="block")
     # A long equation scrolls in its own box, which a keyboard can reach.
     translator.body.append(
-        f'<div class="equation" tabindex="0" role="group" aria-label="equation">{shown}{tag}</div>\n'
+        '<div class="equation" tabindex="0" role="group" aria-label="equation">'
+        f"{shown(TAG.sub('', source), 'block')}{tag}</div>\n"
     )
     raise nodes.SkipNode
 
