@@ -7,6 +7,7 @@ import platform
 import shlex
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -173,4 +174,7 @@ def serial(order: Order) -> None:
     with exclusive(experiment.layout.locks, order.stage):
         due.require_inputs(experiment, step)
         backend = experiment.study.backend_for(order.backend, order.say)
+        started = time.monotonic()
         step.run(lambda: processor(backend))
+        if not sys.stderr.isatty():  # logs, in which otherwise nothing would show that one step follows another
+            order.say(f"{order.stage}: done in {progress.readable_time(time.monotonic() - started)}")
