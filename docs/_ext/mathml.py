@@ -6,12 +6,20 @@ A number is written as \\tag{n} and stands at the right edge of its line.
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from docutils import nodes
 from latex2mathml.converter import convert
 from sphinx.application import Sphinx
 from sphinx.writers.html5 import HTML5Translator
 
+# Bars do not grow with what is between them; a slash in a line of text has no space around it. The font draws primes
+# small and high for those that no one raises: raised ones need its other shape (site.css).
+CORRECTED = {
+    'stretchy="true" fence="true" form="prefix">&#x0007C;': 'stretchy="false" fence="true" form="prefix">&#x0007C;',
+    'stretchy="true" fence="true" form="postfix">&#x0007C;': 'stretchy="false" fence="true" form="postfix">&#x0007C;',
+    "<mo>&#x0002F;": '<mo lspace="0" rspace="0">&#x0002F;',
+}
 TAG = re.compile(r"\\tag\{([^}]*)\}")
 # latex2mathml takes these for signs between two terms; as delimiters they have no space around them.
 DELIMITERS = {r"\lvert": r"\left|", r"\rvert": r"\right|", r"\lVert": r"\left\|", r"\rVert": r"\right\|"}
@@ -20,6 +28,8 @@ OPENING = {"{", "(", "[", r"\lvert", r"\lVert", r"\langle"}
 CLOSING = {"}", ")", "]", r"\rvert", r"\rVert", r"\rangle"}
 RELATIONS = {"", "=", "<", ">", ",", r"\le", r"\ge", r"\to", r"\sim", r"\approx", r"\mapsto", r"\pm"}
 SHORT = 24  # characters of TeX: about a quarter of the width of a telephone
+# A formula with the brackets and marks that touch it, of which browsers would make lines of their own.
+MARKED = re.compile(r"([(“]*)(<math [^>]*display=\"inline\">(?:(?!</math>).)*</math>)([,.;:?!)”]*)", re.DOTALL)
 PRIME = re.compile(r"<(m[io])>((?:&#x0203[2-4];)+)</\1>")
 
 
@@ -27,8 +37,10 @@ def shown(source: str, display: str = "inline") -> str:
     """MathML of a formula in TeX."""
     for name, delimiter in DELIMITERS.items():
         source = source.replace(name, delimiter)
-    # The font draws primes small and high for those that no one raises; raised ones need its other shape (site.css).
-    return PRIME.sub(r'<\1 class="prime">\2</\1>', convert(source.strip(), display=display))
+    made = convert(source.strip(), display=display)
+    for before, after in CORRECTED.items():
+        made = made.replace(before, after)
+    return PRIME.sub(r'<\1 class="prime">\2</\1>', made)
 
 
 def pieces(source: str) -> list[str]:
@@ -49,6 +61,16 @@ def _inline(translator: HTML5Translator, node: nodes.Element) -> None:
     raise nodes.SkipNode
 
 
+def _kept_together(app: Sphinx, page: str, template: str, context: dict[str, Any], tree: nodes.document | None) -> None:
+    """Marks stay in the line of the formula that they follow."""
+    if "body" in context:
+        context["body"] = MARKED.sub(_together, context["body"])
+
+
+def _together(found: re.Match[str]) -> str:
+    return f'<span class="together">{found[0]}</span>' if found[1] or found[3] else found[0]
+
+
 def _block(translator: HTML5Translator, node: nodes.Element) -> None:
     source = node.astext()
     number = TAG.search(source)
@@ -65,4 +87,5 @@ def setup(app: Sphinx) -> dict[str, bool]:
     """Called by Sphinx."""
     app.add_html_math_renderer("mathml", (_inline, None), (_block, None))
     app.config.html_math_renderer = "mathml"
+    app.connect("html-page-context", _kept_together)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
