@@ -30,6 +30,12 @@ RELATIONS = {"", "=", "<", ">", ",", r"\le", r"\ge", r"\to", r"\sim", r"\approx"
 SHORT = 24  # characters of TeX: about a quarter of the width of a telephone
 # A formula with the brackets and marks that touch it, of which browsers would make lines of their own.
 MARKED = re.compile(r"([(“]*)(<math [^>]*display=\"inline\">(?:(?!</math>).)*</math>)([,.;:?!)”]*)", re.DOTALL)
+# Names of functions have a thin space on each side, but none beside a bracket or sign; latex2mathml leaves out both.
+NAMED = re.compile(r"<m([io])>(arcsin|arccos|tanh|sin|cos|exp|log|sup|max|min)</m\1>(?=(<mo)?)")
+SPACE = '<mspace width="0.167em"/>'
+ALONE = ("<mrow>", "</mo>")
+# A minus sign without a term before it.
+SIGN = re.compile(r"(<mo[^>]*>&#x0(?:0028|005B|003D|002C|003C|003E|2264|2265);</mo>)<mo>(?=&#x02212;)")
 PRIME = re.compile(r"<(m[io])>((?:&#x0203[2-4];)+)</\1>")
 
 
@@ -40,7 +46,15 @@ def shown(source: str, display: str = "inline") -> str:
     made = convert(source.strip(), display=display)
     for before, after in CORRECTED.items():
         made = made.replace(before, after)
+    made = SIGN.sub(r'\1<mo form="prefix">', NAMED.sub(_spaced, made))
     return PRIME.sub(r'<\1 class="prime">\2</\1>', made)
+
+
+def _spaced(found: re.Match[str]) -> str:
+    name, before = f"<mi>{found[2]}</mi>", found.string[: found.start()]
+    if before.endswith(("<msub>", "<msup>", "<munder>", "<msubsup>")):  # whose parts are counted
+        return name
+    return f"{'' if before.endswith(ALONE) else SPACE}{name}{'' if found[3] else SPACE}"
 
 
 def pieces(source: str) -> list[str]:

@@ -15,6 +15,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
+from xml.etree import ElementTree
 
 import architecture
 import browser
@@ -263,6 +264,36 @@ def test_docstrings_become_paragraphs_code_and_links() -> None:
         "- two",
         "",
     ]
+
+
+@pytest.mark.needs_docs
+@pytest.mark.parametrize(
+    ("formula", "part"),
+    [
+        (r"b \tanh(Z)", '<mi>b</mi><mspace width="0.167em"/><mi>tanh</mi><mo stretchy="false">&#x00028;</mo>'),
+        (r"\sup_k x", "<msub><mi>sup</mi><mi>k</mi></msub>"),
+        (r"(-1, x)", '<mo form="prefix">&#x02212;</mo><mn>1</mn>'),
+        (r"x - 1", "<mi>x</mi><mo>&#x02212;</mo><mn>1</mn>"),
+        (r"\zeta'", '<mi class="prime">&#x02032;</mi>'),
+        (r"\lvert x \rvert", '<mo stretchy="false" fence="true" form="postfix">&#x0007C;</mo>'),
+    ],
+)
+def test_formulas_have_the_spaces_of_maths(formula: str, part: str) -> None:
+    import mathml
+
+    shown = mathml.shown(formula)
+    assert part in shown
+    ElementTree.fromstring(shown)
+
+
+@pytest.mark.needs_docs
+def test_long_formulas_are_cut_where_a_line_may_end() -> None:
+    import mathml
+
+    assert mathml.pieces(r"N^{-(1 - \beta)} + 1") == [r"N^{-(1 - \beta)} + 1"]
+    long = r"\lvert a = b \rvert = \langle S, S' \rangle - x^{-1 + \beta} (y + z)"
+    assert mathml.pieces(long) == [r"\lvert a = b \rvert =", r" \langle S, S' \rangle -", r" x^{-1 + \beta} (y + z)"]
+    assert mathml.pieces(r"\gamma_{first} = -\alpha_{second}")[1] == r" -\alpha_{second}"
 
 
 # --- in a browser ------------------------------------------------------------------------------------------
