@@ -11,8 +11,8 @@ why, is in the [model](../../model.md) and, for Elman networks, in [recurrent NT
 a study's own N, how, and with what error, is in section 8 of the model; how to add one is in
 [your own quantity](../../howto/own-quantity.md).
 
-| quantity | estimator | in | what it is | ordinate | units | expected | estimated from |
-|---|---|---|---|---|---|---|---|
+| quantity, estimator | in | what it is | ordinate, units | expected | estimated from |
+|---|---|---|---|---|---|
 """
 FILES = {
     "train": "ensemble of the cell",
@@ -36,6 +36,6 @@ def page() -> str:
 def _row(entry: Quantity) -> str:
     sources = ", ".join(FILES[source] for source in entry.sources)
     kind = entry.expected_kind or "no value"
-    name, words = f"`{entry.name}`", entry.title.replace("|", "\\|").replace("^", "\\^")
-    cells = (name, entry.estimator, entry.variable.words, words, entry.ordinate, entry.units, kind, sources)
+    name, words = f"`{entry.name}` {entry.estimator}".rstrip(), entry.title.replace("|", "\\|").replace("^", "\\^")
+    cells = (name, entry.variable.words, words, f"{entry.ordinate}, {entry.units}", kind, sources)
     return "| " + " | ".join(cells) + " |"

@@ -18,7 +18,7 @@ from rnnlimits.base.errors import StudyError
 TERMINAL_SECONDS = 0.2
 LOG_SECONDS = 10.0
 QUIET = "RNNLIMITS_QUIET_SECONDS"
-QUIET_SECONDS = 18.0  # without a line, after which one says what is being done
+QUIET_SECONDS = 15.0  # without a line, after which one says what is being done
 
 SIGN = ": at work for "  # within every line that is only a sign of life
 
@@ -80,12 +80,12 @@ class SignsOfLife(logging.Handler):
         super().__init__(logging.INFO)
         self._quiet, self._clock = quiet, clock
         self.file: Path | None = None
+        self._heard = clock()
         self.begin(what)
 
     def begin(self, what: str) -> None:
-        """From now on the work is `what`."""
+        """From now on the work is `what`. The next line is due when it was: many short works may follow one another."""
         self._what, self._since = what, self._clock()
-        self._heard = self._since
 
     def emit(self, record: logging.LogRecord) -> None:
         """Hear another line of progress."""

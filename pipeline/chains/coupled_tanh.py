@@ -42,7 +42,7 @@ class CoupledMatrices(NamedTuple):
 class CoupledTanh(NoiseDriven):
     """X' = a X + b tanh(Z) + s xi, Z' = c Z + e sin(X) + r zeta, with as many components in Z as in X."""
 
-    equation: ClassVar[str] = "`X' = a X + b tanh(Z) + s xi`, `Z' = c Z + e sin(X) + r zeta`"
+    equation: ClassVar[str] = r"$X' = a X + b \tanh(Z) + s \xi$, $Z' = c Z + e \sin(X) + r \zeta$"
     tag: ClassVar[str] = "(3)"
 
     kind: Literal["coupled-tanh"]

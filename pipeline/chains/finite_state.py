@@ -24,7 +24,7 @@ class FiniteState(Chain):
     """A finite Markov chain; each state has an x (visible) and a z (hidden). Every expectation is exact."""
 
     exact: ClassVar[bool] = True
-    equation: ClassVar[str] = "state `i -> j` with probability `P_ij`; state `i` shows `x_i` and hides `z_i`"
+    equation: ClassVar[str] = r"state $i \to j$ with probability $P_{ij}$; state $i$ shows $x_i$ and hides $z_i$"
     tag: ClassVar[str] = "(4)"
 
     kind: Literal["finite-state"]

@@ -18,7 +18,7 @@ class LinearGaussian(NoiseDriven):
     """H' = A H + Q^(1/2) xi with H = (X, Z); X is the first `dimension` components."""
 
     equation: ClassVar[str] = (
-        "`H' = A H + Q^(1/2) xi`, spectral radius of `A` below 1; stationary law `N(0, S)`, `S = A S A^T + Q`"
+        r"$H' = A H + Q^{1/2} \xi$, spectral radius of $A$ below 1; stationary law $N(0, S)$, $S = A S A^T + Q$"
     )
     tag: ClassVar[str] = "(2)"
 

@@ -24,7 +24,7 @@ class PythonStep(Chain):
     """H' = step(H, xi) with a function of a Python file; H = (X, Z), and xi are independent standard normals."""
 
     reads_file: ClassVar[bool] = True
-    equation: ClassVar[str] = "`H' = step(H, xi)` with `H = (X, Z)`, a function in a Python file of your own"
+    equation: ClassVar[str] = r"$H' = \text{step}(H, \xi)$ with $H = (X, Z)$, a function in a Python file of your own"
 
     kind: Literal["python"]
     file: Name = Field(description="Python file with step(h, xi) in NumPy; a path relative to the study file")

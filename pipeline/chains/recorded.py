@@ -29,7 +29,7 @@ class Recorded(Chain):
     reads_file: ClassVar[bool] = True
     own_target: ClassVar[str] = "chain.target_column and chain.lead define it"
     equation: ClassVar[str] = (
-        "a series from a file, read circularly from a random offset; its law is the empirical one, and `Y_k` is a"
+        "a series from a file, read circularly from a random offset; its law is the empirical one, and $Y_k$ is a"
         " column `lead` steps ahead"
     )
     tag: ClassVar[str] = "(5)"

@@ -43,7 +43,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         forget_unused()
     words = list(sys.argv[1:] if arguments is None else arguments)
     end = words.index("--") if "--" in words else len(words)
-    options = parser(_further(words[:1])).parse_args(words[:end])
+    options, unknown = parser(_further(words[:1])).parse_known_args(words[:end])
+    if unknown:
+        options.refuse(f"unrecognized arguments: {' '.join(unknown)}")  # with the usage of its verb
     options.further = words[end + 1 :]
     from rnnlimits.kernels import cache  # only now: NumPy need not be imported for --help
     from rnnlimits.kernels.interface import KernelError

@@ -55,7 +55,7 @@ class Verb:
         self.arguments(parser)
         positionals = [_shown(one) for one in parser._actions if not one.option_strings]
         parser.usage = " ".join(["%(prog)s [options]", *positionals])
-        parser.set_defaults(verb=self.act)
+        parser.set_defaults(verb=self.act, refuse=parser.error)
 
 
 def _shown(argument: argparse.Action) -> str:

@@ -32,16 +32,19 @@ def report(pack: Path, backend: Callable[[], Backend]) -> Path:
     _require_own(output)
     durable.require_folder(output)
     with unpacking.folder_of(pack) as root:
-        text = _page(root, backend, partial(_link, pack, root))
+        text = _page(pack, root, backend, partial(_link, pack, root))
     durable.write_bytes(output, text.encode())
     progress.note(str(output))
     return output
 
 
-def _page(root: Path, backend: Callable[[], Backend], link: Callable[[Path], Link]) -> str:
+def _page(pack: Path, root: Path, backend: Callable[[], Backend], link: Callable[[Path], Link]) -> str:
     study = standing.study_of(root)
     if study is None:
         raise StudyError(f"{root / 'study.yaml'}: is missing; a report is of a study")
+    if standing.experiment_of(root) is None:
+        advice = "restore the folder where the study lies (rnnlimits unpack FILE) and run the study there"
+        raise StudyError(f"{pack}: its study names a file of its own, which no pack contains; {advice}")
     experiment = experiments.at(study, root)
     due.require(experiment, experiment.layout.rates_h5)
     _draw(experiment, backend)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+import time
 from collections.abc import Sequence
 
 from rnnlimits import experiments
-from rnnlimits.base import memory
+from rnnlimits.base import memory, progress
 from rnnlimits.base.locks import exclusive
 from rnnlimits.kernels import processor
 from rnnlimits.plan import due
@@ -37,4 +39,7 @@ def run_step(experiment: Experiment, step: Step, order: Order) -> None:
     with exclusive(experiment.layout.locks, step.name):
         due.require_inputs(experiment, step)
         backend = experiment.study.backend_for(order.backend, order.say)
+        started = time.monotonic()
         step.run(lambda: processor(backend))
+        if not sys.stderr.isatty():  # logs, in which otherwise nothing would show that one step follows another
+            order.say(f"{step.name}: done in {progress.readable_time(time.monotonic() - started)}")

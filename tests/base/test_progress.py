@@ -53,15 +53,25 @@ def lines(signs: SignsOfLife, clock: Clock, capsys: pytest.CaptureFixture[str], 
 def test_silent_work_says_at_least_every_twenty_seconds_what_it_is(
     signs: SignsOfLife, clock: Clock, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert lines(signs, clock, capsys, 17) == []
-    assert lines(signs, clock, capsys, 3) == ["rates: at work for 18 s"]
+    assert lines(signs, clock, capsys, 14) == []
+    assert lines(signs, clock, capsys, 6) == ["rates: at work for 15 s"]
     progress.now("joining 1000 shards into train.h5")
     progress.reading(Path("shards/7.h5"))
-    assert lines(signs, clock, capsys, 17) == []
-    assert lines(signs, clock, capsys, 43) == [
+    assert lines(signs, clock, capsys, 9) == []
+    assert lines(signs, clock, capsys, 31) == [
         f"joining 1000 shards into train.h5: at work for {seconds}; last file: shards/7.h5"
-        for seconds in ("18 s", "36 s", "54 s")
+        for seconds in ("10 s", "25 s", "40 s")
     ]
+
+
+def test_short_works_in_a_row_are_not_silent(
+    signs: SignsOfLife, clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown = []
+    for name in ("one", "two", "three", "four"):
+        progress.now(name)
+        shown += lines(signs, clock, capsys, 9)
+    assert shown == ["two: at work for 6.0 s", "four: at work for 3.0 s"]
 
 
 def test_work_that_reports_progress_needs_no_signs(
@@ -75,9 +85,9 @@ def test_work_that_reports_progress_needs_no_signs(
 
 
 def test_a_line_of_the_log_counts(signs: SignsOfLife, clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
-    lines(signs, clock, capsys, 15)
+    lines(signs, clock, capsys, 12)
     progress.note("rates.csv: 3 rates")
-    assert lines(signs, clock, capsys, 15) == []
+    assert lines(signs, clock, capsys, 12) == []
 
 
 def test_reading_names_the_file(signs: SignsOfLife, tmp_path: Path) -> None:
@@ -108,7 +118,7 @@ def test_one_process_of_a_command_gives_signs(
     assert progress._signs is None
 
 
-@pytest.mark.parametrize(("text", "seconds"), [("", 18.0), ("off", math.inf), ("5", 5.0)])
+@pytest.mark.parametrize(("text", "seconds"), [("", 15.0), ("off", math.inf), ("5", 5.0)])
 def test_the_seconds_may_be_chosen(monkeypatch: pytest.MonkeyPatch, text: str, seconds: float) -> None:
     monkeypatch.setenv(progress.QUIET, text)
     assert progress.quiet_seconds() == seconds

@@ -14,6 +14,8 @@ import pytest
 from refusals import refused
 from runs import ENVIRONMENT, PROGRAM, run, write_study
 
+from rnnlimits.cli import main
+
 ZERO_MEMORY = {"w": {"kind": "gaussian"}, "b": {"offset": 0.3, "slope": 0.0}}
 STUDIES = {
     "unknown key": ({"training": {"widht": [8]}}, "did you mean width?"),
@@ -204,6 +206,16 @@ def test_without_a_compiler_another_back_end_has_to_be_asked_for(tmp_path: Path)
     line = refused("train", study, "--results", tmp_path / "results", env=environment)
     assert "no C++ compiler (no-such-compiler" in line
     assert "--backend numpy" in line
+
+
+def test_an_argument_too_many_is_told_with_the_usage_of_its_verb(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["unpack", "demo.h5", "elsewhere"])
+    told = capsys.readouterr().err.splitlines()
+    assert told == [
+        "usage: rnnlimits unpack [options] FILE",
+        "rnnlimits unpack: error: unrecognized arguments: elsewhere",
+    ]
 
 
 def test_unknown_verb_and_option() -> None:

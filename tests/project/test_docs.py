@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
@@ -13,6 +15,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
+from xml.etree import ElementTree
 
 import architecture
 import browser
@@ -134,6 +137,28 @@ def _is_foreign(address: str) -> bool:
 
 
 @pytest.mark.needs_docs
+def test_tables_of_built_pages_have_at_most_six_columns(site: Path) -> None:
+    wide = {
+        page.name: len(row) for page in pages(site) for rows in read(page).rows.values() for row in rows if len(row) > 6
+    }
+    assert wide == {}
+
+
+@pytest.mark.needs_docs
+def test_the_font_of_formulas_has_all_their_characters(site: Path) -> None:
+    from fontTools.ttLib import TTFont
+
+    font = TTFont(site / "_static" / "stix-two-math.woff")
+    drawn = set(font.getBestCmap())
+    shown: Counter[str] = Counter()
+    for page in pages(site):
+        for formula in re.findall(r"<math .*?</math>", page.read_text(encoding="utf-8"), re.DOTALL):
+            shown.update(html.unescape(re.sub(r"<[^>]*>", "", formula)))
+    assert len(shown) > 60
+    assert {letter for letter in shown if ord(letter) not in drawn and not letter.isspace()} == set()
+
+
+@pytest.mark.needs_docs
 def test_every_page_is_reached_from_the_index(site: Path) -> None:
     reached: set[Path] = set()
     todo = [site / "index.html"]
@@ -241,6 +266,36 @@ def test_docstrings_become_paragraphs_code_and_links() -> None:
     ]
 
 
+@pytest.mark.needs_docs
+@pytest.mark.parametrize(
+    ("formula", "part"),
+    [
+        (r"b \tanh(Z)", '<mi>b</mi><mspace width="0.167em"/><mi>tanh</mi><mo stretchy="false">&#x00028;</mo>'),
+        (r"\sup_k x", "<msub><mi>sup</mi><mi>k</mi></msub>"),
+        (r"(-1, x)", '<mo form="prefix">&#x02212;</mo><mn>1</mn>'),
+        (r"x - 1", "<mi>x</mi><mo>&#x02212;</mo><mn>1</mn>"),
+        (r"\zeta'", '<mi class="prime">&#x02032;</mi>'),
+        (r"\lvert x \rvert", '<mo stretchy="false" fence="true" form="postfix">&#x0007C;</mo>'),
+    ],
+)
+def test_formulas_have_the_spaces_of_maths(formula: str, part: str) -> None:
+    import mathml
+
+    shown = mathml.shown(formula)
+    assert part in shown
+    ElementTree.fromstring(shown)
+
+
+@pytest.mark.needs_docs
+def test_long_formulas_are_cut_where_a_line_may_end() -> None:
+    import mathml
+
+    assert mathml.pieces(r"N^{-(1 - \beta)} + 1") == [r"N^{-(1 - \beta)} + 1"]
+    long = r"\lvert a = b \rvert = \langle S, S' \rangle - x^{-1 + \beta} (y + z)"
+    assert mathml.pieces(long) == [r"\lvert a = b \rvert =", r" \langle S, S' \rangle -", r" x^{-1 + \beta} (y + z)"]
+    assert mathml.pieces(r"\gamma_{first} = -\alpha_{second}")[1] == r" -\alpha_{second}"
+
+
 # --- in a browser ------------------------------------------------------------------------------------------
 
 
@@ -251,6 +306,13 @@ def chromium() -> Iterator[Browser]:
 
 
 SHOWN = ["index", "model", "theory/poisson", "gallery", "architecture", "reference/generated/study"]
+# What leaves the window, and is in no box that scrolls.
+CUT = """() => [...document.querySelectorAll("article *")].filter(one => {
+    if (one.getBoundingClientRect().right <= innerWidth + 1 || !one.getClientRects().length) return false;
+    for (let box = one; box !== document.body; box = box.parentElement)
+        if (["auto", "scroll"].includes(getComputedStyle(box).overflowX)) return false;
+    return true;
+}).map(one => one.outerHTML.slice(0, 200))"""
 
 
 @pytest.mark.needs_docs
@@ -263,8 +325,19 @@ def test_pages_in_a_browser(site: Path, chromium: Browser, name: str, width: int
         assert visit.left == []
         assert len(visit.requests) > 3
         assert visit.page.evaluate("document.documentElement.scrollWidth") <= width
+        assert visit.page.evaluate(CUT) == []
         assert visit.page.evaluate("[...document.images].filter(image => !image.naturalWidth).length") == 0
         assert browser.axe(visit.page) == []
+
+
+@pytest.mark.needs_docs
+@pytest.mark.needs_browser
+@pytest.mark.parametrize("name", ["theory", "theory/outputs", "theory/memory_and_kernel", "theory/surface", "rntk"])
+def test_formulas_fit_on_a_telephone(site: Path, chromium: Browser, name: str) -> None:
+    with browser.open_page(chromium, site / f"{name}.html", 390) as visit:
+        assert visit.page.evaluate("document.documentElement.scrollWidth") <= 390
+        assert visit.page.evaluate(CUT) == []
+        assert visit.page.evaluate("document.fonts.check('16px \"STIX Two Math\"', '\u2211')")
 
 
 @pytest.mark.needs_docs

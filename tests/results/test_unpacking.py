@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -159,6 +160,18 @@ def test_the_report_of_a_pack_lies_next_to_it(packed: Path, monkeypatch: pytest.
     with pytest.raises(StudyError, match=r"one\.html: exists and is not a report"):
         packed_report.report(packed, lambda: pytest.fail(NUMPY))
     assert output.read_text() == "mine"
+
+
+def test_the_report_of_a_pack_whose_study_names_a_file_says_where_to_make_it(packed: Path) -> None:
+    def edit(file: h5py.File) -> None:
+        text = str(file.attrs["study_yaml"])
+        file.attrs["study_yaml"] = re.sub(r"(?m)^quantities: .*$", "quantities: ../../own.py", text)
+
+    forge(packed, edit)
+    with pytest.raises(StudyError) as caught:
+        packed_report.report(packed, lambda: pytest.fail(NUMPY))
+    assert re.fullmatch(rf"{packed}: .* no pack contains; restore .* \(rnnlimits unpack FILE\) .*", str(caught.value))
+    assert not packed.with_suffix(".html").exists()
 
 
 # --- refused -----------------------------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ from rnnlimits.kernels.interface import Training  # noqa: E402
 from rnnlimits.kernels.launch import Launch, Limits  # noqa: E402
 
 TABLE = ROOT / "docs" / "specialisations.md"
-NAME_COLUMNS = 8  # of the table, with the empty one before the first bar
+NAME_COLUMNS = 4  # of the table, with the empty one before the first bar
 COMMAND = "python tests/support/specialisations.py"
 CUPY_OPTIONS = ("-ftz=true", "--device-as-default-execution-space")  # which CuPy adds to those it is given
 DEVICES = [Limits("A100", (8, 0), 108), Limits("H100", (9, 0), 132), Limits("B200", (10, 0), 148)]
@@ -146,8 +146,8 @@ class Specialisation:
         b = "trained" if t.update_b else "fixed"
         if team == "cluster":
             team += f" x {self.launch.blocks}"
-        cells = (t.precision, t.activation, t.dimension, t.depth, b, team, self.launch.slots or "streamed")
-        return f"| {' | '.join(map(str, cells))} |"
+        program = f"{t.precision}, {t.activation}, d = {t.dimension}, depth {t.depth}, B {b}"
+        return f"| {program} | {team} | {self.launch.slots or 'streamed'} |"
 
     @property
     def blocks_promised(self) -> int:
@@ -242,13 +242,13 @@ def text(binary: bytes, at: int) -> str:
 
 INTRODUCTION = """# What the training programs take of a GPU
 
-The table lists the registers that a thread of `train_segment` uses, as compiled by NVRTC {version} for
-three architectures, with the largest number of slots that the launch chooser (`kernels/launch.py`)
-gives to each team. `+n` means that n bytes of a thread's values are spilled to memory; a dash means
-that the chooser does not use this program there. A thread can have {most} registers and a
-multiprocessor has {all}. Blocks have {threads} threads ({warp_threads} for the team of a warp), so that one block
-always fits. Blocks whose units are streamed must fit {streaming} at a time, which leaves {share} registers for a
-thread.
+This page is for those who change the kernels: it shows where registers run out. The table lists the
+registers that a thread of `train_segment` uses, as compiled by NVRTC {version} for three architectures,
+with the largest number of slots that the launch chooser (`kernels/launch.py`) gives to each team.
+`+n` means that n bytes of a thread's values are spilled to memory; a dash means that the chooser
+does not use this program there. A thread can have {most} registers and a multiprocessor has {all}.
+Blocks have {threads} threads ({warp_threads} for the team of a warp), so that one block always fits. Blocks whose
+units are streamed must fit {streaming} at a time, which leaves {share} registers for a thread.
 
 The table is written by `{command}`. `tests/kernels/test_nvrtc.py`
 compares the programs with it in any case, and the counts where NVRTC has the version above.
@@ -294,7 +294,7 @@ def table(wanted: list[Specialisation], compiled: dict[Task, Programs | str]) ->
         assert not isinstance(programs, str), f"{one.name}: {programs}"
         rows.setdefault(one.name, {})[one.device.architecture] = cell(programs)
     columns = " | ".join(f"sm_{architecture}" for architecture in architectures)
-    lines = [f"| precision | activation | d | tau | B | team | slots | {columns} |", "|---" * (7 + len(DEVICES)) + "|"]
+    lines = [f"| program | team | slots | {columns} |", "|---" * (3 + len(DEVICES)) + "|"]
     lines += [f"{name} {' | '.join(cells.get(a, '-') for a in architectures)} |" for name, cells in rows.items()]
     return "\n".join(lines) + "\n"
 
