@@ -73,20 +73,33 @@ def run(
         if not further:  # which may send jobs to other machines, or ask for one part
             require_backend(experiment, backend)
             if not targets:
-                named = [f"{key}={words.encoded(names)}" for key, names in rules.of_one_start(experiment).items()]
                 at = command.index("--quiet")
-                command[at:at] = named
-                if not told:
-                    announce(experiment)
-                write_copy(experiment)
+                command[at:at] = [f"{key}={words.encoded(names)}" for key, names in _begun(experiment, told).items()]
                 told = True
         return _guarded([*command, *further], lock, experiment, environment.of_jobs(), told)
 
 
+def _begun(experiment: Experiment, told: bool) -> dict[str, str]:
+    """What one start of the ranks and one process will do; study.yaml is written. told: what is stale is not announced.
+
+    Raises StudyError for a working folder, or results, that the workflow could not use.
+    """
+    found = rules.of_one_start(experiment)
+    require_working_folder()
+    require_no_dangling_links(experiment)
+    if not told:
+        announce(experiment)
+    write_copy(experiment)
+    return found
+
+
 def write_copy(experiment: Experiment) -> None:
-    """Write study.yaml where it does not have the study's text, as its rule would: it takes a process of its own."""
-    if due.copy_fault(experiment) is not None:
-        path, root = experiment.layout.study_yaml, experiment.layout.root
+    """Write study.yaml where it does not have the study's text, as its rule would: it takes a process of its own.
+
+    One that is write-protected is left to the rule, which is refused.
+    """
+    path, root = experiment.layout.study_yaml, experiment.layout.root
+    if due.copy_fault(experiment) is not None and not sharing.protected([path]):
         durable.require_folder(path)
         durable.write_bytes(path, copy_of(experiment.study, root).encode())
 

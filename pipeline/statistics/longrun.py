@@ -49,8 +49,8 @@ class LongRun:
 class BatchMeans:
     """Running mean squares of the sums over batches of 1, 2, 4, ... values, for S scalars along R chains.
 
-    The stored data do not grow with the length: one number for each chain, scalar and scale. least: squares of the
-    levels below are left 0; `long_run` uses none below FIRST.
+    The stored data do not grow with the length: one number for each chain, scalar and scale. least: what is added are
+    sums over 2^least values; squares of shorter batches are left 0, and `long_run` uses none below 2^FIRST.
     """
 
     def __init__(self, levels: int = LEVELS, least: int = 0) -> None:
@@ -62,16 +62,16 @@ class BatchMeans:
         self._levels = levels
 
     def add(self, values: Array) -> None:
-        """The next values (R, L, S) of all chains; L must be a multiple of the longest batch."""
-        if values.shape[1] % self.longest:
-            raise ValueError(f"{values.shape[1]} values are not a multiple of the longest batch, {self.longest}")
-        self._length += values.shape[1]
-        sums, squares = values, []
-        for level in range(self._levels):
-            if level:
+        """The next values (R, L, S) of all chains, or sums of them; L must be a multiple of the longest batch."""
+        length = values.shape[1] << self._least
+        if length % self.longest:
+            raise ValueError(f"{length} values are not a multiple of the longest batch, {self.longest}")
+        self._length += length
+        sums, squares = values, [np.zeros(values[:, 0].shape) for _ in range(self._least)]
+        for level in range(self._least, self._levels):
+            if level > self._least:
                 sums = sums[:, ::2] + sums[:, 1::2]
-            is_used = level >= self._least
-            squares.append(np.einsum("rls,rls->rs", sums, sums) if is_used else np.zeros(sums[:, 0].shape))
+            squares.append(np.einsum("rls,rls->rs", sums, sums))
         self._sum = self._sum + sums.sum(1)
         if self._squares:
             squares = [old + new for old, new in zip(self._squares, squares, strict=True)]

@@ -82,6 +82,24 @@ class Scores:
 
         return along
 
+    def batches(self, law: ParameterLaw, nodes: Nodes, size: int) -> Observable:
+        """The scores (R, L / size, T P), summed over batches of `size` steps of a stretch.
+
+        The sum of (phi.theta - y)(phi.direction) is that of (phi.theta - y) phi, times the direction: that product is
+        taken once for each batch, not for each step.
+        """
+        times, _, features = self.direction.shape
+        theta, direction = self.theta.T.copy(), self.direction.swapaxes(1, 2).copy()
+
+        def along(part: Stretch) -> Array:
+            phi = law.features(nodes, part.x.reshape(-1, law.dimension), part.m.reshape(-1))
+            miss = (phi @ theta - part.y.reshape(-1, 1)).reshape(-1, size, times)
+            pushes = miss.swapaxes(1, 2) @ phi.reshape(-1, size, features)
+            scores = (pushes.swapaxes(0, 1) @ direction).swapaxes(0, 1)
+            return np.ascontiguousarray(scores).reshape(len(part.y), part.y.shape[1] // size, -1)
+
+        return along
+
 
 def exact_noise(operator: Operator, scores: Array, combination: Array) -> Noise:
     """The constant of a finite-state study; scores (n, T P) at the points of the operator."""

@@ -91,23 +91,24 @@ def noise(study: Study, layout: Layout, be: Backend) -> Noise:
     draws, probes = read_draws(study, layout), probes_of(study, law, be)
     flow = Flow.of(pooled(draws.blocks), study.training.alpha)
     scores = Scores.of(flow, law.features(draws.nodes, probes.last, probes.memory), study.training.horizon)
-    observable = scores.observable(law, draws.nodes)
     if (finite := poisson_equation.finite_state(study, law)) is not None:
         operator, atoms = finite
-        return exact_noise(operator, poisson_equation.at_atoms(observable, atoms), scores.combination)
+        at_atoms = poisson_equation.at_atoms(scores.observable(law, draws.nodes), atoms)
+        return exact_noise(operator, at_atoms, scores.combination)
+    batches = scores.batches(law, draws.nodes, 1 << FIRST)
     groups = -(-study.draws.blocks * study.draws.chains // GROUP)
-    scales = Scales.of_groups([_scales(study, law, be, observable, group) for group in range(groups)])
+    scales = Scales.of_groups([_scales(study, law, be, batches, group) for group in range(groups)])
     return simulated_noise(long_run(scales, scores.combination))
 
 
-def _scales(study: Study, law: ParameterLaw, be: Backend, observable: Observable, group: int) -> Scales:
+def _scales(study: Study, law: ParameterLaw, be: Backend, batches: Observable, group: int) -> Scales:
     """Batch means of the scores along one group of chains."""
     sums = [BatchMeans(least=FIRST) for _ in range(GROUP // IN_CACHE)]
     walk = stationary_walk(study, law, be, (group * GROUP + np.arange(GROUP)).astype(np.uint32))
     for _ in range(max(2, -(-study.draws.steps // sums[0].longest))):
         part = walk.take(sums[0].longest)
         for index, some in enumerate(sums):
-            some.add(observable(part.of(slice(index * IN_CACHE, (index + 1) * IN_CACHE))))
+            some.add(batches(part.of(slice(index * IN_CACHE, (index + 1) * IN_CACHE))))
     return Scales.of_groups([some.result() for some in sums])
 
 

@@ -265,13 +265,14 @@ def test_stated_errors_are_the_real_ones() -> None:
 
 @pytest.mark.parametrize("least", [0, FIRST])
 def test_one_pass_in_stretches_and_groups_gives_the_same(least: int) -> None:
-    """Also without the squares of batches that are too short to be used."""
+    """Also from sums over the batches that are too short to be used."""
     series = autoregression(np.array([0.5, 0.7]), 8, 1024)
     groups = []
     for rows in (slice(0, 3), slice(3, 8)):
         sums = BatchMeans(least=least)
         for first in (0, 512):
-            sums.add(series[rows, first : first + 512])
+            some = series[rows, first : first + 512]
+            sums.add(some.reshape(len(some), -1, 1 << least, some.shape[-1]).sum(2))
         groups.append(sums.result())
     found, wanted = long_run(Scales.of_groups(groups)), long_run_variance(series)
     np.testing.assert_allclose(found.chains, wanted.chains, rtol=1e-9)
@@ -485,4 +486,6 @@ def test_scores_are_those_of_the_definition(be: Backend) -> None:
     phi = law.features(nodes, part.x[1, 2], part.m[1, 2])
     wanted = (phi @ scores.theta[2] - part.y[1, 2]) * (phi @ scores.direction[2, 3])
     assert found[1, 2, 2, 3] == pytest.approx(wanted, rel=1e-12)
+    (batch,) = scores.batches(law, nodes, 3)(part)[1]
+    np.testing.assert_allclose(batch, found[1].sum(0).reshape(-1), rtol=1e-12)
     assert isinstance(study.chain, FiniteState)
