@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from rnnlimits.experiments.base import BaseExperiment, span
 from rnnlimits.plan.files import MACHINE, RATES_CSV, RATES_H5, RATES_IN_TIME
-from rnnlimits.plan.forecast import Item, Left
+from rnnlimits.plan.forecast import Item, Left, missing_files
 from rnnlimits.plan.parts import Experiment, FileKind, Output, Pace, Part, Step
 from rnnlimits.study import Study
 from rnnlimits.training import blocksize, checks, parts, plan
@@ -107,14 +107,17 @@ class Trainings(BaseExperiment[Study, Layout]):
         return Pace(be.worker, ns, {"ns_per_unit_step": ns}, items)
 
     def advice(self, pace: Pace, ranks: int) -> list[str]:
-        """Larger blocks of replicas, where their shards would cost much less and none exists yet."""
-        now = self.forecast(pace, ranks)
-        if not now.items or any(block.path.exists() for part in self.packs() for block in part.blocks):
+        """Larger blocks of replicas, where their shards would cost much less, even if none that exists is used."""
+        now = self.forecast(pace, ranks, missing_files)
+        if not now.of("trainings").count:
             return []
         others = [Trainings(one, self.layout) for one in blocksize.larger(self.study)]
-        return blocksize.advice(
-            now, {size: one.forecast(pace, ranks) for one in others if (size := one.study.training.replicas_per_block)}
-        )
+        by_size = {
+            size: (one.study, one.forecast(pace, ranks))
+            for one in others
+            if (size := one.study.training.replicas_per_block)
+        }
+        return blocksize.advice(self.study, now, by_size)
 
     def summary(self, pace: Pace) -> str:
         """The table of packs, hours, draws."""

@@ -33,9 +33,9 @@ from rnnlimits.statistics import powerlaw
 from rnnlimits.statistics.bootstrap import Array, Bootstrap, degrees_of_freedom, quantile
 from rnnlimits.statistics.powerlaw import HINT, MINIMUM_POINTS, MINIMUM_UNITS, RESOLUTION, SIGNIFICANCE, Point
 from rnnlimits.study import to_yaml
-from rnnlimits.study.training import Ladder, Training
 from rnnlimits.theory.laws import ParameterLaw
 from rnnlimits.training import plan
+from rnnlimits.training.blocksize import with_own_replicas
 from rnnlimits.training.plan import Cell
 
 if TYPE_CHECKING:
@@ -430,7 +430,7 @@ def _resolved(study: Study, layout: Layout, be: Backend, half_width: float, quan
     cost = [sum(plan.unit_steps(replace(c, replicas=members), study) for c in cells if c.width == n) for n in widths]
     units = _chosen(study, scatters, half_width, np.array(cost, dtype=np.float64), np.array(done) / members)
     replicas = tuple(round(members * one) for one in units)
-    update = {"replicas": replicas, "ladders": with_their_own(study.training)}
+    update = {"replicas": replicas, "ladders": with_own_replicas(study.training)}
     training = study.training.model_copy(update=update)
     by_ladder = _order(scatters[0], widths)
     half = {one.at: one.half_width(units[by_ladder]) for one in scatters}
@@ -513,14 +513,6 @@ def _trained_pilot(study: Study, layout: Layout, quantity: TrainedQuantity, be: 
             "twin.follow: true, for predicted values"
         )
     return Pilot(as_trained(study, layout), layout, quantity, be)
-
-
-def with_their_own(training: Training) -> tuple[Ladder, ...]:
-    """The ladders with the replicas that they have, also where these are those of the main product."""
-    return tuple(
-        ladder.model_copy(update={"replicas": product.replicas})
-        for ladder, product in zip(training.ladders, training.products()[1:], strict=True)
-    )
 
 
 def _chosen(study: Study, scatters: list[Scatter], half_width: float, cost: Array, done: Array) -> Array:

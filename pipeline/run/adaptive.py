@@ -30,6 +30,7 @@ from rnnlimits.statistics import ratefile
 from rnnlimits.statistics.powerlaw import MINIMUM_POINTS, MISFIT
 from rnnlimits.study import Study
 from rnnlimits.training import plan
+from rnnlimits.training.blocksize import with_own_replicas
 from rnnlimits.training.layout import Layout
 
 if TYPE_CHECKING:
@@ -194,7 +195,7 @@ class Rounds:
             heading, _, text = path.read_text(encoding="utf-8").partition("\n")
             found = studies.load(path)
             training = self.study.training.model_copy(
-                update={"replicas": found.training.replicas, "ladders": design.with_their_own(self.study.training)}
+                update={"replicas": found.training.replicas, "ladders": with_own_replicas(self.study.training)}
             )
             same = studies.to_yaml(self.study.model_copy(update={"training": training}), path.parent) == text
             return found if same and heading == self.asked.heading else None

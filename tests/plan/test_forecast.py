@@ -130,25 +130,30 @@ def test_shards_and_files_are_those_that_a_run_writes(tmp_path: Path) -> None:
 
 
 def test_larger_blocks_are_those_that_the_keys_allow(tmp_path: Path) -> None:
-    sizes = [one.training.replicas_per_block for one in blocksize.larger(small(tmp_path, 1024, 16))]
-    assert sizes == [32, 64, 128, 256, 512, 1024]
-    assert not list(blocksize.larger(small(tmp_path, 3 * 16, 16)))
+    """The replicas of the main product are rounded up; twins alone have paths in whole blocks."""
+    found = list(blocksize.larger(small(tmp_path, 1024, 16)))
+    assert [one.training.replicas_per_block for one in found] == [32, 64, 128, 256, 512, 1024]
+    assert {one.training.replicas for one in found} == {(1024,) * 4}
+    (rounded,) = blocksize.larger(small(tmp_path, 3 * 16, 16))
+    assert (rounded.training.replicas_per_block, rounded.training.replicas) == (32, (64,) * 4)
+    assert studies.loads(studies.to_yaml(rounded), tmp_path / "rounded.yaml").identity == rounded.identity
+    study = small(tmp_path, 1024, 16)
+    alone = study.model_copy(update={"twin": study.twin.model_copy(update={"steps_per_time": (16,), "paths": 32})})
+    assert [one.training.replicas_per_block for one in blocksize.larger(alone)] == [32, 64]
 
 
 @pytest.mark.parametrize("shard", [1.0, 0.0])
 def test_larger_blocks_are_advised_where_shards_cost_much(shard: float, tmp_path: Path) -> None:
     """Of the sizes with nearly the least time the smallest; nothing where shards cost nothing."""
     study = small(tmp_path, 1024, 16)
-    every = {
-        one.training.replicas_per_block: expected(one, tmp_path, of=pilot(shard)) for one in blocksize.larger(study)
-    }
-    lines = blocksize.advice(expected(study, tmp_path, of=pilot(shard)), every)
+    others = list(blocksize.larger(study))
+    every = {one.training.replicas_per_block: (one, expected(one, tmp_path, of=pilot(shard))) for one in others}
+    lines = blocksize.advice(study, expected(study, tmp_path, of=pilot(shard)), every)
     if not shard:
         assert not lines
         return
-    least = min(one.clock for one in every.values())
-    best = next(size for size, one in sorted(every.items()) if one.clock <= 1.02 * least)
+    least = min(one.clock for _, one in every.values())
+    best = next(size for size, (_, one) in sorted(every.items()) if one.clock <= 1.02 * least)
     assert best > 16
-    assert lines[0].startswith(
-        f"advice: training.replicas_per_block: {best} makes {every[best].of('shards').count} shards"
-    )
+    shards = every[best][1].of("shards").count
+    assert lines[0].startswith(f"advice: training.replicas_per_block: {best} makes {shards} shards")
