@@ -344,9 +344,7 @@ def _values(dataset: store.Variable) -> list[object]:
 # --- table -----------------------------------------------------------------------------------------------------
 
 
-def table(
-    rates: Sequence[Rate], width: int = 100, room: int = tables.UNLIMITED, beside: Sequence[bool] = ()
-) -> str:
+def table(rates: Sequence[Rate], width: int = 100, room: int = tables.UNLIMITED, beside: Sequence[bool] = ()) -> str:
     """A plain-text table of at most `room` columns, followed by each note of its rows once, `width` wide.
 
     Rows of single probes are only in the files. beside: for each row, whether it comes last, under a line of its own,
