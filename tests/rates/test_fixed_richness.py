@@ -101,7 +101,7 @@ def test_figures_name_the_richness(measured: Measured) -> None:
     plt.close("all")
     drift = [rate for rate in rates if rate.quantity == "drift"]
     assert [series(rate) for rate in drift] == ["ε = 0.25:  a constant"]
-    assert figures.headline(drift) == "Largest drift of an output weight: a constant, no rate"
+    assert figures.headline(drift) == "Largest drift of an output weight: a constant, no rate at t = 2"
     assert list(dict(overview(rates))) == ["error_budget"]  # nothing is predicted here
     plots = curve_plots(study, layout, lambda path: Link(str(path), str(path)))
     assert {row[0] for plot in plots for row in plot.table.rows} == {"ε = 0.25"}

@@ -429,12 +429,12 @@ def test_csv_has_the_rows(measured: Measured) -> None:
         # a prediction and an extrapolation exclude each other
         assert not (row["predicted"] and row["corrected"])
         assert bool(row["p"]) == bool(row["p_adjusted"])
-        assert row["version"] == "2"
+        assert row["version"] == "3"
 
 
 def test_numbers_that_do_not_exist_are_empty_cells() -> None:
     line = to_csv([Rate("s", "q", "e", "N", "beta=0.6", note="a, b", study_id="0123")]).splitlines()[1]
-    assert line == 's,q,e,N,beta=0.6,0.6,,,,,,,,,0,0,,,,,,,,,0,,,,no prediction,"a, b",0123,2'
+    assert line == 's,q,e,N,beta=0.6,0.6,,,,,,,,,,0,0,,,,,,,,,0,,,,no prediction,"a, b",,0123,3'
 
 
 def test_h5_gives_the_rates_back(measured: Measured) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -55,10 +56,31 @@ def test_rows_keep_their_numbers_and_lose_their_verdicts(tmp_path: Path) -> None
 
 def test_rows_of_today_come_back(tmp_path: Path) -> None:
     path = tmp_path / "rates.h5"
-    rate = Rate("s", "drift", "plain", "N", "beta=0.6", predicted=0.3, chi2=4.0, chi2_dof=4, p=0.2)
-    ratefile.write_h5(path, PROVENANCE, [rate])
+    rate = Rate("s", "drift", "plain", "N", "beta=0.6", predicted=0.3, chi2=4.0, chi2_dof=4, p=0.2, time=2.0, files="a")
+    ratefile.write_h5(path, PROVENANCE, [rate, replace(rate, time=1.0, in_time=True)])
     (found,) = ratefile.read(path)
     assert (found.predicted, found.chi2, found.chi2_dof, found.p, found.version) == (0.3, 4.0, 4, 0.2, 3)
+    assert (found.time, found.files, found.in_time) == (2.0, "a", False)
+    assert [(one.time, one.in_time) for one in ratefile.read_in_time(path)] == [(1.0, True)]
+    assert len(list(summary.heads([found]))) == 1
+
+
+def test_rows_of_version_2_keep_their_verdicts(tmp_path: Path) -> None:
+    """They lack time and files, and all are at the last checkpoint."""
+    rate = Rate("s", "drift", "plain", "N", "beta=0.6", predicted=0.3, p=0.2, verdict="as predicted")
+    path = tmp_path / "rates.h5"
+    with store.atomic_h5(path, "rates", {**PROVENANCE, "rates_version": 2}) as file:
+        store.put(file, "rate", [0], ("rate",), "1", "row")
+        for name in ratefile.RATE_VARIABLES:
+            if name not in older_rates.LATER:
+                store.put(file, name, [getattr(rate, name)], ("rate",), "1", name)
+        store.put(file, "point_rate", [0], ("point",), "1", "row")
+        for name in ratefile.POINT_VARIABLES:
+            store.put(file, f"point_{name}", [1], ("point",), "1", name)
+    (found,) = ratefile.read(path)
+    assert (found.predicted, found.verdict, found.version) == (0.3, "as predicted", 2)
+    assert math.isnan(found.time)
+    assert ratefile.read_in_time(path) == []
     assert len(list(summary.heads([found]))) == 1
 
 

@@ -7,7 +7,7 @@ import io
 
 import pytest
 
-from rnnlimits.statistics.ratefile import Rate, to_csv
+from rnnlimits.statistics.ratefile import BESIDE, COLUMNS, COLUMNS_IN_TIME, Rate, table, to_csv
 
 COORDINATES = ("beta", "eps", "N", "K")
 
@@ -28,6 +28,22 @@ def test_coordinates_are_numbers(at: str, wanted: tuple[str, ...]) -> None:
     (row,) = csv.DictReader(io.StringIO(to_csv([Rate("s", "drift", "plain", "K", at)])))
     assert tuple(row[name] for name in COORDINATES) == wanted
     assert row["at"] == at
+
+
+def test_rows_in_time_have_no_verdict() -> None:
+    """The table of other checkpoints has the same columns, but for those of judged rows."""
+    rate = Rate("s", "drift", "plain", "N", "beta=0.6", time=0.5, p=0.01, in_time=True)
+    (row,) = csv.DictReader(io.StringIO(to_csv([rate], COLUMNS_IN_TIME)))
+    assert (row["time"], row["p"]) == ("0.5", "0.01")
+    assert set(COLUMNS) - set(row) == {"corrected", "corrected_low", "corrected_high", "p_adjusted", "verdict"}
+
+
+def test_rows_that_say_the_same_come_last() -> None:
+    rates = [Rate("s", "drift", name, "N", "beta=0.6") for name in ("worse", "best")]
+    lines = table(rates, beside=[True, False]).splitlines()
+    assert [line for line in lines if "drift" in line or line == BESIDE] == [
+        *("drift in N (best)", BESIDE, "drift in N (worse)")
+    ]
 
 
 def test_numbers_keep_six_digits() -> None:
