@@ -276,7 +276,7 @@ class Reader:
         if not self.design.unit_noise:
             return {}
         if self._noise is None or self._noise[0] != cell:
-            tangents = self._tangents_of(self._tangent_twins[cell], LAST)
+            tangents = self._tangents_of(plan.tangent_twin(self.study, cell), LAST)
             self._noise = cell, self._unit_noise(tangents, cell.width, len(output))
         noise = self._noise[1]
         if index == LAST:

@@ -26,7 +26,7 @@ from rnnlimits.rates.reader import Reader
 from rnnlimits.rates.trained import richness_rates, training_rates, twin_rates
 from rnnlimits.statistics.bootstrap import Bootstrap
 from rnnlimits.statistics.families import settled
-from rnnlimits.statistics.ratefile import COLUMNS_IN_TIME, Rate, read, table, write_csv, write_h5
+from rnnlimits.statistics.ratefile import Rate, read, table, write_h5, write_tables
 from rnnlimits.training import plan
 
 if TYPE_CHECKING:
@@ -58,8 +58,7 @@ def run(study: Study, layout: Layout, be: Backend) -> list[Rate]:
         rates = [replace(rate, study_id=identity, time=_time(rate, study), files=files(rate)) for rate in rates]
     attrs = {**store.provenance(study), "draw_id": plan.draw_id(study), "backend": be.name, "device": be.device}
     write_h5(layout.rates_h5, attrs, rates)
-    write_csv(layout.rates_csv, [rate for rate in rates if not rate.in_time])
-    write_csv(layout.rates_in_time_csv, [rate for rate in rates if rate.in_time], COLUMNS_IN_TIME)
+    write_tables(layout.rates_csv, layout.rates_in_time_csv, rates)
     progress.note(f"{layout.rates_csv}: {len(found)} rates")
     return rates[: len(found)]
 

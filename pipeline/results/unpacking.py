@@ -138,4 +138,5 @@ def _write(pack: Path, file: File, members: Mapping[str, Group], folder: Path) -
     if layout.rates_h5.exists():
         rates = ratefile.read_all(layout.rates_h5)
         if all(rate.version == ratefile.VERSION for rate in rates):
-            ratefile.write_tables(layout.rates_csv, layout.rates_in_time_csv, rates)
+            of_trainings = "limit" in members  # which alone have checkpoints
+            ratefile.write_tables(layout.rates_csv, layout.rates_in_time_csv if of_trainings else None, rates)

@@ -252,12 +252,11 @@ def write_csv(path: Path, rates: Iterable[Rate], columns: Sequence[str] = COLUMN
     durable.write_bytes(path, to_csv(rates, columns).encode())
 
 
-def write_tables(path: Path, path_in_time: Path, rates: Sequence[Rate]) -> None:
-    """Write rates.csv, and rates_in_time.csv if there are such rows or the file exists."""
+def write_tables(path: Path, path_in_time: Path | None, rates: Sequence[Rate]) -> None:
+    """Write rates.csv, and rates_in_time.csv, which may have no rows; path_in_time: None for studies without it."""
     write_csv(path, [rate for rate in rates if not rate.in_time])
-    in_time = [rate for rate in rates if rate.in_time]
-    if in_time or path_in_time.exists():
-        write_csv(path_in_time, in_time, COLUMNS_IN_TIME)
+    if path_in_time is not None:
+        write_csv(path_in_time, [rate for rate in rates if rate.in_time], COLUMNS_IN_TIME)
 
 
 def to_csv(rates: Iterable[Rate], columns: Sequence[str] = COLUMNS) -> str:

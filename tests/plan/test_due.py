@@ -214,7 +214,7 @@ def write_rates(experiment: Experiment) -> None:
     rate = Rate(study.name, "drift", "plain", "N", "beta=0.75", 0.5, 0.01, 0.48, 0.52, study_id=study.identity)
     attrs = {"study_id": study.identity, "study": study.name}
     ratefile.write_h5(experiment.layout.rates_h5, attrs, [rate])
-    ratefile.write_tables(experiment.layout.rates_csv, experiment.layout.rates_in_time_csv, [rate])
+    ratefile.write_tables(*stand_ins.tables(experiment), [rate])
 
 
 def test_a_table_that_was_edited_is_made_again(finished: Experiment) -> None:
@@ -229,7 +229,7 @@ def test_a_table_that_was_edited_is_made_again(finished: Experiment) -> None:
 def test_a_table_without_rows_is_known_by_the_file_behind_it(finished: Experiment) -> None:
     attrs = {"study_id": finished.identity, "study": finished.study.name}
     ratefile.write_h5(finished.layout.rates_h5, attrs, [])
-    ratefile.write_tables(finished.layout.rates_csv, finished.layout.rates_in_time_csv, [])
+    ratefile.write_tables(*stand_ins.tables(finished), [])
     assert not due.faults(finished)
 
 

@@ -12,7 +12,7 @@ from rnnlimits import experiments, kernels
 from rnnlimits import study as studies
 from rnnlimits.quantities.outputs import mean_beyond_rich
 from rnnlimits.ranks import parallel
-from rnnlimits.rates.reader import Reader
+from rnnlimits.rates.reader import LAST, Reader
 from rnnlimits.statistics.bootstrap import Array
 from rnnlimits.theory.node_errors import NodeErrors
 from rnnlimits.training import limit
@@ -58,7 +58,7 @@ def test_the_memory_by_nodes_is_no_error_of_networks(tmp_path: Path, monkeypatch
     """What nodes add to the memory before training is taken from what rich twins predict."""
     read = reader(tmp_path, PAIRS.replace("replicas: 256,", "replicas: 16,").replace("block: 256", "block: 16"))
     (cell,) = read.cells
-    before = read._read_rich(cell)["memory"]
+    before = read._read_rich(cell, LAST)["memory"]
     shift = NodeErrors(read._nodes.memory_error + 0.1, 0.0)
     monkeypatch.setitem(read.__dict__, "_nodes", shift)
-    np.testing.assert_allclose(read._read_rich(cell)["memory"], before - 0.1, atol=1e-12)
+    np.testing.assert_allclose(read._read_rich(cell, LAST)["memory"], before - 0.1, atol=1e-12)

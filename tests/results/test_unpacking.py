@@ -42,7 +42,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     cloud = (RatePoint(16.0, 0.5, 0.01, True, 8), RatePoint(32.0, 0.25, 0.01, True, 8, 1.0))
     rate = Rate(study.name, "drift", "plain", "N", "beta=0.75", 1 / 3, 0.01, 0.3, 0.36, cloud=cloud)
     ratefile.write_h5(experiment.layout.rates_h5, store.provenance(study, ["test"]), [rate])
-    ratefile.write_csv(experiment.layout.rates_csv, ratefile.read(experiment.layout.rates_h5))
+    ratefile.write_tables(*stand_ins.tables(experiment), ratefile.read(experiment.layout.rates_h5))
     pack(root, place / "one.h5")
     return root, place / "one.h5"
 

@@ -49,6 +49,12 @@ def write_output(experiment: Experiment, output: Output, identity: str) -> None:
         path.write_text(page_mark(experiment.study, experiment.layout.root))
 
 
+def tables(experiment: Experiment) -> tuple[Path, Path | None]:
+    """The paths of the tables of rates that a study has."""
+    layout = experiment.layout
+    return layout.rates_csv, layout.rates_in_time_csv if layout.rates_in_time_csv.exists() else None
+
+
 def nothing_is_due(experiment: Experiment) -> bool:
     """Whether all files are there and of the study."""
     return not due.faults(experiment)
