@@ -29,6 +29,7 @@ from rnnlimits.training.layout import Layout
 K_LADDER = "[{beta: [0.75], width: [1024], steps_per_time: [16, 32, 64, 128, 256]}]"
 NAMES = [
     "error_budget",
+    "exponents_in_time",
     "output_rms",
     "output_fluctuation",
     "output_bias",

@@ -26,7 +26,7 @@ from rnnlimits.base.errors import StudyError
 from rnnlimits.files import store
 from rnnlimits.plan.parts import ensembles
 from rnnlimits.rates import stage
-from rnnlimits.report import citation, cost, curve_plots, page
+from rnnlimits.report import citation, cost, curve_plots, in_time_table, page, rate_table
 from rnnlimits.report import run as write_report
 from rnnlimits.statistics import ratefile
 from rnnlimits.study import Study
@@ -36,6 +36,7 @@ from rnnlimits.training.layout import Layout
 HOSTILE = "</script><script>hacked=1</script><img src=x onerror=hacked=1>\"'&"
 SVG = '<svg xmlns="http://www.w3.org/2000/svg" width="40" height="30"><rect width="40" height="30"/></svg>'
 SHARD = 1000  # bytes
+FOLDED = {(name, "plain") for name in ("output_fluctuation", "output_bias", "hidden_h1", "hidden_h1_sup")}
 VOID = {"meta", "img", "br", "link", "input"}
 
 
@@ -96,6 +97,42 @@ def parsed(text: str) -> Page:
     return Page(text)
 
 
+@dataclasses.dataclass(frozen=True)
+class Listed:
+    """The rows of rates.csv but for single probes, in the order of the page: main table, then folded ones.
+
+    places: of each in the order of rates.csv. main: how many are in the main table.
+    """
+
+    rates: list[ratefile.Rate]
+    places: list[int]
+    main: int
+
+    @property
+    def groups(self) -> list[bool]:
+        """For each row, whether it has the quantity, the estimator and the variable of the row before in its table."""
+        keys = [(rate.quantity, rate.estimator, rate.variable) for rate in self.rates]
+        return [at not in (0, self.main) and keys[at] == keys[at - 1] for at in range(len(keys))]
+
+
+@pytest.fixture(scope="module")
+def listed(finished: Finished, parsed: Page) -> Listed:
+    """Every row once, by the place in its identity; both tables are in the order of rates.csv, and neither is empty."""
+    rates = [rate for rate in ratefile.read(finished[1].rates_h5) if not rate.single]
+    places = [int(attrs["id"].removeprefix("rate-")) - 1 for attrs, _ in parsed.all("tr") if "data-group" in attrs]
+    assert sorted(places) == list(range(len(rates)))
+    main = _rows_of_first_table(parsed)
+    assert 0 < main < len(places)
+    assert places == [*sorted(places[:main]), *sorted(places[main:])]
+    return Listed([rates[place] for place in places], places, main)
+
+
+def _rows_of_first_table(parsed: Page) -> int:
+    tables = [at for at, (tag, attrs, _) in enumerate(parsed.elements) if attrs.get("class") == "sortable rates"]
+    assert len(tables) == 2
+    return sum("data-group" in attrs for _, attrs, _ in parsed.elements[: tables[1]])
+
+
 def with_rates(study: Study, layout: Layout, folder: Path, **changes: Any) -> str:
     """The page of the same results with fields of the first row replaced."""
     first, *others = ratefile.read(layout.rates_h5)
@@ -111,10 +148,11 @@ def with_rates(study: Study, layout: Layout, folder: Path, **changes: Any) -> st
 # --- what is on it ---------------------------------------------------------------------------------------------
 
 
-def test_the_table_is_the_table_of_rates(finished: Finished, parsed: Page) -> None:
+def test_the_tables_are_the_table_of_rates(finished: Finished, parsed: Page, listed: Listed) -> None:
     _, layout = finished
     with layout.rates_csv.open() as file:
-        wanted = [row for row in csv.DictReader(file) if " probe=" not in row["at"]]
+        in_file = [row for row in csv.DictReader(file) if " probe=" not in row["at"]]
+    wanted = [in_file[place] for place in listed.places]
     keys = [attrs["data-key"] for attrs, _ in parsed.all("td") if "data-key" in attrs]
     width = 9  # columns after the heading of a row
     assert len(keys) == width * len(wanted) > 0
@@ -129,26 +167,59 @@ def test_the_table_is_the_table_of_rates(finished: Finished, parsed: Page) -> No
     assert f"{judged.count('as predicted')} are as predicted" in said
 
 
-def test_notes_are_said_once_beside_their_row(finished: Finished, parsed: Page) -> None:
-    listed = [rate for rate in ratefile.read(finished[1].rates_h5) if not rate.single]
-    notes = [words for attrs, words in parsed.all("td") if attrs.get("class") == "note"]
-    assert notes == [rate.note for rate in listed]
+def test_other_estimates_of_one_fact_are_folded(parsed: Page, listed: Listed) -> None:
+    """Plain estimates are folded under better ones of the same networks."""
+    aside = listed.rates[listed.main :]
+    assert {(rate.quantity, rate.estimator) for rate in aside} == FOLDED
+    assert not [rate for rate in listed.rates[: listed.main] if (rate.quantity, rate.estimator) in FOLDED]
+    said = next(words for _, words in parsed.all("summary") if "of the same facts" in words)
+    assert said.startswith(f"{len(aside)} more: ")
+
+
+def test_a_supremum_is_folded_under_its_quantity(listed: Listed) -> None:
+    base = next(rate for rate in listed.rates if (rate.quantity, rate.estimator) == ("output_rms", "plain"))
+    supremum = dataclasses.replace(base, estimator="plain, sup over t")
+    elsewhere = dataclasses.replace(supremum, at="beta=0.9")
+    assert [row.is_beside for row in rate_table.rows([base, supremum, elsewhere])] == [False, True, False]
+
+
+def test_the_table_in_time_is_that_of_the_file(finished: Finished, parsed: Page) -> None:
+    with (finished[1].root / "rates_in_time.csv").open() as file:
+        wanted = list(csv.DictReader(file))
+    start = next(at for at, (_, attrs, _) in enumerate(parsed.elements) if attrs.get("id") == "in-time")
+    body = next(at for at in range(start, len(parsed.elements)) if parsed.elements[at][0] == "tbody")
+    end = next(at for at in range(body, len(parsed.elements)) if parsed.elements[at][0] == "h3")
+    cells = ["".join(text) for tag, _, text in parsed.elements[body:end] if tag in ("code", "td")]
+    columns = len(in_time_table.COLUMNS)
+    assert len(cells) == columns * len(wanted) > 0
+    for row, rate in zip((cells[at : at + columns] for at in range(0, len(cells), columns)), wanted, strict=True):
+        assert [row[0], *row[6:9:2]] == [rate[name] for name in ("quantity", "estimator", "note")]
+        assert float(row[2]) == pytest.approx(float(rate["time"]))
+        for words, number in ((row[3].split(" ± ")[0], rate["exponent"]), (row[4], rate["predicted"])):
+            assert words == "–" if number == "" else float(words) == pytest.approx(float(number), abs=6e-4)
+
+
+def test_notes_are_said_once_beside_their_row(finished: Finished, parsed: Page, listed: Listed) -> None:
+    cells = [(attrs, words) for attrs, words in parsed.all("td") if attrs.get("class") == "note"]
+    notes = [words for attrs, words in cells if "data-key" in attrs]
+    assert notes == [rate.note for rate in listed.rates]
     assert any(notes)
+    in_time = [words for attrs, words in cells if "data-key" not in attrs]
+    assert in_time == [rate.note for rate in ratefile.read_in_time(finished[1].rates_h5)]
     every = [words for tag, _, text in parsed.elements for words in text if tag != "td"]
     assert not [note for note in notes if note and note in every]
 
 
-def test_a_strip_of_verdicts_leads_to_the_rows_in_their_order(finished: Finished, parsed: Page) -> None:
-    listed = [rate for rate in ratefile.read(finished[1].rates_h5) if not rate.single]
+def test_a_strip_of_verdicts_leads_to_the_rows_in_their_order(parsed: Page, listed: Listed) -> None:
     cells = [attrs for attrs, _ in parsed.all("a") if attrs.get("class", "").startswith("cell ")]
     rows = [attrs["id"] for attrs, _ in parsed.all("tr") if "data-group" in attrs]
     assert [cell["href"] for cell in cells] == [f"#{row}" for row in rows]
-    for cell, rate in zip(cells, listed, strict=True):
+    for cell, rate in zip(cells, listed.rates, strict=True):
         assert cell["class"] == f"cell {page.css_class(rate.verdict)}"
         assert cell["aria-label"].startswith(f"{rate.quantity} in ")
         assert cell["aria-label"].endswith(f"({rate.estimator}): {rate.verdict}")
     glyphs = [words for attrs, words in parsed.all("span") if attrs == {"aria-hidden": "true"}]
-    assert glyphs[: len(listed)] == [page.GLYPHS[rate.verdict] for rate in listed]
+    assert glyphs[: len(cells)] == [page.GLYPHS[rate.verdict] for rate in listed.rates]
 
 
 def test_pictures_are_those_that_the_study_has(finished: Finished, parsed: Page) -> None:
@@ -160,13 +231,11 @@ def test_pictures_are_those_that_the_study_has(finished: Finished, parsed: Page)
     assert [words for attrs, words in parsed.all("a") if attrs["href"] == "#picture-outputs"]
 
 
-def test_rows_of_one_estimate_are_one_group(finished: Finished, parsed: Page) -> None:
-    listed = [rate for rate in ratefile.read(finished[1].rates_h5) if not rate.single]
+def test_rows_of_one_estimate_are_one_group(parsed: Page, listed: Listed) -> None:
     found = [attrs for attrs, _ in parsed.all("tr") if "data-group" in attrs]
-    keys = [(rate.quantity, rate.estimator, rate.variable) for rate in listed]
-    again = [False, *(one == other for one, other in itertools.pairwise(keys))]
-    assert [attrs.get("class") == "again" for attrs in found] == again
-    assert any(again)
+    assert [attrs.get("class") == "again" for attrs in found] == listed.groups
+    assert any(listed.groups[: listed.main])
+    assert any(listed.groups[listed.main :])
 
 
 def test_figures_have_every_point_and_its_file(finished: Finished, parsed: Page) -> None:
@@ -177,8 +246,9 @@ def test_figures_have_every_point_and_its_file(finished: Finished, parsed: Page)
         if attrs.get("type") == "application/json"
     }
     with h5py.File(layout.rates_h5) as file:
-        names = file["quantity"].asstr()[()][file["point_rate"][()]]
-        values = file["point_estimate"][()][names == "drift"]
+        owner = file["point_rate"][()]
+        judged = file["in_time"][()][owner] == 0
+        values = file["point_estimate"][()][(file["quantity"].asstr()[()][owner] == "drift") & judged]
     drawn = [trace for trace in drawings["drift-1"]["data"] if trace["mode"] == "markers" and "yaxis" not in trace]
     assert sorted(y for trace in drawn for y in trace["y"]) == pytest.approx(sorted(values))
     said = [words for trace in drawn for words in trace["customdata"]]
@@ -278,7 +348,9 @@ def test_structure_for_readers_of_all_kinds(parsed: Page) -> None:
     assert tags.count("caption") == tags.count("table")
     assert all(attrs.get("scope") in ("col", "row") for attrs, _ in parsed.all("th"))
     pictures = [attrs for attrs, _ in parsed.all("figure") if "id" in attrs]
-    assert tags.count("details") == tags.count("figure") - len(pictures)
+    folded_tables = 2  # other estimates of the same facts, and rates at the other checkpoints
+    assert tags.count("details") == tags.count("figure") - len(pictures) + folded_tables
+    assert tags.count("summary") == tags.count("details")
     assert all(attrs["alt"] for attrs, _ in parsed.all("img"))
     assert parsed.all("html")[0][0]["lang"] == "en"
 
@@ -363,7 +435,9 @@ class TestInABrowser:
     def test_the_table_sorts_by_pointer_and_by_keyboard(self, finished: Finished, chromium: Any) -> None:
         with browser.open_page(chromium, finished[1].report) as visit:
             page = visit.page
-            column = "[...document.querySelectorAll('.sortable tbody tr')].map(row => row.cells[2].dataset.key)"
+            rows = "[...document.querySelectorAll('.sortable')[{}].tBodies[0].rows]"
+            column, other = (f"{rows.format(table)}.map(row => row.cells[2].dataset.key)" for table in (0, 1))
+            apart = page.evaluate(other)
             heading = page.get_by_role("columnheader", name="Measured")
             before = page.evaluate(column)
             heading.get_by_role("button").click()
@@ -378,6 +452,10 @@ class TestInABrowser:
             page.keyboard.press("Space")
             assert heading.get_attribute("aria-sort") is None
             assert page.locator("th[aria-sort]").text_content() == "Predicted"
+            assert page.evaluate(other) == apart
+            page.get_by_text("of the same facts from").click()
+            page.locator("details[open]").get_by_role("button", name="Measured").click()
+            assert [float(key) for key in page.evaluate(other) if key] == sorted(float(key) for key in apart if key)
 
     @pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 390)])
     def test_no_serious_fault_and_nothing_sideways(
@@ -386,12 +464,13 @@ class TestInABrowser:
         with browser.open_page(chromium, finished[1].report, width, scheme, bypass_csp=True) as visit:
             page = visit.page
             assert page.evaluate("document.documentElement.scrollWidth") == width
-            table = page.locator("#rates .scroll")
-            if width < 400:
+            page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true; })")
+            tables = page.locator("#rates .scroll:has(.sortable)").all()
+            assert len(tables) == 2
+            for table in tables if width < 400 else []:
                 assert table.evaluate("one => one.scrollWidth - one.clientWidth") == 0
                 for cell in table.locator("tbody tr").first.locator("th, td:nth-child(3), td:nth-child(5)").all():
                     assert cell.is_visible()
-            page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true; })")
             assert page.evaluate("document.documentElement.scrollWidth") == width
             assert browser.axe(page) == []
             assert visit.errors == []
