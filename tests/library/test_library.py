@@ -360,6 +360,8 @@ def test_a_network_of_a_richness_is_that_of_its_beta() -> None:
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[rnnlimits.Results]:
     """TINY with twins, run from Python."""
+    import threadpoolctl  # noqa: F401 (which sets a variable of OpenMP when it is imported)
+
     folder, before = tmp_path_factory.mktemp("library"), Path.cwd()
     os.chdir(folder)
     variables = dict(os.environ)
