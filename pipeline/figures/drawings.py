@@ -49,6 +49,13 @@ class Drawing:
         return hashlib.sha256(f"{_code()} {self.shows}".encode()).hexdigest()[:DIGITS]
 
 
+def entitle(figure: Figure, title: str) -> None:
+    """Give a figure its title, in smaller letters if it would not fit."""
+    text = figure.suptitle(title)
+    excess = text.get_window_extent().width / (0.97 * figure.bbox.width)
+    text.set_fontsize(float(text.get_fontsize()) / max(1.0, excess))
+
+
 def seals(paths: Iterable[Path]) -> str:
     """What figures of the values of these files show: the checksums of the files."""
     return " ".join(digest_in(tail(path)) for path in paths)

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from rnnlimits.figures.budget import MOST_PANELS, budget_figure, budgets
+from rnnlimits.figures.drawings import entitle
 from rnnlimits.figures.labels import BAR, COLOURS, GREY, axis_of, moment, spaced
 from rnnlimits.quantities.base import about
 from rnnlimits.statistics.bootstrap import Array
@@ -101,7 +102,7 @@ def collapse_figure(rates: Sequence[Rate], alone: Sequence[Rate] = ()) -> Figure
     ax.set_xlabel(r"richness $\varepsilon = N^{-(1 - \beta)}$")
     ax.set_ylabel(about(rates[0]).ordinate)
     ax.legend(loc="upper left")
-    figure.suptitle(f"Bias of the output{moment(rates)}: a curve of the richness, and a term of order 1/N")
+    entitle(figure, f"Bias of the output{moment(rates)}: a function of ε, plus a term in 1/N")
     words = "dashed: predicted, nothing fitted;  bars: 95%;  arrows: 95% upper limits"
     figure.supxlabel(words, fontsize=7, color=GREY)
     return figure
@@ -154,7 +155,7 @@ def exponent_figure(rates: Sequence[Rate]) -> Figure:
     ax.set_xlabel(r"$\beta$")
     ax.set_ylabel("exponent in $N$")
     ax.legend(loc="upper right")
-    figure.suptitle(f"Exponents in N{moment(rates)}, and the orders that compete")
+    entitle(figure, f"Exponents in N{moment(rates)}, and the orders that compete")
     words = (
         f"filled: measured;  hollow: predicted;  dotted: at infinity;  grey: the slowest, best near beta = {best:.2f}"
     )

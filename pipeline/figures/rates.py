@@ -38,7 +38,7 @@ from rnnlimits.figures.curves import (
     spread_axes,
     spread_probes,
 )
-from rnnlimits.figures.drawings import DOTS_PER_INCH, Drawing, save_all, seals
+from rnnlimits.figures.drawings import DOTS_PER_INCH, Drawing, entitle, save_all, seals
 from rnnlimits.figures.in_time import course_figure, course_panels
 from rnnlimits.figures.labels import (
     BAR,
@@ -170,7 +170,7 @@ def rate_figure(rates: Sequence[Rate]) -> Figure:
     _local_view(panels[1, 0], rates)
     panels[0, 0].set_ylabel(about(rates[0]).ordinate)
     panels[1, 0].set_ylabel("rate per step" if rates[0].law == "geometric" else "local exponent")
-    figure.suptitle(headline(rates))
+    entitle(figure, headline(rates))
     limits = any(p.estimate <= 0 for rate in rates for p in rate.cloud)
     figure.supxlabel(CAPTION + ";  arrows: 95% upper limits" * limits, fontsize=7, color=GREY)
     return figure
@@ -203,7 +203,7 @@ def surface_figure(rates: Sequence[Rate]) -> Figure:
         ax.set_xlabel("width $N$")
         ax.set_title(in_n.at, loc="left")
         ax.legend(title=f"p = {in_n.exponent:.3f}, q = {in_k.exponent:.3f}")
-    figure.suptitle(f"{about(rates[0]).title}: square $aN^{{-2p}} + bK^{{-2q}}${moment(rates)}")
+    entitle(figure, f"{about(rates[0]).title}: square $aN^{{-2p}} + bK^{{-2q}}${moment(rates)}")
     return figure
 
 

@@ -12,6 +12,7 @@ matplotlib.use("Agg")
 
 from matplotlib.figure import Figure
 
+from rnnlimits.figures.drawings import entitle
 from rnnlimits.figures.overview import overview, richness
 from rnnlimits.statistics.ratefile import Rate, RatePoint
 
@@ -41,6 +42,18 @@ def test_betas_lie_on_one_curve_of_the_richness() -> None:
         x, y = np.asarray(line.get_xdata()), np.asarray(line.get_ydata())
         assert x == pytest.approx([richness(one, n) for n in WIDTHS])
         assert y == pytest.approx(0.04 * x**2)
+
+
+def test_long_titles_fit() -> None:
+    """Each figure's title lies within it, whatever the time that it ends in."""
+    for figure in drawn([replace(rate(beta), time=1.0625) for beta in (0.6, 0.75, 0.9)]).values():
+        assert figure.texts[0].get_window_extent().x0 >= 0  # with the title that it has
+        for text in ("a", "A title that is by far too long for a figure of this size, " * 3):
+            entitle(figure, text)
+            figure.canvas.draw()
+            (title,) = (found for found in figure.texts if found.get_text() == text)
+            box = title.get_window_extent()
+            assert 0 <= box.x0 < box.x1 <= figure.bbox.width
 
 
 def test_points_that_are_noise_are_upper_limits() -> None:
