@@ -13,7 +13,7 @@ ENSEMBLES = "the ensembles; rnnlimits inspect FILE shows what is in one"
 
 RATES_H5 = FileKind("rates", MACHINE, "rates.h5", "every point behind it")
 RATES_CSV = FileKind(file="rates.csv", caption="the table of rates, to be read by programs")
-RATES_IN_TIME = FileKind(file="rates_in_time.csv", caption="the same at the other checkpoints, not judged")
+RATES_IN_TIME = FileKind(file="rates_in_time.csv", caption="rates at the other checkpoints, not judged")
 FIGURES = FileKind(file="figures", caption="the figures, SVG and PNG", is_folder=True)
 REPORT = FileKind(file="report.html", caption="all of it on one page, for a browser")
 STUDY_YAML = FileKind(file="study.yaml", caption="the study with every default written out")
